@@ -1,0 +1,254 @@
+# goshim: build, test, install. `make help` lists the targets.
+#
+#   make                 build/libgoshim.so and build/goshim
+#   make CC=clang        with another compiler (use BUILD=dir to keep both)
+#   make DEBUG=1         assertions on, -O1
+#   make V=1             show the commands
+#
+# Where things go: $(BUILD)/obj mirrors the source tree; $(BUILD)/asan holds the core compiled for the unit tests;
+# $(BUILD)/tests the test programs.
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+ARCH   ?= $(shell uname -m)
+TEST_JOBS ?= 2
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-8s %s\n' $(1) $(2)
+endif
+
+INCLUDES := -Icore -Iarch -Iarch/$(ARCH) -Ishims -Ipreload
+# _FORTIFY_SOURCE off: `read` inside the library is `read`. No semantic interposition: our own calls of our own functions
+# are direct. Initial-exec TLS: one load for the current goroutine (and no allocation behind it). Unwind tables everywhere, -fexceptions in the shims:
+# cancellation and pthread_exit unwind through them.
+BASE_FLAGS := -std=gnu11 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE -U_FORTIFY_SOURCE \
+	-fno-strict-aliasing -fno-semantic-interposition -ftls-model=initial-exec -fasynchronous-unwind-tables \
+	$(if $(filter x86_64,$(ARCH)),-fcf-protection=branch) $(INCLUDES)
+ifeq ($(DEBUG),1)
+OPT_FLAGS := -O1 -DGOSHIM_DEBUG -fno-omit-frame-pointer
+else
+OPT_FLAGS := -O2
+endif
+# The user's flags first: ours must win (a packager's _FORTIFY_SOURCE, for one).
+ALL_CFLAGS := $(OPT_FLAGS) $(CFLAGS) $(BASE_FLAGS)
+
+# initfirst: before every other constructor of the process. now + relro: no lazy binding inside a context switch. nodelete: goroutines
+# run on our code until the process ends. defs: a forgotten function is an error here, not in the user's process.
+LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs \
+	-Wl,-z,noexecstack -Wl,--exclude-libs,ALL $(LDFLAGS)
+
+LIB_SRCS := preload/entry.c preload/symbols.c preload/settings.c $(wildcard core/*.c) $(wildcard shims/*.c) \
+	$(wildcard arch/$(ARCH)/*.c) $(wildcard arch/$(ARCH)/*.S)
+LIB_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LIB_SRCS)))
+LAUNCHER_SRCS := preload/goshim.c preload/settings.c
+LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
+VERSION := 0.1.0
+
+.PHONY: all lib help setup test unit programs check-clang check-exports exports demo bench install clean format lint
+.DELETE_ON_ERROR:
+# As many jobs as CPUs, unless told otherwise.
+ifeq (,$(filter -j%,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(shell nproc)
+endif
+.SECONDARY:
+
+all: setup
+	@$(MAKE) --no-print-directory lib
+
+lib: $(BUILD)/libgoshim.so $(BUILD)/goshim
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo 'make test            everything that must pass: both compilers, exported symbols, unit tests, test programs'
+	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
+	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
+	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make exports         rewrite preload/goshim.map from what the library exports'
+	@echo 'make format lint clean'
+
+# ---- the library and the launcher ----------------------------------------------------------------------------
+
+# Changed flags rebuild everything; the file only changes when they do.
+$(BUILD)/flags: force
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(ALL_CFLAGS) $(LIB_LDFLAGS) $(VERSION)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(LIB_LDFLAGS) $(VERSION)' > $@
+.PHONY: force
+
+# Renamed and removed sources must leave the library, too.
+$(BUILD)/sources: force
+	@mkdir -p $(BUILD)
+	@echo '$(LIB_SRCS)' | cmp -s - $@ || echo '$(LIB_SRCS)' > $@
+
+$(BUILD)/obj/shims/%.c.o: EXTRA_CFLAGS := -fexceptions
+$(BUILD)/obj/preload/entry.c.o: EXTRA_CFLAGS := -fexceptions
+$(BUILD)/obj/preload/goshim.c.o: EXTRA_CFLAGS := -DGOSHIM_VERSION='"$(VERSION)"'
+
+$(BUILD)/obj/%.c.o: %.c $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.S.o: %.S $(BUILD)/flags
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+# Linked beside and moved into place: a process that has the old library mapped keeps it.
+$(BUILD)/libgoshim.so: $(LIB_OBJS) $(BUILD)/sources
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LIB_LDFLAGS) $(LIB_OBJS) -o $@.new -ldl
+	@mv -f $@.new $@
+
+$(BUILD)/goshim: $(LAUNCHER_OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(LAUNCHER_OBJS) -o $@.new
+	@mv -f $@.new $@
+
+-include $(LIB_OBJS:.o=.d) $(LAUNCHER_OBJS:.o=.d)
+
+setup:
+	@scripts/setup build
+
+# ---- exported symbols ----------------------------------------------------------------------------------------
+# -fvisibility=hidden and the SHIM mark decide what is exported; goshim.map is the reviewed list. The two must agree.
+
+exported = nm -D --defined-only --format=posix $(BUILD)/libgoshim.so | cut -d' ' -f1 | LC_ALL=C sort -u
+
+check-exports: $(BUILD)/libgoshim.so
+	@sed -n 's/^\t\([A-Za-z_0-9]*\);$$/\1/p' preload/goshim.map | LC_ALL=C sort -u > $(BUILD)/exports.listed
+	@$(exported) > $(BUILD)/exports.found
+	@if ! diff -U0 --label preload/goshim.map --label $(BUILD)/libgoshim.so $(BUILD)/exports.listed $(BUILD)/exports.found; then \
+		echo "exported symbols differ from preload/goshim.map: hide them, or review and run 'make exports'" >&2; exit 1; fi
+	@if nm -D --with-symbol-versions --defined-only $(BUILD)/libgoshim.so | grep -q '@'; then \
+		echo "exported symbols must have no version" >&2; exit 1; fi
+	@if nm -D $(BUILD)/libgoshim.so | grep -E ' (malloc|calloc|realloc|free|aligned_alloc|posix_memalign)(@|$$)' >&2; then \
+		echo "the library must not allocate from the program's heap" >&2; exit 1; fi
+	@echo "  exports  $$(wc -l < $(BUILD)/exports.found) symbols, as listed in preload/goshim.map"
+
+exports: $(BUILD)/libgoshim.so
+	@{ sed '/^\tglobal:/,$$d' preload/goshim.map; printf '\tglobal:\n'; $(exported) | sed 's/.*/\t&;/'; \
+		printf '\tlocal:\n\t*;\n};\n'; } > $(BUILD)/goshim.map.new
+	@cp $(BUILD)/goshim.map.new preload/goshim.map
+
+# ---- tests -----------------------------------------------------------------------------------------------------
+
+CRITERION := $(shell pkg-config --cflags --libs criterion 2>/dev/null || echo -lcriterion)
+ASAN_FLAGS := $(BASE_FLAGS) -O1 -DGOSHIM_DEBUG -fno-omit-frame-pointer \
+	-fsanitize=address,undefined -fno-sanitize-recover=undefined
+ASAN_SRCS := $(wildcard core/*.c) $(wildcard arch/$(ARCH)/*.c) $(wildcard arch/$(ARCH)/*.S) preload/symbols.c preload/settings.c
+ASAN_OBJS := $(addprefix $(BUILD)/asan/,$(addsuffix .o,$(ASAN_SRCS)))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+PROGRAMS := $(sort $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \
+	$(patsubst tests/programs/%.cc,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.cc)))
+PROGRAM_FLAGS := -O1 -g -pthread -Wall
+
+$(BUILD)/asan/%.c.o: %.c $(BUILD)/flags
+	$(call say,ASAN,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN_FLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/asan/%.S.o: %.S $(BUILD)/flags
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_FLAGS) -MMD -MP -c $< -o $@
+
+# An archive: a unit test that brings a stand-in for a function gets its own.
+$(BUILD)/asan/libcore.a: $(ASAN_OBJS) $(BUILD)/sources
+	@rm -f $@
+	$(Q)ar rcs $@ $(ASAN_OBJS)
+
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libcore.a
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN_FLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(BUILD)/asan/libcore.a -o $@ $(CRITERION) -pthread -ldl
+
+# Unmodified programs: no goshim header, nothing of ours linked. tests/programs/NAME.flags may hold compiler flags of its own.
+$(BUILD)/tests/programs/%: tests/programs/%.c
+	$(call say,PROGRAM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(shell cat tests/programs/$*.flags 2>/dev/null)
+
+$(BUILD)/tests/programs/%: tests/programs/%.cc
+	$(call say,PROGRAM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++20 $(PROGRAM_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(shell cat tests/programs/$*.flags 2>/dev/null)
+
+# Programs that the tests of the launcher run.
+HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c))
+$(BUILD)/tests/helpers/%: tests/helpers/%.c
+	$(call say,PROGRAM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ $(shell cat tests/helpers/$*.flags 2>/dev/null)
+
+# One Criterion test per program.
+$(BUILD)/tests/program_list.inc: force
+	@mkdir -p $(@D)
+	@printf 'PROGRAM(%s)\n' $(notdir $(PROGRAMS)) | cmp -s - $@ || printf 'PROGRAM(%s)\n' $(notdir $(PROGRAMS)) > $@
+
+$(BUILD)/tests/run_programs: tests/run_programs.c $(BUILD)/tests/program_list.inc
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -I$(BUILD)/tests -MMD -MP -MF $@.d $< -o $@ $(CRITERION)
+
+-include $(ASAN_OBJS:.o=.d) $(UNIT_TESTS:=.d) $(PROGRAMS:=.d) $(BUILD)/tests/run_programs.d
+
+# The tests find the build through GOSHIM_BUILD. Leaks are not looked for: the core's memory is type-stable, never freed.
+RUN_TEST = GOSHIM_BUILD=$(abspath $(BUILD)) GOSHIM_SOURCE=$(CURDIR) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+
+test:
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory lib check-exports check-clang
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory programs
+
+check-clang:
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang lib
+
+unit: $(UNIT_TESTS) $(HELPERS) lib
+	@status=0; for test in $(UNIT_TESTS); do \
+		echo "  RUN      $${test##*/}"; \
+		$(RUN_TEST) timeout -k 5 240 $$test -j$(TEST_JOBS) || status=1; \
+	done; exit $$status
+
+# One program: make programs ONLY=NAME
+programs: $(BUILD)/tests/run_programs $(PROGRAMS) lib
+	@echo "  RUN      run_programs"
+	@$(RUN_TEST) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*')
+
+# ---- the rest --------------------------------------------------------------------------------------------------
+
+demo:
+	@scripts/setup build demo
+	@$(MAKE) --no-print-directory lib
+	@BUILD=$(abspath $(BUILD)) scripts/demo
+
+bench:
+	@scripts/setup build
+	@$(MAKE) --no-print-directory lib
+	@BUILD=$(abspath $(BUILD)) scripts/bench
+
+install: lib
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/goshim $(DESTDIR)$(PREFIX)/bin/goshim
+	install -m 755 $(BUILD)/libgoshim.so $(DESTDIR)$(PREFIX)/lib/libgoshim.so
+
+clean:
+	rm -rf $(BUILD)
+
+C_FILES = $(wildcard core/*.[ch] shims/*.[ch] preload/*.[ch] arch/*.h arch/*/*.[ch] tests/*.c tests/unit/*.[ch])
+
+format:
+	@clang-format -i $(C_FILES)
+
+lint:
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
+		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__x86_64__ $(INCLUDES) core shims preload
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/setup .ci/run; fi
+	@echo "  lint     clean"

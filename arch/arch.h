@@ -1,0 +1,47 @@
+/* What a CPU must provide to the runtime. One folder per CPU implements it: x86_64/, aarch64/.
+ *
+ * The switch saves what the C ABI calls callee-saved plus the floating-point control words, and writes the thread
+ * pointer, so that `errno`, `__thread` and libc's own per-thread state follow the goroutine (design 1).
+ */
+#ifndef GOSHIM_ARCH_H
+#define GOSHIM_ARCH_H
+
+#include <stdint.h>
+#include <stddef.h>
+
+/* The part of a G that the assembly touches. Offsets are checked by static assertions in core/sched.c. */
+struct arch_ctx {
+	void *sp;                  /* saved stack pointer; the rest of the context lies above it on that stack */
+	uintptr_t tp;              /* thread pointer (x86-64: FS base): the G's TCB */
+	_Atomic uint32_t on_cpu;   /* 1 from just before a G is switched to until its registers are saved again */
+};
+
+/* Saves the caller in `from`, continues `to`. When every register of `from` is saved and the thread pointer of `to` is
+ * in force, stores 0 to from->on_cpu (release: whoever acquires that 0 may resume `from` on another M).
+ * `to->on_cpu` must be 1 already. Returns when somebody switches to `from` again. */
+void arch_switch(struct arch_ctx *from, struct arch_ctx *to);
+
+/* Prepares `ctx` so that the first switch to it calls entry(arg) on the stack that ends at `stack_top` (exclusive,
+ * any alignment). `entry` must not return. Unwinders see the end of the stack below `entry`. */
+void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *), void *arg);
+
+/* Reads the thread pointer. */
+static inline uintptr_t arch_tp(void) {
+	return (uintptr_t)__builtin_thread_pointer();
+}
+
+/* Chooses how the thread pointer is written (x86-64: WRFSBASE if the kernel allows it, else arch_prctl). Once, at start. */
+void arch_init(void);
+
+/* Tells the CPU that this is a spin loop. */
+static inline void arch_relax(void) {
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+#include "arch_syscall.h"
+
+#endif

@@ -1,0 +1,95 @@
+/* Context switch for x86-64. See arch.h for the contract.
+ *
+ * Saved on the outgoing stack, from high to low: return address, rbp, rbx, r12-r15, then MXCSR and the x87 control word in one
+ * 8-byte slot. Everything else is caller-saved in the SysV ABI, so the compiler has dealt with it at the call.
+ * struct arch_ctx: sp at 0, tp at 8, on_cpu at 16 (asserted in core/sched.c).
+ */
+	.text
+	.globl	arch_switch
+	.hidden	arch_switch
+	.type	arch_switch, @function
+	.p2align 4
+arch_switch:
+	.cfi_startproc
+	endbr64
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	pushq	%rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbx, 0
+	pushq	%r12
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r12, 0
+	pushq	%r13
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r13, 0
+	pushq	%r14
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r14, 0
+	pushq	%r15
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r15, 0
+	subq	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	stmxcsr	(%rsp)			/* rounding and exception masks are callee-saved control state */
+	fnstcw	4(%rsp)
+	movq	%rsp, (%rdi)		/* from->sp */
+	movq	(%rsi), %rsp		/* on to's stack from here; the frame layout is the same, so is the CFI */
+	movq	8(%rsi), %rax		/* to->tp */
+	cmpb	$0, arch_fsgsbase(%rip)
+	je	1f
+	wrfsbase %rax
+2:	movl	$0, 16(%rdi)		/* from->on_cpu = 0, after the thread pointer: a signal now finds `to` (release: x86 stores are ordered) */
+	ldmxcsr	(%rsp)
+	fldcw	4(%rsp)
+	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	popq	%r15
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r15
+	popq	%r14
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r14
+	popq	%r13
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r13
+	popq	%r12
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r12
+	popq	%rbx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbx
+	popq	%rbp
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbp
+	ret
+	.cfi_adjust_cfa_offset 56
+1:	movq	%rdi, %rbx		/* no WRFSBASE: arch_prctl(ARCH_SET_FS); rbx is saved already and about to be popped */
+	movq	%rax, %rsi
+	movl	$0x1002, %edi
+	movl	$158, %eax
+	syscall
+	movq	%rbx, %rdi
+	jmp	2b
+	.cfi_endproc
+	.size	arch_switch, .-arch_switch
+
+/* First code of a new context: arch_ctx_init left entry in r12 and its argument in r13. The undefined return address tells unwinders
+ * that the stack ends here. */
+	.globl	arch_start
+	.hidden	arch_start
+	.type	arch_start, @function
+	.p2align 4
+arch_start:
+	.cfi_startproc
+	.cfi_undefined rip
+	endbr64
+	xorl	%ebp, %ebp		/* end of the frame-pointer chain */
+	movq	%r13, %rdi
+	call	*%r12
+	ud2				/* entry must not return */
+	.cfi_endproc
+	.size	arch_start, .-arch_start
+
+	.section .note.GNU-stack,"",@progbits

@@ -1,0 +1,248 @@
+/* The parking lot (see futex.h).
+ *
+ * 1. A waiter locks the bucket of its address, compares the word, queues itself, unlocks, parks. A waker changes the word first, then locks
+ *    the bucket: so either the waiter sees the new word, or the waker sees the waiter (SYN-14). That needs no fence: both go through the
+ *    bucket's lock.
+ * 2. Who leaves by timeout or interrupt takes itself out under the bucket's lock. A waker that meets such a waiter fails to claim it
+ *    (wait_claim) and goes on to the next one, so no wake-up is lost on somebody who is leaving (SYN-13).
+ * 3. A woken waiter was taken out by its waker: `addr` is NULL. It never touches the object again, so the object may be freed as
+ *    soon as the waker's call is over (SYN-10, SYN-17, SYN-20).
+ *
+ * Buckets are fixed: 4096 of 64 bytes in .bss, touched only when used. Rejected: a growing table (a rehash would stop the world), and
+ * queues inside the objects (glibc's layouts leave no room, and destroyed objects would leave dangling queues).
+ *
+ * Lock: bucket->lock, rank LOCK_FUTEX; two buckets (requeue) in address order. ready() below it takes LOCK_SCHED.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "futex.h"
+#include "runtime.h"
+
+#define BUCKETS 4096u
+
+struct bucket {
+	struct lock lock;
+	_Atomic uint32_t count; /* waiters queued here, of any address */
+	struct fwaiter *head, *tail;
+} __attribute__((aligned(64)));
+
+static struct bucket buckets[BUCKETS];
+
+static struct bucket *bucket_of(const void *addr) {
+	uint64_t h = ((uint64_t)(uintptr_t)addr >> 2) * 0x9E3779B97F4A7C15ull; /* Fibonacci hashing */
+	return &buckets[h >> 52];
+}
+
+void futex_init(void) {
+	for (uint32_t i = 0; i < BUCKETS; i++) {
+		if (buckets[i].head || buckets[i].lock.word) /* a fork's child: the waiters did not come along */
+			memset(&buckets[i], 0, sizeof buckets[i]);
+	}
+}
+
+static void bucket_append(struct bucket *b, struct fwaiter *w) {
+	w->next = NULL;
+	w->prev = b->tail;
+	if (b->tail)
+		b->tail->next = w;
+	else
+		b->head = w;
+	b->tail = w;
+	atomic_store_explicit(&b->count, b->count + 1, memory_order_relaxed);
+}
+
+static void bucket_remove(struct bucket *b, struct fwaiter *w) {
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		b->head = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	else
+		b->tail = w->prev;
+	atomic_store_explicit(&b->count, b->count - 1, memory_order_relaxed);
+}
+
+/* Takes w out if it is still queued, wherever requeue moved it. True if it was. `count` counts the waiters of `home` only: a requeued one
+ * has been counted out by the mover. */
+static bool waiter_leave(struct fwaiter *w, const void *home, _Atomic uint32_t *count) {
+	for (;;) {
+		/* acquire: pairs with the release stores of wakers and requeuers */
+		const void *addr = __atomic_load_n(&w->addr, __ATOMIC_ACQUIRE);
+		if (!addr)
+			return false;
+		struct bucket *b = bucket_of(addr);
+		lock_acquire(&b->lock);
+		if (w->addr == addr) {
+			bucket_remove(b, w);
+			w->addr = NULL;
+			if (count && addr == home)
+				atomic_store_explicit(count, *count - 1, memory_order_relaxed);
+			lock_release(&b->lock);
+			return true;
+		}
+		lock_release(&b->lock);
+	}
+}
+
+static void waiter_init(struct fwaiter *w, const void *addr, struct g *g, uint32_t bitset) {
+	w->addr = addr;
+	w->g = g;
+	w->bitset = bitset;
+	w->tag = 0;
+}
+
+int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline, uint32_t bitset, bool interruptible,
+               const char *what) {
+	struct g *g = g_self();
+	struct fwaiter w;
+	waiter_init(&w, (const void *)addr, g, bitset);
+	wait_begin(g, interruptible, what, (uintptr_t)addr);
+	struct bucket *b = bucket_of((const void *)addr);
+	lock_acquire(&b->lock);
+	/* relaxed: the bucket's lock orders it against a waker that stored before it locked */
+	if (atomic_load_explicit((_Atomic uint32_t *)addr, memory_order_relaxed) != expected) {
+		lock_release(&b->lock);
+		wait_claim_self(g, WAKE_READY);
+		wait_park(g, -1);
+		return -EAGAIN;
+	}
+	bucket_append(b, &w);
+	lock_release(&b->lock);
+	int r = wait_park(g, deadline);
+	if (r < 0)
+		waiter_leave(&w, (const void *)addr, NULL);
+	return r;
+}
+
+void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what) {
+	struct g *g = g_self();
+	waiter_init(w, addr, g, FUTEX_ANY);
+	wait_begin(g, interruptible, what, (uintptr_t)addr);
+	struct bucket *b = bucket_of(addr);
+	lock_acquire(&b->lock);
+	bucket_append(b, w);
+	if (count)
+		atomic_store_explicit(count, *count + 1, memory_order_relaxed);
+	lock_release(&b->lock);
+}
+
+int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, int64_t deadline) {
+	int r = wait_park(w->g, deadline);
+	if (r < 0)
+		waiter_leave(w, addr, count);
+	return r;
+}
+
+/* Takes up to n matching waiters out of b and claims them; returns them linked by schedlink. */
+static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t bitset, _Atomic uint32_t *count, int *taken) {
+	struct g *list = NULL, **end = &list;
+	struct fwaiter *next;
+	*taken = 0;
+	for (struct fwaiter *w = b->head; w && *taken < n; w = next) {
+		next = w->next;
+		if (w->addr != addr || !(w->bitset & bitset))
+			continue;
+		struct g *g = w->g;
+		if (!wait_claim(g, WAKE_READY))
+			continue; /* it is leaving by itself */
+		bucket_remove(b, w);
+		if (count)
+			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
+		/* release: the last access to *w, which lives on the waiter's stack. The waiter runs only after ready(). */
+		__atomic_store_n(&w->addr, NULL, __ATOMIC_RELEASE);
+		*end = g;
+		end = &g->schedlink;
+		++*taken;
+	}
+	*end = NULL;
+	return list;
+}
+
+static int wake(const void *addr, int n, uint32_t bitset, _Atomic uint32_t *count) {
+	struct bucket *b = bucket_of(addr);
+	struct g *self = g_self();
+	int taken;
+	rt_enter(self);
+	lock_acquire(&b->lock);
+	struct g *list = bucket_take(b, addr, n, bitset, count, &taken);
+	lock_release(&b->lock);
+	if (taken == 1)
+		ready(list);
+	else if (list)
+		ready_list(list);
+	rt_exit(self);
+	return taken;
+}
+
+int futex_wake(const void *addr, int n, uint32_t bitset) {
+	return wake(addr, n, bitset, NULL);
+}
+
+int futex_wake_counted(const void *addr, int n, _Atomic uint32_t *count) {
+	return wake(addr, n, FUTEX_ANY, count);
+}
+
+int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool more), void *arg) {
+	struct bucket *b = bucket_of(addr);
+	struct g *self = g_self();
+	int taken;
+	bool more = false;
+	rt_enter(self);
+	lock_acquire(&b->lock);
+	struct g *list = bucket_take(b, addr, 1, FUTEX_ANY, NULL, &taken);
+	for (struct fwaiter *w = b->head; w && !more; w = w->next)
+		more = w->addr == addr;
+	update(arg, taken, more);
+	lock_release(&b->lock);
+	if (list)
+		ready(list);
+	rt_exit(self);
+	return taken;
+}
+
+int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected,
+                          _Atomic uint32_t *count) {
+	struct bucket *a = bucket_of(addr), *z = bucket_of(to);
+	struct bucket *first = a < z ? a : z, *second = a < z ? z : a;
+	struct g *self = g_self();
+	int taken, moved = 0;
+	rt_enter(self);
+	lock_acquire(&first->lock);
+	if (second != first)
+		lock_acquire(&second->lock);
+	if (check && __atomic_load_n((const uint32_t *)addr, __ATOMIC_RELAXED) != expected) {
+		if (second != first)
+			lock_release(&second->lock);
+		lock_release(&first->lock);
+		rt_exit(self);
+		return -EAGAIN;
+	}
+	struct g *list = bucket_take(a, addr, n_wake, FUTEX_ANY, count, &taken);
+	struct fwaiter *next;
+	for (struct fwaiter *w = a->head; w && moved < n_move && addr != to; w = next) {
+		next = w->next;
+		if (w->addr != addr)
+			continue;
+		bucket_remove(a, w);
+		bucket_append(z, w);
+		if (count)
+			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
+		/* release: pairs with the acquire in waiter_leave() */
+		__atomic_store_n(&w->addr, to, __ATOMIC_RELEASE);
+		moved++;
+	}
+	if (second != first)
+		lock_release(&second->lock);
+	lock_release(&first->lock);
+	if (list)
+		ready_list(list);
+	rt_exit(self);
+	return taken + moved;
+}
+
+int futex_requeue(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected) {
+	return futex_requeue_counted(addr, n_wake, n_move, to, check, expected, NULL);
+}

@@ -1,0 +1,49 @@
+/* The parking lot: one user-level futex under everything that waits on memory (design 3).
+ *
+ * A hash table of buckets by address; each bucket has a lock (LOCK_FUTEX) and a FIFO of waiters. A waiter is a goroutine or a foreign
+ * kernel thread: both are a `struct g`. Waiters live on their own stack. */
+#ifndef GOSHIM_FUTEX_H
+#define GOSHIM_FUTEX_H
+
+#include "proc.h"
+
+#define FUTEX_ANY 0xffffffffu
+
+struct fwaiter {
+	struct fwaiter *next, *prev; /* bucket queue; guarded by the bucket's lock */
+	const void *addr;           /* what it waits on; changed by requeue under both bucket locks; NULL when not queued */
+	struct g *g;
+	uint32_t bitset;
+	uint32_t tag;                /* caller's, e.g. reader/writer; futex_wake_if looks at it */
+};
+
+/* Waits while *addr == expected. deadline: CLOCK_MONOTONIC ns or -1. Returns 0 when woken by futex_wake, -EAGAIN when *addr differs,
+ * -ETIMEDOUT, -EINTR (only if interruptible). what: static string for dumps. */
+int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline, uint32_t bitset, bool interruptible, const char *what);
+
+/* Wakes up to n waiters, oldest first. Returns how many. */
+int futex_wake(const void *addr, int n, uint32_t bitset);
+
+/* Wakes up to n_wake, moves up to n_move others to wait on `to`. If check: only if *addr == expected, else -EAGAIN.
+ * Returns woken + moved. */
+int futex_requeue(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected);
+
+/* The same, keeping the count of `addr`'s waiters (see futex_prepare). */
+int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected,
+                          _Atomic uint32_t *count);
+
+/* Two-step wait, for condition variables: queue first, then do something (unlock a mutex), then sleep.
+ * prepare may touch a counter under the bucket lock: *count += 1 when queued, -= 1 when a waker or a leaver takes it out
+ * (count may be NULL). After prepare the caller is inside the runtime and may call futex_wake and plain atomics only; it must call
+ * futex_commit. Returns of commit as futex_wait's (0, -ETIMEDOUT, -EINTR). futex_wake_counted is the waker's side. */
+void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what);
+int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, int64_t deadline);
+int futex_wake_counted(const void *addr, int n, _Atomic uint32_t *count);
+
+/* As futex_wake for one waiter, but calls update(arg, more) under the bucket lock after the waiter is chosen (or not: woke 0), `more`
+ * telling whether others remain queued: so that a lock's word can be changed atomically with the queue. */
+int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool more), void *arg);
+
+void futex_init(void);       /* at start and in a fork's child */
+
+#endif

@@ -1,0 +1,36 @@
+/* The runtime's own lock: a word, spun on briefly, then a kernel futex.
+ *
+ * Holders are always inside the runtime (rt_enter), so no handler of the program runs on top of a held lock and no P is
+ * taken from a holder; only the kernel may deschedule one, which is why waiters end in the kernel and do not spin on.
+ * States: 0 free, 1 held, 2 held and somebody may sleep in the kernel.
+ *
+ * Ranks (a thread takes locks only in this order; never two of one rank): LOCK_NETPOLL < LOCK_FUTEX < LOCK_TIMER < LOCK_SCHED
+ * < LOCK_STACK. Debug builds (GOSHIM_DEBUG) assert it.
+ */
+#ifndef GOSHIM_LOCK_H
+#define GOSHIM_LOCK_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct lock {
+	_Atomic uint32_t word;
+};
+
+void lock_slow(struct lock *l);
+void unlock_slow(struct lock *l);
+
+/* Acquire pairs with the release in lock_release(): the critical sections are totally ordered. */
+static inline void lock_acquire(struct lock *l) {
+	uint32_t free_word = 0;
+	if (__builtin_expect(!atomic_compare_exchange_strong_explicit(&l->word, &free_word, 1, memory_order_acquire,
+	                                                              memory_order_relaxed), 0))
+		lock_slow(l);
+}
+
+static inline void lock_release(struct lock *l) {
+	if (__builtin_expect(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2, 0))
+		unlock_slow(l);
+}
+
+#endif

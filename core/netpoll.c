@@ -1,0 +1,286 @@
+/* Netpoll (see netpoll.h for the readiness protocol).
+ *
+ * Arm versus ready (POL-1): a waiter links itself, then looks at pd->ready; the poller sets pd->ready, then looks for waiters. Both are
+ * lock-prefixed operations on different words (Dekker), so at least one sees the other.
+ * Stale events (FD-3): an event carries the pd's address and the low bits of its generation; a pd that was let go has another one.
+ * Several waiters (POL-2): poll()ers are `shared` and all woken; readers, writers and acceptors are woken one per event, and who
+ * finds more than it takes passes the readiness on (pd_pass), so a shared listener has no thundering herd.
+ *
+ * Lock: pd->lock, rank LOCK_NETPOLL; ready() below it takes LOCK_SCHED. pd_slab_lock is LOCK_STACK.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "netpoll.h"
+#include "netpoll_backend.h"
+#include "runtime.h"
+
+#define PD_SLAB_BYTES (64ul << 10)
+#define GEN_SHIFT 48
+#define DATA_MASK ((1ull << GEN_SHIFT) - 1)
+
+static struct lock pd_slab_lock;
+static struct pd *pd_free_list;
+static _Atomic uint32_t waiter_count;
+
+static uint64_t pd_tag(struct pd *pd) {
+	return (uint64_t)(uintptr_t)pd | (uint64_t)pd->gen << GEN_SHIFT;
+}
+
+int netpoll_init(void) {
+	return backend_init();
+}
+
+bool netpoll_has_waiters(void) {
+	return atomic_load_explicit(&waiter_count, memory_order_relaxed) != 0;
+}
+
+static bool pd_slab(void) {
+	long r = SYS6(SYS_mmap, 0, PD_SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if ((unsigned long)r > -4096UL)
+		return false;
+	struct pd *pd = (struct pd *)r;
+	for (size_t i = 0; i < PD_SLAB_BYTES / sizeof *pd; i++) {
+		pd[i].free_next = pd_free_list;
+		pd_free_list = &pd[i];
+	}
+	return true;
+}
+
+struct pd *pd_new(int fd) {
+	lock_acquire(&pd_slab_lock);
+	if (!pd_free_list && !pd_slab()) {
+		lock_release(&pd_slab_lock);
+		return NULL;
+	}
+	struct pd *pd = pd_free_list;
+	pd_free_list = pd->free_next;
+	lock_release(&pd_slab_lock);
+	/* gen and refs go on from its last life: a stale event or a late hold must not be taken for a new one. */
+	pd->fd = fd;
+	atomic_store_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_relaxed);
+	pd->armed = pd->kind = pd->spare = 0;
+	pd->unpollable = false;
+	pd->shared_desc = 0;
+	pd->fl_epoch = pd->fl = 0;
+	pd->rcv_timeout = pd->snd_timeout = -1;
+	pd->waiters.next = pd->waiters.prev = &pd->waiters;
+	return pd;
+}
+
+/* Nobody waits and no table names it any more. */
+static void pd_let_go(struct pd *pd) {
+	pd->gen = (pd->gen + 1) & 0xffff;
+	pd->fd = -1;
+	lock_acquire(&pd_slab_lock);
+	pd->free_next = pd_free_list;
+	pd_free_list = pd;
+	lock_release(&pd_slab_lock);
+}
+
+void pd_close(struct pd *pd) {
+	struct g *g = g_self();
+	rt_enter(g);
+	lock_acquire(&pd->lock);
+	bool keep = atomic_load(&pd->refs) != 0;
+	if (pd->armed && (keep || pd->shared_desc))
+		backend_disarm(pd->fd);
+	if (keep) {
+		/* Kernel threads blocked in read or accept hold the description: data and connections that come later still reach them
+		 * (FD-1). Do the same with a duplicate that only they know. */
+		long ghost = SYS3(SYS_fcntl, pd->fd, F_DUPFD_CLOEXEC, 1000);
+		if (ghost >= 0) {
+			pd->fd = (int)ghost;
+			atomic_store(&pd->ghost, true);
+			if (pd->armed)
+				backend_arm(pd->fd, pd->armed, pd_tag(pd), 1);
+		} else {
+			pd->fd = -1; /* out of descriptors: the waiters get EBADF, the one answer left */
+			atomic_store(&pd->ghost, true);
+			struct pdwait *w;
+			atomic_fetch_or_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_acq_rel);
+			for (w = pd->waiters.next; w != &pd->waiters; w = w->next) {
+				if (wait_claim(w->g, WAKE_READY))
+					ready(w->g);
+			}
+		}
+	}
+	lock_release(&pd->lock);
+	rt_exit(g);
+	if (!keep) {
+		pd_let_go(pd);
+	} else {
+		/* The holders may all have dropped it before they could see the ghost: take part in the release like one of them. */
+		atomic_fetch_add(&pd->refs, 1);
+		pd_drop(pd);
+	}
+}
+
+static int pd_arm(struct pd *pd, uint8_t mode) {
+	int r = 0;
+	if (pd->unpollable)
+		return -EPERM;
+	lock_acquire(&pd->lock);
+	if ((pd->armed & mode) != mode) {
+		r = backend_arm(pd->fd, pd->armed | mode, pd_tag(pd), pd->armed == 0);
+		if (r == 0)
+			pd->armed |= mode;
+		else if (r == -EPERM)
+			pd->unpollable = true;
+	}
+	lock_release(&pd->lock);
+	return r;
+}
+
+static void wait_unlink_locked(struct pdwait *w) {
+	w->prev->next = w->next;
+	w->next->prev = w->prev;
+	w->linked = false;
+	atomic_fetch_sub_explicit(&w->pd->waiting, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&waiter_count, 1, memory_order_relaxed);
+}
+
+/* Caller armed the pd and is between wait_begin and wait_park. */
+static void wait_link(struct pd *pd, struct pdwait *w) {
+	w->pd = pd;
+	lock_acquire(&pd->lock);
+	w->prev = pd->waiters.prev;
+	w->next = &pd->waiters;
+	w->prev->next = w;
+	pd->waiters.prev = w;
+	w->linked = true;
+	/* seq_cst RMWs: the store half of the Dekker pair described at the top */
+	atomic_fetch_add(&pd->waiting, 1);
+	atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);
+	lock_release(&pd->lock);
+}
+
+void netpoll_unlink(struct pdwait *w) {
+	struct pd *pd = w->pd;
+	struct g *g = g_self();
+	rt_enter(g);
+	lock_acquire(&pd->lock);
+	if (w->linked)
+		wait_unlink_locked(w);
+	lock_release(&pd->lock);
+	rt_exit(g);
+}
+
+void pd_drop(struct pd *pd) {
+	/* seq_cst: whoever brings it to 0 sees whether pd_close() left a ghost */
+	if (atomic_fetch_sub(&pd->refs, 1) != 1 || !atomic_load(&pd->ghost))
+		return;
+	bool ghost = true;
+	/* Two droppers may get here one after the other (a hold in between): one releases. */
+	if (!atomic_compare_exchange_strong(&pd->ghost, &ghost, false))
+		return;
+	if (pd->fd >= 0)
+		SYS1(SYS_close, pd->fd);
+	pd_let_go(pd);
+}
+
+int netpoll_link(struct pd *pd, struct pdwait *w, struct g *g, uint8_t mode) {
+	w->g = g;
+	w->mode = mode;
+	w->shared = true;
+	w->linked = false;
+	int r = pd_arm(pd, mode);
+	if (r < 0)
+		return r;
+	wait_link(pd, w);
+	return 0;
+}
+
+int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptible) {
+	struct g *g = g_self();
+	/* acquire: pairs with the poller's RMW */
+	if (atomic_load_explicit(&pd->ready, memory_order_acquire) & mode)
+		return 0;
+	rt_enter(g);
+	int r = pd_arm(pd, mode);
+	if (r < 0) {
+		rt_exit(g);
+		return r;
+	}
+	struct pdwait w = {.g = g, .mode = mode};
+	wait_begin(g, interruptible, mode == PD_READ ? "fd read" : "fd write", (uintptr_t)pd->fd);
+	wait_link(pd, &w);
+	if (atomic_load(&pd->ready) & mode)
+		wait_claim_self(g, WAKE_READY);
+	r = wait_park(g, deadline);
+	netpoll_unlink(&w);
+	rt_exit(g);
+	return r;
+}
+
+/* Claims who is to be woken for `modes`: all shared waiters, one exclusive per mode. Appends to *end. */
+static struct g **pd_collect(struct pd *pd, uint8_t modes, struct g **end) {
+	struct pdwait *w, *next;
+	uint8_t exclusive = modes & (PD_READ | PD_WRITE);
+	lock_acquire(&pd->lock);
+	for (w = pd->waiters.next; w != &pd->waiters; w = next) {
+		next = w->next;
+		if (!(w->mode & modes) || (!w->shared && !(w->mode & exclusive)))
+			continue;
+		if (!wait_claim(w->g, WAKE_READY))
+			continue;
+		if (!w->shared)
+			exclusive &= ~w->mode;
+		*end = w->g;
+		end = &w->g->schedlink;
+		wait_unlink_locked(w);
+	}
+	lock_release(&pd->lock);
+	return end;
+}
+
+void pd_pass(struct pd *pd, uint8_t mode) {
+	/* seq_cst: see the top */
+	atomic_fetch_or(&pd->ready, mode);
+	if (atomic_load(&pd->waiting) == 0)
+		return;
+	struct g *g = g_self(), *list = NULL;
+	rt_enter(g);
+	struct g **end = pd_collect(pd, mode, &list);
+	*end = NULL;
+	if (list)
+		ready_list(list);
+	rt_exit(g);
+}
+
+struct g *netpoll_poll(int64_t timeout_ns) {
+	struct backend_event ev[BACKEND_EVENTS];
+	struct g *list = NULL, **end = &list;
+	int n = backend_wait(ev, timeout_ns);
+	for (int i = 0; i < n; i++) {
+		struct pd *pd = (struct pd *)(uintptr_t)(ev[i].data & DATA_MASK);
+		if (pd->gen != ev[i].data >> GEN_SHIFT)
+			continue; /* the descriptor is gone (FD-3); edge-triggered, so it cannot spin (FD-4) */
+		/* seq_cst RMW, then the load of waiting: the poller's half of the Dekker pair */
+		atomic_fetch_or(&pd->ready, ev[i].ready);
+		if (atomic_load(&pd->waiting))
+			end = pd_collect(pd, ev[i].ready, end);
+	}
+	*end = NULL;
+	return list;
+}
+
+void netpoll_break(void) {
+	backend_break();
+}
+
+bool netpoll_owns_fd(int fd) {
+	return backend_owns(fd);
+}
+
+int netpoll_evade(unsigned first, unsigned last) {
+	return backend_evade(first, last);
+}
+
+void netpoll_fork_child(void) {
+	backend_fork_child();
+	pd_slab_lock.word = 0;
+	pd_free_list = NULL; /* parent's slabs may be half-linked; a child that starts threads makes its own */
+	atomic_store_explicit(&waiter_count, 0, memory_order_relaxed);
+}

@@ -1,0 +1,93 @@
+/* Netpoll: descriptors that goroutines wait for.
+ *
+ * One poll descriptor (pd) per open descriptor that was ever waited on or classified; type-stable memory, a generation against stale
+ * events (FD-3). epoll, edge-triggered, one registration per descriptor lifetime, made on the first wait. Readiness is remembered in
+ * pd->ready: an event sets bits, a consumer clears a bit *before* it tries its syscall and parks only if the bit is still
+ * clear after EAGAIN (or, where a short read proves the socket drained, without trying at all). No edge can be lost: an edge
+ * after the clear sets the bit again; one before it is covered by the syscall that follows. */
+#ifndef GOSHIM_NETPOLL_H
+#define GOSHIM_NETPOLL_H
+
+#include "proc.h"
+
+enum { PD_READ = 1, PD_WRITE = 2, PD_HUP = 4 /* sticky: error, hang-up, peer shutdown, urgent data: never trust "drained" again */ };
+
+struct pdwait {
+	struct pdwait *next, *prev; /* pd's list, under pd->lock */
+	struct pd *pd;
+	struct g *g;
+	uint8_t mode;               /* PD_READ | PD_WRITE */
+	bool shared;                /* poll(): every such waiter is woken; else one per event */
+	bool linked;
+};
+
+struct pd {
+	struct lock lock;           /* LOCK_NETPOLL */
+	int fd;                     /* the descriptor to use in syscalls; changes when it becomes a ghost (FD-1): re-read after parks */
+	_Atomic uint32_t ready;     /* PD_* */
+	uint32_t gen;               /* bumped when the pd is let go */
+	uint8_t armed;              /* PD_READ|PD_WRITE registered in epoll */
+	bool unpollable;            /* epoll_ctl said EPERM: regular file or directory */
+	_Atomic bool ghost;         /* its number was closed by the program while Gs held it; the last pd_drop closes fd */
+	_Atomic uint16_t waiting;   /* how many pdwaits are linked */
+	struct pdwait waiters;      /* list head */
+	/* for shims/fdtable.c: what the descriptor is. See fdtable.h */
+	uint8_t kind;
+	_Atomic uint8_t shared_desc; /* the description may be shared (dup, fork, SCM_RIGHTS): DEL before close */
+	uint8_t spare;
+	_Atomic uint32_t refs;      /* operations that may park on it: pd_hold/pd_drop */
+	_Atomic uint32_t fl_epoch;  /* epoch of the cached O_NONBLOCK */
+	_Atomic uint32_t fl;        /* cached F_GETFL */
+	int64_t rcv_timeout, snd_timeout; /* SO_RCVTIMEO/SO_SNDTIMEO in ns; 0 none; -1 not asked yet */
+	struct pd *free_next;
+};
+
+/* A pd for fd, or NULL when memory is out. Not registered yet. */
+struct pd *pd_new(int fd);
+/* Its descriptor is about to be closed (or was replaced); the caller has taken it out of its table (seq_cst store) before. Removes the registration if the description may live on; with
+ * waiters the pd turns into a ghost that keeps the description open for them, as a kernel thread's read would. */
+void pd_close(struct pd *pd);
+
+/* An operation that parks on pd holds it from before its first netpoll_wait/netpoll_link until its last use of pd->fd, so that close() by
+ * another thread leaves it a ghost to go on with. After pd_hold the caller checks that its table still names pd for that number (else
+ * pd_drop and look again): the hold and the table change are the two halves of a Dekker pair (both seq_cst). */
+static inline void pd_hold(struct pd *pd) {
+	atomic_fetch_add(&pd->refs, 1);
+}
+void pd_drop(struct pd *pd);
+
+/* Waits until `mode` (one bit) may be ready. Registers on first use. deadline: CLOCK_MONOTONIC ns or -1.
+ * Returns 0 (try again), -ETIMEDOUT, -EINTR, or what epoll_ctl failed with (-EPERM: not pollable, -ENOMEM, -ENOSPC, -ELOOP: use a
+ * bracketed blocking call instead). */
+int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptible);
+
+/* Consumer's side of the protocol above. */
+static inline void pd_clear(struct pd *pd, uint8_t mode) {
+	/* acq_rel: the syscall that follows must not be reordered before the clear; x86 lock-prefixed RMW is a full barrier */
+	atomic_fetch_and_explicit(&pd->ready, ~(uint32_t)mode, memory_order_acq_rel);
+}
+static inline void pd_set(struct pd *pd, uint8_t mode) {
+	atomic_fetch_or_explicit(&pd->ready, mode, memory_order_acq_rel);
+}
+/* More may be there (a full read, one accept of many): remember it, and let the next exclusive waiter try. */
+void pd_pass(struct pd *pd, uint8_t mode);
+
+/* For poll(): link w (w->mode, shared) so that an event claims and readies w->g. Registers the pd. Same errors. The caller brackets it
+ * with wait_begin/wait_park and must netpoll_unlink every w afterwards. */
+int netpoll_link(struct pd *pd, struct pdwait *w, struct g *g, uint8_t mode);
+void netpoll_unlink(struct pdwait *w);
+
+
+/* ---- scheduler's side -------------------------------------------------------------------------------------- */
+int netpoll_init(void);                  /* 0 or negative error */
+/* Polls for up to timeout ns (0: no wait, -1: for ever). Returns claimed Gs linked by schedlink. */
+struct g *netpoll_poll(int64_t timeout_ns);
+void netpoll_break(void);                /* ends a blocking netpoll_poll */
+bool netpoll_has_waiters(void);
+void netpoll_fork_child(void);
+/* True if fd is one of the runtime's own descriptors (the program must not close or see it). */
+bool netpoll_owns_fd(int fd);
+/* The program closed "everything" (FD-11): move the runtime's descriptors out of [first,last]. 0 or negative error. */
+int netpoll_evade(unsigned first, unsigned last);
+
+#endif

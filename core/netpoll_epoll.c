@@ -1,0 +1,161 @@
+/* Netpoll over epoll. Owns two descriptors: the epoll and an eventfd that ends a blocking wait. Both are CLOEXEC and sit well above
+ * the numbers programs get, because "lowest free descriptor" is observable. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "arch.h"
+#include "netpoll.h"
+#include "netpoll_backend.h"
+
+#define OWN_FD_BASE 1000u
+#define BREAK_DATA 0ull /* no pd has this tag */
+
+static int epfd = -1, evfd = -1;
+static _Atomic bool breaking;
+static bool no_pwait2;
+
+/* Moves a new descriptor to a number outside the program's sight and outside [first, last]. */
+static int fd_hide(int fd, unsigned first, unsigned last) {
+	struct rlimit rl;
+	unsigned limit = 1024;
+	if (SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &rl) == 0 && rl.rlim_cur < 1u << 20)
+		limit = rl.rlim_cur;
+	else
+		limit = 1u << 20;
+	unsigned base = limit > OWN_FD_BASE + 8 ? OWN_FD_BASE : limit > 16 ? limit - 8 : 3;
+	if (base >= first && base <= last)
+		base = last < limit - 8 ? last + 1 : 3;
+	long r = SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, base);
+	if (r < 0)
+		return fd; /* no room up there: keep the number we have */
+	SYS1(SYS_close, fd);
+	return (int)r;
+}
+
+int backend_init(void) {
+	long r = SYS1(SYS_epoll_create1, EPOLL_CLOEXEC);
+	if (r < 0)
+		return (int)r;
+	int ep = fd_hide((int)r, 1, 0);
+	r = SYS2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r < 0) {
+		SYS1(SYS_close, ep);
+		return (int)r;
+	}
+	int ev = fd_hide((int)r, 1, 0);
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = BREAK_DATA};
+	r = SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, ev, &e);
+	if (r < 0) {
+		SYS1(SYS_close, ep);
+		SYS1(SYS_close, ev);
+		return (int)r;
+	}
+	epfd = ep;
+	evfd = ev;
+	return 0;
+}
+
+int backend_arm(int fd, uint8_t modes, uint64_t data, int add) {
+	struct epoll_event e = {.events = EPOLLET | EPOLLRDHUP, .data.u64 = data};
+	if (modes & PD_READ)
+		e.events |= EPOLLIN | EPOLLPRI;
+	if (modes & PD_WRITE)
+		e.events |= EPOLLOUT;
+	long r = SYS4(SYS_epoll_ctl, epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e);
+	if (add && r == -EEXIST) /* a registration the kernel kept: ours again */
+		r = SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, fd, &e);
+	else if (!add && r == -ENOENT)
+		r = SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, &e);
+	return (int)r;
+}
+
+void backend_disarm(int fd) {
+	struct epoll_event e;
+	SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, fd, &e);
+}
+
+static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
+	if (timeout_ns > 0 && !no_pwait2) {
+		struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+		long r = SYS6(SYS_epoll_pwait2, epfd, ev, BACKEND_EVENTS, &ts, 0, 8);
+		if (r != -ENOSYS && r != -EPERM)
+			return r;
+		no_pwait2 = true; /* old kernel or a seccomp filter (POL-8) */
+	}
+	int64_t ms = timeout_ns <= 0 ? timeout_ns : (timeout_ns + 999999) / 1000000;
+	if (ms > 1 << 30)
+		ms = 1 << 30;
+	return SYS4(SYS_epoll_wait, epfd, ev, BACKEND_EVENTS, (int)ms);
+}
+
+int backend_wait(struct backend_event *events, int64_t timeout_ns) {
+	struct epoll_event ev[BACKEND_EVENTS];
+	long n = epoll_sleep(ev, timeout_ns);
+	int out = 0;
+	for (long i = 0; i < n; i++) {
+		uint32_t e = ev[i].events;
+		if (ev[i].data.u64 == BREAK_DATA) {
+			uint64_t count;
+			/* seq_cst: the flag must be down before the scheduler looks for what the breaker published */
+			SYS3(SYS_read, evfd, &count, sizeof count);
+			atomic_store(&breaking, false);
+			continue;
+		}
+		uint8_t ready = 0;
+		if (e & (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
+			ready |= PD_READ;
+		if (e & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+			ready |= PD_WRITE;
+		if (e & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR))
+			ready |= PD_HUP;
+		events[out].data = ev[i].data.u64;
+		events[out++].ready = ready;
+	}
+	return out;
+}
+
+void backend_break(void) {
+	/* One write per wake-up is enough. */
+	if (atomic_exchange(&breaking, true))
+		return;
+	uint64_t one = 1;
+	SYS3(SYS_write, evfd, &one, sizeof one);
+}
+
+int backend_owns(int fd) {
+	return fd >= 0 && (fd == epfd || fd == evfd);
+}
+
+/* A dup of an epoll keeps its registrations; a dup of the eventfd needs none (the registration is tied to the open description,
+ * which lives on), but its key is the old number, so register the new one, too. */
+int backend_evade(unsigned first, unsigned last) {
+	int *own[] = {&epfd, &evfd};
+	for (int i = 0; i < 2; i++) {
+		int fd = *own[i];
+		if (fd < 0 || (unsigned)fd < first || (unsigned)fd > last)
+			continue;
+		long r = SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, last < 1u << 20 ? last + 1 : 0);
+		if (r < 0)
+			return (int)r;
+		if (own[i] == &evfd) {
+			struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = BREAK_DATA};
+			SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, r, &e);
+		}
+		*own[i] = (int)r;
+	}
+	return 0;
+}
+
+void backend_fork_child(void) {
+	if (epfd >= 0) {
+		SYS1(SYS_close, epfd);
+		SYS1(SYS_close, evfd);
+	}
+	epfd = evfd = -1;
+	atomic_store_explicit(&breaking, false, memory_order_relaxed);
+}

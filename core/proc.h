@@ -1,0 +1,207 @@
+/* G, M, P: the scheduler's three nouns, and what the shims may do with them.
+ *
+ *   G  a goroutine: one thread of the program. Has a stack slot, a glibc TCB of its own (tcb.h), a wake word.
+ *   M  a kernel thread that runs Gs. Has a g0 (its native stack and TCB) on which the scheduler loop runs.
+ *   P  the right to run Gs: a run queue, a timer heap, caches. GOMAXPROCS of them.
+ *
+ * Every kernel thread that calls a shim has a `struct g` in its TLS variable `tls_g`: a goroutine its own, a *foreign* kernel
+ * thread (made inside libc, by raw clone, or any thread while the runtime is not started) one of kind G_FOREIGN which waits
+ * in the kernel. Waiting code is the same for both: wait_begin, publish, wait_park. Gs are never freed (type-stable memory), so
+ * a stale pointer may be looked at, never trusted.
+ *
+ * tls_g lives in the TLS block of the *goroutine*: it and every field of *g reached through it stay the same over a migration
+ * (TLS-1). g->m does not: read it again after every park.
+ */
+#ifndef GOSHIM_PROC_H
+#define GOSHIM_PROC_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch.h"
+#include "lock.h"
+
+struct m;
+struct p;
+struct g;
+
+enum g_kind { G_GOROUTINE, G_MAIN, G_G0, G_FOREIGN };
+
+/*  IDLE --g_new--> RUNNABLE --execute--> RUNNING --park--> WAITING --ready--> RUNNABLE
+ *                                        RUNNING --yield--> RUNNABLE         RUNNING --g_exit--> DEAD --g_new--> RUNNABLE */
+enum g_state { GS_IDLE, GS_RUNNABLE, GS_RUNNING, GS_WAITING, GS_DEAD };
+
+/* Values of g->wake. Exactly one waker moves it from an armed value to a reason (wait_claim). */
+enum wake {
+	WAKE_READY = 0,    /* not waiting, or: what was waited for happened */
+	WAKE_ARMED = 1,    /* waiting; only the awaited event or a timeout may end it */
+	WAKE_ARMED_INTR = 2, /* waiting; g_interrupt() may end it, too */
+	WAKE_TIMEOUT = 3,
+	WAKE_INTR = 4,
+};
+
+/* A timer of core/timer.c. Embedded in its owner; `index` 0 means not queued. */
+struct timer {
+	int64_t when;          /* CLOCK_MONOTONIC nanoseconds */
+	void (*fire)(struct timer *t); /* called with the heap's lock held (LOCK_TIMER); may only claim and ready */
+	void *arg;
+	struct timer_heap *heap; /* where it is queued; stable while it is */
+	uint32_t index;        /* 1-based slot in the heap */
+};
+
+struct stack {
+	char *lo;              /* lowest usable byte (the guard is below) */
+	char *hi;              /* end of the slot; TCB and static TLS are at the top */
+	size_t size, guard;    /* as asked for, bytes */
+	void *slab;            /* owner, NULL for a stack the program brought */
+};
+
+/* What a creator wants of a goroutine's stack. */
+struct g_stack_req {
+	size_t size;           /* bytes, guard not included; 0 = default */
+	size_t guard;          /* bytes */
+	void *user_lo;         /* the program's own stack, or NULL */
+};
+
+#define G_EXT_BYTES 256
+
+struct g {
+	struct arch_ctx ctx;       /* first: arch/ knows its offsets */
+	_Atomic uint32_t wake;     /* enum wake; a futex word for foreign threads */
+	_Atomic uint32_t note;     /* foreign: futex word that ready() sets, so that it returns only when its waker is done with it */
+	uint32_t in_rt;            /* > 0: inside the runtime; own thread writes, sysmon and signal entry read */
+	_Atomic uint32_t in_syscall; /* 1: in a bracketed syscall; sysmon's hint only */
+	uint8_t kind;
+	_Atomic uint8_t state;
+	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
+	bool wired;                /* runs only on m */
+	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
+	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
+	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
+	void *altstack_sp;         /* the program's sigaltstack for this thread; NULL none */
+	size_t altstack_size;
+	int altstack_flags;
+	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
+	struct m *m;               /* who runs it; valid only while it runs */
+	struct g *schedlink;       /* run-queue and free-list link */
+	struct timer timer;        /* the timeout of its current wait */
+	void (*entry)(struct g *g); /* first function on its stack; ends in g_exit() */
+	struct stack stack;
+	void *stack_top;           /* where frames begin, below static TLS */
+	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
+	uint32_t id;               /* 1, 2, ... for people */
+	struct g *all_next;        /* every G ever made; append-only */
+	const char *wait_what;     /* for dumps: "mutex", "fd read", ... */
+	uintptr_t wait_on;         /* for dumps: address or descriptor */
+	_Alignas(16) unsigned char ext[G_EXT_BYTES]; /* the shims' part: struct thread */
+};
+
+/* The current G. NULL on a kernel thread that never called g_self(). Hidden, initial-exec: one load. */
+extern __thread struct g *tls_g __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The current G; makes the foreign G of this kernel thread on first use. Never NULL. */
+struct g *g_self_slow(void);
+static inline struct g *g_self(void) {
+	struct g *g = tls_g;
+	return __builtin_expect(g != NULL, 1) ? g : g_self_slow();
+}
+
+/* The current goroutine or NULL when this thread waits in the kernel (foreign, or runtime not started). */
+static inline struct g *g_goroutine(void) {
+	struct g *g = tls_g;
+	return (__builtin_expect(g != NULL, 1) && g->kind <= G_MAIN) ? g : NULL;
+}
+
+/* The G of a TCB (pthread_t is the TCB's address); NULL for a foreign thread's that never called us. */
+struct g *g_of_tcb(uintptr_t tcb);
+
+/* ---- life -------------------------------------------------------------------------------------------------- */
+
+/* Starts the runtime: this thread becomes the main G (or, in a fork's child, the surviving one). Returns 0, or a negative
+ * error number: then nothing has changed and threads stay kernel threads. `why` gets a static sentence. Idempotent. */
+int sched_start(const char **why);
+bool sched_started(void);
+
+/* Makes a goroutine that will run entry(g). It is not queued yet: fill g->ext, then ready_new(g). Negative errors through
+ * *err (EAGAIN). May be called by any thread. */
+struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *err);
+void ready_new(struct g *g);
+
+/* Ends the current goroutine; never returns. `done` (may be NULL) is called when nothing runs on its stack any more is NOT
+ * offered: a joiner may free the G with g_free() as soon as it likes, reuse waits for on_cpu. */
+void g_exit(struct g *g) __attribute__((noreturn));
+/* Waits until nothing runs on g's stack any more (it is DEAD): before a joiner may tell the program that the stack is its own again. */
+void g_wait_off_cpu(struct g *g);
+
+/* Gives a DEAD (or about to be) goroutine back for reuse: by the joiner, or by itself before g_exit() if detached. */
+void g_free(struct g *g);
+
+/* Makes a kernel thread that runs fn(arg), detached, on a small stack: 0 or a negative error. Set by the shims before
+ * sched_start(): the core itself knows no pthreads. Ms must be libc threads (setxid, gdb and the loader must see them). */
+extern int (*sched_thread_create)(void *(*fn)(void *), void *arg);
+
+/* Live goroutines, main included. */
+uint32_t g_count(void);
+/* A thread is past its last program code: counts it out, returns how many are left. */
+uint32_t g_live_drop(void);
+/* All Gs ever made, newest first; walk with all_next; check state. */
+struct g *g_all(void);
+
+/* ---- waiting ------------------------------------------------------------------------------------------------ */
+
+/* Arms g->wake. Then publish `g` where wakers find it, then wait_park(). `g` must be the caller. Enters the runtime;
+ * wait_park() leaves it. If `interruptible` and an interrupt is pending, wait_park() returns -EINTR at once.
+ * what/on: for dumps; `what` must be a static string. */
+void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on);
+
+/* Sleeps until claimed. deadline: CLOCK_MONOTONIC ns, or -1 for none. Returns 0 (ready), -ETIMEDOUT or -EINTR. After anything but 0 the
+ * caller must take itself out of where it is published, under that place's lock, before it waits again or leaves. */
+int wait_park(struct g *g, int64_t deadline);
+
+/* The waker's side: true for exactly one caller per wait; that one must call ready(g), exactly once, soon. */
+bool wait_claim(struct g *g, enum wake reason);
+/* The waiter itself finds, after publishing, that it need not sleep: true if it won; wait_park() then returns at once. If false somebody
+ * else claimed it and wait_park() takes that wake-up. */
+bool wait_claim_self(struct g *g, enum wake reason);
+void ready(struct g *g);
+
+/* Many at once (linked by schedlink, all claimed): one wake of an M at most. */
+void ready_list(struct g *head);
+
+/* Ends an interruptible wait of g with -EINTR, or makes its next one end so. For signals and cancellation. */
+void g_interrupt(struct g *g);
+/* Takes back a pending interrupt of the current G; true if there was one. */
+bool g_interrupt_clear(struct g *g);
+
+/* Puts the current goroutine at the end of the run queue. No-op (kernel yield) for a foreign thread. */
+void g_yield(struct g *g);
+
+/* ---- syscalls that may block the M --------------------------------------------------------------------------- */
+
+/* Brackets a syscall that the kernel may block: sysmon gives the P to another M when it does. Two plain stores.
+ * Nothing between them may call into the runtime. g may be foreign or NULL (then they do nothing). */
+void syscall_enter(struct g *g);
+void syscall_exit(struct g *g);
+/* For calls that are known to block for long (waitpid, flock, sigwait): hands the P over at once if anything is runnable. */
+void syscall_enter_blocking(struct g *g);
+
+/* ---- time ---------------------------------------------------------------------------------------------------- */
+
+int64_t nanotime(void); /* CLOCK_MONOTONIC ns; vdso, no syscall */
+
+/* ---- the rest of the surface, for entry/settings/fork ------------------------------------------------------------ */
+
+struct sched_config {
+	uint32_t gomaxprocs;      /* 1..256 */
+	size_t stack_default;     /* bytes */
+	bool stack_mprotect;      /* use mprotect guards even where guard markers work */
+	uint32_t m_idle_max;      /* idle Ms kept above GOMAXPROCS */
+};
+extern struct sched_config sched_config;
+
+/* In a fork's child, on the surviving thread: forget every other G, M, P; the runtime is not started again yet. */
+void sched_fork_child(void);
+
+#endif

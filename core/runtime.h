@@ -1,0 +1,135 @@
+/* The scheduler's insides: M, P and the global state. Included by core/ only. */
+#ifndef GOSHIM_RUNTIME_H
+#define GOSHIM_RUNTIME_H
+
+
+#include "proc.h"
+#include "timer.h"
+
+#define RUNQ_SIZE 256
+#define GOMAXPROCS_MAX 256
+#define GFREE_MAX 64          /* dead Gs kept per P before half go to the global list */
+
+enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN };
+
+struct p {
+	uint32_t id;
+	_Atomic uint32_t runq_head; /* consumers: owner and thieves, CAS */
+	_Atomic uint32_t runq_tail; /* owner only writes */
+	_Atomic(struct g *) runq[RUNQ_SIZE];
+	_Atomic(struct g *) runnext; /* runs before the queue; owner writes, thieves may CAS it away */
+	uint32_t runnext_streak;     /* consecutive picks of runnext: bounded so that two friends do not starve the queue */
+	_Atomic uint32_t schedtick;  /* +1 per G started: sysmon sees progress */
+	_Atomic(struct m *) m;       /* who owns it; NULL idle */
+	struct timer_heap timers;
+	struct g *gfree;
+	uint32_t gfree_count;
+	struct p *idle_next;
+	bool idle;                   /* under sched.lock */
+	uint32_t idle_yields;        /* fruitless sched_yields in a row */
+	/* sysmon's notes */
+	uint32_t mon_tick;
+	int64_t mon_since;
+	uint32_t mon_queued;         /* ticks in a row with something queued and a P idle */
+};
+
+struct m {
+	struct g g0;
+	struct p *p;                 /* own thread only (sysmon takes it through `retake`) */
+	_Atomic(struct g *) curg;    /* NULL on g0 */
+	_Atomic uint32_t retake;     /* enum retake */
+	bool spinning;
+	bool blocked_in_poll;
+	_Atomic uint32_t note;       /* futex word: 1 = go */
+	struct p *next_p;            /* handed over with the note */
+	struct m *idle_next;
+	struct m *all_next;
+	uint32_t id;
+	int32_t ktid;
+	struct g *wired_g;
+	uint32_t rand;
+	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
+	bool exiting;
+	struct stack g0_stack;       /* M0 only: the others' g0 is their pthread stack */
+	/* what the kernel holds for this kernel thread; compared with the G's on every switch (SIG-6, SIG-7) */
+	uint64_t kmask;
+	void *kaltstack_sp;
+	size_t kaltstack_size;
+	int kaltstack_flags;
+};
+
+struct sched {
+	struct lock lock;            /* LOCK_SCHED: everything below without another note */
+	struct g *runq_head, *runq_tail;
+	_Atomic uint32_t runq_size;  /* read without the lock as a hint */
+	struct p *idle_p;
+	_Atomic uint32_t idle_p_count;
+	struct m *idle_m;
+	uint32_t idle_m_count;
+	_Atomic uint32_t spinning;
+	struct g *gfree;             /* dead Gs with stacks */
+	uint32_t gfree_count;
+	struct g *gshell;            /* dead Gs without */
+	struct m *all_m;
+	struct m *free_m;            /* exited Ms, for reuse */
+	uint32_t m_count;
+	uint32_t procs;
+	struct p *all_p[GOMAXPROCS_MAX];
+	_Atomic uint32_t g_live;
+	_Atomic(struct g *) all_g;
+	_Atomic uint32_t poller;     /* 1: some M blocks in netpoll */
+	_Atomic int64_t poll_until;  /* deadline of the M that blocks in netpoll; INT64_MAX none */
+	_Atomic int64_t last_poll;
+	_Atomic bool need_poller;    /* sysmon: a P has run one G for a while: let an idle M block in netpoll */
+	_Atomic bool started;
+	_Atomic uint32_t sysmon_note; /* futex word: 0 = in deep sleep */
+};
+extern struct sched sched;
+
+/* runq.c */
+void runq_put(struct p *p, struct g *g, bool next);
+struct g *runq_get(struct p *p);
+struct g *runq_steal(struct p *p, struct p *victim, bool take_next);
+bool runq_empty(struct p *p);
+uint32_t runq_length(struct p *p);
+void globq_put(struct g *g);           /* takes sched.lock */
+void globq_put_list(struct g *head, struct g *tail, uint32_t n);
+struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones go to p's queue */
+
+/* sched.c, for sysmon */
+void wakep(void);
+void startm(struct p *p);
+struct p *p_idle_get(void);
+void p_idle_put(struct p *p);
+
+/* sysmon.c */
+int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
+void sysmon_wake(void);
+
+/* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/signal.c). */
+extern _Atomic uint32_t rt_pending;
+extern void (*rt_deliver_hook)(struct g *g);
+/* Makes the kernel's mask and alternate stack of this M those of g (shims/signal.c); called in the switch only when they differ. */
+extern void (*sig_resync_hook)(struct g *g);
+/* sysmon, each time it wakes: set its own signal mask, route what it received. */
+extern void (*sig_sysmon_hook)(void);
+
+/* The runtime's section on the current G (see rt.h's essay in sched.c). */
+void rt_enter_slow(struct g *g);
+static inline void rt_enter(struct g *g) {
+	g->in_rt++;
+	/* Asymmetric Dekker with sysmon's retake(): our store above and the load below may be reordered by the CPU; sysmon
+	 * pays for the order with membarrier(PRIVATE_EXPEDITED) between its store of `retake` and its load of in_rt. */
+	atomic_signal_fence(memory_order_seq_cst);
+	struct m *m = g->m;
+	if (m && __builtin_expect(atomic_load_explicit(&m->retake, memory_order_relaxed) != RETAKE_NONE, 0))
+		rt_enter_slow(g);
+}
+void rt_deliver(struct g *g);
+static inline void rt_exit(struct g *g) {
+	atomic_signal_fence(memory_order_seq_cst);
+	if (--g->in_rt == 0 && __builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0))
+		rt_deliver(g);
+}
+
+#endif

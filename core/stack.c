@@ -1,0 +1,211 @@
+/* Stack slots.
+ *
+ * One slot per goroutine: as much reserved address space as the thread asked for (NPTL's default if it did not), a guard below, the TCB
+ * and static TLS on top. Slots are cut from slabs: one mapping each, PROT_READ|WRITE, MAP_NORESERVE, no huge pages (MEM-7).
+ *
+ * Growth. The kernel commits a slot page by page, on first touch. design.md planned a 64 KiB window that a SIGSEGV handler doubles;
+ * we measured that against the kernel's own demand paging and replaced it (core/README.md has the command and the figures): a window
+ * costs a signal, a madvise and a sigreturn for each doubling where a plain first touch costs one fault, it saves no page
+ * (an untouched page of a mapping costs nothing either way), and it brings three ways to break a program that this way does not
+ * have: EFAULT from kernel writes into a page not grown yet (MEM-1), death by a growth fault while SIGSEGV is blocked (MEM-2), and
+ * signal frames that do not fit (MEM-13, SIG-8). A stack still starts at two pages and grows by page faults; the guard
+ * is a real one, and overflow reaches the program as a kernel SIGSEGV with the address it touched (MEM-9, MEM-10).
+ *
+ * Guards, two back ends:
+ *   markers   MADV_GUARD_INSTALL (Linux 6.13+): no VMA per stack, so 200,000 stacks fit the default vm.max_map_count. The guard of a slot
+ *             lies right above the top of the slot below it: the marker shares that one's page-table page.
+ *   mprotect  two VMAs per stack: about 32,700 stacks, then EAGAIN, as with NPTL (MEM-4, MEM-5).
+ *
+ * Dead slots: goroutines keep stack and TCB together in the scheduler's free lists; only what overflows those comes back here, and then its
+ * pages go back to the kernel (DONTNEED) while the guard stays.
+ *
+ * Lock: stack_lock, rank LOCK_STACK (the innermost).
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "runtime.h"
+#include "stack.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+#define PAGE 4096ul
+#define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused (RLIMIT_AS, strict overcommit) */
+#define SLAB_SLOTS_MAX 64u
+#define CLASSES 32u
+/* What our frames need on top of the program's: tiny stacks (microsocks asks for 32 KiB) must hold a shim, too. */
+#define SHIM_ROOM (16ul << 10)
+/* Consecutive slots start at different offsets within 2 MiB, so that equal frames do not fight for the same cache sets. */
+#define COLOUR (12ul << 10)
+
+struct slab_class {
+	size_t size, guard, stride;
+	char *next;          /* first slot never used of the current slab */
+	uint32_t left;       /* how many of those */
+	char **free;         /* used slots, LIFO: an mmap'd array, so that a free slot's pages are not touched */
+	uint32_t free_count, free_cap;
+};
+
+static struct lock stack_lock;
+static struct slab_class classes[CLASSES];
+static bool markers;
+static size_t default_size;
+
+static bool failed(long r) {
+	return (unsigned long)r > -4096UL;
+}
+
+static void *map(size_t bytes) {
+	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	return failed(r) ? NULL : (void *)r;
+}
+
+bool stack_uses_markers(void) {
+	return markers;
+}
+
+int stack_init(void) {
+	struct rlimit rl;
+	for (uint32_t i = 0; i < CLASSES; i++)
+		classes[i] = (struct slab_class){0};
+	stack_lock.word = 0;
+	/* NPTL's rule: RLIMIT_STACK as found at start, 2 MiB if unlimited (RES-5), at least a few pages. */
+	default_size = sched_config.stack_default;
+	if (!default_size) {
+		default_size = 8ul << 20;
+		if (SYS4(SYS_prlimit64, 0, RLIMIT_STACK, 0, &rl) == 0)
+			default_size = rl.rlim_cur == RLIM_INFINITY ? 2ul << 20 : rl.rlim_cur;
+	}
+	if (default_size < (32ul << 10))
+		default_size = 32ul << 10;
+	markers = false;
+	if (!sched_config.stack_mprotect) {
+		void *probe = map(PAGE);
+		if (!probe)
+			return -ENOMEM;
+		markers = SYS3(SYS_madvise, probe, PAGE, MADV_GUARD_INSTALL) == 0;
+		SYS2(SYS_munmap, probe, PAGE);
+	}
+	return 0;
+}
+
+static struct slab_class *class_of(size_t size, size_t guard) {
+	for (uint32_t i = 0; i < CLASSES; i++) {
+		struct slab_class *c = &classes[i];
+		if (!c->size) {
+			c->size = size;
+			c->guard = guard;
+			c->stride = size + guard + (size >= (1ul << 20) ? COLOUR : 0);
+		}
+		if (c->size == size && c->guard == guard)
+			return c;
+	}
+	return NULL;
+}
+
+static bool slab_refill(struct slab_class *c) {
+	uint32_t n = SLAB_BYTES / c->stride;
+	if (n > SLAB_SLOTS_MAX)
+		n = SLAB_SLOTS_MAX;
+	for (n = n ? n : 1; n; n /= 2) {
+		char *base = map(n * c->stride);
+		if (!base)
+			continue;
+		SYS3(SYS_madvise, base, n * c->stride, MADV_NOHUGEPAGE);
+		c->next = base;
+		c->left = n;
+		return true;
+	}
+	return false;
+}
+
+static bool free_reserve(struct slab_class *c) {
+	if (c->free_count < c->free_cap)
+		return true;
+	uint32_t cap = c->free_cap ? c->free_cap * 2 : 512;
+	long r = SYS6(SYS_mmap, 0, cap * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (failed(r))
+		return false;
+	char **free = (char **)r;
+	for (uint32_t i = 0; i < c->free_count; i++)
+		free[i] = c->free[i];
+	if (c->free)
+		SYS2(SYS_munmap, c->free, c->free_cap * sizeof(char *));
+	c->free = free;
+	c->free_cap = cap;
+	return true;
+}
+
+static bool guard_install(char *lo, size_t bytes) {
+	if (!bytes)
+		return true;
+	if (markers)
+		return SYS3(SYS_madvise, lo, bytes, MADV_GUARD_INSTALL) == 0;
+	return SYS3(SYS_mprotect, lo, bytes, PROT_NONE) == 0;
+}
+
+int stack_alloc(size_t size, size_t guard, struct stack *out) {
+	if (!size)
+		size = default_size;
+	size_t bytes = (size + SHIM_ROOM + PAGE - 1) & ~(PAGE - 1);
+	guard = (guard + PAGE - 1) & ~(PAGE - 1);
+	if (bytes < size || bytes + guard < bytes || bytes + guard > (1ul << 46))
+		return -EAGAIN;
+	lock_acquire(&stack_lock);
+	struct slab_class *c = class_of(bytes, guard);
+	struct slab_class one = {.size = bytes, .guard = guard, .stride = bytes + guard};
+	char *slot = NULL;
+	bool fresh = false;
+	if (c && c->free_count) {
+		slot = c->free[--c->free_count];
+	} else if (c && (c->left || slab_refill(c))) {
+		slot = c->next;
+		c->next += c->stride;
+		c->left--;
+		fresh = true;
+	} else if (!c) { /* more sizes than classes: a mapping of its own */
+		slot = map(one.stride);
+		fresh = slot != NULL;
+		c = &one;
+	}
+	lock_release(&stack_lock);
+	if (!slot)
+		return -EAGAIN;
+	out->lo = slot + c->guard;
+	out->hi = out->lo + c->size;
+	out->size = size;
+	out->guard = guard;
+	out->slab = c == &one ? (void *)slot : (void *)c;
+	if (fresh && !guard_install(slot, c->guard)) {
+		stack_release(out);
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+void stack_release(struct stack *s) {
+	if (!s->slab)
+		return; /* the program's own */
+	char *slot = s->lo - ((s->guard + PAGE - 1) & ~(PAGE - 1));
+	if (s->slab == slot) {
+		SYS2(SYS_munmap, slot, s->hi - slot);
+		return;
+	}
+	struct slab_class *c = s->slab;
+	SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED);
+	lock_acquire(&stack_lock);
+	if (free_reserve(c))
+		c->free[c->free_count++] = slot;
+	/* else: no memory for the list itself; the slot's address space is lost, its pages are not */
+	lock_release(&stack_lock);
+}
+
+void stack_trim(struct stack *s, void *sp) {
+	char *edge = (char *)(((uintptr_t)sp - 128) & ~(PAGE - 1)); /* the red zone stays */
+	if (edge > s->lo)
+		SYS3(SYS_madvise, s->lo, edge - s->lo, MADV_DONTNEED);
+}

@@ -1,0 +1,15 @@
+/* Stack slots: reserved address space for one goroutine's stack each, guard below, TCB on top. See stack.c for the essay. */
+#ifndef GOSHIM_STACK_H
+#define GOSHIM_STACK_H
+
+#include "proc.h"
+
+int stack_init(void);
+/* 0 or -EAGAIN. Usable bytes >= size, guard bytes below it. */
+int stack_alloc(size_t size, size_t guard, struct stack *out);
+void stack_release(struct stack *s);
+/* Gives pages below sp back to the kernel. */
+void stack_trim(struct stack *s, void *sp);
+bool stack_uses_markers(void);
+
+#endif

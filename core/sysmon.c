@@ -1,0 +1,205 @@
+/* sysmon: a kernel thread without a P that looks after what no M sees.
+ *
+ * Each tick it (1) polls the network and fires timers if no M has done so for a while, (2) takes the P of an M whose G sits in a syscall or
+ * hogs the CPU while others wait (retake), (3) wakes an M for goroutines that are queued while a P is idle (SCH-1).
+ * The tick is TICK_MIN while there was something to do lately, TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
+ * sleeps until one is taken again, so an idle process has no wake-ups.
+ *
+ * retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
+ * issues membarrier(PRIVATE_EXPEDITED), which is a full fence on every running thread of the process, and loads in_rt. If that is 0, every later
+ * rt_enter sees the request, and the two settle it by a CAS on m->retake.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <time.h>
+
+#include "netpoll.h"
+#include "runtime.h"
+#include "tcb.h"
+
+#define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs about 8 us of CPU, so this is 1 % of a core, and only while it pays */
+#define TICK_MAX_NS 5000000
+#define CALM_TICKS 32u           /* ticks without work until the tick doubles */
+#define IDLE_TICKS 20u           /* ticks with every P idle until deep sleep */
+#define SYSCALL_NS 1000000       /* a bracketed syscall may hold its P this long when somebody waits */
+#define HOG_NS 10000000          /* a running goroutine (or a block nobody bracketed) this long: Go's time slice */
+#define POLL_NS 10000000
+
+static _Atomic uint32_t start_word; /* 0 starting, 1 up, 2 failed */
+static const char *start_why;
+static struct g sysmon_g;
+
+void sysmon_wake(void) {
+	/* seq_cst: pairs with the store and re-check before the deep sleep */
+	if (atomic_exchange(&sched.sysmon_note, 1) == 0)
+		SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static bool all_idle(void) {
+	return atomic_load(&sched.idle_p_count) == sched.procs;
+}
+
+/* Would a free P do any good? */
+static bool work_waits(struct p *p) {
+	return !runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed) != 0;
+}
+
+static bool events_wait(struct p *p) {
+	return !atomic_load_explicit(&sched.poller, memory_order_relaxed) && atomic_load(&sched.idle_p_count) == 0 &&
+	       (netpoll_has_waiters() || atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX);
+}
+
+/* Takes p from m if m is outside the runtime. */
+static bool retake(struct p *p, struct m *m, struct g *g) {
+	atomic_store_explicit(&m->retake, RETAKE_ASKED, memory_order_relaxed);
+	SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	/* acquire: in order. curg before and after in_rt: if it did not change, in_rt was that of the G on this M. */
+	bool outside = atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
+	               __atomic_load_n(&g->in_rt, __ATOMIC_ACQUIRE) == 0 && atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
+	               atomic_load_explicit(&p->m, memory_order_acquire) == m; /* it may have given p away since we looked */
+	uint32_t asked = RETAKE_ASKED;
+	/* acq_rel: settles it with rt_enter_slow() */
+	if (!atomic_compare_exchange_strong_explicit(&m->retake, &asked, outside ? RETAKE_TAKEN : RETAKE_NONE, memory_order_acq_rel,
+	                                             memory_order_relaxed) || !outside)
+		return false;
+	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
+	return true;
+}
+
+/* One P: false if nothing was to be done. */
+static bool watch_p(struct p *p, int64_t now, bool *busy) {
+	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
+	if (!m)
+		return false;
+	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+	if (tick != p->mon_tick || !p->mon_since) {
+		p->mon_tick = tick;
+		p->mon_since = now;
+		return false;
+	}
+	struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+	if (!g)
+		return false;
+	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	int64_t ran = now - p->mon_since;
+	if (ran >= SYSCALL_NS)
+		*busy = true;
+	if (ran < (in_syscall ? SYSCALL_NS : HOG_NS) || !(work_waits(p) || events_wait(p)))
+		return false;
+	if (!retake(p, m, g))
+		return false;
+	startm(p);
+	return true;
+}
+
+static bool tick(int64_t now) {
+	bool did = false, busy = false, queued = false;
+	for (uint32_t i = 0; i < sched.procs; i++) {
+		struct p *p = sched.all_p[i];
+		did |= watch_p(p, now, &busy);
+		queued |= !runq_empty(p);
+	}
+	/* While a P is stuck with one G, an idle M may block in netpoll; if all Ps are busy, sysmon polls itself. */
+	bool need = busy && atomic_load(&sched.idle_p_count) > 0 &&
+	            (netpoll_has_waiters() || atomic_load_explicit(&sched.runq_size, memory_order_relaxed));
+	atomic_store_explicit(&sched.need_poller, need, memory_order_relaxed);
+	if (need && !atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
+		wakep();
+		did = true;
+	}
+	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
+		for (uint32_t i = 0; i < sched.procs; i++)
+			did |= timer_run(&sched.all_p[i]->timers, now) > 0;
+		if (netpoll_has_waiters() && now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >= POLL_NS) {
+			atomic_store_explicit(&sched.last_poll, now, memory_order_relaxed);
+			struct g *list = netpoll_poll(0);
+			if (list) {
+				ready_list(list);
+				did = true;
+			}
+		}
+	}
+	queued |= atomic_load_explicit(&sched.runq_size, memory_order_relaxed) != 0;
+	if (queued && atomic_load(&sched.idle_p_count) > 0) {
+		static uint32_t seen; /* two ticks in a row: what is queued for a moment only is none of our business */
+		if (++seen >= 2) {
+			wakep();
+			did = true;
+			seen = 0;
+		}
+	}
+	return did || busy;
+}
+
+static void sysmon_loop(void) {
+	int64_t period = TICK_MIN_NS;
+	uint32_t calm = 0, idle = 0;
+	for (;;) {
+		if (idle >= IDLE_TICKS) {
+			/* Deep sleep. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
+			atomic_exchange(&sched.sysmon_note, 0);
+			while (all_idle() && atomic_load(&sched.sysmon_note) == 0) {
+				SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, 0, 0);
+				if (sig_sysmon_hook)
+					sig_sysmon_hook();
+			}
+			atomic_store(&sched.sysmon_note, 1);
+			idle = calm = 0;
+			period = TICK_MIN_NS;
+		}
+		struct timespec ts = {0, period};
+		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, 1, &ts);
+		if (sig_sysmon_hook)
+			sig_sysmon_hook();
+		if (all_idle()) {
+			idle++;
+			continue;
+		}
+		idle = 0;
+		if (tick(nanotime())) {
+			calm = 0;
+			period = TICK_MIN_NS;
+		} else if (++calm >= CALM_TICKS && period < TICK_MAX_NS) {
+			period = TICK_MAX_NS;
+		}
+	}
+}
+
+static void *sysmon_main(void *arg) {
+	(void)arg;
+	bool ok = tcb_take_template(&start_why) == 0;
+	sysmon_g.kind = G_G0;
+	sysmon_g.in_rt = 1;
+	sysmon_g.state = GS_RUNNING;
+	sysmon_g.tid = (int32_t)SYS0(SYS_gettid);
+	sysmon_g.ctx.tp = arch_tp();
+	sysmon_g.m = NULL;
+	tls_g = &sysmon_g;
+	/* release: publishes the template to sysmon_start() */
+	atomic_store_explicit(&start_word, ok ? 1 : 2, memory_order_release);
+	SYS3(SYS_futex, &start_word, FUTEX_WAKE_PRIVATE, 1);
+	if (ok)
+		sysmon_loop();
+	return NULL;
+}
+
+int sysmon_start(const char **why) {
+	uint64_t all = ~0ull, old;
+	atomic_store_explicit(&start_word, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched.sysmon_note, 1, memory_order_relaxed);
+	/* All signals blocked: nothing of the program's may land there (SIG-4). */
+	SYS4(SYS_rt_sigprocmask, 0, &all, &old, 8);
+	int r = sched_thread_create(sysmon_main, NULL);
+	SYS4(SYS_rt_sigprocmask, 2, &old, 0, 8);
+	if (r < 0)
+		return r;
+	while (atomic_load_explicit(&start_word, memory_order_acquire) == 0)
+		SYS4(SYS_futex, &start_word, FUTEX_WAIT_PRIVATE, 0, 0);
+	if (start_word == 2) {
+		*why = start_why;
+		return -ENOSYS;
+	}
+	return 0;
+}

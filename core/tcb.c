@@ -1,0 +1,297 @@
+/* A glibc thread identity per goroutine (design 1). See tcb.h.
+ *
+ * libc describes `struct pthread` to debuggers by exported descriptors {bits, count, offset}; what they do not describe we do not name but copy
+ * from a live thread's struct, relocating every word that pointed into that struct. So a field that a future libc
+ * adds gets the value it has in a fresh thread.
+ *
+ * Layout at the top of a stack slot, from high to low, as NPTL's own:   struct pthread | static TLS | stack frames
+ * (x86-64: TLS variant II). So an idle goroutine touches two pages, as a small NPTL thread does.
+ *
+ * libc's own TLS block (malloc's cache and arena, resolver, locale, errno) is not reset when a TCB is reused: libc frees that state only
+ * on a way through pthread exit that we cannot call, so keeping it warm is what makes it not leak (TLS-12). When a TCB is given up, the block is
+ * set aside and given to the next TCB that is made.
+ *
+ * Lock: images_lock, rank LOCK_STACK.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/rseq.h>
+
+#include "runtime.h"
+#include "tcb.h"
+
+#define PTHREAD_MAX_BYTES 8192u
+#define DTV_UNALLOCATED ((void *)-1l)
+#define SPECIFIC_BLOCKS 32u
+#define SPECIFIC_BLOCK_BYTES 512u /* 32 keys of {sequence, value} */
+
+struct descriptor {
+	uint32_t bits, count, offset;
+};
+
+/* glibc's dtv: slot -1 holds the number of slots, 0 the generation, then one per module. */
+union dtv {
+	size_t counter;
+	struct {
+		void *val;
+		void *to_free;
+	} pointer;
+};
+
+void *(*tcb_lookup)(const char *name);
+size_t tcb_tid_offset;
+
+static struct {
+	size_t struct_bytes, list, specific, cancelhandling, dtv, static_bytes, align;
+	void *(*allocate)(void *);
+	void *(*allocate_init)(void *, bool);
+	void (*deallocate)(void *, bool);
+	void (*ctype_init)(void);
+	ptrdiff_t tls_g;                 /* offsets from the thread pointer */
+	ptrdiff_t libc_tls;
+	size_t libc_tls_bytes;
+	ptrdiff_t resp;
+	ptrdiff_t resp_target;
+	bool ready;
+} lay;
+
+static unsigned char template[PTHREAD_MAX_BYTES] __attribute__((aligned(64)));
+static uintptr_t template_tcb;
+static uint16_t template_self[64]; /* word indices of the template that point into the struct itself */
+static uint32_t template_self_count;
+
+/* libc TLS blocks of TCBs that were given up. */
+struct image {
+	struct image *next;
+	unsigned char bytes[];
+};
+static struct lock images_lock;
+static struct image *images;
+
+static bool descriptor_read(const char *name, size_t *offset, uint32_t bits) {
+	const struct descriptor *d = tcb_lookup(name);
+	if (!d || (bits && d->bits != bits))
+		return false;
+	*offset = d->offset;
+	return true;
+}
+
+void tcb_find_tid(void) {
+	size_t tid;
+	if (descriptor_read("_thread_db_pthread_tid", &tid, 32))
+		tcb_tid_offset = tid;
+}
+
+int tcb_offsets(const char **why) {
+	const uint32_t *size = tcb_lookup("_thread_db_sizeof_pthread");
+	size_t tid = 0;
+	if (lay.ready)
+		return 0;
+	*why = "this libc does not describe its thread structure (unknown libc)";
+	if (!size || *size > PTHREAD_MAX_BYTES || !descriptor_read("_thread_db_pthread_tid", &tid, 32) ||
+	    !descriptor_read("_thread_db_pthread_list", &lay.list, 128) ||
+	    !descriptor_read("_thread_db_pthread_specific", &lay.specific, SPECIFIC_BLOCKS * 64) ||
+	    !descriptor_read("_thread_db_pthread_cancelhandling", &lay.cancelhandling, 32) ||
+	    !descriptor_read("_thread_db_pthread_dtvp", &lay.dtv, 64))
+		return -ENOSYS;
+	lay.struct_bytes = *size;
+	*(void **)&lay.allocate = tcb_lookup("_dl_allocate_tls");
+	*(void **)&lay.allocate_init = tcb_lookup("_dl_allocate_tls_init");
+	*(void **)&lay.deallocate = tcb_lookup("_dl_deallocate_tls");
+	*(void **)&lay.ctype_init = tcb_lookup("__ctype_init");
+	void (*info)(size_t *, size_t *);
+	*(void **)&info = tcb_lookup("_dl_get_tls_static_info");
+	*why = "this libc does not export its TLS allocator (unknown libc)";
+	if (!lay.allocate || !lay.allocate_init || !lay.deallocate || !lay.ctype_init || !info)
+		return -ENOSYS;
+	info(&lay.static_bytes, &lay.align);
+	if (lay.align < 64)
+		lay.align = 64;
+	lay.tls_g = (char *)&tls_g - (char *)arch_tp();
+	/* The tid is where the descriptor says, or nothing here can be trusted. */
+	*why = "the thread structure of this libc is not what it says (unknown libc)";
+	if (*(int32_t *)(arch_tp() + tid) != (int32_t)SYS0(SYS_gettid))
+		return -ENOSYS;
+	tcb_tid_offset = tid;
+	lay.ready = true;
+	return 0;
+}
+
+/* dl_iterate_phdr: libc's own TLS block is the one that holds errno. */
+static int find_libc_tls(struct dl_phdr_info *info, size_t size, void *arg) {
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		char *start = info->dlpi_tls_data;
+		if (ph->p_type == PT_TLS && start && (char *)arg >= start && (char *)arg < start + ph->p_memsz) {
+			lay.libc_tls = start - (char *)arch_tp();
+			lay.libc_tls_bytes = ph->p_memsz;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+int tcb_take_template(const char **why) {
+	template_tcb = arch_tp();
+	memcpy(template, (void *)template_tcb, lay.struct_bytes);
+	uintptr_t *word = (uintptr_t *)template;
+	template_self_count = 0;
+	*why = "the thread structure of this libc points to itself too often (unknown libc)";
+	for (size_t i = 0; i < lay.struct_bytes / sizeof *word; i++) {
+		if (word[i] >= template_tcb && word[i] < template_tcb + lay.struct_bytes) {
+			if (template_self_count == sizeof template_self / sizeof *template_self)
+				return -ENOSYS;
+			template_self[template_self_count++] = (uint16_t)i;
+		}
+	}
+	*why = "libc's thread-local data was not found (unknown libc)";
+	if (!dl_iterate_phdr(find_libc_tls, &errno))
+		return -ENOSYS;
+	char **resp = dlsym(RTLD_DEFAULT, "__resp"); /* GLIBC_PRIVATE TLS variable: the address in this thread */
+	if (resp && *resp) {
+		lay.resp = (char *)resp - (char *)template_tcb;
+		lay.resp_target = *resp - (char *)template_tcb;
+	}
+	return 0;
+}
+
+size_t tcb_bytes(void) {
+	return lay.static_bytes + lay.align;
+}
+
+static union dtv **dtv_of(uintptr_t tcb) {
+	return (union dtv **)(tcb + lay.dtv);
+}
+
+void tcb_set_tid(uintptr_t tcb, int32_t tid) {
+	*(volatile int32_t *)(tcb + tcb_tid_offset) = tid;
+}
+
+_Atomic int *tcb_cancelhandling(uintptr_t tcb) {
+	return (_Atomic int *)(tcb + lay.cancelhandling);
+}
+
+static void rseq_mark_unregistered(uintptr_t tcb) {
+	if (!__rseq_size)
+		return;
+	struct rseq *area = (struct rseq *)(tcb + __rseq_offset);
+	area->cpu_id_start = 0;
+	area->cpu_id = (uint32_t)RSEQ_CPU_ID_REGISTRATION_FAILED;
+	area->rseq_cs = 0;
+}
+
+void tcb_rseq_off(void) {
+	if (!__rseq_size)
+		return;
+	struct rseq *area = (struct rseq *)(arch_tp() + __rseq_offset);
+	SYS4(SYS_rseq, area, sizeof *area, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+	rseq_mark_unregistered(arch_tp());
+}
+
+/* A fresh thread's struct pthread at `tcb`; keeps what lies in the caller's dtv word. */
+static void struct_fill(uintptr_t tcb, struct g *g) {
+	union dtv *dtv = *dtv_of(tcb);
+	memcpy((void *)tcb, template, lay.struct_bytes);
+	uintptr_t *word = (uintptr_t *)tcb;
+	for (uint32_t i = 0; i < template_self_count; i++)
+		word[template_self[i]] += tcb - template_tcb;
+	*dtv_of(tcb) = dtv;
+	uintptr_t *node = (uintptr_t *)(tcb + lay.list);
+	node[0] = node[1] = (uintptr_t)node; /* fork's child unlinks it (FRK-1) */
+	atomic_store_explicit(tcb_cancelhandling(tcb), 0, memory_order_relaxed);
+	tcb_set_tid(tcb, g->tid);
+	rseq_mark_unregistered(tcb);
+}
+
+static void tls_g_set(uintptr_t tcb, struct g *g) {
+	*(struct g **)(tcb + lay.tls_g) = g;
+	if (lay.resp_target)
+		*(char **)(tcb + lay.resp) = (char *)tcb + lay.resp_target;
+}
+
+struct g *g_of_tcb(uintptr_t tcb) {
+	ptrdiff_t offset = (char *)&tls_g - (char *)arch_tp();
+	return *(struct g **)(tcb + offset);
+}
+
+uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
+	uintptr_t tcb = ((uintptr_t)hi - lay.struct_bytes) & ~(lay.align - 1);
+	memset((void *)tcb, 0, lay.struct_bytes);
+	if (!lay.allocate((void *)tcb))
+		return 0;
+	struct_fill(tcb, g);
+	if (atomic_load_explicit(&images_lock.word, memory_order_relaxed) || images) {
+		lock_acquire(&images_lock);
+		struct image *im = images;
+		if (im)
+			images = im->next;
+		lock_release(&images_lock);
+		if (im) {
+			memcpy((void *)(tcb + lay.libc_tls), im->bytes, lay.libc_tls_bytes);
+			free(im);
+		}
+	}
+	tls_g_set(tcb, g);
+	*stack_top = (void *)((tcb - (lay.static_bytes - lay.struct_bytes)) & ~63ul);
+	return tcb;
+}
+
+static void dynamic_tls_free(uintptr_t tcb) {
+	union dtv *dtv = *dtv_of(tcb);
+	size_t slots = dtv[-1].counter;
+	for (size_t i = 1; i <= slots; i++) {
+		if (dtv[i].pointer.to_free) {
+			free(dtv[i].pointer.to_free);
+			dtv[i].pointer.val = DTV_UNALLOCATED;
+			dtv[i].pointer.to_free = NULL;
+		}
+	}
+}
+
+static void **specific_of(uintptr_t tcb) {
+	return (void **)(tcb + lay.specific);
+}
+
+void tcb_reuse(uintptr_t tcb, struct g *g) {
+	unsigned char libc_tls[lay.libc_tls_bytes];
+	void *blocks[SPECIFIC_BLOCKS];
+	memcpy(libc_tls, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
+	memcpy(blocks, specific_of(tcb), sizeof blocks);
+	dynamic_tls_free(tcb);
+	struct_fill(tcb, g);
+	lay.allocate_init((void *)tcb, true);
+	memcpy((void *)(tcb + lay.libc_tls), libc_tls, lay.libc_tls_bytes);
+	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++) { /* second-level TSD blocks are kept, emptied (TLS-7) */
+		if (blocks[i]) {
+			memset(blocks[i], 0, SPECIFIC_BLOCK_BYTES);
+			specific_of(tcb)[i] = blocks[i];
+		}
+	}
+	tls_g_set(tcb, g);
+}
+
+void tcb_free(uintptr_t tcb) {
+	struct image *im = malloc(sizeof *im + lay.libc_tls_bytes);
+	if (im) {
+		memcpy(im->bytes, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
+		lock_acquire(&images_lock);
+		im->next = images;
+		images = im;
+		lock_release(&images_lock);
+	}
+	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++)
+		free(specific_of(tcb)[i]);
+	lay.deallocate((void *)tcb, false);
+}
+
+void tcb_thread_start(void) {
+	uselocale(LC_GLOBAL_LOCALE); /* the previous owner of this TCB may have chosen another */
+	lay.ctype_init();
+	errno = 0;
+}

@@ -1,0 +1,40 @@
+/* A glibc thread identity per goroutine (design 1): TCB, static TLS, dtv, tid. The only file that knows `struct pthread`, and
+ * only through the _thread_db_* descriptors that libc exports for debuggers. */
+#ifndef GOSHIM_TCB_H
+#define GOSHIM_TCB_H
+
+#include "proc.h"
+
+/* Finds one of libc's private symbols by name; set by the preload layer before tcb_offsets(). */
+extern void *(*tcb_lookup)(const char *name);
+
+/* Sets tcb_tid_offset only: for locks taken before the runtime starts. */
+void tcb_find_tid(void);
+/* Reads the descriptors. 0, or -ENOSYS with *why: an unknown libc. Cheap; no thread needed. */
+int tcb_offsets(const char **why);
+/* Takes the template from the calling kernel thread, which must be a freshly created pthread. 0 or -ENOSYS with *why. */
+int tcb_take_template(const char **why);
+/* Bytes that tcb_make needs at the top of a stack. */
+size_t tcb_bytes(void);
+/* Builds a TCB below `hi`, with g->tid, tls_g = g; returns its address (thread pointer) or 0 when libc cannot allocate the dtv.
+ * *stack_top: frames start below it. */
+uintptr_t tcb_make(void *hi, struct g *g, void **stack_top);
+/* Prepares a used TCB for a new goroutine: TLS images of all modules but libc's reset, TSD empty, tid set. */
+void tcb_reuse(uintptr_t tcb, struct g *g);
+/* Frees what libc allocated for it (dtv, dynamic TLS, TSD blocks); keeps libc's own per-thread state (malloc's cache) for the next
+ * tcb_make. The memory of the TCB itself belongs to the stack. */
+void tcb_free(uintptr_t tcb);
+/* On the goroutine itself, first thing: what start_thread does for a new thread (locale tables, resolver state). */
+void tcb_thread_start(void);
+void tcb_set_tid(uintptr_t tcb, int32_t tid);
+/* Offset of the tid in a TCB; 0 until tcb_offsets(). */
+extern size_t tcb_tid_offset __attribute__((visibility("hidden")));
+static inline int32_t tcb_tid(uintptr_t tcb) {
+	return *(volatile int32_t *)(tcb + tcb_tid_offset);
+}
+/* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated). */
+_Atomic int *tcb_cancelhandling(uintptr_t tcb);
+/* Tells rseq users that the kernel does not update this TCB's area. On the thread that becomes main G. */
+void tcb_rseq_off(void);
+
+#endif

@@ -1,0 +1,132 @@
+/* Timers: a 4-ary heap per P.
+ *
+ * Threads that wait with a timeout add and delete timers far more often than timers fire (CPython's lock hand-over alone makes
+ * thousands a second), so both are O(log4 n) on one P's heap under that heap's lock, no syscall, no allocation but the doubling of the
+ * slot array. A timer remembers its heap, so its owner may delete it from any M. The lock is held while `fire` runs, so after timer_del()
+ * returned, the callback is over: the owner may reuse the timer (SYN-13). Rejected: one global heap (a lock every P shares); timer wheels
+ * (coarse, and empty buckets cost wake-ups).
+ *
+ * Lock: heap->lock has rank LOCK_TIMER. fire() may take LOCK_SCHED (ready()).
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "timer.h"
+
+#define HEAP_MIN 64u
+
+static void heap_publish(struct timer_heap *h) {
+	/* relaxed: readers use it as a hint and take the lock before acting */
+	atomic_store_explicit(&h->first, h->count ? h->slot[1]->when : INT64_MAX, memory_order_relaxed);
+}
+
+static void heap_set(struct timer_heap *h, uint32_t i, struct timer *t) {
+	h->slot[i] = t;
+	t->index = i;
+}
+
+static uint32_t parent_of(uint32_t i) {
+	return (i - 2) / 4 + 1;
+}
+
+static void sift_up(struct timer_heap *h, uint32_t i, struct timer *t) {
+	while (i > 1) {
+		uint32_t up = parent_of(i);
+		if (h->slot[up]->when <= t->when)
+			break;
+		heap_set(h, i, h->slot[up]);
+		i = up;
+	}
+	heap_set(h, i, t);
+}
+
+static void sift_down(struct timer_heap *h, uint32_t i, struct timer *t) {
+	for (;;) {
+		uint32_t child = (i - 1) * 4 + 2, least = 0;
+		int64_t when = t->when;
+		for (uint32_t c = child; c < child + 4 && c <= h->count; c++) {
+			if (h->slot[c]->when < when) {
+				when = h->slot[c]->when;
+				least = c;
+			}
+		}
+		if (!least)
+			break;
+		heap_set(h, i, h->slot[least]);
+		i = least;
+	}
+	heap_set(h, i, t);
+}
+
+static int heap_grow(struct timer_heap *h) {
+	uint32_t cap = h->cap ? h->cap * 2 : HEAP_MIN;
+	size_t bytes = sizeof(struct timer *) * (cap + 1);
+	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if ((unsigned long)r > -4096UL)
+		return -ENOMEM;
+	struct timer **slot = (struct timer **)r;
+	if (h->cap) {
+		memcpy(slot, h->slot, sizeof(struct timer *) * (h->count + 1));
+		SYS2(SYS_munmap, h->slot, sizeof(struct timer *) * (h->cap + 1));
+	}
+	h->slot = slot;
+	h->cap = cap;
+	return 0;
+}
+
+static void heap_remove(struct timer_heap *h, struct timer *t) {
+	uint32_t i = t->index;
+	struct timer *last = h->slot[h->count--];
+	if (last != t) {
+		if (i > 1 && h->slot[parent_of(i)]->when > last->when)
+			sift_up(h, i, last);
+		else
+			sift_down(h, i, last);
+	}
+	t->index = 0;
+}
+
+int timer_add(struct timer_heap *h, struct timer *t) {
+	lock_acquire(&h->lock);
+	if (h->count == h->cap && heap_grow(h) < 0) {
+		lock_release(&h->lock);
+		return -ENOMEM;
+	}
+	t->heap = h; /* only the owner adds and deletes, so it needs no order of its own */
+	h->count++;
+	sift_up(h, h->count, t);
+	heap_publish(h);
+	lock_release(&h->lock);
+	return 0;
+}
+
+bool timer_del(struct timer *t) {
+	struct timer_heap *h = t->heap;
+	if (!h)
+		return false;
+	lock_acquire(&h->lock);
+	bool queued = t->index != 0;
+	if (queued) {
+		heap_remove(h, t);
+		heap_publish(h);
+	}
+	lock_release(&h->lock);
+	return queued;
+}
+
+int timer_run(struct timer_heap *h, int64_t now) {
+	int fired = 0;
+	if (atomic_load_explicit(&h->first, memory_order_relaxed) > now)
+		return 0;
+	lock_acquire(&h->lock);
+	while (h->count && h->slot[1]->when <= now) {
+		struct timer *t = h->slot[1];
+		heap_remove(h, t);
+		t->fire(t);
+		fired++;
+	}
+	heap_publish(h);
+	lock_release(&h->lock);
+	return fired;
+}

@@ -1,0 +1,171 @@
+/* Where the library enters the process: its constructor, the decision to stand aside, and the way to main().
+ *
+ * The constructor runs before all others (-z initfirst): a dependency's constructor may create threads (INT-1). It finds libc's
+ * functions and parses two environment variables: no system call, no file, no allocation, no output. Everything that costs waits for the first
+ * pthread_create, so that a process which never creates a thread behaves and costs as without us, bad settings included.
+ *
+ * When in doubt, plain kernel threads: a bad setting, an unknown libc, shadow stacks (a switch of stacks would fault), AT_SECURE
+ * (whoever starts a privileged program does not get to steer it). Then goshim_enabled() is false for ever, the shims find
+ * no goroutine and call libc, and one line on stderr says why. */
+#include "entry.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+
+#include "../core/proc.h"
+#include "../core/tcb.h"
+#include "../shims/shim.h"
+#include "settings.h"
+#include "symbols.h"
+
+enum decision { UNDECIDED, ENABLED, ASIDE };
+
+/* Relaxed throughout: what was decided depends on nothing but itself and data that was written before the process had a second thread.
+ * Two threads that decide at once come to the same answer. */
+static _Atomic int decision;
+static _Atomic bool said;
+
+/* Why the constructor found that there will be no goroutines; NULL: nothing wrong so far. */
+static const char *aside_why;
+
+/* ---- one line on stderr -------------------------------------------------------------------------------------------- */
+
+/* One write, so that lines of several processes do not mix. */
+static void line_write(const char *const *parts) {
+	char line[512];
+	size_t length = 0;
+	for (; *parts; parts++) {
+		for (const char *s = *parts; *s && length < sizeof(line) - 1; s++)
+			line[length++] = *s;
+	}
+	line[length++] = '\n';
+	SYS3(SYS_write, 2, line, length);
+}
+
+void goshim_stand_aside(const char *why) {
+	atomic_store_explicit(&decision, ASIDE, memory_order_relaxed);
+	if (!why || atomic_exchange_explicit(&said, true, memory_order_relaxed))
+		return;
+	line_write((const char *const[]){"goshim: ", why, "; running on kernel threads", NULL});
+}
+
+static const char *number_text(char buffer[24], uint64_t n) {
+	char *p = buffer + 23;
+	*p = '\0';
+	do
+		*--p = (char)('0' + n % 10);
+	while ((n /= 10) != 0);
+	return p;
+}
+
+/* ---- the decision --------------------------------------------------------------------------------------------------- */
+
+/* Is a user shadow stack active on this thread? Then `ret` after a switch of stacks faults. Kernels without the feature say EINVAL;
+ * the second number and its three words are those of the kernels that had it before it was merged. */
+static bool shadow_stack_active(void) {
+#if defined(__x86_64__)
+	enum { ARCH_SHSTK_STATUS = 0x5005, ARCH_CET_STATUS = 0x3001, SHSTK_BIT = 1, CET_SHSTK_BIT = 2 };
+	uint64_t features = 0;
+	if (SYS2(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) == 0 && (features & SHSTK_BIT))
+		return true;
+	uint64_t status[3] = {0};
+	return SYS2(SYS_arch_prctl, ARCH_CET_STATUS, status) == 0 && (status[0] & CET_SHSTK_BIT);
+#else
+	return false;
+#endif
+}
+
+static bool decide(void) {
+	if (settings.off) {
+		goshim_stand_aside(settings.verbose ? "GOSHIM=off=1" : NULL);
+		return false;
+	}
+	const char *why = aside_why;
+	if (!why && shadow_stack_active())
+		why = "a shadow stack is active (see GLIBC_TUNABLES=glibc.cpu.x86_shstk)";
+	if (why) {
+		goshim_stand_aside(why);
+		return false;
+	}
+	atomic_store_explicit(&decision, ENABLED, memory_order_relaxed);
+	return true;
+}
+
+bool goshim_enabled(void) {
+	int decided = atomic_load_explicit(&decision, memory_order_relaxed);
+	if (likely(decided != UNDECIDED))
+		return decided == ENABLED;
+	return decide();
+}
+
+/* NPTL's own default, as NPTL computed it when the process started (RLIMIT_STACK and its minima, or what the program set since). */
+static size_t stack_default(void) {
+	pthread_attr_t attr;
+	size_t size = (size_t)2 << 20;
+	if (settings.stack)
+		return settings.stack;
+	if (real.pthread_getattr_default_np && real.pthread_getattr_default_np(&attr) == 0) {
+		real.pthread_attr_getstacksize(&attr, &size);
+		real.pthread_attr_destroy(&attr);
+	}
+	return size;
+}
+
+void goshim_configure(void) {
+	sched_config.gomaxprocs = settings_procs();
+	sched_config.stack_default = stack_default();
+	sched_config.stack_mprotect = settings.guard_mprotect;
+	sched_config.m_idle_max = settings.idle_ms;
+	if (!settings.verbose)
+		return;
+	char procs[24], stack[24], idle[24];
+	line_write((const char *const[]){
+		"goshim: GOMAXPROCS ", number_text(procs, sched_config.gomaxprocs), ", stacks of ",
+		number_text(stack, sched_config.stack_default >> 10), " KiB, guard ",
+		settings.guard_mprotect ? "mprotect" : "markers", ", idle_ms ", number_text(idle, settings.idle_ms), NULL});
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------------------ */
+
+static void environment_read(char **envp) {
+	const char *error = NULL;
+	if (getauxval(AT_SECURE))
+		aside_why = "the program runs with privileges of its own (AT_SECURE)";
+	else if (!settings_read(envp, &error))
+		aside_why = error;
+}
+
+/* ld.so passes main's arguments to constructors; `environ` is not set yet this early. */
+__attribute__((constructor)) static void goshim_init(int argc, char **argv, char **envp) {
+	(void)argc;
+	(void)argv;
+	const char *lacking = symbols_init();
+	tcb_lookup = symbols_private;
+	tcb_find_tid();
+	if (!lacking) {
+		environment_read(envp);
+		return;
+	}
+	static char why[128] = "this libc has no ";
+	strncat(why, lacking, sizeof(why) - strlen(why) - 1);
+	aside_why = why;
+}
+
+/* ---- the way to main ----------------------------------------------------------------------------------------------- */
+
+static int (*program_main)(int, char **, char **);
+
+static int main_run(int argc, char **argv, char **envp) {
+	return thread_run_main(program_main, argc, argv, envp);
+}
+
+/* libc has this under two versions with one body: with init == NULL it runs the constructors itself (programs linked against 2.34 or
+ * later), else it calls init. Both pass through here. */
+SHIM int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
+                           void (*fini)(void), void (*rtld_fini)(void), void *stack_end) {
+	REAL_READY();
+	program_main = main;
+	return real.__libc_start_main(main_run, argc, argv, init, fini, rtld_fini, stack_end);
+}

@@ -1,0 +1,21 @@
+/* What the constructor decided, for shims/thread.c: whether threads become goroutines, and what happens when they cannot. */
+#ifndef GOSHIM_ENTRY_H
+#define GOSHIM_ENTRY_H
+
+#include <stdbool.h>
+
+/* May the runtime be started? Decided at the first call (the first pthread_create: a process without threads never asks, makes no system
+ * call for it and prints nothing). When the answer is no for a reason the user should know, says so once on stderr. Cheap afterwards. */
+bool goshim_enabled(void);
+
+/* The runtime cannot be started after all: goshim_enabled() is false from now on. Prints "goshim: WHY; running on kernel threads",
+ * once a process. Any thread; never fails; errno is kept. */
+void goshim_stand_aside(const char *why);
+
+/* Fills sched_config from the settings. Call once goshim_enabled() said yes, before sched_start(). */
+void goshim_configure(void);
+
+/* In shims/thread.c: calls main, so that pthread_exit() from main works and the rest of the process goes on. */
+int thread_run_main(int (*main)(int, char **, char **), int argc, char **argv, char **envp);
+
+#endif

@@ -1,0 +1,35 @@
+/* Settings: GOMAXPROCS and GOSHIM=key=value,key=value. One table in settings.c. Strict: anything unknown or out of range is one clear
+ * line on stderr naming the setting and what it accepts; the program then runs on plain kernel threads. Ignored when AT_SECURE. */
+#ifndef GOSHIM_SETTINGS_H
+#define GOSHIM_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct settings {
+	uint32_t gomaxprocs;   /* GOMAXPROCS, clamped to 1..256; 0 = not set: settings_procs() */
+	bool off;              /* GOSHIM=off=1: kill switch, plain kernel threads */
+	bool verbose;          /* GOSHIM=verbose=1: say on stderr what was decided */
+	size_t stack;          /* GOSHIM=stack=BYTES[k|m|g]: default stack size; 0 = RLIMIT_STACK as NPTL */
+	bool guard_mprotect;   /* GOSHIM=guard=markers|mprotect */
+	uint32_t idle_ms;      /* GOSHIM=idle_ms=N: idle kernel threads kept above GOMAXPROCS */
+};
+extern struct settings settings __attribute__((visibility("hidden")));
+
+/* Reads the environment without allocating. false: *error holds the line to print (static buffer). Settings named before the bad one
+ * are in force, the others keep their defaults. */
+bool settings_read(char **envp, const char **error);
+
+/* One value, as if it stood in the environment: "GOMAXPROCS" and its text, or "GOSHIM" and its list. Same errors. */
+bool settings_apply(const char *variable, const char *value, const char **error);
+
+/* How many goroutines may run at once: GOMAXPROCS, else the CPUs this process may use, by affinity and by cgroup-v2 quota (rounded up,
+ * at least 1). Reads files when GOMAXPROCS is not set, so it is called when the runtime starts and not before. */
+uint32_t settings_procs(void);
+
+/* The table as text, for `goshim --help`. */
+void settings_help(FILE *out);
+
+#endif

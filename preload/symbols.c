@@ -1,0 +1,83 @@
+/* Finds libc's own functions behind our shims, once, before the process has a second thread.
+ *
+ * Each name of real.def is looked up with RTLD_NEXT and an explicit version: a plain dlsym would give the oldest version on some
+ * releases of glibc (INT-3), and RTLD_NEXT keeps other preloaded libraries behind us in the chain (INT-4). An
+ * older libc has fewer versions; there the default one is taken. What is missing altogether stays NULL: a program that
+ * runs on that libc was not linked against it.
+ *
+ * Safe to enter again (INT-2): a lookup that fails makes libc allocate its error message, a malloc that is not libc's own may
+ * call a shim on the way up, and that shim calls symbols_init() because `ready` is still false. The inner call sees that
+ * not everything was tried yet and resolves the rest itself. A lookup is marked as tried before it starts, or the inner call would repeat the failing
+ * one for ever.
+ * There is no lock: the constructor runs while the process has one thread. If a program's own thread got here first all the same
+ * (an IFUNC resolver that starts threads), lookups are idempotent: both write the same pointers.
+ *
+ * dlvsym() is called by name, so no shim may be called dlsym or dlvsym (they also look at their caller's address). */
+#include "symbols.h"
+
+#include <string.h>
+
+struct real real;
+
+struct symbol {
+	const char *name;
+	const char *version;
+	void **slot;
+};
+
+/* Function pointers are written through void **: POSIX's dlsym() demands that the two have one representation. */
+static const struct symbol symbols[] = {
+#define REAL(ret, name, params, version) {#name, version, (void **)(void *)&real.name},
+#include "real.def"
+#undef REAL
+};
+
+#define SYMBOL_COUNT (sizeof(symbols) / sizeof(symbols[0]))
+
+static bool tried[SYMBOL_COUNT];
+
+/* Without these there is no runtime at all. */
+static const char *const required[] = {
+	"pthread_create", "pthread_join", "pthread_exit", "pthread_self", "pthread_sigmask", "pthread_mutex_lock",
+	"pthread_mutex_unlock", "pthread_cond_wait", "pthread_getattr_np", "read", "write", "close", "poll", "fork",
+	"sigaction", "syscall", "__libc_start_main",
+};
+
+static void symbol_resolve(size_t i) {
+	const struct symbol *s = &symbols[i];
+	tried[i] = true;
+	void *address = s->version ? dlvsym(RTLD_NEXT, s->name, s->version) : NULL;
+	if (!address)
+		address = dlsym(RTLD_NEXT, s->name);
+	if (address)
+		*s->slot = address;
+	else
+		(void)dlerror(); /* the program must not find an error that is not its own */
+}
+
+static bool symbol_required(const char *name) {
+	for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
+		if (strcmp(name, required[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+const char *symbols_init(void) {
+	if (!real.ready) {
+		for (size_t i = 0; i < SYMBOL_COUNT; i++) {
+			if (!tried[i])
+				symbol_resolve(i);
+		}
+		real.ready = true;
+	}
+	for (size_t i = 0; i < SYMBOL_COUNT; i++) {
+		if (__builtin_expect(!*symbols[i].slot, 0) && symbol_required(symbols[i].name))
+			return symbols[i].name;
+	}
+	return NULL;
+}
+
+void *symbols_private(const char *name) {
+	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
+}

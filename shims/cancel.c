@@ -1,0 +1,70 @@
+/* Thread cancellation on libc's own state: the cancelhandling word in the goroutine's TCB.
+ *
+ * pthread_setcancelstate, pthread_setcanceltype, pthread_testcancel and the cancellation points inside libc work on that word through FS, so on the
+ * goroutine's; they are left to libc, as is the unwinding (thread_main registered the buffer it ends in). What libc cannot do is to
+ * reach the target: its pthread_cancel() sends SIGCANCEL to the tid in the TCB, and a goroutine's tid is no kernel thread.
+ *
+ * So pthread_cancel() sets the bits, ends the target's wait if it is in one (the waiting shim then calls shim_testcancel), and if it runs,
+ * sends SIGCANCEL to its M, where signal.c's handler calls cancel_now(): that acts if the type is asynchronous, which libc also sets for
+ * the time of its own blocking calls (system(), getaddrinfo()...). A target that is inside the runtime at that moment acts when it leaves it: the
+ * nudge has the delivery hook called. */
+#include <pthread.h>
+#include <signal.h>
+
+#include "../core/tcb.h"
+#include "shim.h"
+#include "sigstate.h"
+#include "thread.h"
+
+enum { /* bits of cancelhandling, glibc's */
+	CANCEL_DISABLED = 1,
+	CANCEL_ASYNC = 2,
+	CANCEL_CANCELING = 4,
+	CANCEL_CANCELED = 8,
+	CANCEL_EXITING = 16,
+	CANCEL_TERMINATED = 32,
+};
+
+static inline int cancel_word(struct g *g) {
+	/* acquire: pairs with the RMW in pthread_cancel(); what the canceller wrote before is seen by cleanup handlers */
+	return atomic_load_explicit(tcb_cancelhandling(g->ctx.tp), memory_order_acquire);
+}
+
+bool shim_cancel_pending(struct g *g) {
+	if (g->kind > G_MAIN)
+		return false;
+	return (cancel_word(g) & (CANCEL_DISABLED | CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED)) == CANCEL_CANCELED;
+}
+
+void shim_testcancel(struct g *g) {
+	if (unlikely(shim_cancel_pending(g)))
+		thread_exit_unwind(PTHREAD_CANCELED);
+}
+
+void cancel_now(struct g *g) {
+	if (likely(!shim_cancel_pending(g)) || !(cancel_word(g) & CANCEL_ASYNC))
+		return;
+	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
+		syscall_exit(g);
+	thread_exit_unwind(PTHREAD_CANCELED);
+}
+
+SHIM int pthread_cancel(pthread_t thread) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_cancel(thread);
+	if (sig_of(g)->dead)
+		return 0; /* exited, not joined yet (CAN-6) */
+	_Atomic int *word = tcb_cancelhandling(g->ctx.tp);
+	int old = atomic_fetch_or(word, CANCEL_CANCELING | CANCEL_CANCELED);
+	if (old & (CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED))
+		return 0;
+	if (g == g_goroutine()) {
+		cancel_now(g);
+		return 0; /* deferred: the next cancellation point acts */
+	}
+	if (!(old & CANCEL_DISABLED))
+		sig_nudge(g, SIGCANCEL_NR);
+	return 0;
+}

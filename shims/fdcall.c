@@ -1,0 +1,82 @@
+/* One operation on a descriptor that may park: the wait in the middle of it, and the helpers every family needs.
+ *
+ * The shape of all of them:
+ *     struct fdcall c;
+ *     if (!fdcall_begin(&c, g, fd)) plain bracketed call
+ *     for (;;) {
+ *         pd_try(); a system call that cannot block; done or -EAGAIN
+ *         r = fdcall_wait(&c, mode, moved != 0); if (r < 0) return moved ? moved : r
+ *     }
+ *     fdcall_end(&c)
+ * The pd is held all the while, so that close() by another thread leaves a ghost of the descriptor to go on with, as a blocked
+ * kernel thread holds the description (FD-1). It is not held while a handler of the program runs: that may never come back. */
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "io.h"
+
+/* SO_RCVTIMEO or SO_SNDTIMEO in ns, 0 for none. Kept, unless the description is shared: then others may change it. */
+static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
+	int64_t *kept = mode == PD_READ ? &c->pd->rcv_timeout : &c->pd->snd_timeout;
+	bool shared = atomic_load_explicit(&c->pd->shared_desc, memory_order_relaxed) != 0;
+	if (*kept >= 0 && !shared)
+		return *kept;
+	struct timeval tv = {0};
+	socklen_t size = sizeof tv;
+	if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &size) < 0)
+		return 0;
+	int64_t ns = tv.tv_sec >= INT64_MAX / 2000000000 ? 0 : tv.tv_sec * 1000000000 + tv.tv_usec * 1000;
+	*kept = ns;
+	return ns;
+}
+
+int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
+	struct pd *pd = c->pd;
+	if (c->deadline == 0) {
+		if (fd_flags(pd, c->fd) & FL_NONBLOCK)
+			return -EAGAIN;
+		int64_t timeout = fd_is_socket(pd->kind) ? socket_timeout(c, mode) : 0;
+		c->deadline = timeout ? nanotime() + timeout : -1;
+	}
+	int r = netpoll_wait(pd, mode, c->deadline, true);
+	if (likely(r == 0)) {
+		/* relaxed: our own waker's or the closer's store; either number names the description while we hold it */
+		c->fd = __atomic_load_n(&pd->fd, __ATOMIC_RELAXED);
+		return 0;
+	}
+	if (r == -ETIMEDOUT)
+		return -EAGAIN;
+	if (r != -EINTR)
+		return FDCALL_BLOCK;
+	pd_drop(pd);
+	c->pd = NULL;
+	if (shim_interrupted(c->g, !progress && c->deadline == -1))
+		return -EINTR;
+	c->fd = c->number;
+	c->pd = fd_hold(c->number);
+	return c->pd ? 0 : -EBADF;
+}
+
+int iov_window(struct iovec *out, const struct iovec *iov, size_t count, size_t skip) {
+	int n = 0;
+	for (; count && n < IOV_WINDOW; iov++, count--) {
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		out[n].iov_base = (char *)iov->iov_base + skip;
+		out[n++].iov_len = iov->iov_len - skip;
+		skip = 0;
+	}
+	return n;
+}
+
+size_t iov_bytes(const struct iovec *iov, size_t count) {
+	size_t sum = 0;
+	for (; count; iov++, count--) {
+		sum += iov->iov_len;
+		if (sum > RW_MAX)
+			return RW_MAX;
+	}
+	return sum;
+}

@@ -1,0 +1,232 @@
+/* Descriptors come and go: close, dup, fcntl, ioctl, and the calls that make pipes, eventfds and their like. They keep the table of
+ * fdtable.c true, whoever calls: a goroutine or a foreign thread; only a vfork child is left alone (FRK-5).
+ *
+ * Order in close: the pd leaves the table and goes to pd_close() before the kernel gives the number away, so that whoever gets it
+ * next finds an empty slot (FD-3). The runtime's own descriptors do not exist for the program (FD-11). */
+#include <sys/file.h>
+#include <sys/ioctl.h>
+
+#include "io.h"
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC 4
+#endif
+
+static bool vfork_child(void) {
+	struct g *g = tls_g;
+	return unlikely(g && g->in_vfork);
+}
+
+static bool is_hidden(int fd) {
+	return fd >= 0 && sched_started() && netpoll_owns_fd(fd) && !vfork_child();
+}
+
+/* ---- close --------------------------------------------------------------------------------------------------------- */
+
+long io_close(int fd) {
+	if (unlikely(is_hidden(fd)))
+		return -EBADF;
+	fd_closing(fd);
+	/* SO_LINGER can make it block, and so can a file on a network. */
+	struct g *g = io_g();
+	if (!g)
+		return SYS1(SYS_close, fd);
+	syscall_enter(g);
+	long r = SYS1(SYS_close, fd);
+	syscall_exit(g);
+	return r;
+}
+
+SHIM int close(int fd) {
+	struct g *g = io_g();
+	if (g) {
+		shim_testcancel(g);
+		return (int)sys_ret(io_close(fd));
+	}
+	if (unlikely(is_hidden(fd)))
+		return (int)sys_ret(-EBADF);
+	fd_closing(fd);
+	return CALL_REAL(close, fd);
+}
+
+SHIM_ALIAS(close, __close);
+
+SHIM int close_range(unsigned first, unsigned last, int flags) {
+	/* UNSHARE gives this kernel thread a table of its own: nothing that a goroutine could do; only a bare vfork child does it. */
+	bool closes = first <= last && !(flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) && !(flags & CLOSE_RANGE_CLOEXEC);
+	if (closes && !vfork_child()) {
+		if (sched_started() && netpoll_evade(first, last) < 0)
+			return (int)sys_ret(-EMFILE);
+		fd_closing_range(first, last);
+	}
+	struct g *g = io_g();
+	return (int)sys_ret(BRACKET(g, SYS3(SYS_close_range, first, last, flags)));
+}
+
+/* As libc: cannot fail; without close_range() it goes through the numbers. */
+SHIM void closefrom(int low) {
+	unsigned first = low > 0 ? (unsigned)low : 0;
+	int saved = errno;
+	if (close_range(first, ~0u, 0) != 0) {
+		struct rlimit limit = {.rlim_cur = 1u << 20};
+		SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+		for (unsigned fd = first; fd < limit.rlim_cur && fd <= INT_MAX; fd++)
+			io_close((int)fd);
+	}
+	errno = saved;
+}
+
+/* ---- dup ----------------------------------------------------------------------------------------------------------- */
+
+static long dup_done(int old, long r) {
+	if (r >= 0)
+		fd_duplicated(old, (int)r);
+	return sys_ret(r);
+}
+
+SHIM int dup(int old) {
+	if (unlikely(is_hidden(old)))
+		return (int)sys_ret(-EBADF);
+	/* Known as shared before there are two. */
+	fd_shared(old, SHARED_DUP);
+	return (int)dup_done(old, SYS1(SYS_dup, old));
+}
+
+static long dup_onto(int old, int fd, int flags, bool three) {
+	if (unlikely(is_hidden(old)))
+		return -EBADF;
+	if (unlikely(is_hidden(fd)) && netpoll_evade((unsigned)fd, (unsigned)fd) < 0)
+		return -EMFILE;
+	if (old == fd)
+		return three ? SYS3(SYS_dup3, old, fd, flags) : SYS2(SYS_dup2, old, fd);
+	fd_shared(old, SHARED_DUP);
+	fd_replacing(fd);
+	struct g *g = io_g();
+	long r = BRACKET(g, three ? SYS3(SYS_dup3, old, fd, flags) : SYS2(SYS_dup2, old, fd));
+	if (r >= 0)
+		fd_duplicated(old, fd);
+	return r;
+}
+
+SHIM int dup2(int old, int fd) {
+	return (int)sys_ret(dup_onto(old, fd, 0, false));
+}
+
+SHIM_ALIAS(dup2, __dup2);
+
+SHIM int dup3(int old, int fd, int flags) {
+	return (int)sys_ret(dup_onto(old, fd, flags, true));
+}
+
+/* ---- fcntl, ioctl --------------------------------------------------------------------------------------------------- */
+
+static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
+	switch (command) {
+	case F_SETLKW:
+	case F_OFD_SETLKW:
+		shim_testcancel(g);
+		return (int)sys_ret(BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, command, arg)));
+	case F_GETOWN: /* libc translates the answer, which may look like an error */
+		return real.fcntl(fd, command, arg);
+	default: /* F_SETLK and leases may ask a server */
+		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, command, arg)));
+	}
+}
+
+SHIM int fcntl(int fd, int command, ...) {
+	va_list ap;
+	va_start(ap, command);
+	void *arg = va_arg(ap, void *);
+	va_end(ap);
+	struct g *g = io_g();
+	bool duplicates = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+	if (unlikely(is_hidden(fd)))
+		return (int)sys_ret(-EBADF);
+	if (duplicates)
+		fd_shared(fd, SHARED_DUP);
+	int r = g ? fcntl_goroutine(g, fd, command, arg) : CALL_REAL(fcntl, fd, command, arg);
+	if (duplicates && r >= 0)
+		fd_duplicated(fd, r);
+	else if (command == F_SETFL && r == 0)
+		fd_flags_changed(fd);
+	return r;
+}
+
+SHIM_ALIAS(fcntl, fcntl64);
+SHIM_ALIAS(fcntl, __fcntl);
+
+SHIM int ioctl(int fd, unsigned long request, ...) {
+	va_list ap;
+	va_start(ap, request);
+	void *arg = va_arg(ap, void *);
+	va_end(ap);
+	struct g *g = io_g();
+	int r = g ? (int)sys_ret(BRACKET(g, SYS3(SYS_ioctl, fd, request, arg))) : CALL_REAL(ioctl, fd, request, arg);
+	if (request == FIONBIO && r == 0)
+		fd_flags_changed(fd);
+	return r;
+}
+
+/* ---- new descriptors ------------------------------------------------------------------------------------------------- */
+
+SHIM int pipe2(int fds[2], int flags) {
+	int r = io_g() ? (int)sys_ret(SYS2(SYS_pipe2, fds, flags)) : CALL_REAL(pipe2, fds, flags);
+	for (int i = 0; r == 0 && i < 2; i++)
+		fd_made(fds[i], KIND_PIPE, flags, NULL);
+	return r;
+}
+
+SHIM int pipe(int fds[2]) {
+	int r = io_g() ? (int)sys_ret(SYS2(SYS_pipe2, fds, 0)) : CALL_REAL(pipe, fds);
+	for (int i = 0; r == 0 && i < 2; i++)
+		fd_made(fds[i], KIND_PIPE, 0, NULL);
+	return r;
+}
+
+SHIM_ALIAS(pipe, __pipe);
+
+/* An anonymous inode. All of them spell the flag as O_NONBLOCK. */
+static int anon_made(int fd, int flags) {
+	if (fd >= 0)
+		fd_made(fd, KIND_ANON, flags & O_NONBLOCK, NULL);
+	return fd;
+}
+
+SHIM int eventfd(unsigned count, int flags) {
+	return anon_made(CALL_REAL(eventfd, count, flags), flags);
+}
+
+SHIM int timerfd_create(clockid_t clock, int flags) {
+	return anon_made(CALL_REAL(timerfd_create, clock, flags), flags);
+}
+
+SHIM int signalfd(int fd, const sigset_t *mask, int flags) {
+	int r = CALL_REAL(signalfd, fd, mask, flags);
+	return fd == -1 ? anon_made(r, flags) : r;
+}
+
+SHIM int epoll_create(int size) {
+	return anon_made(CALL_REAL(epoll_create, size), 0);
+}
+
+SHIM int epoll_create1(int flags) {
+	return anon_made(CALL_REAL(epoll_create1, flags), 0);
+}
+
+SHIM int inotify_init(void) {
+	return anon_made(CALL_REAL(inotify_init), 0);
+}
+
+SHIM int inotify_init1(int flags) {
+	return anon_made(CALL_REAL(inotify_init1, flags), flags);
+}
+
+SHIM int memfd_create(const char *name, unsigned flags) {
+	int fd = CALL_REAL(memfd_create, name, flags);
+	if (fd >= 0)
+		fd_made(fd, KIND_FILE, 0, NULL);
+	return fd;
+}

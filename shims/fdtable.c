@@ -1,0 +1,360 @@
+/* The descriptor table (see fdtable.h).
+ *
+ * Two levels, both mapped on first use and never unmapped: a root of 2^19 leaf pointers (4 MiB of address space, touched as far as it is
+ * used) and leaves of 4,096 slots. No lock: slots change by atomic exchange and compare-and-swap; a leaf that loses the
+ * race to be installed is unmapped. Lock-free readers are safe because pds are type-stable and held (netpoll.h).
+ *
+ * What is *not* in the table: numbers no goroutine used. A process without threads has no table at all; all that is
+ * noted for it is one bit per number, "this process made the description and gave it to nobody" (`private_fds`), because such a descriptor's
+ * flags can be cached once there are goroutines, while those of an inherited one can not (FD-5).
+ *
+ * Descriptors can be opened and closed inside libc, where no shim sees it. A pd left behind so is replaced when a
+ * shim makes a descriptor of that number; it is also dropped when a call finds that the kind does not fit (fd_stale). */
+#include "fdtable.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define ROOT_LEAVES (1u << 19)
+#define PRIVATE_FDS 16384
+
+_Atomic(_Atomic(struct fd_leaf *) *) fd_root;
+_Atomic uint32_t fd_flags_epoch = 1; /* 0 is what a fresh pd has: nothing known */
+
+static _Atomic uint64_t private_fds[PRIVATE_FDS / 64];
+static _Atomic unsigned leaf_count; /* leaves above it were never used */
+
+/* ---- the bits ----------------------------------------------------------------------------------------------------- */
+
+/* Relaxed throughout: a number is given out and taken back by the kernel, which orders whoever uses it. */
+static bool private_get(int fd) {
+	return (unsigned)fd < PRIVATE_FDS &&
+	       (atomic_load_explicit(&private_fds[fd / 64], memory_order_relaxed) >> (fd % 64) & 1);
+}
+
+static void private_put(int fd, bool is_private) {
+	if ((unsigned)fd >= PRIVATE_FDS || private_get(fd) == is_private)
+		return;
+	/* 0, 1 and 2: a vfork child in a process without goroutines, which nothing tells from its parent, moves things there. */
+	if (fd <= 2 && is_private)
+		return;
+	if (is_private)
+		atomic_fetch_or_explicit(&private_fds[fd / 64], 1ull << (fd % 64), memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&private_fds[fd / 64], ~(1ull << (fd % 64)), memory_order_relaxed);
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------------------- */
+
+static void *table_map(size_t bytes) {
+	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return (unsigned long)r > -4096UL ? NULL : (void *)r;
+}
+
+/* The slot of fd; with `make`, room for it is made. NULL: none, or no memory. */
+static _Atomic(struct pd *) *table_slot(int fd, bool make) {
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire), *no_root = NULL;
+	if (fd < 0 || (!root && !make))
+		return NULL;
+	if (!root) {
+		size_t bytes = ROOT_LEAVES * sizeof *root;
+		if (!(root = table_map(bytes)))
+			return NULL;
+		/* release: zeroed pages need none, but readers pair their acquire with it all the same */
+		if (!atomic_compare_exchange_strong_explicit(&fd_root, &no_root, root, memory_order_acq_rel, memory_order_acquire)) {
+			SYS2(SYS_munmap, root, bytes);
+			root = no_root;
+		}
+	}
+	_Atomic(struct fd_leaf *) *where = &root[(unsigned)fd / FD_LEAF];
+	struct fd_leaf *leaf = atomic_load_explicit(where, memory_order_acquire), *no_leaf = NULL;
+	if (!leaf) {
+		if (!make || !(leaf = table_map(sizeof *leaf)))
+			return NULL;
+		if (!atomic_compare_exchange_strong_explicit(where, &no_leaf, leaf, memory_order_acq_rel, memory_order_acquire)) {
+			SYS2(SYS_munmap, leaf, sizeof *leaf);
+			leaf = no_leaf;
+		}
+		/* release: whoever walks up to the count finds the leaf */
+		unsigned count = (unsigned)fd / FD_LEAF + 1, seen = atomic_load_explicit(&leaf_count, memory_order_relaxed);
+		while (seen < count && !atomic_compare_exchange_weak_explicit(&leaf_count, &seen, count, memory_order_release,
+		                                                               memory_order_relaxed))
+			;
+	}
+	return &leaf->slot[(unsigned)fd % FD_LEAF];
+}
+
+/* A vfork child borrows its parent's memory, but its descriptors are its own (FRK-5). */
+static bool in_vfork(void) {
+	struct g *g = tls_g;
+	return unlikely(g && g->in_vfork);
+}
+
+static bool table_live(void) {
+	return atomic_load_explicit(&fd_root, memory_order_relaxed) != NULL;
+}
+
+static struct pd *table_take(int fd) {
+	_Atomic(struct pd *) *slot = table_slot(fd, false);
+	if (!slot || !atomic_load_explicit(slot, memory_order_relaxed))
+		return NULL;
+	/* seq_cst: the table's half of the Dekker pair with pd_hold() */
+	return atomic_exchange(slot, NULL);
+}
+
+struct pd *fd_hold_slow(int fd) {
+	_Atomic(struct pd *) *slot = table_slot(fd, true);
+	if (!slot || netpoll_owns_fd(fd))
+		return NULL;
+	for (;;) {
+		struct pd *pd = atomic_load(slot);
+		if (!pd) {
+			struct pd *made = pd_new(fd);
+			if (!made)
+				return NULL;
+			atomic_store_explicit(&made->shared_desc, private_get(fd) ? 0 : SHARED_DUP | SHARED_PROCESS, memory_order_relaxed);
+			if (!atomic_compare_exchange_strong(slot, &pd, made)) {
+				pd_close(made);
+				continue;
+			}
+			pd = made;
+		}
+		pd_hold(pd);
+		if (atomic_load(slot) == pd)
+			return pd;
+		pd_drop(pd);
+	}
+}
+
+/* Takes the pd out if it is still there, and lets it go. Its number does not name its descriptor any more, so that neither a ghost
+ * nor a removal from epoll can be made through it. */
+static void table_discard(struct pd *pd) {
+	pd->fd = -1;
+	pd_close(pd);
+}
+
+void fd_stale(int fd, struct pd *pd) {
+	_Atomic(struct pd *) *slot = table_slot(fd, false);
+	if (slot && atomic_compare_exchange_strong(slot, &pd, NULL))
+		table_discard(pd);
+}
+
+/* ---- what it is --------------------------------------------------------------------------------------------------- */
+
+static int socket_option(int fd, int option) {
+	int value = -1;
+	socklen_t size = sizeof value;
+	return SYS5(SYS_getsockopt, fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
+enum fd_kind fd_socket_kind(int domain, int type, int protocol) {
+	type &= 0xf;
+	if (type == SOCK_STREAM) {
+		bool inet = domain == AF_INET || domain == AF_INET6;
+		return inet && (protocol == 0 || protocol == IPPROTO_TCP) ? KIND_TCP : KIND_STREAM;
+	}
+	return domain == AF_UNIX && type == SOCK_DGRAM ? KIND_UNIX_DGRAM : KIND_MESSAGE;
+}
+
+static enum fd_kind kind_of(int fd) {
+	struct stat st;
+	if (SYS2(SYS_fstat, fd, &st) < 0)
+		return KIND_UNKNOWN;
+	switch (st.st_mode & S_IFMT) {
+	case S_IFSOCK:
+		return fd_socket_kind(socket_option(fd, SO_DOMAIN), socket_option(fd, SO_TYPE), socket_option(fd, SO_PROTOCOL));
+	case S_IFIFO:
+		return KIND_PIPE;
+	case S_IFCHR:
+		return KIND_CHAR;
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFBLK:
+	case S_IFLNK:
+		return KIND_FILE;
+	default:
+		return KIND_ANON; /* anonymous inodes have no type */
+	}
+}
+
+enum fd_kind fd_classify(struct pd *pd, int fd) {
+	enum fd_kind kind = kind_of(fd);
+	if (kind == KIND_UNKNOWN)
+		fd_stale(fd, pd);
+	else
+		pd->kind = kind; /* a race writes the same value */
+	return kind;
+}
+
+/* ---- numbers come and go ------------------------------------------------------------------------------------- */
+
+/* A pd found under a number that the kernel just gave out belongs to a descriptor that was closed where no shim saw it. */
+static void number_reset(int fd, bool is_private) {
+	private_put(fd, is_private);
+	struct pd *old = table_take(fd);
+	if (unlikely(old != NULL))
+		table_discard(old);
+}
+
+/* The first pd under a number; somebody who guessed the number may have been faster, and then found out everything by himself. */
+static void number_install(int fd, struct pd *pd) {
+	struct pd *none = NULL;
+	_Atomic(struct pd *) *slot = table_slot(fd, true);
+	if (!slot || !atomic_compare_exchange_strong(slot, &none, pd))
+		pd_close(pd);
+}
+
+void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
+	struct pd *pd;
+	if (in_vfork())
+		return;
+	number_reset(fd, true);
+	if (kind == KIND_UNKNOWN || !g_goroutine() || !(pd = pd_new(fd)))
+		return; /* it will be looked at when it is used */
+	pd->kind = kind;
+	uint32_t fl = FL_VALID | (flags & O_NONBLOCK ? FL_NONBLOCK : 0) | (flags & O_DIRECT ? FL_PACKET : 0);
+	/* relaxed: nobody knows it yet; number_install() publishes it */
+	atomic_store_explicit(&pd->fl, fl, memory_order_relaxed);
+	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed), memory_order_relaxed);
+	pd->rcv_timeout = like ? like->rcv_timeout : 0;
+	pd->snd_timeout = like ? like->snd_timeout : 0;
+	number_install(fd, pd);
+}
+
+void fd_shared(int fd, int how) {
+	if (fd < 0 || in_vfork())
+		return;
+	private_put(fd, false);
+	struct pd *pd = fd_lookup(fd);
+	if (!pd)
+		return; /* made later, it will count as shared with everybody */
+	/* relaxed: the call that shares it comes after, and enters the kernel */
+	atomic_fetch_or_explicit(&pd->shared_desc, how, memory_order_relaxed);
+}
+
+void fd_duplicated(int old, int fd) {
+	if (old == fd || in_vfork())
+		return;
+	number_reset(fd, false);
+	fd_shared(old, SHARED_DUP);
+	/* Not held: should it be another's by now, the new pd is too cautious about sharing at worst, or of a wrong kind (fd_stale). */
+	struct pd *from = fd_lookup(old), *pd;
+	if (!from || from->kind == KIND_UNKNOWN || !(pd = pd_new(fd)))
+		return;
+	pd->kind = from->kind;
+	atomic_store_explicit(&pd->shared_desc, SHARED_DUP | atomic_load_explicit(&from->shared_desc, memory_order_relaxed),
+	                      memory_order_relaxed);
+	number_install(fd, pd);
+}
+
+void fd_received(int fd) {
+	if (!in_vfork())
+		number_reset(fd, false);
+}
+
+void fd_closing(int fd) {
+	if (in_vfork())
+		return;
+	private_put(fd, false);
+	struct pd *pd = table_take(fd);
+	if (pd)
+		pd_close(pd);
+}
+
+void fd_replacing(int fd) {
+	/* Should dup2 fail after all, the registration must not outlive the pd: have it removed. */
+	if (in_vfork())
+		return;
+	struct pd *pd = fd_lookup(fd);
+	if (pd)
+		atomic_fetch_or_explicit(&pd->shared_desc, SHARED_DUP, memory_order_relaxed);
+	fd_closing(fd);
+}
+
+void fd_closing_range(unsigned first, unsigned last) {
+	if (in_vfork())
+		return;
+	for (unsigned fd = first; fd < PRIVATE_FDS && fd <= last; fd++)
+		private_put((int)fd, false);
+	if (!table_live())
+		return;
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
+	unsigned leaves = atomic_load_explicit(&leaf_count, memory_order_acquire);
+	for (unsigned leaf = first / FD_LEAF; leaf < leaves && leaf <= last / FD_LEAF; leaf++) {
+		if (!atomic_load_explicit(&root[leaf], memory_order_acquire))
+			continue;
+		unsigned from = leaf * FD_LEAF, to = from + FD_LEAF - 1;
+		for (unsigned fd = from > first ? from : first; fd <= to && fd <= last; fd++)
+			fd_closing((int)fd);
+	}
+}
+
+/* ---- fork ---------------------------------------------------------------------------------------------------------- */
+
+void fdtable_fork_prepare(void) {
+	for (unsigned i = 0; i < PRIVATE_FDS / 64; i++)
+		atomic_store_explicit(&private_fds[i], 0, memory_order_relaxed);
+	if (!table_live())
+		return;
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
+	unsigned leaves = atomic_load_explicit(&leaf_count, memory_order_acquire);
+	for (unsigned i = 0; i < leaves; i++) {
+		struct fd_leaf *leaf = atomic_load_explicit(&root[i], memory_order_acquire);
+		for (unsigned j = 0; leaf && j < FD_LEAF; j++) {
+			struct pd *pd = atomic_load(&leaf->slot[j]);
+			if (pd)
+				atomic_fetch_or_explicit(&pd->shared_desc, SHARED_DUP | SHARED_PROCESS, memory_order_relaxed);
+		}
+	}
+}
+
+/* The parent's epoll is gone and its pds may be locked or half-linked: forget them all. They are not given back; a forked child that
+ * makes threads and forks in turn loses one pd per open descriptor and generation. */
+void fdtable_fork_child(void) {
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_relaxed);
+	if (!root)
+		return;
+	unsigned leaves = atomic_exchange_explicit(&leaf_count, 0, memory_order_relaxed);
+	for (unsigned i = 0; i < leaves; i++) {
+		struct fd_leaf *leaf = atomic_load_explicit(&root[i], memory_order_relaxed);
+		if (leaf)
+			SYS2(SYS_munmap, leaf, sizeof *leaf);
+	}
+	SYS2(SYS_munmap, root, ROOT_LEAVES * sizeof *root);
+	atomic_store_explicit(&fd_root, NULL, memory_order_relaxed);
+}
+
+/* ---- O_NONBLOCK ---------------------------------------------------------------------------------------------------- */
+
+uint32_t fd_flags(struct pd *pd, int fd) {
+	uint32_t known = fd_flags_known(pd);
+	if (likely(known & FL_VALID))
+		return known;
+	/* acquire, all: the epoch and the count of changes are read before the kernel is asked, and compared when its answer is kept. A change
+	 * that came in between has moved one of them, so an outdated answer is either not kept or not believed. */
+	uint32_t epoch = atomic_load_explicit(&fd_flags_epoch, memory_order_acquire);
+	uint32_t was = atomic_load_explicit(&pd->fl, memory_order_acquire);
+	long r = SYS2(SYS_fcntl, fd, F_GETFL);
+	if (r < 0)
+		return 0;
+	uint32_t fl = (was & ~(FL_CHANGE - 1u)) | FL_VALID | (r & O_NONBLOCK ? FL_NONBLOCK : 0) | (r & O_DIRECT ? FL_PACKET : 0);
+	if (atomic_compare_exchange_strong_explicit(&pd->fl, &was, fl, memory_order_acq_rel, memory_order_relaxed))
+		atomic_store_explicit(&pd->fl_epoch, epoch, memory_order_release);
+	return fl;
+}
+
+void fd_flags_changed(int fd) {
+	if (!table_live() || in_vfork())
+		return;
+	struct pd *pd = fd_lookup(fd);
+	if (pd) {
+		uint32_t was = atomic_load_explicit(&pd->fl, memory_order_relaxed);
+		while (!atomic_compare_exchange_weak_explicit(&pd->fl, &was, (was & ~(FL_CHANGE - 1u)) + FL_CHANGE, memory_order_acq_rel,
+		                                              memory_order_relaxed))
+			;
+	}
+	/* Other numbers may name the same description: what is known of all others is outdated with it. */
+	if (pd ? atomic_load_explicit(&pd->shared_desc, memory_order_relaxed) != 0 : !private_get(fd))
+		atomic_fetch_add_explicit(&fd_flags_epoch, 1, memory_order_acq_rel);
+}

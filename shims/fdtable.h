@@ -1,0 +1,173 @@
+/* What the shims know about each descriptor number: the table fd -> struct pd, the descriptor's kind, its cached flags, and who
+ * else may share its description.
+ *
+ * A slot holds the pd of the descriptor that has this number now, or NULL: never used by a goroutine yet. Only descriptors that a
+ * goroutine touched have one. Whoever takes a pd out of the table (an atomic exchange) owns it and gives it to pd_close(); whoever
+ * uses one holds it (fd_hold), because another thread may close the number meanwhile. */
+#ifndef GOSHIM_FDTABLE_H
+#define GOSHIM_FDTABLE_H
+
+#include <fcntl.h>
+
+#include "../core/netpoll.h"
+#include "shim.h"
+
+/* pd->kind. The order matters to fd_is_socket(). */
+enum fd_kind {
+	KIND_UNKNOWN,
+	KIND_TCP,        /* a short read proves it drained */
+	KIND_STREAM,     /* other stream sockets: Unix, vsock, TCP with an upper-layer protocol */
+	KIND_MESSAGE,    /* sockets that send whole messages: UDP, raw, seqpacket, netlink */
+	KIND_UNIX_DGRAM, /* whether a send would block depends on the receiver: readiness cannot tell */
+	KIND_PIPE,       /* a short read proves it drained, too, unless it is in packet mode */
+	KIND_CHAR,       /* terminals and other character devices */
+	KIND_ANON,       /* eventfd, timerfd, signalfd, epoll, inotify, ... */
+	KIND_FILE,       /* regular file, directory, block device: never waits for readiness, blocks the kernel thread instead */
+};
+
+/* pd->spare, changed with atomic OR and AND only */
+enum {
+	SPARE_NO_NOWAIT_READ = 1,  /* preadv2(RWF_NOWAIT) is refused */
+	SPARE_NO_NOWAIT_WRITE = 2, /* pwritev2(RWF_NOWAIT) is refused */
+	SPARE_LISTENS = 4,         /* a listening socket */
+	SPARE_ACCEPTING = 8,       /* one goroutine at a time asks and then accepts (socket.c) */
+	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set: only the kernel's own waiting is right */
+};
+
+/* pd->shared_desc */
+enum {
+	SHARED_DUP = 1,     /* another number of this process may name the description */
+	SHARED_PROCESS = 2, /* another process may: its O_NONBLOCK may change under us at any time */
+};
+
+/* pd->fl: what matters of F_GETFL, and in the high bits a count of changes, so that an answer that was overtaken is not kept */
+enum { FL_VALID = 1, FL_NONBLOCK = 2, FL_PACKET = 4, FL_CHANGE = 8 };
+
+#define FD_LEAF 4096u
+
+struct fd_leaf {
+	_Atomic(struct pd *) slot[FD_LEAF];
+};
+
+/* NULL until the first goroutine uses a descriptor. */
+extern _Atomic(_Atomic(struct fd_leaf *) *) fd_root;
+extern _Atomic uint32_t fd_flags_epoch;
+
+/* The pd of fd or NULL. Valid only while held: use fd_hold() unless a wrong answer does no harm. */
+static inline struct pd *fd_lookup(int fd) {
+	/* acquire, three times: pairs with the release that published the root, the leaf and the pd */
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
+	if (unlikely(!root) || unlikely(fd < 0))
+		return NULL;
+	struct fd_leaf *leaf = atomic_load_explicit(&root[(unsigned)fd / FD_LEAF], memory_order_acquire);
+	if (unlikely(!leaf))
+		return NULL;
+	/* seq_cst (a plain load on x86): fd_hold()'s second look must not be satisfied before its hold is visible */
+	return atomic_load(&leaf->slot[(unsigned)fd % FD_LEAF]);
+}
+
+/* The slow half of fd_hold(): makes the pd. */
+struct pd *fd_hold_slow(int fd);
+
+/* The pd of fd, held: pd_drop() it. NULL: no memory, or a negative number; then make a bracketed plain call. It may be of
+ * KIND_UNKNOWN and name a closed number. */
+static inline struct pd *fd_hold(int fd) {
+	struct pd *pd = fd_lookup(fd);
+	if (likely(pd != NULL)) {
+		pd_hold(pd);
+		if (likely(fd_lookup(fd) == pd))
+			return pd;
+		pd_drop(pd);
+	}
+	return fd_hold_slow(fd);
+}
+
+/* Finds out what fd is. KIND_UNKNOWN: it is not open, and its pd is out of the table again. The caller holds pd. */
+enum fd_kind fd_classify(struct pd *pd, int fd);
+
+static inline enum fd_kind fd_kind(struct pd *pd, int fd) {
+	enum fd_kind kind = pd->kind;
+	return likely(kind != KIND_UNKNOWN) ? kind : fd_classify(pd, fd);
+}
+
+static inline bool fd_is_socket(enum fd_kind kind) {
+	return kind >= KIND_TCP && kind <= KIND_UNIX_DGRAM;
+}
+
+enum fd_kind fd_socket_kind(int domain, int type, int protocol);
+
+/* ---- numbers come and go ------------------------------------------------------------------------------------- */
+
+/* A new description got this number (socket, pipe, open, accept, ...). flags: its O_NONBLOCK and O_DIRECT. like: the pd of the
+ * listener whose options it inherits, or NULL. */
+void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like);
+/* fd became another name of old's description. */
+void fd_duplicated(int old, int fd);
+/* fd came from another process (SCM_RIGHTS, pidfd_getfd). */
+void fd_received(int fd);
+/* fd is about to be closed: call this before the kernel does it. */
+void fd_closing(int fd);
+/* fd is about to be replaced by dup2, which may still fail. */
+void fd_replacing(int fd);
+/* The same for a range of numbers, inclusive. */
+void fd_closing_range(unsigned first, unsigned last);
+/* The pd turned out to describe a descriptor that is gone: closed where no shim saw it. */
+void fd_stale(int fd, struct pd *pd);
+/* Its description is about to be known elsewhere: `how` is SHARED_DUP or SHARED_PROCESS. */
+void fd_shared(int fd, int how);
+
+/* Around fork() and its like. Prepare: before, in the parent; marks all descriptors as shared with another process. Child: in the
+ * child, after netpoll_fork_child(): nothing is known of any descriptor. */
+void fdtable_fork_prepare(void);
+void fdtable_fork_child(void);
+
+/* ---- O_NONBLOCK ------------------------------------------------------------------------------------------------ */
+
+/* FL_* of pd if they are known without asking, else 0. */
+static inline uint32_t fd_flags_known(struct pd *pd) {
+	/* acquire: the epoch is read after the flags it vouches for */
+	uint32_t fl = atomic_load_explicit(&pd->fl, memory_order_acquire);
+	bool ours = !(atomic_load_explicit(&pd->shared_desc, memory_order_relaxed) & SHARED_PROCESS);
+	return ours && atomic_load_explicit(&pd->fl_epoch, memory_order_acquire) ==
+	                       atomic_load_explicit(&fd_flags_epoch, memory_order_acquire) ? fl : 0;
+}
+/* The same; asks the kernel when it must. */
+uint32_t fd_flags(struct pd *pd, int fd);
+/* The program has just changed fd's flags. */
+void fd_flags_changed(int fd);
+
+/* ---- readiness -------------------------------------------------------------------------------------------------- */
+
+/* Nothing can be there to read, and a blocking read is what the program wants: park without asking the kernel. */
+static inline bool pd_drained(struct pd *pd) {
+	/* acquire: pairs with the poller's RMW */
+	if (atomic_load_explicit(&pd->ready, memory_order_acquire) & (PD_READ | PD_HUP))
+		return false;
+	if (pd->kind != KIND_TCP && pd->kind != KIND_PIPE)
+		return false;
+	if (pd->spare & (SPARE_LISTENS | SPARE_BLOCKS))
+		return false;
+	return (fd_flags_known(pd) & (FL_VALID | FL_NONBLOCK | FL_PACKET)) == FL_VALID;
+}
+
+/* Before a try whose failure leads to a wait: forget what was known. */
+static inline void pd_try(struct pd *pd, uint8_t mode) {
+	/* relaxed: an edge after this load sets the bit, and the bit being clear already is what we want */
+	if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & mode)
+		pd_clear(pd, mode);
+}
+
+/* After a success that does not prove that nothing is left: the next try is worth a syscall, and so is the next waiter's. The bit is set
+ * before `waiting` is looked at; a waiter links itself before it looks at the bit. When the bit is found set, whoever cleared
+ * it last has yet to try, or looks again after linking. */
+static inline void pd_more(struct pd *pd, uint8_t mode) {
+	if (!(atomic_load(&pd->ready) & mode) || atomic_load(&pd->waiting) != 0)
+		pd_pass(pd, mode);
+}
+
+static inline void pd_spare_set(struct pd *pd, uint8_t bits) {
+	/* relaxed: hints that any thread may find out again by itself */
+	__atomic_fetch_or(&pd->spare, bits, __ATOMIC_RELAXED);
+}
+
+#endif

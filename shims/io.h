@@ -1,0 +1,115 @@
+/* What the I/O shims share: who is calling, calls that block the kernel thread, and one operation on a descriptor that may park. */
+#ifndef GOSHIM_IO_H
+#define GOSHIM_IO_H
+
+#include <limits.h>
+#include <poll.h>
+#include <sys/uio.h>
+
+#include "fdtable.h"
+
+#define RW_MAX 0x7ffff000ul /* the kernel moves at most so much per call */
+
+/* The calling goroutine; NULL: let libc do it. A vfork child borrows its parent's goroutine and must not park on it (FRK-5). */
+static inline struct g *io_g(void) {
+	struct g *g = g_goroutine();
+	return likely(g != NULL) && likely(!g->in_vfork) ? g : NULL;
+}
+
+/* libc's own function, looked up already or not (INT-6). */
+#define CALL_REAL(name, ...) (__extension__({ REAL_READY(); real.name; }))(__VA_ARGS__)
+
+/* libc's second name for a call. */
+#if defined(__has_attribute) && __has_attribute(copy)
+#define SHIM_COPY(name) __attribute__((copy(name)))
+#else
+#define SHIM_COPY(name)
+#endif
+#define SHIM_ALIAS(name, alias_name) \
+	extern __typeof__(name) alias_name SHIM_COPY(name) __attribute__((alias(#name), visibility("default")))
+
+/* A bracketed call came back with EINTR. If that was our own nudge (a signal for this goroutine, cancellation), act on it; true: repeat
+ * the call. Otherwise the kernel ran a handler of the program and decided about restarting. */
+static inline bool io_again(struct g *g, long r, bool restartable) {
+	return unlikely(r == -EINTR) && g && atomic_load_explicit(&g->interrupt, memory_order_relaxed) &&
+	       !shim_interrupted(g, restartable);
+}
+
+#define BRACKET_AS(enter, g, restartable, call) \
+	(__extension__({ \
+		long bracket_result; \
+		do { \
+			enter(g); \
+			bracket_result = (call); \
+			syscall_exit(g); \
+		} while (io_again((g), bracket_result, restartable)); \
+		bracket_result; \
+	}))
+
+/* The result of a raw system call that may block this kernel thread for a while: sysmon then gives the P away. */
+#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, true, call)
+/* For one that is known to block for long: the P is given away at once. */
+#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
+/* For one that the kernel does not restart after a handler, SA_RESTART or not. */
+#define BRACKET_EINTR(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
+
+/* One call of the program on one descriptor. */
+struct fdcall {
+	struct g *g;
+	struct pd *pd;    /* held */
+	int number;       /* what the program called it */
+	int fd;           /* what to use in system calls: after a park, perhaps a ghost of the number (FD-1) */
+	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
+};
+
+enum { FDCALL_BLOCK = -4000 }; /* cannot be waited for by epoll: make a bracketed blocking call. Never a kernel error number */
+
+/* False: no pd; make a bracketed plain call. Every true one needs fdcall_end(). */
+static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
+	c->g = g;
+	c->number = c->fd = fd;
+	c->deadline = 0;
+	c->pd = fd_hold(fd);
+	return likely(c->pd != NULL);
+}
+
+static inline void fdcall_end(struct fdcall *c) {
+	if (likely(c->pd != NULL))
+		pd_drop(c->pd);
+}
+
+/* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd and c->fd as they are now. Else
+ * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,
+ * -EBADF; or FDCALL_BLOCK. progress: the call has moved bytes already, so it is not restarted after a handler. */
+int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress);
+
+/* poll(fd, events) now: revents. */
+static inline short fd_poll_now(int fd, short events) {
+	struct pollfd p = {.fd = fd, .events = events};
+	return SYS3(SYS_poll, &p, 1, 0) > 0 ? p.revents : 0;
+}
+
+/* After a wait in the middle of a stream operation that moved bytes already: has the connection failed? Then the call must return what it
+ * has and leave the error for the next one, as the kernel does; a try would take it. */
+static inline bool fdcall_failed(struct fdcall *c) {
+	return unlikely(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP) &&
+	       (fd_poll_now(c->fd, 0) & (POLLERR | POLLHUP | POLLNVAL));
+}
+
+/* The part of iov[0..count) after `skip` bytes, as much of it as fits into out[IOV_WINDOW]. Returns how many. */
+#define IOV_WINDOW 16
+int iov_window(struct iovec *out, const struct iovec *iov, size_t count, size_t skip);
+size_t iov_bytes(const struct iovec *iov, size_t count);
+
+/* The families' insides, for one another, the fortified twins and syscall(). They return negative error numbers. */
+long io_read(struct g *g, int fd, void *buf, size_t n);
+long io_write(struct g *g, int fd, const void *buf, size_t n);
+long io_readv(struct g *g, int fd, const struct iovec *iov, int count);
+long io_writev(struct g *g, int fd, const struct iovec *iov, int count);
+long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, unsigned *addr_size);
+long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const void *addr, unsigned addr_size);
+long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags);
+long io_close(int fd);
+long io_sleep(struct g *g, int clock, int64_t deadline, int64_t realtime);
+
+#endif

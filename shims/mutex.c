@@ -1,0 +1,370 @@
+/* pthread_mutex_*: glibc's object, our waiting.
+ *
+ * The word (__lock) is 0 free, 1 held, 2 held and somebody may be waiting. Who waits sets 2, queues on the word's address in the
+ * parking lot and, when woken, takes the mutex *with 2* again, because it cannot know whether others still wait; so at most one
+ * wake-up too many is paid, never one too few. The unlocker's exchange is its last access to the object: after it only the address
+ * is used, as a key (SYN-9). Newcomers may overtake a woken waiter, as on NPTL: handing over would make every contended
+ * unlock a context switch.
+ *
+ * __owner, __count and __nusers are kept as glibc keeps them: an object looks the same to a debugger, to glibc's own
+ * pthread_mutex_destroy() and to PTHREAD_MUTEX_INITIALIZER.
+ *
+ * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision: ignored; 32 priority
+ * inheritance, 64 priority ceiling: ours, as priorities mean nothing among goroutines, with the differences that such types show
+ * in their results. A ceiling is kept where glibc has it, in bits 19 and up of the word, so the state is the rest of the word.
+ * -1 is a destroyed mutex: glibc reports it.
+ *
+ * Memory order: taking the mutex is an acquire, releasing it a release, on the same word. Everything else in the object is
+ * written by the owner only; __owner is read by others, who only ask "is it me?", which no stale value can answer wrongly.
+ *
+ * Rejected: tracking waiters exactly with futex_wake_update(): saves the one useless wake-up, costs a bucket lock in each
+ * contended unlock while the mutex is still held. */
+#include <errno.h>
+#include <sys/single_threaded.h>
+
+#include "sync.h"
+
+enum {
+	KIND_TYPE = 3,
+	KIND_ROBUST = 16,
+	KIND_INHERIT = 32,
+	KIND_CEILING = 64,
+	KIND_SHARED = 128,
+	KIND_ELISION = 256 | 512,
+};
+
+#define STATE_MASK 0x7ffffu /* below the ceiling's bits */
+
+_Static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0 && offsetof(pthread_mutex_t, __data.__kind) == 16,
+               "glibc's pthread_mutex_t");
+_Static_assert(PTHREAD_MUTEX_TIMED_NP == 0 && PTHREAD_MUTEX_RECURSIVE_NP == 1 && PTHREAD_MUTEX_ERRORCHECK_NP == 2 &&
+               PTHREAD_MUTEX_ADAPTIVE_NP == 3, "glibc's mutex types");
+
+static inline _Atomic uint32_t *mutex_word(pthread_mutex_t *m) {
+	return (_Atomic uint32_t *)&m->__data.__lock;
+}
+
+static inline unsigned mutex_kind(pthread_mutex_t *m) {
+	/* relaxed: it only changes in init and destroy, and glibc's first lock may set an elision bit */
+	return (unsigned)__atomic_load_n(&m->__data.__kind, __ATOMIC_RELAXED) & ~(unsigned)KIND_ELISION;
+}
+
+static inline bool kind_is_real(unsigned kind) {
+	return (kind & ~(unsigned)(KIND_TYPE | KIND_INHERIT | KIND_CEILING)) != 0;
+}
+
+static inline bool owner_is(pthread_mutex_t *m, int32_t tid) {
+	return __atomic_load_n(&m->__data.__owner, __ATOMIC_RELAXED) == tid;
+}
+
+static inline void owner_set(pthread_mutex_t *m, int32_t tid) {
+	__atomic_store_n(&m->__data.__owner, tid, __ATOMIC_RELAXED);
+}
+
+/* ---- the word -------------------------------------------------------------------------------------------------- */
+
+/* glibc's own shortcut: while the process has one thread nobody can look at the word between the two instructions. libc clears the
+ * flag before it makes the first kernel thread, hence before the runtime has a second one. */
+static inline bool word_try_plain(_Atomic uint32_t *word) {
+	uint32_t expected = 0;
+	if (__libc_single_threaded) {
+		if (atomic_load_explicit(word, memory_order_relaxed) != 0)
+			return false;
+		atomic_store_explicit(word, 1, memory_order_relaxed);
+		return true;
+	}
+	return atomic_compare_exchange_strong_explicit(word, &expected, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+/* Takes the word if it is free, with state `as`. *seen: what it was otherwise. */
+static bool word_try(_Atomic uint32_t *word, uint32_t as, uint32_t *seen) {
+	uint32_t v = atomic_load_explicit(word, memory_order_relaxed);
+	while ((v & STATE_MASK) == 0) {
+		if (atomic_compare_exchange_weak_explicit(word, &v, v | as, memory_order_acquire, memory_order_relaxed))
+			return true;
+	}
+	*seen = v;
+	return false;
+}
+
+/* Takes the word, waiting until `deadline`. 0 or ETIMEDOUT. */
+static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended) {
+	uint32_t seen;
+	uint32_t as = contended ? 2 : 1;
+	int spins = sync_can_spin() ? SYNC_SPINS : 0;
+	for (;;) {
+		for (int i = 0;; i++) {
+			if (word_try(word, as, &seen))
+				return 0;
+			if (i >= spins)
+				break;
+			arch_relax();
+		}
+		uint32_t marked = (seen & ~STATE_MASK) | 2;
+		/* relaxed: the waiters' mark publishes nothing */
+		if (seen != marked &&
+		    !atomic_compare_exchange_strong_explicit(word, &seen, marked, memory_order_relaxed, memory_order_relaxed))
+			continue;
+		int r = futex_wait(word, marked, deadline, FUTEX_ANY, true, "mutex");
+		if (r == -ETIMEDOUT)
+			return ETIMEDOUT;
+		if (r == -EINTR)
+			sync_run_handlers(g_self(), true);
+		as = 2; /* others may wait: see the top of the file */
+	}
+}
+
+/* The caller holds it: its unlock shall look for waiters. Relaxed: publishes nothing. */
+static void word_mark(_Atomic uint32_t *word) {
+	uint32_t v = atomic_load_explicit(word, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(word, &v, (v & ~STATE_MASK) | 2, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
+static void word_unlock(_Atomic uint32_t *word) {
+	/* release: pairs with the acquire in word_try(). The ceiling's bits stay. */
+	if ((atomic_fetch_and_explicit(word, ~STATE_MASK, memory_order_release) & STATE_MASK) == 2)
+		futex_wake(word, 1, FUTEX_ANY);
+}
+
+/* ---- glibc's mutexes ------------------------------------------------------------------------------------------- */
+
+static int real_lock(pthread_mutex_t *m) {
+	REAL_READY();
+	int r = real.pthread_mutex_trylock(m);
+	if (r != EBUSY)
+		return r;
+	struct g *g = g_goroutine();
+	syscall_enter_blocking(g);
+	r = real.pthread_mutex_lock(m);
+	syscall_exit(g);
+	return r;
+}
+
+static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
+	REAL_READY();
+	int r = real.pthread_mutex_trylock(m);
+	if (r != EBUSY)
+		return r;
+	struct g *g = g_goroutine();
+	syscall_enter_blocking(g);
+	r = real.pthread_mutex_clocklock(m, clock, until);
+	syscall_exit(g);
+	return r;
+}
+
+/* ---- lock ------------------------------------------------------------------------------------------------------ */
+
+/* The caller may hold it already: an error, one level more, or nothing special (-1). */
+static int lock_held(pthread_mutex_t *m, unsigned kind, int32_t tid) {
+	unsigned type = kind & KIND_TYPE;
+	if ((type != PTHREAD_MUTEX_RECURSIVE_NP && type != PTHREAD_MUTEX_ERRORCHECK_NP) || !owner_is(m, tid))
+		return -1;
+	if (type == PTHREAD_MUTEX_ERRORCHECK_NP)
+		return EDEADLK;
+	if (m->__data.__count == UINT_MAX)
+		return EAGAIN;
+	m->__data.__count++;
+	return 0;
+}
+
+static void lock_taken(pthread_mutex_t *m, unsigned kind, int32_t tid) {
+	owner_set(m, tid);
+	if ((kind & KIND_TYPE) == PTHREAD_MUTEX_RECURSIVE_NP)
+		m->__data.__count = 1;
+}
+
+/* Every kind; `until` NULL: no deadline. */
+static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
+	unsigned kind = mutex_kind(m);
+	if (kind_is_real(kind))
+		return until ? real_clocklock(m, clock, until) : real_lock(m);
+	int32_t tid = sync_tid();
+	int held = lock_held(m, kind, tid);
+	if (held >= 0)
+		return held;
+	uint32_t seen;
+	if (!word_try(mutex_word(m), 1, &seen)) {
+		int64_t deadline = -1;
+		if (until) {
+			/* Looked at only by who has to wait (SYN-12), in the kernel's order */
+			if (until->tv_sec < 0)
+				return ETIMEDOUT;
+			if (!timespec_valid(until))
+				return EINVAL;
+			deadline = deadline_abs(until, clock);
+		}
+		int r = word_lock(mutex_word(m), deadline, false);
+		if (r)
+			return r;
+	}
+	lock_taken(m, kind, tid);
+	m->__data.__nusers++;
+	return 0;
+}
+
+SHIM int pthread_mutex_lock(pthread_mutex_t *m) {
+	if (likely(mutex_kind(m) == PTHREAD_MUTEX_TIMED_NP) && likely(word_try_plain(mutex_word(m)))) {
+		owner_set(m, sync_tid());
+		m->__data.__nusers++;
+		return 0;
+	}
+	return mutex_lock_full(m, CLOCK_REALTIME, NULL);
+}
+
+SHIM int pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *until) {
+	return mutex_lock_full(m, CLOCK_REALTIME, until);
+}
+
+SHIM int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
+	if (!sync_clock_valid(clock))
+		return EINVAL;
+	return mutex_lock_full(m, clock, until);
+}
+
+SHIM int pthread_mutex_trylock(pthread_mutex_t *m) {
+	unsigned kind = mutex_kind(m);
+	uint32_t seen;
+	if (unlikely(kind_is_real(kind))) {
+		REAL_READY();
+		return real.pthread_mutex_trylock(m);
+	}
+	int32_t tid = sync_tid();
+	if (kind != PTHREAD_MUTEX_TIMED_NP) {
+		int held = lock_held(m, kind, tid);
+		/* glibc's plain error-checking type answers EBUSY here, those with a protocol EDEADLK */
+		if (held == EDEADLK && !(kind & (KIND_INHERIT | KIND_CEILING)))
+			return EBUSY;
+		if (held >= 0)
+			return held;
+	}
+	if (!word_try(mutex_word(m), 1, &seen))
+		return EBUSY;
+	lock_taken(m, kind, tid);
+	m->__data.__nusers++;
+	return 0;
+}
+
+/* ---- unlock ---------------------------------------------------------------------------------------------------- */
+
+/* EPERM where the type checks its owner. */
+static int unlock_check(pthread_mutex_t *m, unsigned kind) {
+	unsigned type = kind & KIND_TYPE;
+	bool checks = type == PTHREAD_MUTEX_RECURSIVE_NP || type == PTHREAD_MUTEX_ERRORCHECK_NP || (kind & KIND_INHERIT);
+	if (!checks)
+		return 0;
+	if (!owner_is(m, sync_tid()))
+		return EPERM;
+	if (type != PTHREAD_MUTEX_RECURSIVE_NP && !(atomic_load_explicit(mutex_word(m), memory_order_relaxed) & STATE_MASK))
+		return EPERM;
+	return 0;
+}
+
+/* The caller holds it, or its type does not care. False: a level of a recursive mutex was left, it is still held. */
+static bool unlock_last(pthread_mutex_t *m, unsigned kind) {
+	if ((kind & KIND_TYPE) == PTHREAD_MUTEX_RECURSIVE_NP && --m->__data.__count != 0)
+		return false;
+	owner_set(m, 0);
+	return true;
+}
+
+static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
+	unsigned kind = mutex_kind(m);
+	if (kind_is_real(kind)) {
+		REAL_READY();
+		return real.pthread_mutex_unlock(m);
+	}
+	int r = unlock_check(m, kind);
+	if (r)
+		return r;
+	if (unlock_last(m, kind)) {
+		m->__data.__nusers--;
+		word_unlock(mutex_word(m));
+	}
+	return 0;
+}
+
+SHIM int pthread_mutex_unlock(pthread_mutex_t *m) {
+	if (unlikely(mutex_kind(m) != PTHREAD_MUTEX_TIMED_NP))
+		return mutex_unlock_full(m);
+	_Atomic uint32_t *word = mutex_word(m);
+	owner_set(m, 0);
+	m->__data.__nusers--;
+	if (__libc_single_threaded) {
+		/* nobody waits: a waiter would be a second thread (or did not come along into this fork's child) */
+		atomic_store_explicit(word, 0, memory_order_relaxed);
+		return 0;
+	}
+	/* release: pairs with the acquire of the next owner. The last access to the object (SYN-9). */
+	if (unlikely(atomic_exchange_explicit(word, 0, memory_order_release) == 2))
+		futex_wake(word, 1, FUTEX_ANY);
+	return 0;
+}
+
+/* ---- for condition variables ------------------------------------------------------------------------------------- */
+
+const void *mutex_queue(pthread_mutex_t *m) {
+	return kind_is_real(mutex_kind(m)) ? NULL : (const void *)mutex_word(m);
+}
+
+int mutex_cond_check(pthread_mutex_t *m) {
+	unsigned kind = mutex_kind(m);
+	return kind_is_real(kind) ? 0 : unlock_check(m, kind);
+}
+
+int mutex_cond_unlock(pthread_mutex_t *m) {
+	unsigned kind = mutex_kind(m);
+	if (kind_is_real(kind)) {
+		REAL_READY();
+		return real.pthread_mutex_unlock(m);
+	}
+	if (unlock_last(m, kind))
+		word_unlock(mutex_word(m));
+	return 0;
+}
+
+int mutex_cond_lock(pthread_mutex_t *m, bool contended) {
+	unsigned kind = mutex_kind(m);
+	if (kind_is_real(kind))
+		return real_lock(m);
+	int32_t tid = sync_tid();
+	int held = lock_held(m, kind, tid);
+	if (held >= 0) {
+		if (contended) /* a recursive one that was held all the time */
+			word_mark(mutex_word(m));
+		return held;
+	}
+	word_lock(mutex_word(m), -1, contended);
+	lock_taken(m, kind, tid);
+	return 0;
+}
+
+/* ---- interruptions ------------------------------------------------------------------------------------------------ */
+
+enum { CANCEL_DISABLED = 1, CANCEL_CANCELED = 8, CANCEL_EXITING = 16, CANCEL_TERMINATED = 32 };
+
+bool sync_cancel_pending(struct g *g) {
+	if (g->kind > G_MAIN)
+		return false;
+	/* acquire: pairs with the canceller's; what it wrote before is seen by the cleanup handlers */
+	int v = atomic_load_explicit(tcb_cancelhandling(arch_tp()), memory_order_acquire);
+	return (v & (CANCEL_DISABLED | CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED)) == CANCEL_CANCELED;
+}
+
+bool sync_run_handlers(struct g *g, bool restartable) {
+	if (g->kind > G_MAIN)
+		return true; /* a kernel thread's handlers ran in the kernel's way; it restarted what it restarts */
+	/* Cancellation is held off: the calls that come here are no cancellation points, or (condition variables) must own their
+	 * mutex first. */
+	_Atomic int *cancel = tcb_cancelhandling(arch_tp());
+	int before = atomic_fetch_or_explicit(cancel, CANCEL_DISABLED, memory_order_acq_rel);
+	bool fail = shim_interrupted(g, restartable);
+	if (!(before & CANCEL_DISABLED))
+		atomic_fetch_and_explicit(cancel, ~CANCEL_DISABLED, memory_order_acq_rel);
+	return fail;
+}
+
+/* glibc exports these to programs that were linked with its old libpthread. */
+SYNC_ALIAS(__pthread_mutex_lock, pthread_mutex_lock, (pthread_mutex_t *));
+SYNC_ALIAS(__pthread_mutex_trylock, pthread_mutex_trylock, (pthread_mutex_t *));
+SYNC_ALIAS(__pthread_mutex_unlock, pthread_mutex_unlock, (pthread_mutex_t *));

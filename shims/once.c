@@ -1,0 +1,73 @@
+/* pthread_once and call_once: glibc's control word, waiting in the parking lot.
+ *
+ *   0 --first caller--> (process id << 2) | 1, running --routine returned--> 2, done
+ *                       running --routine left by an exception, cancellation or pthread_exit--> 0, to be retried (SYN-16)
+ * Values as glibc's: bit 1 means done, for every reader that looks for itself. A word that says "running" with another process's id was
+ * copied by fork: the thread that ran the routine is not in this process, so the routine is run again. glibc counts forks
+ * for the same purpose in a variable of its own; the process id needs nobody to count.
+ *
+ * This file must be compiled with -fexceptions, or the unwinder would pass over the cleanup. */
+#include <errno.h>
+
+#include "sync.h"
+
+#ifndef __EXCEPTIONS
+#error "once.c needs -fexceptions"
+#endif
+
+enum { ONCE_RUNNING = 1, ONCE_DONE = 2, ONCE_PID_SHIFT = 2 };
+
+struct once_frame {
+	_Atomic uint32_t *control;
+	uint32_t result; /* what the control word becomes when this frame is left */
+};
+
+static void once_leave(struct once_frame *f) {
+	/* release: pairs with the acquire loads in once_run() */
+	atomic_store_explicit(f->control, f->result, memory_order_release);
+	futex_wake(f->control, INT_MAX, FUTEX_ANY);
+}
+
+static void once_call(_Atomic uint32_t *control, void (*routine)(void)) {
+	__attribute__((cleanup(once_leave))) struct once_frame frame = {control, 0};
+	routine();
+	frame.result = ONCE_DONE;
+}
+
+static __attribute__((noinline)) int once_slow(_Atomic uint32_t *control, void (*routine)(void)) {
+	uint32_t running = (uint32_t)SYS0(SYS_getpid) << ONCE_PID_SHIFT | ONCE_RUNNING;
+	for (;;) {
+		uint32_t v = atomic_load_explicit(control, memory_order_acquire);
+		if (v & ONCE_DONE)
+			return 0;
+		if (v == running) {
+			if (futex_wait(control, running, -1, FUTEX_ANY, true, "once") == -EINTR)
+				sync_run_handlers(g_self(), true);
+			continue;
+		}
+		/* acquire: what a routine wrote that was left by an exception is seen by the next one */
+		if (atomic_compare_exchange_strong_explicit(control, &v, running, memory_order_acquire, memory_order_relaxed)) {
+			once_call(control, routine);
+			return 0;
+		}
+	}
+}
+
+int once_run(int *control, void (*routine)(void)) {
+	_Atomic uint32_t *word = (_Atomic uint32_t *)control;
+	if (likely(atomic_load_explicit(word, memory_order_acquire) & ONCE_DONE))
+		return 0;
+	return once_slow(word, routine);
+}
+
+SHIM int pthread_once(pthread_once_t *control, void (*routine)(void)) {
+	return once_run(control, routine);
+}
+
+SHIM void call_once(once_flag *flag, void (*routine)(void)) {
+	once_run((int *)flag, routine);
+}
+
+SHIM int __pthread_once(pthread_once_t *control, void (*routine)(void)) {
+	return once_run(control, routine);
+}

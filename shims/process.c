@@ -1,0 +1,282 @@
+/* Processes: fork, vfork, spawn, and the calls that change the credentials of every kernel thread.
+ *
+ * fork. The child has one thread: the calling goroutine, on the stack and the TCB it has. Everything else of the runtime is forgotten and made
+ * anew at the child's first pthread_create. The repair runs as an atfork handler that is registered before any other (this
+ * library's constructors are the first of the process): libc calls prepare handlers last-registered first, so ours is the last thing before the
+ * clone, and child handlers first-registered first, so ours is done before any handler of the program unlocks its mutexes.
+ * libc-internal forks (daemon, forkpty) pass through the same handlers; _Fork, which runs none, is a shim.
+ * All signals are blocked from prepare until the child is repaired: a handler must not find half a runtime (FRK-16).
+ *
+ * vfork. The child runs on the parent's stack with the parent's TLS until it execs: arch/ has the entry point, which calls
+ * vfork_before() and vfork_after() around the system call. In between tls_g is a stand-in that is no goroutine and says in_vfork, so
+ * every shim is libc's own function: the child touches neither the scheduler nor the tables of descriptors, which are the parent's (FRK-5).
+ *
+ * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads, the caller
+ * included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer of the M's own TCB,
+ * and so does libc's handler on the other Ms (reserved_entry in signal.c). */
+#include <grp.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "../core/runtime.h"
+#include "fdtable.h"
+#include "process.h"
+#include "shim.h"
+#include "sigstate.h"
+
+/* ---- fork ------------------------------------------------------------------------------------------------------------- */
+
+/* In the goroutine's TLS: the child's is the parent's. */
+static __thread uint64_t fork_mask;
+static __thread bool fork_blocked;
+
+static void fork_prepare(void) {
+	fdtable_fork_prepare();
+	fork_blocked = sched_started();
+	if (!fork_blocked)
+		return;
+	uint64_t all = ~0ull;
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
+}
+
+static void fork_done(void) {
+	if (!fork_blocked)
+		return;
+	fork_blocked = false;
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &fork_mask, 0, 8);
+}
+
+void process_child_fixup(void) {
+	if (!sched_started())
+		return;
+	loader_fork_child();
+	sig_fork_child();
+	sched_fork_child(); /* from here on the caller is a plain thread */
+	fdtable_fork_child();
+}
+
+static void fork_child(void) {
+	process_child_fixup();
+	fork_done();
+}
+
+__attribute__((constructor)) static void process_init(void) {
+	REAL_READY();
+	if (real.__register_atfork)
+		real.__register_atfork(fork_prepare, fork_done, fork_child, NULL);
+}
+
+/* Nothing to do around it: the handlers above do it all. Here for programs that look the symbol up in us, and so that the pair is complete. */
+SHIM pid_t fork(void) {
+	REAL_READY();
+	return real.fork();
+}
+
+SHIM pid_t __fork(void);
+SHIM pid_t __fork(void) {
+	return fork();
+}
+
+SHIM pid_t _Fork(void) {
+	REAL_READY();
+	fork_prepare();
+	pid_t pid = real._Fork();
+	int saved_errno = errno;
+	if (pid == 0)
+		fork_child();
+	else
+		fork_done();
+	errno = saved_errno;
+	return pid;
+}
+
+/* ---- vfork ------------------------------------------------------------------------------------------------------------ */
+
+static struct g vfork_g = {.kind = G_FOREIGN, .state = GS_RUNNING, .in_vfork = true};
+/* Parent and child share them. The depth: a vfork child may vfork. */
+static __thread struct g *vfork_parent;
+static __thread unsigned vfork_depth;
+
+void vfork_before(void) {
+	struct g *g = tls_g;
+	fdtable_fork_prepare();
+	if (vfork_depth++)
+		return;
+	vfork_parent = g;
+	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
+	tls_g = &vfork_g;
+}
+
+pid_t vfork_after(long result) {
+	if (--vfork_depth == 0) {
+		struct g *g = vfork_parent;
+		tls_g = g;
+		syscall_exit(g);
+	}
+	return (pid_t)sys_ret(result);
+}
+
+/* ---- spawn ------------------------------------------------------------------------------------------------------------ */
+
+/* libc does these with internal calls only: no shim runs inside the bracket. */
+SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+                     char *const argv[], char *const envp[]) {
+	REAL_READY();
+	struct g *g = g_goroutine();
+	fdtable_fork_prepare();
+	syscall_enter(g);
+	int r = real.posix_spawn(pid, path, actions, attr, argv, envp);
+	syscall_exit(g);
+	return r;
+}
+
+SHIM int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+                      char *const argv[], char *const envp[]) {
+	REAL_READY();
+	struct g *g = g_goroutine();
+	fdtable_fork_prepare();
+	syscall_enter(g);
+	int r = real.posix_spawnp(pid, file, actions, attr, argv, envp);
+	syscall_exit(g);
+	return r;
+}
+
+SHIM int system(const char *command) {
+	REAL_READY();
+	struct g *g = g_goroutine();
+	if (g)
+		shim_testcancel(g);
+	fdtable_fork_prepare();
+	syscall_enter_blocking(g);
+	int r = real.system(command);
+	int saved_errno = errno;
+	syscall_exit(g);
+	errno = saved_errno;
+	return r;
+}
+
+/* Not bracketed: it allocates, and the program's malloc may be anything. */
+SHIM FILE *popen(const char *command, const char *mode) {
+	REAL_READY();
+	fdtable_fork_prepare();
+	return real.popen(command, mode);
+}
+
+/* ---- credentials ------------------------------------------------------------------------------------------------------ */
+
+struct setxid {
+	int (*call)(const struct setxid *x);
+	unsigned a, b, c;
+	const gid_t *list;
+	size_t count;
+	int error;
+};
+
+/* Not inlined, and errno through a function that is not either: the address of thread-local variables must not be carried from one
+ * thread pointer to another (TLS-1). */
+__attribute__((noinline)) static int errno_here(void) {
+	__asm__ volatile("" ::: "memory");
+	return errno;
+}
+
+__attribute__((noinline)) static void errno_put(int value) {
+	__asm__ volatile("" ::: "memory");
+	errno = value;
+}
+
+__attribute__((noinline)) static int setxid_call(struct setxid *x) {
+	int r = x->call(x);
+	x->error = errno_here();
+	return r;
+}
+
+static int setxid_run(struct setxid *x) {
+	struct g *g = g_goroutine();
+	if (!g)
+		return x->call(x);
+	sig_reserve();
+	rt_enter(g); /* no handler and no park with somebody else's thread pointer */
+	uintptr_t mine = arch_tp(), tcb = process_tcb_of((int32_t)SYS0(SYS_gettid));
+	if (tcb && tcb != mine)
+		process_tp_set(tcb);
+	int r = setxid_call(x);
+	if (tcb && tcb != mine)
+		process_tp_set(mine);
+	rt_exit(g);
+	if (r < 0)
+		errno_put(x->error);
+	return r;
+}
+
+#define SETXID_1(name, type) \
+	static int call_##name(const struct setxid *x) { \
+		return real.name((type)x->a); \
+	} \
+	SHIM int name(type a) { \
+		REAL_READY(); \
+		struct setxid x = {.call = call_##name, .a = a}; \
+		return setxid_run(&x); \
+	}
+#define SETXID_2(name, type) \
+	static int call_##name(const struct setxid *x) { \
+		return real.name((type)x->a, (type)x->b); \
+	} \
+	SHIM int name(type a, type b) { \
+		REAL_READY(); \
+		struct setxid x = {.call = call_##name, .a = a, .b = b}; \
+		return setxid_run(&x); \
+	}
+#define SETXID_3(name, type) \
+	static int call_##name(const struct setxid *x) { \
+		return real.name((type)x->a, (type)x->b, (type)x->c); \
+	} \
+	SHIM int name(type a, type b, type c) { \
+		REAL_READY(); \
+		struct setxid x = {.call = call_##name, .a = a, .b = b, .c = c}; \
+		return setxid_run(&x); \
+	}
+
+SETXID_1(setuid, uid_t)
+SETXID_1(setgid, gid_t)
+SETXID_1(seteuid, uid_t)
+SETXID_1(setegid, gid_t)
+SETXID_2(setreuid, uid_t)
+SETXID_2(setregid, gid_t)
+SETXID_3(setresuid, uid_t)
+SETXID_3(setresgid, gid_t)
+
+static int call_setgroups(const struct setxid *x) {
+	return real.setgroups(x->count, x->list);
+}
+
+SHIM int setgroups(size_t count, const gid_t *list) {
+	REAL_READY();
+	struct setxid x = {.call = call_setgroups, .count = count, .list = list};
+	return setxid_run(&x);
+}
+
+/* libc's would look the groups up and set them in one go; the lookup is user code (files, sockets, malloc) and stays outside. */
+SHIM int initgroups(const char *user, gid_t group) {
+	REAL_READY();
+	if (!g_goroutine())
+		return real.initgroups(user, group);
+	int count = 64;
+	for (;;) {
+		int room = count;
+		gid_t *list = malloc((size_t)room * sizeof *list);
+		if (!list)
+			return -1;
+		if (getgrouplist(user, group, list, &count) >= 0) {
+			int r = setgroups((size_t)count, list);
+			/* As libc: more groups than the kernel takes are cut off. */
+			while (r < 0 && errno == EINVAL && count > 1)
+				r = setgroups((size_t)--count, list);
+			free(list);
+			return r;
+		}
+		free(list);
+		if (count <= room)
+			count = room * 2;
+	}
+}

@@ -1,0 +1,212 @@
+/* futex(2) as programs call it through syscall(): Rust's std, libstdc++'s atomic waits, home-made locks (SYN-15).
+ *
+ * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. Shared ones and priority inheritance
+ * are the kernel's; the kernel keeps private and shared waiters of one word apart, and so do we.
+ *
+ * Before the runtime is started everything goes to the kernel: the process has one thread of its own, and others only if libc made
+ * them. Such a thread may still wait in the kernel when the runtime starts. `kernel_waiters` counts the private waits that went there;
+ * while it is not zero a private wake-up that found too few waiters in the parking lot asks the kernel for the rest. A waiter
+ * adds itself before the kernel compares the word, a waker changes the word before it looks at the count; both with a full barrier between,
+ * so one of them sees the other. (Requeue operations do not move such waiters: they wake as many as they may and leave the
+ * others, which nobody but the old thread's own code could have put there.)
+ *
+ * Differences from the kernel: a bad `uaddr` of a wait is a SIGSEGV, not EFAULT; FUTEX_WAKE_OP changes the word first and then looks at
+ * the two queues one after the other, which no program can tell from "at once" (who queues in between saw the new word). */
+#include <errno.h>
+#include <linux/futex.h>
+
+#include "sync.h"
+
+static _Atomic uint32_t kernel_waiters;
+
+static long kernel_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
+                         uint32_t val3) {
+	switch (op & FUTEX_CMD_MASK) {
+	case FUTEX_WAIT:
+	case FUTEX_WAIT_BITSET:
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+	case FUTEX_WAIT_REQUEUE_PI: {
+		syscall_enter_blocking(g);
+		long r = SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
+		syscall_exit(g);
+		return r;
+	}
+	default:
+		return SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
+	}
+}
+
+static long early_futex(uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2, uint32_t val3) {
+	int cmd = op & FUTEX_CMD_MASK;
+	bool waits = cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET;
+	if (waits)
+		atomic_fetch_add(&kernel_waiters, 1); /* seq_cst: the full barrier of the top of the file */
+	long r = SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
+	if (waits)
+		atomic_fetch_sub_explicit(&kernel_waiters, 1, memory_order_relaxed);
+	return r;
+}
+
+/* ---- wait -------------------------------------------------------------------------------------------------------- */
+
+static long wait_private(struct g *g, uint32_t *uaddr, uint32_t val, int64_t deadline, uint32_t bitset) {
+	for (;;) {
+		/* relaxed is not enough for a program that goes on after EAGAIN: the kernel's compare is an acquire for it */
+		int r = futex_wait((_Atomic uint32_t *)uaddr, val, deadline, bitset, true, "futex");
+		if (r == -EAGAIN)
+			atomic_thread_fence(memory_order_acquire);
+		if (r != -EINTR)
+			return r;
+		/* the kernel restarts a wait without a deadline only */
+		if (sync_run_handlers(g, deadline < 0))
+			return -EINTR;
+	}
+}
+
+/* 0 or -EINVAL; *deadline. */
+static int wait_deadline(int cmd, int op, const struct timespec *timeout, int64_t *deadline) {
+	*deadline = -1;
+	if (!timeout)
+		return 0;
+	if (!timespec_valid(timeout))
+		return -EINVAL;
+	if (cmd == FUTEX_WAIT)
+		*deadline = deadline_rel(timeout);
+	else
+		*deadline = deadline_abs(timeout, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC);
+	return 0;
+}
+
+/* ---- wake -------------------------------------------------------------------------------------------------------- */
+
+/* The kernel wakes at least one, whatever it is told. */
+static int at_least_one(uint32_t val) {
+	return (int)val < 1 ? 1 : (int)val;
+}
+
+static long wake_private(uint32_t *uaddr, uint32_t val, uint32_t bitset) {
+	int n = at_least_one(val);
+	int woken = futex_wake(uaddr, n, bitset);
+	/* seq_cst, between the caller's change of the word and our look at the count */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load_explicit(&kernel_waiters, memory_order_relaxed)) && woken < n) {
+		long r = SYS6(SYS_futex, uaddr, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, n - woken, 0, 0, bitset);
+		if (r > 0)
+			woken += (int)r;
+	}
+	return woken;
+}
+
+/* FUTEX_WAKE_OP's operation on *word. -ENOSYS if it is unknown. */
+static int wake_op_apply(_Atomic uint32_t *word, uint32_t code, int *old) {
+	unsigned op = code >> 28 & 7;
+	uint32_t arg = (uint32_t)((int32_t)(code << 8) >> 20); /* 12 bits, signed */
+	if (code >> 28 & FUTEX_OP_OPARG_SHIFT)
+		arg = 1u << (arg & 31);
+	/* acq_rel: as strong as the kernel's */
+	switch (op) {
+	case FUTEX_OP_SET:
+		*old = (int)atomic_exchange_explicit(word, arg, memory_order_acq_rel);
+		return 0;
+	case FUTEX_OP_ADD:
+		*old = (int)atomic_fetch_add_explicit(word, arg, memory_order_acq_rel);
+		return 0;
+	case FUTEX_OP_OR:
+		*old = (int)atomic_fetch_or_explicit(word, arg, memory_order_acq_rel);
+		return 0;
+	case FUTEX_OP_ANDN:
+		*old = (int)atomic_fetch_and_explicit(word, ~arg, memory_order_acq_rel);
+		return 0;
+	case FUTEX_OP_XOR:
+		*old = (int)atomic_fetch_xor_explicit(word, arg, memory_order_acq_rel);
+		return 0;
+	default:
+		return -ENOSYS;
+	}
+}
+
+/* 1, 0, or -ENOSYS. */
+static int wake_op_compare(int old, uint32_t code) {
+	int arg = (int32_t)(code << 20) >> 20;
+	switch (code >> 24 & 15) {
+	case FUTEX_OP_CMP_EQ:
+		return old == arg;
+	case FUTEX_OP_CMP_NE:
+		return old != arg;
+	case FUTEX_OP_CMP_LT:
+		return old < arg;
+	case FUTEX_OP_CMP_LE:
+		return old <= arg;
+	case FUTEX_OP_CMP_GT:
+		return old > arg;
+	case FUTEX_OP_CMP_GE:
+		return old >= arg;
+	default:
+		return -ENOSYS;
+	}
+}
+
+static long wake_op(uint32_t *uaddr, uint32_t val, uint32_t val2, uint32_t *uaddr2, uint32_t code) {
+	int old;
+	int r = wake_op_apply((_Atomic uint32_t *)uaddr2, code, &old);
+	if (r < 0)
+		return r;
+	int second = wake_op_compare(old, code);
+	if (second < 0)
+		return second;
+	long woken = wake_private(uaddr, val, FUTEX_ANY);
+	return second ? woken + wake_private(uaddr2, val2, FUTEX_ANY) : woken;
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------------------------------- */
+
+static bool misaligned(const uint32_t *p) {
+	return ((uintptr_t)p & 3) != 0;
+}
+
+long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
+                uint32_t val3) {
+	int cmd = op & FUTEX_CMD_MASK;
+	uint32_t val2 = (uint32_t)(uintptr_t)timeout;
+	int64_t deadline;
+	if (!(op & FUTEX_PRIVATE_FLAG))
+		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
+	if (unlikely(!sched_started()))
+		return early_futex(uaddr, op, val, timeout, uaddr2, val3);
+	switch (cmd) {
+	case FUTEX_WAIT:
+		val3 = FUTEX_ANY;
+		if (op & FUTEX_CLOCK_REALTIME)
+			return -ENOSYS;
+		/* fall through */
+	case FUTEX_WAIT_BITSET:
+		if (wait_deadline(cmd, op, timeout, &deadline) || val3 == 0 || misaligned(uaddr))
+			return -EINVAL;
+		return wait_private(g ? g : g_self(), uaddr, val, deadline, val3);
+	case FUTEX_WAKE:
+		val3 = FUTEX_ANY;
+		/* fall through */
+	case FUTEX_WAKE_BITSET:
+		if (op & FUTEX_CLOCK_REALTIME)
+			return -ENOSYS;
+		if (val3 == 0 || misaligned(uaddr))
+			return -EINVAL;
+		return wake_private(uaddr, val, val3);
+	case FUTEX_REQUEUE:
+	case FUTEX_CMP_REQUEUE:
+		if (op & FUTEX_CLOCK_REALTIME)
+			return -ENOSYS;
+		if ((int)val < 0 || (int)val2 < 0 || misaligned(uaddr) || misaligned(uaddr2))
+			return -EINVAL;
+		return futex_requeue(uaddr, (int)val, (int)val2, uaddr2, cmd == FUTEX_CMP_REQUEUE, val3);
+	case FUTEX_WAKE_OP:
+		if (op & FUTEX_CLOCK_REALTIME)
+			return -ENOSYS;
+		if (misaligned(uaddr) || misaligned(uaddr2))
+			return -EINVAL;
+		return wake_op(uaddr, val, val2, uaddr2, val3);
+	default:
+		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
+	}
+}

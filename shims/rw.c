@@ -1,0 +1,291 @@
+/* read, write, readv, writev: on sockets by way of socket.c's loops; on pipes, eventfds and the like with RWF_NOWAIT, which makes one call
+ * non-blocking without touching the description's flags; where a driver refuses that, by asking poll() first; on files plainly, bracketed.
+ *
+ * A pipe never splits a record of PIPE_BUF bytes or less (FD-8): RWF_NOWAIT behaves as O_NONBLOCK does, and with that the kernel
+ * moves all of a record that fits or nothing. */
+#include <sys/socket.h>
+#include <termios.h>
+
+#include "io.h"
+
+#define RWF_NOWAIT_FLAG 8 /* RWF_NOWAIT; offset -1 with it means the file position */
+
+static long nowait_readv(int fd, const struct iovec *iov, int count) {
+	return SYS6(SYS_preadv2, fd, iov, count, -1, -1, RWF_NOWAIT_FLAG);
+}
+
+static long nowait_writev(int fd, const struct iovec *iov, int count) {
+	return SYS6(SYS_pwritev2, fd, iov, count, -1, -1, RWF_NOWAIT_FLAG);
+}
+
+/* A terminal's read does more than wait for bytes: it stops background processes, and VMIN and VTIME say when it ends. Readiness
+ * stands for it only in the plain cases; the others are the kernel's. */
+static bool terminal_must_block(int fd) {
+	struct termios t; /* the kernel's own is shorter and begins alike */
+	if (SYS3(SYS_ioctl, fd, TCGETS, &t) < 0)
+		return false;
+	if (!(t.c_lflag & ICANON) && (t.c_cc[VMIN] != 1 || t.c_cc[VTIME] != 0))
+		return true;
+	int group;
+	return SYS3(SYS_ioctl, fd, TIOCGPGRP, &group) == 0 && group != SYS1(SYS_getpgid, 0);
+}
+
+/* One try that does not block, as far as that can be had. -EAGAIN: wait. */
+static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
+	struct pd *pd = c->pd;
+	long r;
+	if (likely(!(pd->spare & SPARE_NO_NOWAIT_READ))) {
+		r = nowait_readv(c->fd, iov, count);
+		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
+			return r;
+		pd_spare_set(pd, SPARE_NO_NOWAIT_READ);
+	}
+	if (!fd_poll_now(c->fd, POLLIN | POLLPRI)) {
+		if (pd->kind != KIND_CHAR || (fd_flags(pd, c->fd) & FL_NONBLOCK) || !terminal_must_block(c->fd))
+			return -EAGAIN;
+		return BRACKET_BLOCKING(c->g, SYS3(SYS_readv, c->fd, iov, count));
+	}
+	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
+	return BRACKET(c->g, SYS3(SYS_readv, c->fd, iov, count));
+}
+
+static long loop_readv(struct fdcall *c, const struct iovec *iov, int count) {
+	for (;;) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (!pd_drained(pd)) {
+			pd_try(pd, PD_READ);
+			r = try_readv(c, iov, count);
+		}
+		if (r != -EAGAIN) {
+			/* Short: the pipe or the connection is empty. At its end, after an error, or for all other kinds: nothing is known. */
+			bool drained = r > 0 && (pd->kind == KIND_PIPE || pd->kind == KIND_TCP) && (size_t)r < iov_bytes(iov, count);
+			if (!drained)
+				pd_more(pd, PD_READ);
+			return r;
+		}
+		r = fdcall_wait(c, PD_READ, false);
+		if (r == FDCALL_BLOCK)
+			return BRACKET_BLOCKING(c->g, SYS3(SYS_readv, c->fd, iov, count));
+		if (r < 0)
+			return r;
+	}
+}
+
+static long try_writev(struct fdcall *c, const struct iovec *iov, int count) {
+	struct pd *pd = c->pd;
+	if (likely(!(pd->spare & SPARE_NO_NOWAIT_WRITE))) {
+		long r = nowait_writev(c->fd, iov, count);
+		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
+			return r;
+		pd_spare_set(pd, SPARE_NO_NOWAIT_WRITE);
+	}
+	if (!fd_poll_now(c->fd, POLLOUT))
+		return -EAGAIN;
+	return BRACKET(c->g, SYS3(SYS_writev, c->fd, iov, count));
+}
+
+/* Pipes and character devices: all of it, unless an error or a handler comes in between. */
+static long loop_writev(struct fdcall *c, const struct iovec *iov, int count) {
+	struct iovec window[IOV_WINDOW];
+	size_t done = 0;
+	for (;;) {
+		struct pd *pd = c->pd;
+		const struct iovec *rest = done ? window : iov;
+		int rest_count = done ? iov_window(window, iov, (size_t)count, done) : count;
+		long r = try_writev(c, rest, rest_count);
+		if (r > 0)
+			done += (size_t)r;
+		if (r != -EAGAIN && (r <= 0 || done >= iov_bytes(iov, (size_t)count))) {
+			pd_more(pd, PD_WRITE);
+			return done ? (long)done : r;
+		}
+		if (r > 0 && r == (long)iov_bytes(rest, (size_t)rest_count))
+			continue; /* the window was smaller than what is left */
+		if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_WRITE) {
+			/* What was known is from before this try: forget it and try once more, so that no edge falls in between. */
+			pd_clear(pd, PD_WRITE);
+			continue;
+		}
+		r = fdcall_wait(c, PD_WRITE, done != 0);
+		if (r == FDCALL_BLOCK) {
+			rest_count = iov_window(window, iov, (size_t)count, done);
+			r = BRACKET_BLOCKING(c->g, SYS3(SYS_writev, c->fd, done ? window : iov, done ? rest_count : count));
+			return r < 0 ? (done ? (long)done : r) : (long)done + r;
+		}
+		if (r < 0)
+			return done ? (long)done : r;
+	}
+}
+
+/* A kind that does not fit: the number was reused where no shim saw it. Forget the pd; the caller looks again, once. */
+static bool kind_was_wrong(struct fdcall *c, enum fd_kind kind, long r) {
+	bool wrong = fd_is_socket(kind) ? r == -ENOTSOCK : r == -ESPIPE;
+	if (unlikely(wrong))
+		fd_stale(c->number, c->pd);
+	return wrong;
+}
+
+static long fd_read(struct fdcall *c, void *buf, size_t n) {
+	enum fd_kind kind = fd_kind(c->pd, c->fd);
+	if (fd_is_socket(kind))
+		return sock_recv(c, buf, n, 0, NULL, NULL);
+	if (kind == KIND_FILE || kind == KIND_UNKNOWN)
+		return BRACKET(c->g, SYS3(SYS_read, c->fd, buf, n));
+	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
+	return loop_readv(c, &iov, 1);
+}
+
+long io_read(struct g *g, int fd, void *buf, size_t n) {
+	struct fdcall c;
+	struct pd *pd = fd_lookup(fd);
+	/* Not held: whatever it is, the plain call is right for it, only dearer. Zero bytes: each kind has its own answer. */
+	if (unlikely(n == 0) || (pd && pd->kind == KIND_FILE))
+		return BRACKET(g, SYS3(SYS_read, fd, buf, n));
+	for (int attempt = 0;; attempt++) {
+		if (!fdcall_begin(&c, g, fd))
+			return BRACKET(g, SYS3(SYS_read, fd, buf, n));
+		enum fd_kind kind = c.pd->kind;
+		long r = fd_read(&c, buf, n);
+		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
+		fdcall_end(&c);
+		if (likely(!again))
+			return r;
+	}
+}
+
+static long fd_write(struct fdcall *c, const void *buf, size_t n) {
+	enum fd_kind kind = fd_kind(c->pd, c->fd);
+	if (fd_is_socket(kind))
+		return sock_send(c, buf, n, 0, NULL, 0);
+	/* Of the anonymous kinds only an eventfd that is near 2^64 makes writers wait. */
+	if (kind == KIND_FILE || kind == KIND_UNKNOWN || kind == KIND_ANON)
+		return BRACKET(c->g, SYS3(SYS_write, c->fd, buf, n));
+	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
+	return loop_writev(c, &iov, 1);
+}
+
+long io_write(struct g *g, int fd, const void *buf, size_t n) {
+	struct fdcall c;
+	struct pd *pd = fd_lookup(fd);
+	if (unlikely(n == 0) || (pd && pd->kind == KIND_FILE))
+		return BRACKET(g, SYS3(SYS_write, fd, buf, n));
+	for (int attempt = 0;; attempt++) {
+		if (!fdcall_begin(&c, g, fd))
+			return BRACKET(g, SYS3(SYS_write, fd, buf, n));
+		enum fd_kind kind = c.pd->kind;
+		long r = fd_write(&c, buf, n);
+		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
+		fdcall_end(&c);
+		if (likely(!again))
+			return r;
+	}
+}
+
+long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
+	struct fdcall c;
+	if (!fdcall_begin(&c, g, fd))
+		return BRACKET(g, SYS3(SYS_readv, fd, iov, count));
+	enum fd_kind kind = fd_kind(c.pd, fd);
+	long r;
+	if (kind == KIND_FILE || kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
+		r = BRACKET(g, SYS3(SYS_readv, fd, iov, count));
+	else
+		r = loop_readv(&c, iov, count);
+	fdcall_end(&c);
+	return r;
+}
+
+long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
+	struct fdcall c;
+	if (count <= 0 || count > IOV_MAX || !fdcall_begin(&c, g, fd))
+		return BRACKET(g, SYS3(SYS_writev, fd, iov, count));
+	enum fd_kind kind = fd_kind(c.pd, fd);
+	long r;
+	if (fd_is_socket(kind)) {
+		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+		r = sock_sendmsg(&c, &msg, 0);
+	} else if (kind == KIND_FILE || kind == KIND_UNKNOWN || kind == KIND_ANON) {
+		r = BRACKET(g, SYS3(SYS_writev, fd, iov, count));
+	} else {
+		r = loop_writev(&c, iov, count);
+	}
+	fdcall_end(&c);
+	return r;
+}
+
+/* ---- the calls ------------------------------------------------------------------------------------------------------ */
+
+SHIM ssize_t read(int fd, void *buf, size_t n) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(read, fd, buf, n);
+	shim_testcancel(g);
+	return sys_ret(io_read(g, fd, buf, n));
+}
+
+SHIM ssize_t write(int fd, const void *buf, size_t n) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(write, fd, buf, n);
+	shim_testcancel(g);
+	return sys_ret(io_write(g, fd, buf, n));
+}
+
+SHIM ssize_t readv(int fd, const struct iovec *iov, int count) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(readv, fd, iov, count);
+	shim_testcancel(g);
+	return sys_ret(io_readv(g, fd, iov, count));
+}
+
+SHIM ssize_t writev(int fd, const struct iovec *iov, int count) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(writev, fd, iov, count);
+	shim_testcancel(g);
+	return sys_ret(io_writev(g, fd, iov, count));
+}
+
+SHIM_ALIAS(read, __read);
+SHIM_ALIAS(write, __write);
+
+/* Offset -1: at the file position, as readv. Anything else is a file's; on a pipe or socket the kernel says ESPIPE. */
+SHIM ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(preadv64v2, fd, iov, count, offset, flags);
+	shim_testcancel(g);
+	if (offset == -1 && flags == 0)
+		return sys_ret(io_readv(g, fd, iov, count));
+	return sys_ret(BRACKET(g, SYS6(SYS_preadv2, fd, iov, count, offset, 0, flags)));
+}
+
+SHIM ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(pwritev64v2, fd, iov, count, offset, flags);
+	shim_testcancel(g);
+	if (offset == -1 && flags == 0)
+		return sys_ret(io_writev(g, fd, iov, count));
+	return sys_ret(BRACKET(g, SYS6(SYS_pwritev2, fd, iov, count, offset, 0, flags)));
+}
+
+SHIM_ALIAS(preadv64v2, preadv2);
+SHIM_ALIAS(pwritev64v2, pwritev2);
+
+/* libc's own read inside these is out of our reach. */
+SHIM int eventfd_read(int fd, eventfd_t *value) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(eventfd_read, fd, value);
+	return read(fd, value, sizeof *value) == sizeof *value ? 0 : -1;
+}
+
+SHIM int eventfd_write(int fd, eventfd_t value) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(eventfd_write, fd, value);
+	return write(fd, &value, sizeof value) == sizeof value ? 0 : -1;
+}

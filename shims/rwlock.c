@@ -1,0 +1,292 @@
+/* pthread_rwlock_*: glibc's object and preferences, an algorithm of our own.
+ *
+ * State: one 64-bit word (glibc's __readers and __writers).
+ *   bits 0..28   readers that hold it
+ *   bit 29       RWAIT: readers may be queued. May be stale (they timed out)
+ *   bit 30       WRITER: a writer holds it
+ *   bits 32..63  writers that want it. Exact: who gives up counts itself out
+ * Readers queue in the parking lot on the address of __wrphase_futex, writers on that of __writers_futex; the words themselves are not
+ * used. __cur_writer is the writer's tid, for EDEADLK. __flags (preference) and __shared are glibc's.
+ *
+ * Waiting: announce yourself in the state (RWAIT, or one more writer), queue, look at the state again, sleep only if it still forbids
+ * you. Unlocking: change the state, then look at the queue. Both pass the bucket's lock between their two steps: the waiter sees the new
+ * state or the unlocker sees the waiter (SYN-11, SYN-14). The state change is the unlocker's last access to the object;
+ * the queues' addresses are only keys (SYN-9).
+ *
+ * Who is woken when a writer leaves:
+ *   PREFER_READER     all queued readers; if there are none, one writer. The last of those readers wakes a writer.
+ *   the other two     one writer if any wants it; else all queued readers.
+ * Who is woken when the last reader leaves: one writer. When the last wanting writer gives up: the readers.
+ * A woken thread always tries again, whatever its deadline, and any later unlock wakes again while it is announced: so a wake-up that
+ * finds the lock taken by a newcomer is not lost. Newcomers may overtake: readers whenever no writer holds it (PREFER_WRITER_NONRECURSIVE:
+ * and none wants it), writers whenever it is free.
+ *
+ * Memory order: acquire when taking, release when leaving. All changes are read-modify-writes of one word, so a writer
+ * synchronises with every reader that left before (release sequence).
+ *
+ * POSIX has no cancellation point here, and glibc none either. Process-shared locks are glibc's. */
+#include <errno.h>
+
+#include "sync.h"
+
+#define READERS_MASK 0x1fffffffull
+#define RWAIT (1ull << 29)
+#define WRITER (1ull << 30)
+#define WANT_ONE (1ull << 32)
+
+_Static_assert(offsetof(pthread_rwlock_t, __data.__readers) == 0 && offsetof(pthread_rwlock_t, __data.__writers) == 4 &&
+               _Alignof(pthread_rwlock_t) == 8 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "glibc's pthread_rwlock_t");
+
+static inline _Atomic uint64_t *state_of(pthread_rwlock_t *l) {
+	return (_Atomic uint64_t *)(void *)l;
+}
+
+static inline bool is_shared(pthread_rwlock_t *l) {
+	return l->__data.__shared != 0;
+}
+
+/* A reader may come in. */
+static inline bool reader_may(pthread_rwlock_t *l, uint64_t s) {
+	if (s & WRITER)
+		return false;
+	return s < WANT_ONE || l->__data.__flags != PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP;
+}
+
+static inline bool writer_may(uint64_t s) {
+	return (s & (WRITER | READERS_MASK)) == 0;
+}
+
+static inline bool is_writer(pthread_rwlock_t *l) {
+	/* relaxed: only our own tid matters, and we wrote that ourselves */
+	return __atomic_load_n(&l->__data.__cur_writer, __ATOMIC_RELAXED) == sync_tid();
+}
+
+static inline void set_writer(pthread_rwlock_t *l, int32_t tid) {
+	__atomic_store_n(&l->__data.__cur_writer, tid, __ATOMIC_RELAXED);
+}
+
+static inline bool state_cas(pthread_rwlock_t *l, uint64_t *s, uint64_t to, memory_order order) {
+	return atomic_compare_exchange_weak_explicit(state_of(l), s, to, order, memory_order_relaxed);
+}
+
+static inline uint64_t state_load(pthread_rwlock_t *l) {
+	/* relaxed: decisions are made by the compare-and-swap that follows */
+	return atomic_load_explicit(state_of(l), memory_order_relaxed);
+}
+
+/* ---- readers --------------------------------------------------------------------------------------------------- */
+
+/* 0, EAGAIN (too many readers) or EBUSY. */
+static int read_try(pthread_rwlock_t *l) {
+	uint64_t s = state_load(l);
+	while (reader_may(l, s)) {
+		if ((s & READERS_MASK) == READERS_MASK)
+			return EAGAIN;
+		if (state_cas(l, &s, s + 1, memory_order_acquire))
+			return 0;
+	}
+	return EBUSY;
+}
+
+static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
+	if (is_writer(l))
+		return EDEADLK;
+	int spins = sync_can_spin() ? SYNC_SPINS : 0;
+	for (;;) {
+		int r;
+		for (int i = 0; (r = read_try(l)) == EBUSY && i < spins; i++)
+			arch_relax();
+		if (r != EBUSY)
+			return r;
+		struct fwaiter w;
+		futex_prepare(&w, &l->__data.__wrphase_futex, NULL, true, "rwlock read");
+		uint64_t s = state_load(l);
+		while (!reader_may(l, s) && !(s & RWAIT) && !state_cas(l, &s, s | RWAIT, memory_order_relaxed))
+			;
+		bool free_now = reader_may(l, s);
+		if (free_now)
+			wait_claim_self(w.g, WAKE_TIMEOUT);
+		r = futex_commit(&w, &l->__data.__wrphase_futex, NULL, deadline);
+		if (r == -ETIMEDOUT && !free_now)
+			return ETIMEDOUT;
+		if (r == -EINTR)
+			sync_run_handlers(w.g, true);
+	}
+}
+
+static void read_unlock(pthread_rwlock_t *l, uint64_t s) {
+	/* release: our reads come before the next writer's writes */
+	while (!state_cas(l, &s, s - 1, memory_order_release))
+		;
+	if (s >= WANT_ONE && (s & READERS_MASK) == 1)
+		futex_wake(&l->__data.__writers_futex, 1, FUTEX_ANY);
+}
+
+/* ---- writers --------------------------------------------------------------------------------------------------- */
+
+/* Takes it if it is free; `want`: what the caller is counted with. */
+static bool write_try(pthread_rwlock_t *l, uint64_t want) {
+	uint64_t s = state_load(l);
+	while (writer_may(s)) {
+		if (state_cas(l, &s, (s - want) | WRITER, memory_order_acquire)) {
+			set_writer(l, sync_tid());
+			return true;
+		}
+	}
+	return false;
+}
+
+/* No longer wants it. The readers may have waited only because of us. */
+static void write_give_up(pthread_rwlock_t *l) {
+	uint64_t s = state_load(l), to;
+	do {
+		to = s - WANT_ONE;
+		if (to < WANT_ONE && !(to & WRITER))
+			to &= ~RWAIT;
+	} while (!state_cas(l, &s, to, memory_order_relaxed)); /* publishes nothing */
+	if ((s ^ to) & RWAIT)
+		futex_wake(&l->__data.__wrphase_futex, INT_MAX, FUTEX_ANY);
+}
+
+static int write_wait(pthread_rwlock_t *l, int64_t deadline) {
+	if (is_writer(l))
+		return EDEADLK;
+	if (sync_can_spin()) {
+		for (int i = 0; i < SYNC_SPINS; i++) {
+			if (write_try(l, 0))
+				return 0;
+			arch_relax();
+		}
+	}
+	atomic_fetch_add_explicit(state_of(l), WANT_ONE, memory_order_relaxed); /* announces only */
+	while (!write_try(l, WANT_ONE)) {
+		struct fwaiter w;
+		futex_prepare(&w, &l->__data.__writers_futex, NULL, true, "rwlock write");
+		bool free_now = writer_may(state_load(l));
+		if (free_now)
+			wait_claim_self(w.g, WAKE_TIMEOUT);
+		int r = futex_commit(&w, &l->__data.__writers_futex, NULL, deadline);
+		if (r == -ETIMEDOUT && !free_now) {
+			write_give_up(l);
+			return ETIMEDOUT;
+		}
+		if (r == -EINTR)
+			sync_run_handlers(w.g, true);
+	}
+	return 0;
+}
+
+static void write_unlock(pthread_rwlock_t *l, uint64_t s) {
+	bool readers_first = l->__data.__flags == PTHREAD_RWLOCK_PREFER_READER_NP;
+	uint64_t to;
+	set_writer(l, 0);
+	do {
+		to = s & ~WRITER;
+		if (readers_first || s < WANT_ONE)
+			to &= ~RWAIT;
+	} while (!state_cas(l, &s, to, memory_order_release)); /* our writes are visible to whoever comes next */
+	int woken = 0;
+	if ((s ^ to) & RWAIT)
+		woken = futex_wake(&l->__data.__wrphase_futex, INT_MAX, FUTEX_ANY);
+	if (s >= WANT_ONE && woken == 0)
+		futex_wake(&l->__data.__writers_futex, 1, FUTEX_ANY);
+}
+
+/* ---- the calls --------------------------------------------------------------------------------------------------- */
+
+static bool times_valid(clockid_t clock, const struct timespec *until) {
+	return sync_clock_valid(clock) && until->tv_nsec >= 0 && until->tv_nsec < 1000000000;
+}
+
+static __attribute__((noinline)) int shared_lock(pthread_rwlock_t *l, bool write, clockid_t clock, const struct timespec *until) {
+	REAL_READY();
+	int r = write ? real.pthread_rwlock_trywrlock(l) : real.pthread_rwlock_tryrdlock(l);
+	if (r != EBUSY)
+		return r;
+	struct g *g = g_goroutine();
+	syscall_enter_blocking(g);
+	if (until)
+		r = write ? real.pthread_rwlock_clockwrlock(l, clock, until) : real.pthread_rwlock_clockrdlock(l, clock, until);
+	else
+		r = write ? real.pthread_rwlock_wrlock(l) : real.pthread_rwlock_rdlock(l);
+	syscall_exit(g);
+	return r;
+}
+
+SHIM int pthread_rwlock_rdlock(pthread_rwlock_t *l) {
+	if (unlikely(is_shared(l)))
+		return shared_lock(l, false, 0, NULL);
+	/* nobody but readers, no overflow: no need to look at the preference */
+	uint64_t s = state_load(l);
+	if (likely(s < READERS_MASK) && likely(state_cas(l, &s, s + 1, memory_order_acquire)))
+		return 0;
+	int r = read_try(l);
+	return r == EBUSY ? read_wait(l, -1) : r;
+}
+
+SHIM int pthread_rwlock_clockrdlock(pthread_rwlock_t *l, clockid_t clock, const struct timespec *until) {
+	if (!times_valid(clock, until))
+		return EINVAL;
+	if (unlikely(is_shared(l)))
+		return shared_lock(l, false, clock, until);
+	int r = read_try(l);
+	return r == EBUSY ? read_wait(l, deadline_abs(until, clock)) : r;
+}
+
+SHIM int pthread_rwlock_timedrdlock(pthread_rwlock_t *l, const struct timespec *until) {
+	return pthread_rwlock_clockrdlock(l, CLOCK_REALTIME, until);
+}
+
+SHIM int pthread_rwlock_tryrdlock(pthread_rwlock_t *l) {
+	if (unlikely(is_shared(l))) {
+		REAL_READY();
+		return real.pthread_rwlock_tryrdlock(l);
+	}
+	return read_try(l);
+}
+
+SHIM int pthread_rwlock_wrlock(pthread_rwlock_t *l) {
+	if (unlikely(is_shared(l)))
+		return shared_lock(l, true, 0, NULL);
+	return write_try(l, 0) ? 0 : write_wait(l, -1);
+}
+
+SHIM int pthread_rwlock_clockwrlock(pthread_rwlock_t *l, clockid_t clock, const struct timespec *until) {
+	if (!times_valid(clock, until))
+		return EINVAL;
+	if (unlikely(is_shared(l)))
+		return shared_lock(l, true, clock, until);
+	return write_try(l, 0) ? 0 : write_wait(l, deadline_abs(until, clock));
+}
+
+SHIM int pthread_rwlock_timedwrlock(pthread_rwlock_t *l, const struct timespec *until) {
+	return pthread_rwlock_clockwrlock(l, CLOCK_REALTIME, until);
+}
+
+SHIM int pthread_rwlock_trywrlock(pthread_rwlock_t *l) {
+	if (unlikely(is_shared(l))) {
+		REAL_READY();
+		return real.pthread_rwlock_trywrlock(l);
+	}
+	return write_try(l, 0) ? 0 : EBUSY;
+}
+
+SHIM int pthread_rwlock_unlock(pthread_rwlock_t *l) {
+	if (unlikely(is_shared(l))) {
+		REAL_READY();
+		return real.pthread_rwlock_unlock(l);
+	}
+	uint64_t s = state_load(l);
+	if (s & WRITER)
+		write_unlock(l, s);
+	else
+		read_unlock(l, s);
+	return 0;
+}
+
+/* glibc exports these to programs that were linked with its old libpthread. */
+SYNC_ALIAS(__pthread_rwlock_rdlock, pthread_rwlock_rdlock, (pthread_rwlock_t *));
+SYNC_ALIAS(__pthread_rwlock_tryrdlock, pthread_rwlock_tryrdlock, (pthread_rwlock_t *));
+SYNC_ALIAS(__pthread_rwlock_wrlock, pthread_rwlock_wrlock, (pthread_rwlock_t *));
+SYNC_ALIAS(__pthread_rwlock_trywrlock, pthread_rwlock_trywrlock, (pthread_rwlock_t *));
+SYNC_ALIAS(__pthread_rwlock_unlock, pthread_rwlock_unlock, (pthread_rwlock_t *));

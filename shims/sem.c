@@ -1,0 +1,142 @@
+/* sem_*: unnamed private semaphores, in glibc's object.
+ *
+ * One 64-bit word: the value in the low half, the number of waiters in the high half; then a word that is 0 for private semaphores.
+ * It is glibc's layout, so sem_init, sem_destroy and sem_getvalue stay glibc's. Named semaphores are process-shared, hence glibc's
+ * altogether; so sem_open, sem_close and sem_unlink are not interposed.
+ *
+ * A waiter counts itself, queues in the parking lot on the value's address while the value is 0, and takes one when it is not. A post
+ * adds one and wakes one waiter if it saw any in the very word it changed. That change is its last access to the object: after it only
+ * the address is used, as a key, so the object may be freed by whoever took the token (SYN-17). A woken waiter that finds
+ * the value taken by a newcomer waits on; the newcomer's token was not lost, it has it.
+ * An interrupted waiter counts itself out first, then lets handlers run: they may post, cancel or jump away.
+ *
+ * Memory order: post releases, taking acquires, on one word of read-modify-writes.
+ *
+ * sem_post is async-signal-safe: handlers never run inside the parking lot (proc.h). sem_wait, sem_timedwait and sem_clockwait
+ * are cancellation points; EINTR as in hazards, section 1. */
+#include <errno.h>
+
+#include "sync.h"
+
+struct semaphore {
+	_Atomic uint64_t word;
+	int shared;
+};
+
+#define WAITER_ONE (1ull << 32)
+
+_Static_assert(sizeof(struct semaphore) <= sizeof(sem_t) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "glibc's sem_t");
+
+static inline struct semaphore *semaphore_of(sem_t *s) {
+	return (struct semaphore *)(void *)s;
+}
+
+static inline bool sem_is_shared(sem_t *s) {
+	return semaphore_of(s)->shared != 0;
+}
+
+/* Takes one if there is one; `count`: what the caller is counted with. */
+static inline bool sem_take(struct semaphore *s, uint64_t count) {
+	uint64_t v = atomic_load_explicit(&s->word, memory_order_relaxed);
+	while ((uint32_t)v > 0) {
+		if (atomic_compare_exchange_weak_explicit(&s->word, &v, v - 1 - count, memory_order_acquire, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+static int fail(int error) {
+	errno = error;
+	return -1;
+}
+
+/* Waits for one. `timed` also says that the kernel's call would not restart. */
+static __attribute__((noinline)) int sem_wait_slow(struct semaphore *s, bool timed, int64_t deadline) {
+	for (;;) {
+		sync_testcancel();
+		atomic_fetch_add_explicit(&s->word, WAITER_ONE, memory_order_relaxed); /* announces only */
+		int r = 0;
+		do {
+			if (sem_take(s, WAITER_ONE))
+				return 0;
+			r = futex_wait((_Atomic uint32_t *)(void *)&s->word, 0, deadline, FUTEX_ANY, true, "semaphore");
+		} while (r == 0 || r == -EAGAIN);
+		atomic_fetch_sub_explicit(&s->word, WAITER_ONE, memory_order_relaxed);
+		if (r == -ETIMEDOUT)
+			return fail(ETIMEDOUT);
+		struct g *g = g_self();
+		/* A kernel thread's wait ended with EINTR where the kernel would not restart it */
+		if (g->kind > G_MAIN || shim_interrupted(g, !timed))
+			return fail(EINTR);
+	}
+}
+
+/* For glibc's semaphores: errno stays what it was if the second call succeeds. */
+static bool shared_trywait(sem_t *s, int *result) {
+	int before = errno;
+	REAL_READY();
+	*result = real.sem_trywait(s);
+	if (*result == 0 || errno != EAGAIN)
+		return true;
+	errno = before;
+	return false;
+}
+
+SHIM int sem_wait(sem_t *s) {
+	sync_testcancel();
+	if (unlikely(sem_is_shared(s))) {
+		int r;
+		if (shared_trywait(s, &r))
+			return r;
+		struct g *g = g_goroutine();
+		syscall_enter_blocking(g);
+		r = real.sem_wait(s);
+		syscall_exit(g);
+		return r;
+	}
+	return likely(sem_take(semaphore_of(s), 0)) ? 0 : sem_wait_slow(semaphore_of(s), false, -1);
+}
+
+SHIM int sem_clockwait(sem_t *s, clockid_t clock, const struct timespec *until) {
+	if (!sync_clock_valid(clock) || until->tv_nsec < 0 || until->tv_nsec >= 1000000000)
+		return fail(EINVAL);
+	if (unlikely(sem_is_shared(s))) {
+		int r;
+		if (shared_trywait(s, &r))
+			return r;
+		struct g *g = g_goroutine();
+		syscall_enter_blocking(g);
+		r = real.sem_clockwait(s, clock, until);
+		syscall_exit(g);
+		return r;
+	}
+	if (sem_take(semaphore_of(s), 0))
+		return 0;
+	return sem_wait_slow(semaphore_of(s), true, deadline_abs(until, clock));
+}
+
+SHIM int sem_timedwait(sem_t *s, const struct timespec *until) {
+	return sem_clockwait(s, CLOCK_REALTIME, until);
+}
+
+SHIM int sem_trywait(sem_t *s) {
+	/* one instruction sequence for private and shared ones: no waiting in it */
+	return sem_take(semaphore_of(s), 0) ? 0 : fail(EAGAIN);
+}
+
+SHIM int sem_post(sem_t *sem) {
+	if (unlikely(sem_is_shared(sem))) {
+		REAL_READY();
+		return real.sem_post(sem);
+	}
+	struct semaphore *s = semaphore_of(sem);
+	uint64_t v = atomic_load_explicit(&s->word, memory_order_relaxed);
+	do {
+		if ((uint32_t)v == SEM_VALUE_MAX)
+			return fail(EOVERFLOW);
+		/* release: pairs with the acquire in sem_take() */
+	} while (!atomic_compare_exchange_weak_explicit(&s->word, &v, v + 1, memory_order_release, memory_order_relaxed));
+	if (v >= WAITER_ONE)
+		futex_wake(s, 1, FUTEX_ANY);
+	return 0;
+}

@@ -1,0 +1,51 @@
+/* What every shim includes: the G, the real libc functions, errno translation, export marking.
+ *
+ * A shim has libc's own name and signature. Its shape:
+ *     SHIM ssize_t read(int fd, void *buf, size_t n) {
+ *         struct g *g = g_goroutine();
+ *         if (!g) return real.read(fd, buf, n);       // foreign thread, or no thread was ever created: libc itself
+ *         ...
+ *     }
+ * Shims translate between errno and the core's negative error numbers; the core never touches errno. */
+#ifndef GOSHIM_SHIM_H
+#define GOSHIM_SHIM_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../core/proc.h"
+#include "../preload/symbols.h"
+
+#define SHIM __attribute__((visibility("default")))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* A raw syscall's result to libc's convention. */
+static inline long sys_ret(long r) {
+	if (unlikely((unsigned long)r > -4096UL)) {
+		errno = (int)-r;
+		return -1;
+	}
+	return r;
+}
+
+/* A timespec on `clock` (CLOCK_REALTIME or CLOCK_MONOTONIC) to a CLOCK_MONOTONIC deadline in ns for wait_park; never -1. */
+int64_t deadline_abs(const struct timespec *ts, int clock);
+/* now + ts, saturating. */
+int64_t deadline_rel(const struct timespec *ts);
+bool timespec_valid(const struct timespec *ts);
+
+/* The calling goroutine was interrupted (-EINTR from a wait): run what is pending (handlers of signals sent to this goroutine,
+ * cancellation). Returns true if the call must now fail with EINTR, false if it restarts. `restartable`: the call is one the kernel restarts
+ * under SA_RESTART. In shims/signal.c. */
+bool shim_interrupted(struct g *g, bool restartable);
+
+/* Cancellation point: acts on a pending cancel of the calling goroutine. May not return. In shims/cancel.c. */
+void shim_testcancel(struct g *g);
+
+/* Would shim_testcancel() act? One load. In shims/cancel.c. */
+bool shim_cancel_pending(struct g *g);
+
+#endif

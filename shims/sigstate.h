@@ -1,0 +1,107 @@
+/* Signals of one goroutine: what the kernel keeps per thread and cannot keep for us, because it knows Ms only.
+ *
+ * `struct sigstate` is a member of struct thread (g->ext). The mask itself is g->sigmask and the alternate stack that the kernel shall
+ * have is g->altstack_*, because the switch compares them with what the M has.
+ *
+ * Invariants
+ *  - While a goroutine runs in user code, the kernel's mask of its M is g->sigmask. Inside the runtime (in_rt > 0) the two may differ.
+ *  - Entries are queued under `lock` by anybody who is inside the runtime; only the owner takes them out (or whoever resets a dead one).
+ *  - `attention` is set when an entry may be deliverable, and counted in rt_pending while it is.
+ *
+ * Lock order: route lock (signal.c) -> sigstate.lock -> nothing. Neither is held over g_interrupt() of a parked goroutine's locks in reverse:
+ * the core never calls up here with a lock held. */
+#ifndef GOSHIM_SIGSTATE_H
+#define GOSHIM_SIGSTATE_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../core/proc.h"
+
+struct sigstate {
+	struct lock lock;
+	uint32_t head, tail;          /* queue of entries: index + 1 in signal.c's pool; 0 none. Under lock */
+	_Atomic uint64_t pending;     /* signals in the queue or in `bare`; written under lock, read by the owner without */
+	uint64_t bare;                /* pending without an entry: the pool was empty; as the kernel, we then forget the siginfo */
+	_Atomic uint64_t waiting;     /* in sigwait() & co. for these */
+	uint64_t counted;             /* the mask as it is accounted in the process-wide mask */
+	_Atomic bool attention;
+	bool dead;                    /* under lock: exited; signals to it succeed and vanish */
+	bool defer;                   /* between sig_mask_push and _pop: handlers run in shim_interrupted() only (SIG-16) */
+	bool on_alt;                  /* a handler runs on the alternate stack: the kernel has it disarmed */
+	uint32_t handlers;            /* handlers run so far on this goroutine: to tell a true EINTR from a stray one */
+	/* the program's view of its alternate stack */
+	void *alt_sp;
+	size_t alt_size;
+	int alt_flags;
+};
+
+/* The sigstate of a goroutine. In shims/thread.c. */
+struct sigstate *sig_of(struct g *g);
+
+/* ---- for shims/thread.c ------------------------------------------------------------------------------------------------ */
+
+/* Once sched_start() succeeded, on the new main goroutine, before it can be found by others: takes over the kernel's mask
+ * and alternate stack, sets the hooks. */
+void sig_runtime_start(struct g *g);
+/* A goroutine made by g_new(), before ready_new(): inherits the caller's mask, or *mask (an attribute's) if not NULL. */
+void sig_thread_init(struct g *g, const sigset_t *mask);
+/* The calling goroutine is past its last program code: from now on signals to it vanish. Blocks everything. */
+void sig_thread_exit(struct g *g);
+
+/* ---- for the other shims ------------------------------------------------------------------------------------------------ */
+
+/* ppoll, pselect, epoll_pwait: `set` becomes the goroutine's mask, atomically with the wait: a signal that comes in between
+ * makes the next interruptible wait return -EINTR at once, and shim_interrupted() runs its handler (with the temporary mask, as the kernel).
+ * Between the two calls: only a wait and shim_interrupted(). Pop also delivers what is still deliverable. */
+uint64_t sig_mask_push(struct g *g, const sigset_t *set);
+void sig_mask_pop(struct g *g, uint64_t saved);
+
+/* How many handlers ran on g: a bracketed syscall that returned EINTR although this did not change was disturbed by a signal for
+ * somebody else, and must be repeated (SIG-1). */
+static inline uint32_t sig_handlers_run(struct g *g) {
+	return sig_of(g)->handlers;
+}
+
+/* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. tgid -1: tkill. */
+long shim_tgkill(pid_t tgid, pid_t tid, int sig);
+
+/* ---- between signal.c, cancel.c and process.c ----------------------------------------------------------------------------- */
+
+/* In a fork's child, on the surviving thread, first: the pending signals did not come along. */
+void sig_fork_child(void);
+/* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`. */
+void sig_nudge(struct g *g, int sig);
+/* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be over. */
+void sig_reserve(void);
+/* SIGCANCEL arrived on the goroutine that runs here, outside the runtime: act if it is cancelled asynchronously. In cancel.c. */
+void cancel_now(struct g *g);
+/* The TCB by which libc knows a kernel thread of ours (for main's first one: main's); 0 if it is none of ours. */
+uintptr_t process_tcb_of(int32_t ktid);
+/* Writes the thread pointer. The caller must not touch thread-local variables around it. */
+void process_tp_set(uintptr_t tp);
+/* The kernel thread id of the M that runs g at this moment, 0 if none does. Stale at once. */
+int32_t sig_running_on(struct g *g);
+
+/* libc's own two. */
+#define SIGCANCEL_NR 32
+#define SIGSETXID_NR 33
+
+/* Signals that no mask of a program blocks: libc's own two, and the two that cannot be blocked. */
+#define SIGBIT(sig) (1ull << ((sig) - 1))
+#define SIG_NEVER_BLOCKED (SIGBIT(SIGKILL) | SIGBIT(SIGSTOP) | SIGBIT(32) | SIGBIT(33))
+
+static inline uint64_t sigset_bits(const sigset_t *set) {
+	uint64_t bits;
+	__builtin_memcpy(&bits, set, sizeof bits);
+	return bits;
+}
+
+/* The kernel's sigset: libc's has room for more, and the calls write only this part. */
+static inline void sigset_store(sigset_t *set, uint64_t bits) {
+	__builtin_memcpy(set, &bits, sizeof bits);
+}
+
+#endif

@@ -1,0 +1,599 @@
+/* Sockets: the recv and send families, accept, connect, and the calls that make sockets.
+ *
+ * recv and send are tried with MSG_DONTWAIT. accept and connect have no such flag; a readiness check precedes accept, with one goroutine at a
+ * time between the check and the call (SPARE_ACCEPTING), and connect is left to the kernel where it ends at once.
+ *
+ * A stream send moves all of its bytes unless an error, a handler or SO_SNDTIMEO ends it (FD-8); after the first part the tries carry
+ * MSG_NOSIGNAL, because the kernel sends no SIGPIPE for a call that returns a count. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "io.h"
+
+/* asm-generic/socket.h: the same options with 64-bit times whatever the ABI's time_t is; libc's headers show them to 32-bit programs only */
+#define SO_RCVTIMEO_64 66
+#define SO_SNDTIMEO_64 67
+
+#define SEND_NEVER_WAITS (MSG_DONTWAIT)
+#define RECV_NEVER_WAITS (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)
+
+/* ---- receiving ---------------------------------------------------------------------------------------------------- */
+
+/* What a successful receive says about the next one. */
+static inline void recv_done(struct pd *pd, long got, size_t wanted, int flags) {
+	if (pd->kind != KIND_TCP || got <= 0 || (size_t)got >= wanted || (flags & MSG_PEEK))
+		pd_more(pd, PD_READ);
+}
+
+/* MSG_WAITALL of what cannot be taken apart, and a low-water mark: the kernel's own waiting is the only right one. */
+static inline bool recv_must_block(struct fdcall *c, int flags) {
+	struct pd *pd = c->pd;
+	if (likely(!(pd->spare & SPARE_BLOCKS)) && likely((flags & (MSG_WAITALL | MSG_PEEK)) != (MSG_WAITALL | MSG_PEEK)))
+		return false;
+	return !(fd_flags(pd, c->fd) & FL_NONBLOCK);
+}
+
+long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, unsigned *addr_size) {
+	size_t got = 0;
+	if (n > RW_MAX && n <= SSIZE_MAX)
+		n = RW_MAX;
+	if (unlikely(flags & RECV_NEVER_WAITS))
+		return SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size);
+	if (unlikely(recv_must_block(c, flags)))
+		return BRACKET_BLOCKING(c->g, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
+	for (;;) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (!pd_drained(pd)) {
+			pd_try(pd, PD_READ);
+			r = SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags | MSG_DONTWAIT, addr, addr_size);
+		}
+		if (r != -EAGAIN) {
+			recv_done(pd, r, n - got, flags);
+			if (r > 0)
+				got += (size_t)r;
+			bool stream = pd->kind == KIND_TCP || pd->kind == KIND_STREAM;
+			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || !stream)
+				return got ? (long)got : r;
+		}
+		r = fdcall_wait(c, PD_READ, got != 0);
+		if (r == FDCALL_BLOCK)
+			r = BRACKET_BLOCKING(c->g, SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags, addr, addr_size));
+		else if (r == 0 && !(got && fdcall_failed(c)))
+			continue;
+		return r > 0 ? (long)got + r : got ? (long)got : r;
+	}
+}
+
+/* The rest of a recvmsg(MSG_WAITALL) on TCP; the first part, with address, control data and flags, is in. */
+static long recvmsg_rest(struct fdcall *c, const struct msghdr *msg, int flags, size_t got, size_t wanted) {
+	struct iovec window[IOV_WINDOW];
+	while (got < wanted) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (!pd_drained(pd)) {
+			struct msghdr part = {.msg_iov = window};
+			part.msg_iovlen = (size_t)iov_window(window, msg->msg_iov, msg->msg_iovlen, got);
+			pd_try(pd, PD_READ);
+			r = SYS3(SYS_recvmsg, c->fd, &part, (flags & ~MSG_WAITALL) | MSG_DONTWAIT);
+			if (r != -EAGAIN)
+				recv_done(pd, r, iov_bytes(window, part.msg_iovlen), flags);
+		}
+		if (r > 0) {
+			got += (size_t)r;
+			continue;
+		}
+		if (r != -EAGAIN || fdcall_wait(c, PD_READ, true) != 0 || fdcall_failed(c))
+			break;
+	}
+	return (long)got;
+}
+
+/* New descriptors that came with a message, or old ones that leave with it: others know their descriptions. */
+static void control_scan(const struct msghdr *msg, bool received) {
+	struct msghdr copy = *msg;
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&copy); cm; cm = CMSG_NXTHDR(&copy, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS || cm->cmsg_len < CMSG_LEN(0))
+			continue;
+		const int *fds = (const int *)(const void *)CMSG_DATA(cm);
+		for (size_t i = 0; i < (cm->cmsg_len - CMSG_LEN(0)) / sizeof *fds; i++) {
+			if (received)
+				fd_received(fds[i]);
+			else
+				fd_shared(fds[i], SHARED_DUP | SHARED_PROCESS);
+		}
+	}
+}
+
+static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
+	if (unlikely(flags & RECV_NEVER_WAITS))
+		return SYS3(SYS_recvmsg, c->fd, msg, flags);
+	bool waitall = flags & MSG_WAITALL;
+	if (unlikely(recv_must_block(c, flags) || (waitall && c->pd->kind == KIND_STREAM)))
+		return BRACKET_BLOCKING(c->g, SYS3(SYS_recvmsg, c->fd, msg, flags));
+	for (;;) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (!pd_drained(pd)) {
+			pd_try(pd, PD_READ);
+			r = SYS3(SYS_recvmsg, c->fd, msg, (flags & ~MSG_WAITALL) | MSG_DONTWAIT);
+		}
+		if (r != -EAGAIN) {
+			size_t wanted = r > 0 ? iov_bytes(msg->msg_iov, msg->msg_iovlen) : 0;
+			recv_done(pd, r, wanted, flags);
+			if (unlikely(waitall) && r > 0 && (size_t)r < wanted && pd->kind == KIND_TCP)
+				return recvmsg_rest(c, msg, flags, (size_t)r, wanted);
+			return r;
+		}
+		r = fdcall_wait(c, PD_READ, false);
+		if (r == FDCALL_BLOCK)
+			return BRACKET_BLOCKING(c->g, SYS3(SYS_recvmsg, c->fd, msg, flags));
+		if (r < 0)
+			return r;
+	}
+}
+
+SHIM ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
+	struct g *g = io_g();
+	struct fdcall c;
+	if (!g)
+		return CALL_REAL(recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd))
+		return sys_ret(BRACKET(g, SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
+	                                         : SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
+	fdcall_end(&c);
+	return sys_ret(r);
+}
+
+SHIM ssize_t recv(int fd, void *buf, size_t n, int flags) {
+	if (!io_g())
+		return CALL_REAL(recv, fd, buf, n, flags);
+	return recvfrom(fd, buf, n, flags, (__SOCKADDR_ARG){.__sockaddr__ = NULL}, NULL);
+}
+
+SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
+	struct g *g = io_g();
+	struct fdcall c;
+	long r;
+	if (!g) {
+		r = CALL_REAL(recvmsg, fd, msg, flags);
+	} else {
+		shim_testcancel(g);
+		if (!fdcall_begin(&c, g, fd)) {
+			r = sys_ret(BRACKET(g, SYS3(SYS_recvmsg, fd, msg, flags)));
+		} else {
+			r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmsg(&c, msg, flags) : SYS3(SYS_recvmsg, fd, msg, flags);
+			fdcall_end(&c);
+			r = sys_ret(r);
+		}
+	}
+	if (r >= 0 && unlikely(msg->msg_controllen != 0))
+		control_scan(msg, true);
+	return r;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------------------ */
+
+static inline bool sends_in_parts(struct pd *pd) {
+	return pd->kind == KIND_TCP || pd->kind == KIND_STREAM;
+}
+
+/* What waiting for a writable socket cannot stand for: the receiver's queue is what is full. */
+static inline bool send_must_block(struct pd *pd) {
+	return pd->kind == KIND_UNIX_DGRAM;
+}
+
+/* A try said EAGAIN or moved a part. 0: try again. */
+static long send_wait(struct fdcall *c, size_t done) {
+	struct pd *pd = c->pd;
+	if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_WRITE) {
+		/* Known from before the try: forget it and try once more, so that no edge is lost in between. */
+		pd_clear(pd, PD_WRITE);
+		return 0;
+	}
+	long r = fdcall_wait(c, PD_WRITE, done != 0);
+	return r == 0 && done && fdcall_failed(c) ? -EPIPE : r;
+}
+
+long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const void *addr, unsigned addr_size) {
+	size_t done = 0;
+	if (n > RW_MAX && n <= SSIZE_MAX)
+		n = RW_MAX;
+	if (unlikely(flags & SEND_NEVER_WAITS))
+		return SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size);
+	if (unlikely(flags & MSG_FASTOPEN)) /* a connect is part of it */
+		return BRACKET(c->g, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
+	for (;;) {
+		int how = flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0);
+		long r = SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, how, addr, addr_size);
+		if (r > 0)
+			done += (size_t)r;
+		if (r != -EAGAIN && (r <= 0 || done >= n || !sends_in_parts(c->pd))) {
+			pd_more(c->pd, PD_WRITE);
+			return done ? (long)done : r;
+		}
+		r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
+		if (r == FDCALL_BLOCK) {
+			r = BRACKET_BLOCKING(c->g, SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, flags, addr, addr_size));
+			return r > 0 ? (long)done + r : done ? (long)done : r;
+		}
+		if (r < 0)
+			return done ? (long)done : r;
+	}
+}
+
+long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
+	struct iovec window[IOV_WINDOW];
+	struct msghdr part;
+	const struct msghdr *now = msg;
+	size_t done = 0, total = 0;
+	if (unlikely(flags & SEND_NEVER_WAITS))
+		return SYS3(SYS_sendmsg, c->fd, msg, flags);
+	if (unlikely(flags & MSG_FASTOPEN))
+		return BRACKET(c->g, SYS3(SYS_sendmsg, c->fd, msg, flags));
+	for (;;) {
+		long r = SYS3(SYS_sendmsg, c->fd, now, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0));
+		if (r > 0) {
+			/* The kernel has read the vector: so can we. */
+			total = iov_bytes(msg->msg_iov, msg->msg_iovlen);
+			done += (size_t)r;
+		}
+		if (r != -EAGAIN && (r <= 0 || done >= total || !sends_in_parts(c->pd))) {
+			pd_more(c->pd, PD_WRITE);
+			return done ? (long)done : r;
+		}
+		/* A window that went out whole is no sign that the socket is full. */
+		if (r < 0 || now == msg || (size_t)r < iov_bytes(window, part.msg_iovlen)) {
+			r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
+			if (r == FDCALL_BLOCK) {
+				r = BRACKET_BLOCKING(c->g, SYS3(SYS_sendmsg, c->fd, now, flags));
+				return r > 0 ? (long)done + r : done ? (long)done : r;
+			}
+			if (r < 0)
+				return done ? (long)done : r;
+		}
+		if (done) {
+			/* Address and control data went with the first part. */
+			part = (struct msghdr){.msg_iov = window};
+			part.msg_iovlen = (size_t)iov_window(window, msg->msg_iov, msg->msg_iovlen, done);
+			now = &part;
+		}
+	}
+}
+
+SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG addr, socklen_t addr_size) {
+	struct g *g = io_g();
+	struct fdcall c;
+	if (!g)
+		return CALL_REAL(sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd))
+		return sys_ret(BRACKET(g, SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
+	                                         : SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
+	fdcall_end(&c);
+	return sys_ret(r);
+}
+
+SHIM ssize_t send(int fd, const void *buf, size_t n, int flags) {
+	if (!io_g())
+		return CALL_REAL(send, fd, buf, n, flags);
+	return sendto(fd, buf, n, flags, (__CONST_SOCKADDR_ARG){.__sockaddr__ = NULL}, 0);
+}
+
+SHIM_ALIAS(send, __send);
+
+SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
+	struct g *g = io_g();
+	struct fdcall c;
+	/* Before the kernel hands them out. A bad pointer is the kernel's to find: not looked at below the first page. */
+	if (likely((uintptr_t)msg >= 4096) && unlikely(msg->msg_controllen != 0) && msg->msg_control)
+		control_scan(msg, false);
+	if (!g)
+		return CALL_REAL(sendmsg, fd, msg, flags);
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd))
+		return sys_ret(BRACKET(g, SYS3(SYS_sendmsg, fd, msg, flags)));
+	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_sendmsg(&c, msg, flags) : SYS3(SYS_sendmsg, fd, msg, flags);
+	fdcall_end(&c);
+	return sys_ret(r);
+}
+
+/* ---- several messages per call ---------------------------------------------------------------------------------------- */
+
+/* As the kernel: the time is looked at after each message only, an error after the first message waits for the next call. */
+static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags, int64_t until) {
+	unsigned got = 0;
+	if (flags & RECV_NEVER_WAITS)
+		return SYS5(SYS_recvmmsg, c->fd, vec, count, flags, NULL);
+	for (;;) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (!pd_drained(pd)) {
+			pd_try(pd, PD_READ);
+			r = SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, NULL);
+		}
+		if (r != -EAGAIN)
+			pd_more(pd, PD_READ);
+		if (r >= 0)
+			got += (unsigned)r;
+		else if (r != -EAGAIN)
+			return got ? (long)got : r;
+		if (got >= count || r == 0 || (got && ((flags & MSG_WAITFORONE) || (until >= 0 && nanotime() >= until))))
+			return (long)got;
+		r = fdcall_wait(c, PD_READ, got != 0);
+		if (r == FDCALL_BLOCK)
+			r = BRACKET_BLOCKING(c->g, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, flags, NULL));
+		else if (r == 0)
+			continue;
+		return r > 0 ? (long)got + r : got ? (long)got : r;
+	}
+}
+
+SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct timespec *timeout) {
+	struct g *g = io_g();
+	struct fdcall c;
+	long r;
+	if (!g) {
+		r = CALL_REAL(recvmmsg, fd, vec, count, flags, timeout);
+	} else {
+		shim_testcancel(g);
+		if (timeout && !timespec_valid(timeout))
+			return (int)sys_ret(-EINVAL);
+		int64_t until = timeout ? deadline_rel(timeout) : -1;
+		if (!fdcall_begin(&c, g, fd))
+			return (int)sys_ret(BRACKET(g, SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout)));
+		r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmmsg(&c, vec, count, flags, until)
+		                                    : SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout);
+		fdcall_end(&c);
+		if (timeout && r > 0) {
+			int64_t left = until - nanotime();
+			left = left > 0 ? left : 0;
+			*timeout = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+		}
+		r = sys_ret(r);
+	}
+	for (long i = 0; i < r; i++) {
+		if (unlikely(vec[i].msg_hdr.msg_controllen != 0))
+			control_scan(&vec[i].msg_hdr, true);
+	}
+	return (int)r;
+}
+
+/* Streams: each message whole before the next one begins. */
+static long sendmmsg_whole(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags) {
+	for (unsigned done = 0; done < count; done++) {
+		long r = c->pd ? sock_sendmsg(c, &vec[done].msg_hdr, flags) : -EINTR;
+		if (r < 0)
+			return done ? (long)done : r;
+		vec[done].msg_len = (unsigned)r;
+	}
+	return (long)count;
+}
+
+static long sendmmsg_records(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags) {
+	unsigned done = 0;
+	do {
+		long r = SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags | MSG_DONTWAIT);
+		if (r == -EAGAIN) {
+			r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
+			if (r == FDCALL_BLOCK)
+				r = BRACKET_BLOCKING(c->g, SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags));
+			else if (r == 0)
+				continue;
+		}
+		if (r <= 0)
+			return done ? (long)done : r;
+		done += (unsigned)r;
+	} while (done < count);
+	return (long)done;
+}
+
+SHIM int sendmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags) {
+	struct g *g = io_g();
+	struct fdcall c;
+	if (count > IOV_MAX)
+		count = IOV_MAX; /* as the kernel does */
+	for (unsigned i = 0; i < count; i++) {
+		if (unlikely(vec[i].msg_hdr.msg_controllen != 0) && vec[i].msg_hdr.msg_control)
+			control_scan(&vec[i].msg_hdr, false);
+	}
+	if (!g)
+		return CALL_REAL(sendmmsg, fd, vec, count, flags);
+	shim_testcancel(g);
+	if ((flags & SEND_NEVER_WAITS) || !fdcall_begin(&c, g, fd))
+		return (int)sys_ret(BRACKET(g, SYS4(SYS_sendmmsg, fd, vec, count, flags)));
+	long r = fd_is_socket(fd_kind(c.pd, fd)) && sends_in_parts(c.pd) ? sendmmsg_whole(&c, vec, count, flags)
+	                                                                 : sendmmsg_records(&c, vec, count, flags);
+	fdcall_end(&c);
+	return (int)sys_ret(r);
+}
+
+/* ---- accept ------------------------------------------------------------------------------------------------------- */
+
+/* At most one goroutine of this process is between the readiness check and the accept that relies on it. */
+static bool accepting_take(struct pd *pd) {
+	/* acquire pairs with the release below: the check must see what the last holder took */
+	return !(__atomic_fetch_or(&pd->spare, SPARE_ACCEPTING, __ATOMIC_ACQUIRE) & SPARE_ACCEPTING);
+}
+
+static void accepting_give(struct pd *pd) {
+	__atomic_fetch_and(&pd->spare, (uint8_t)~SPARE_ACCEPTING, __ATOMIC_RELEASE);
+}
+
+/* The one that got the turn. -EAGAIN: nothing there. Anything else is the result. Another process may have been faster between the
+ * check and the call: then this kernel thread blocks, and sysmon goes on with another. */
+static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
+	struct pd *pd = c->pd;
+	long r = -EAGAIN;
+	pd_try(pd, PD_READ);
+	if (fd_poll_now(c->fd, POLLIN)) {
+		r = BRACKET(c->g, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+	} else if (!(pd->spare & SPARE_LISTENS)) {
+		int listens = 0;
+		unsigned size = sizeof listens;
+		if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+			r = SYS4(SYS_accept4, c->fd, addr, addr_size, flags); /* fails, and knows why */
+		else
+			pd_spare_set(pd, SPARE_LISTENS);
+	}
+	accepting_give(pd);
+	return r;
+}
+
+static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
+	for (;;) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (fd_flags_known(pd) & FL_NONBLOCK)
+			return SYS4(SYS_accept4, c->fd, addr, addr_size, flags);
+		if (accepting_take(pd)) {
+			r = accept_turn(c, addr, addr_size, flags);
+			if (r != -EAGAIN) {
+				pd_more(pd, PD_READ); /* the next acceptor tries, too (POL-2) */
+				return r;
+			}
+		} else if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_READ) {
+			g_yield(c->g); /* somebody is at it; the bit is his to clear */
+			continue;
+		}
+		r = fdcall_wait(c, PD_READ, false);
+		if (r == FDCALL_BLOCK)
+			return BRACKET_BLOCKING(c->g, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+		if (r < 0)
+			return r;
+	}
+}
+
+SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int flags) {
+	struct g *g = io_g();
+	struct fdcall c;
+	long r;
+	if (!g) {
+		r = CALL_REAL(accept4, fd, addr.__sockaddr__, addr_size, flags);
+		if (r >= 0)
+			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
+		return (int)r;
+	}
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd)) {
+		r = BRACKET(g, SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags));
+		if (r >= 0)
+			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
+		return (int)sys_ret(r);
+	}
+	enum fd_kind kind = fd_kind(c.pd, fd);
+	r = fd_is_socket(kind) ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
+	                       : SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags);
+	if (r >= 0)
+		fd_made((int)r, kind, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
+	fdcall_end(&c);
+	return (int)sys_ret(r);
+}
+
+SHIM int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
+	return accept4(fd, addr, addr_size, 0);
+}
+
+/* ---- connect ------------------------------------------------------------------------------------------------------ */
+
+/* The answer may take a network's time to come. */
+static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
+	if ((uintptr_t)addr < 4096 || size < sizeof(sa_family_t))
+		return false;
+	if (addr->sa_family == AF_INET && size >= sizeof(struct sockaddr_in)) {
+		in_addr_t to = ntohl(((const struct sockaddr_in *)(const void *)addr)->sin_addr.s_addr);
+		return to >> 24 != 127 && to != INADDR_ANY;
+	}
+	if (addr->sa_family == AF_INET6 && size >= sizeof(struct sockaddr_in6)) {
+		const struct in6_addr *to = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+		bool mapped_local = IN6_IS_ADDR_V4MAPPED(to) && to->s6_addr[12] == 127;
+		return !IN6_IS_ADDR_LOOPBACK(to) && !IN6_IS_ADDR_UNSPECIFIED(to) && !mapped_local;
+	}
+	return false;
+}
+
+/* connect() has no flag that makes one call non-blocking, and O_NONBLOCK would be seen by others. What there is, is the send timeout: with
+ * one clock tick of it the call returns EINPROGRESS while the handshake goes on. The timeout is put back at once. The second connect()
+ * then takes the outcome, and with it the socket's state is what one blocking call leaves. */
+static long connect_remote(struct fdcall *c, const struct sockaddr *addr, socklen_t size) {
+	struct timeval was, tick = {.tv_usec = 1};
+	unsigned was_size = sizeof was;
+	if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, &was_size) < 0 ||
+	    SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) < 0)
+		return BRACKET_BLOCKING(c->g, SYS3(SYS_connect, c->fd, addr, size));
+	long r = BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
+	SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was);
+	if (r != -EINPROGRESS && r != -EALREADY)
+		return r;
+	for (;;) {
+		pd_try(c->pd, PD_WRITE);
+		if (fd_poll_now(c->fd, POLLOUT))
+			return BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
+		long waited = fdcall_wait(c, PD_WRITE, false);
+		if (waited == FDCALL_BLOCK)
+			return BRACKET_BLOCKING(c->g, SYS3(SYS_connect, c->fd, addr, size));
+		if (waited < 0)
+			return waited == -EAGAIN ? r : waited; /* SO_SNDTIMEO is over: as the kernel says it */
+	}
+}
+
+SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
+	struct g *g = io_g();
+	struct fdcall c;
+	if (!g)
+		return CALL_REAL(connect, fd, addr.__sockaddr__, size);
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd))
+		return (int)sys_ret(BRACKET(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size)));
+	long r;
+	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) && !(fd_flags(c.pd, fd) & FL_NONBLOCK))
+		r = connect_remote(&c, addr.__sockaddr__, size);
+	else
+		r = BRACKET(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
+	if (c.pd)
+		pd_set(c.pd, PD_READ | PD_WRITE); /* what was known of the unconnected socket is void */
+	fdcall_end(&c);
+	return (int)sys_ret(r);
+}
+
+SHIM_ALIAS(connect, __connect);
+
+/* ---- making sockets, options ------------------------------------------------------------------------------------------ */
+
+SHIM int socket(int domain, int type, int protocol) {
+	int fd = io_g() ? (int)sys_ret(SYS3(SYS_socket, domain, type, protocol)) : CALL_REAL(socket, domain, type, protocol);
+	if (fd >= 0)
+		fd_made(fd, fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+	return fd;
+}
+
+SHIM int socketpair(int domain, int type, int protocol, int fds[2]) {
+	int r = io_g() ? (int)sys_ret(SYS4(SYS_socketpair, domain, type, protocol, fds)) : CALL_REAL(socketpair, domain, type, protocol, fds);
+	for (int i = 0; r == 0 && i < 2; i++)
+		fd_made(fds[i], fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+	return r;
+}
+
+SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t size) {
+	int r = CALL_REAL(setsockopt, fd, level, option, value, size);
+	struct pd *pd;
+	if (r != 0 || (level != SOL_SOCKET && level != IPPROTO_TCP) || (tls_g && tls_g->in_vfork) || !(pd = fd_lookup(fd)))
+		return r;
+	/* Not held: a pd that was given to another descriptor meanwhile asks once more, or is treated with more caution. */
+	if (level == IPPROTO_TCP) {
+		if (option == TCP_ULP && pd->kind == KIND_TCP)
+			pd->kind = KIND_STREAM; /* a record ends a read; that says nothing about what follows */
+	} else if (option == SO_RCVTIMEO || option == SO_RCVTIMEO_64) {
+		pd->rcv_timeout = -1;
+	} else if (option == SO_SNDTIMEO || option == SO_SNDTIMEO_64) {
+		pd->snd_timeout = -1;
+	} else if (option == SO_RCVLOWAT) {
+		pd_spare_set(pd, SPARE_BLOCKS);
+	}
+	return r;
+}

@@ -1,0 +1,88 @@
+/* What the synchronisation shims share: the caller's thread id, spinning, interruptions, and the mutex as condition variables see it.
+ *
+ * Who owns which object. A *private* object is ours from the first instruction of the process to the last, also while the process
+ * has one thread and the runtime is not started: then the same algorithm runs, contention cannot happen, and waiters, if libc itself made
+ * a thread, are foreign Gs that sleep in the kernel. So there is no moment at which half of a family is ours (SYN-5). A
+ * *process-shared* or *robust* object belongs to glibc's protocol, because other processes take part in it (SYN-7): its calls go to
+ * real.X, first the variant that cannot block, then the blocking one inside syscall_enter_blocking().
+ * Functions that only write into an object and that glibc does exactly as we would (pthread_mutex_init, sem_init, sem_getvalue,
+ * pthread_barrier_init, every *attr_*) are not interposed at all; their results obey the layouts checked below.
+ *
+ * All waiting is interruptible, so that a handler of a signal sent to a waiting goroutine runs at once as it would on a kernel
+ * thread; calls that POSIX forbids to return EINTR go back to waiting (hazards, section 1). */
+#ifndef GOSHIM_SYNC_H
+#define GOSHIM_SYNC_H
+
+#include <limits.h>
+#include <stdatomic.h>
+
+#include "../core/futex.h"
+#include "../core/tcb.h"
+#include "shim.h"
+
+/* How often a contended lock looks at its word before it parks, where two goroutines can run at once. About a microsecond and a half:
+ * the price of a park and a wake-up. */
+#define SYNC_SPINS 30
+
+/* A second name for a shim. */
+#define SYNC_ALIAS(name, target, params) SHIM int name params __THROWNL __nonnull((1)) __attribute__((alias(#target)))
+
+/* What gettid() says on this thread: the goroutine's number, or the kernel's. Before the layout of the TCB is known (only code that runs
+ * ahead of our constructor) the kernel is asked. */
+static inline int32_t sync_tid(void) {
+	if (unlikely(tcb_tid_offset == 0))
+		return (int32_t)SYS0(SYS_gettid);
+	return tcb_tid(arch_tp());
+}
+
+/* Spinning pays only when the owner may be running on another P meanwhile. */
+static inline bool sync_can_spin(void) {
+	return sched_config.gomaxprocs > 1;
+}
+
+/* A wait of a call that is never interrupted ended with -EINTR: runs the pending handlers and returns; the caller waits on.
+ * A pending cancel stays pending, also when `g` gets one just now. Returns what shim_interrupted() said. */
+bool sync_run_handlers(struct g *g, bool restartable);
+
+/* A cancel is pending for the caller and cancellation is enabled: shim_testcancel() would not return. */
+bool sync_cancel_pending(struct g *g);
+
+/* Cancellation point on a goroutine. */
+static inline void sync_testcancel(void) {
+	struct g *g = g_goroutine();
+	if (g)
+		shim_testcancel(g);
+}
+
+/* glibc's check of the clocks that the clock variants take. */
+static inline bool sync_clock_valid(clockid_t clock) {
+	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
+}
+
+/* ---- mutexes, for condition variables (mutex.c) ------------------------------------------------------------------ */
+
+/* The address that waiters of m queue on in the parking lot, or NULL if m is glibc's. */
+const void *mutex_queue(pthread_mutex_t *m);
+
+/* What unlocking m would fail with. For glibc's mutexes 0: only the unlock itself knows. */
+int mutex_cond_check(pthread_mutex_t *m);
+
+/* Unlocks m and keeps the caller counted among its users, as waiters in a condition variable are: destroying such a
+ * mutex fails with EBUSY. Does not park: it may be called between futex_prepare() and futex_commit(). Fails only for glibc's mutexes. */
+int mutex_cond_unlock(pthread_mutex_t *m);
+
+/* Takes m again. `contended`: others may have been moved to m's queue, so leave m marked as waited for. */
+int mutex_cond_lock(pthread_mutex_t *m, bool contended);
+
+/* ---- once (once.c) --------------------------------------------------------------------------------------------- */
+
+int once_run(int *control, void (*routine)(void));
+
+/* ---- futex(2) for syscall() (rawfutex.c) ------------------------------------------------------------------------ */
+
+/* The futex system call; arguments as the kernel's (`timeout` is val2 for the requeue operations). Returns the kernel's result or a
+ * negative error number. Any thread may call it. */
+long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
+                uint32_t val3);
+
+#endif

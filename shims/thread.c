@@ -1,0 +1,367 @@
+/* Threads: create, join, detach, exit, and the start of the runtime at the first of them.
+ *
+ * A goroutine's first frame, thread_main(), does what libc's start_thread does around the program's function: registers the buffer that
+ * pthread_exit and cancellation unwind to (through libc's public __pthread_register_cancel, so that libc's own unwinding works
+ * unchanged), then runs C++ thread_local destructors, TSD destructors, and hands the result to whoever joins.
+ *
+ * pthread_t is the TCB's address as in NPTL. A kernel thread that is not a goroutine (made inside libc) is joined by libc.
+ *
+ * Joining: `done` is the futex word; `life` decides by CAS who frees the goroutine: itself when detached, else its joiner or detacher. */
+#include <limits.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <threads.h>
+
+#include "../core/futex.h"
+#include "../core/tcb.h"
+#include "entry.h"
+#include "thread.h"
+
+#define M_STACK_BYTES (128ul << 10)
+#define GUARD_DEFAULT 4096ul
+
+struct sigstate *sig_of(struct g *g) {
+	return &thread_of(g)->sig;
+}
+
+struct g *thread_g(pthread_t t) {
+	struct g *g = g_of_tcb((uintptr_t)t);
+	return g && g->kind <= G_MAIN ? g : NULL;
+}
+
+/* ---- start of the runtime ------------------------------------------------------------------------------------------- */
+
+/* For the core: Ms and sysmon are libc threads with small stacks. */
+static int kernel_thread_create(void *(*fn)(void *), void *arg) {
+	static _Atomic size_t bytes = M_STACK_BYTES;
+	pthread_attr_t attr;
+	pthread_t t;
+	if (real.pthread_attr_init(&attr) != 0)
+		return -ENOMEM;
+	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	real.pthread_attr_setstacksize(&attr, bytes + tcb_bytes());
+	int r = real.pthread_create(&t, &attr, fn, arg);
+	real.pthread_attr_destroy(&attr);
+	return -r;
+}
+
+/* True if threads are goroutines. Starts the runtime if need be. */
+static bool runtime_ready(void) {
+	if (likely(sched_started()))
+		return true;
+	if (!goshim_enabled())
+		return false;
+	const char *why = "the runtime could not start";
+	sched_thread_create = kernel_thread_create;
+	goshim_configure();
+	if (sched_start(&why) < 0) {
+		goshim_stand_aside(why);
+		return false;
+	}
+	struct g *g = g_self();
+	memset(g->ext, 0, sizeof g->ext);
+	sig_runtime_start(g);
+	return true;
+}
+
+/* ---- life of a thread --------------------------------------------------------------------------------------------------- */
+
+/* Past the program's last code in this thread; ends it. */
+static void thread_finish(struct g *g) __attribute__((noreturn));
+static void thread_finish(struct g *g) {
+	struct thread *t = thread_of(g);
+	real.__call_tls_dtors();
+	key_run_destructors();
+	if (g_live_drop() == 0)
+		exit(0); /* the last thread of the process, as NPTL */
+	sig_thread_exit(g);
+	uint32_t life = THREAD_LIVE;
+	if (t->own_stack)
+		tcb_free(g->ctx.tp); /* nobody may touch the program's stack once a joiner knows */
+	/* acq_rel: publishes the result to the joiner; takes over what a detacher did */
+	if (g->kind == G_MAIN) {
+		atomic_store_explicit(&t->life, THREAD_EXITED, memory_order_release);
+		atomic_store_explicit(&t->done, 1, memory_order_release);
+		futex_wake(&t->done, 1, FUTEX_ANY);
+	} else if (atomic_compare_exchange_strong_explicit(&t->life, &life, THREAD_EXITED, memory_order_acq_rel, memory_order_acquire)) {
+		atomic_store_explicit(&t->done, 1, memory_order_release);
+		futex_wake(&t->done, 1, FUTEX_ANY);
+	} else {
+		g_free(g);
+	}
+	g_exit(g);
+}
+
+static void thread_main(struct g *g) {
+	struct thread *t = thread_of(g);
+	__pthread_unwind_buf_t buf;
+	tcb_thread_start();
+	if (__sigsetjmp_cancel(buf.__cancel_jmp_buf, 0) == 0) {
+		real.__pthread_register_cancel(&buf);
+		if (t->is_c11)
+			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(t->arg);
+		else
+			t->result = t->start(t->arg);
+	} else if (!t->left_by_call) {
+		t->result = PTHREAD_CANCELED;
+	}
+	thread_finish(g);
+}
+
+/* main() of the program, called by our __libc_start_main wrapper: pthread_exit() from it lands here. */
+int thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **argv, char **envp) {
+	__pthread_unwind_buf_t buf;
+	if (__sigsetjmp_cancel(buf.__cancel_jmp_buf, 0) == 0) {
+		real.__pthread_register_cancel(&buf);
+		int r = main_fn(argc, argv, envp);
+		real.__pthread_unregister_cancel(&buf);
+		return r;
+	}
+	struct g *g = g_goroutine();
+	if (!g)
+		real.__pthread_unwind_next(&buf); /* kernel threads only: libc goes on with its own buffer */
+	if (!thread_of(g)->left_by_call)
+		thread_of(g)->result = PTHREAD_CANCELED;
+	thread_finish(g);
+}
+
+void thread_exit_unwind(void *result) {
+	struct g *g = g_goroutine();
+	if (g) {
+		thread_of(g)->result = result;
+		thread_of(g)->left_by_call = true;
+	}
+	real.pthread_exit(result);
+	__builtin_unreachable();
+}
+
+SHIM void pthread_exit(void *result) {
+	REAL_READY();
+	thread_exit_unwind(result);
+}
+
+SHIM void thrd_exit(int result) {
+	REAL_READY();
+	thread_exit_unwind((void *)(intptr_t)result);
+}
+
+/* What the attributes ask for. Errors as pthread_create's. */
+static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool *detached, sigset_t *mask, bool *has_mask) {
+	pthread_attr_t dflt;
+	int state;
+	req->size = 0;
+	req->guard = GUARD_DEFAULT;
+	req->user_lo = NULL;
+	*detached = *has_mask = false;
+	if (!attr) {
+		if (likely(!thread_default_attr_set))
+			return 0;
+		if (real.pthread_getattr_default_np(&dflt) != 0)
+			return EAGAIN;
+		real.pthread_attr_getstacksize(&dflt, &req->size);
+		real.pthread_attr_getguardsize(&dflt, &req->guard);
+		real.pthread_attr_destroy(&dflt);
+		return 0;
+	}
+	real.pthread_attr_getdetachstate(attr, &state);
+	*detached = state == PTHREAD_CREATE_DETACHED;
+	void *lo = NULL;
+	size_t size = 0;
+	/* libc answers with an address only if the program gave one; otherwise "0 - size" */
+	real.pthread_attr_getstack(attr, &lo, &size);
+	real.pthread_attr_getguardsize(attr, &req->guard);
+	if (lo && (uintptr_t)lo + size != 0 && thread_attr_has_stack(attr)) {
+		req->user_lo = lo;
+		req->size = size;
+		req->guard = 0;
+	} else if (size && size != thread_default_stack()) {
+		req->size = size;
+	}
+	if (real.pthread_attr_getsigmask_np)
+		*has_mask = real.pthread_attr_getsigmask_np(attr, mask) == 0;
+	return 0;
+}
+
+static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *arg, bool is_c11) {
+	struct g_stack_req req;
+	bool detached, has_mask;
+	sigset_t mask;
+	int err = request_of(attr, &req, &detached, &mask, &has_mask);
+	if (err)
+		return err;
+	if (req.user_lo && req.size < tcb_bytes() + 2048)
+		return EINVAL;
+	struct g *g = g_new(&req, thread_main, &err);
+	if (!g)
+		return EAGAIN;
+	struct thread *t = thread_of(g), *self = g_goroutine() ? thread_of(g_goroutine()) : NULL;
+	memset(t, 0, sizeof *t);
+	t->start = start;
+	t->arg = arg;
+	t->is_c11 = is_c11;
+	t->own_stack = req.user_lo != NULL;
+	if (self) {
+		memcpy(t->name, self->name, sizeof t->name);
+		t->policy = self->policy;
+		t->param = self->param;
+	}
+	atomic_store_explicit(&t->life, detached ? THREAD_DETACHED : THREAD_LIVE, memory_order_relaxed);
+	sig_thread_init(g, has_mask ? &mask : NULL);
+	*out = (pthread_t)g->ctx.tp; /* before it runs: it may look at the variable (NPTL does the same) */
+	ready_new(g);
+	return 0;
+}
+
+SHIM int pthread_create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
+	REAL_READY();
+	if (!runtime_ready())
+		return real.pthread_create(out, attr, start, arg);
+	return create(out, attr, start, arg, false);
+}
+
+SHIM int thrd_create(thrd_t *out, thrd_start_t start, void *arg) {
+	REAL_READY();
+	if (!runtime_ready())
+		return real.thrd_create(out, start, arg);
+	int r = create(out, NULL, (void *(*)(void *))(uintptr_t)start, arg, true);
+	return r == 0 ? thrd_success : r == ENOMEM ? thrd_nomem : thrd_error;
+}
+
+/* ---- join and detach -------------------------------------------------------------------------------------------------------- */
+
+static int join_result(struct g *g, void **result) {
+	struct thread *t = thread_of(g);
+	void *r = t->result;
+	if (g->kind != G_MAIN) {
+		g_wait_off_cpu(g); /* the program may free its own stack, and the address may be a new thread's, from now on */
+		g_free(g);
+	}
+	if (result)
+		*result = r;
+	return 0;
+}
+
+/* Only one thread may join; itself and A-joins-B-joins-A are deadlocks. 0 or an error. */
+static int join_begin(struct g *g, struct g *self) {
+	struct thread *t = thread_of(g);
+	struct g *nobody = NULL;
+	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
+		return EINVAL;
+	if (g == self || (self->kind <= G_MAIN && atomic_load_explicit(&thread_of(self)->joiner, memory_order_relaxed) == g))
+		return EDEADLK;
+	if (!atomic_compare_exchange_strong_explicit(&t->joiner, &nobody, self, memory_order_acq_rel, memory_order_relaxed))
+		return EINVAL;
+	return 0;
+}
+
+static int join_until(struct g *g, void **result, int64_t deadline) {
+	struct thread *t = thread_of(g);
+	struct g *self = g_self();
+	if (self->kind <= G_MAIN)
+		shim_testcancel(self);
+	int err = join_begin(g, self);
+	if (err)
+		return err;
+	/* acquire: the result was stored before */
+	while (atomic_load_explicit(&t->done, memory_order_acquire) == 0) {
+		int r = futex_wait(&t->done, 0, deadline, FUTEX_ANY, self->kind <= G_MAIN, "join");
+		if (r == -ETIMEDOUT) {
+			atomic_store_explicit(&t->joiner, NULL, memory_order_relaxed);
+			return ETIMEDOUT;
+		}
+		if (r == -EINTR) {
+			/* Signals do not end a join; a cancellation does, and leaves the thread joinable. */
+			shim_interrupted(self, true);
+			if (shim_cancel_pending(self)) {
+				atomic_store_explicit(&t->joiner, NULL, memory_order_relaxed);
+				shim_testcancel(self);
+				if (join_begin(g, self))
+					return EINVAL;
+			}
+		}
+	}
+	return join_result(g, result);
+}
+
+SHIM int pthread_join(pthread_t thread, void **result) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g) {
+		struct g *self = g_goroutine();
+		syscall_enter_blocking(self);
+		int r = real.pthread_join(thread, result);
+		syscall_exit(self);
+		return r;
+	}
+	return join_until(g, result, -1);
+}
+
+SHIM int pthread_tryjoin_np(pthread_t thread, void **result) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_tryjoin_np(thread, result);
+	if (atomic_load_explicit(&thread_of(g)->done, memory_order_acquire) == 0)
+		return EBUSY;
+	int err = join_begin(g, g_self());
+	return err ? err : join_result(g, result);
+}
+
+SHIM int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *abstime) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g) {
+		struct g *self = g_goroutine();
+		syscall_enter_blocking(self);
+		int r = real.pthread_clockjoin_np(thread, result, clock, abstime);
+		syscall_exit(self);
+		return r;
+	}
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+		return EINVAL;
+	if (abstime && !timespec_valid(abstime))
+		return EINVAL;
+	return join_until(g, result, abstime ? deadline_abs(abstime, clock) : -1);
+}
+
+SHIM int pthread_timedjoin_np(pthread_t thread, void **result, const struct timespec *abstime) {
+	return pthread_clockjoin_np(thread, result, CLOCK_REALTIME, abstime);
+}
+
+SHIM int thrd_join(thrd_t thread, int *result) {
+	void *r;
+	if (pthread_join(thread, &r) != 0)
+		return thrd_error;
+	if (result)
+		*result = (int)(intptr_t)r;
+	return thrd_success;
+}
+
+SHIM int pthread_detach(pthread_t thread) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_detach(thread);
+	struct thread *t = thread_of(g);
+	uint32_t life = THREAD_LIVE;
+	/* acq_rel: hands the duty to free to the thread's exit, or takes it over from there */
+	if (atomic_compare_exchange_strong_explicit(&t->life, &life, THREAD_DETACHED, memory_order_acq_rel, memory_order_acquire))
+		return 0;
+	if (life == THREAD_DETACHED)
+		return EINVAL;
+	if (atomic_load_explicit(&t->joiner, memory_order_relaxed) == NULL)
+		join_result(g, NULL);
+	return 0;
+}
+
+SHIM int thrd_detach(thrd_t thread) {
+	return pthread_detach(thread) == 0 ? thrd_success : thrd_error;
+}
+
+SHIM pid_t gettid(void) {
+	struct g *g = g_goroutine();
+	if (g && !g->in_vfork)
+		return g->tid;
+	return (pid_t)SYS0(SYS_gettid);
+}

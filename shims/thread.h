@@ -1,0 +1,53 @@
+/* struct thread: what the shims keep per goroutine, in g->ext. */
+#ifndef GOSHIM_THREAD_H
+#define GOSHIM_THREAD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "shim.h"
+#include "sigstate.h"
+
+#define THREAD_NAME_BYTES 16 /* the kernel's TASK_COMM_LEN */
+
+/*   LIVE --pthread_detach--> DETACHED --exit--> freed by itself
+ *   LIVE --exit--> EXITED --join or detach--> freed by that caller */
+enum thread_life { THREAD_LIVE, THREAD_DETACHED, THREAD_EXITED };
+
+struct thread {
+	void *(*start)(void *);      /* or, for C11, a function that returns int: is_c11 */
+	void *arg;
+	void *result;
+	_Atomic uint32_t done;       /* futex word joiners wait on: 1 = exited */
+	_Atomic uint32_t life;       /* enum thread_life */
+	_Atomic(struct g *) joiner;
+	bool is_c11;
+	bool left_by_call;           /* pthread_exit() said what the result is; else it was a cancellation */
+	bool own_stack;              /* the program brought the stack */
+	int policy;                  /* what the program set; nothing acts on it */
+	struct sched_param param;
+	char name[THREAD_NAME_BYTES];
+	struct sigstate sig;
+};
+
+_Static_assert(sizeof(struct thread) <= G_EXT_BYTES, "struct thread must fit in struct g");
+
+static inline struct thread *thread_of(struct g *g) {
+	return (struct thread *)g->ext;
+}
+
+/* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
+struct g *thread_g(pthread_t t);
+
+/* Runs the destructors of thread-specific data on the calling thread, as NPTL at thread exit. In key.c. */
+void key_run_destructors(void);
+
+/* threadattr.c: what pthread_create needs to know of attributes. */
+extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used */
+size_t thread_default_stack(void);
+bool thread_attr_has_stack(const pthread_attr_t *attr);
+
+/* Acts on a cancellation of the caller: unwinds it with this result. */
+void thread_exit_unwind(void *result) __attribute__((noreturn));
+
+#endif

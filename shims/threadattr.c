@@ -1,0 +1,215 @@
+/* What a thread is called, where its stack is, how it is scheduled.
+ *
+ * Names are kept in the goroutine (NPTL keeps them in the kernel thread). Scheduling policy and affinity of a goroutine are remembered and
+ * reported, and not applied to the kernel thread that happens to run it: that would hit whoever runs there next (SEC-1). */
+#include <limits.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "../core/stack.h"
+#include "thread.h"
+
+bool thread_default_attr_set;
+
+SHIM int pthread_setattr_default_np(const pthread_attr_t *attr) {
+	REAL_READY();
+	int r = real.pthread_setattr_default_np(attr);
+	if (r == 0)
+		thread_default_attr_set = true;
+	return r;
+}
+
+/* The size pthread_attr_getstacksize() reports for an attribute that never set one. */
+size_t thread_default_stack(void) {
+	static _Atomic size_t cached;
+	size_t size = atomic_load_explicit(&cached, memory_order_relaxed);
+	if (!size) {
+		pthread_attr_t attr;
+		if (real.pthread_attr_init(&attr) != 0)
+			return 0;
+		real.pthread_attr_getstacksize(&attr, &size);
+		real.pthread_attr_destroy(&attr);
+		atomic_store_explicit(&cached, size, memory_order_relaxed);
+	}
+	return size;
+}
+
+/* glibc's pthread_attr_getstack returns (0 - size) as the address when none was set. */
+bool thread_attr_has_stack(const pthread_attr_t *attr) {
+	void *lo;
+	size_t size;
+	real.pthread_attr_getstack(attr, &lo, &size);
+	return (uintptr_t)lo < (1ul << 56);
+}
+
+SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g || g->kind == G_MAIN)
+		return real.pthread_getattr_np(thread, attr);
+	int r = real.pthread_attr_init(attr);
+	if (r)
+		return r;
+	struct thread *t = thread_of(g);
+	real.pthread_attr_setdetachstate(attr, atomic_load(&t->life) == THREAD_DETACHED ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
+	real.pthread_attr_setguardsize(attr, g->stack.guard);
+	/* The true bounds (MEM-11): everything in them is readable. */
+	return real.pthread_attr_setstack(attr, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
+}
+
+/* The kernel's name of the process is its first thread's. */
+static int main_name_write(const char *name, size_t n) {
+	char path[40];
+	snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)SYS0(SYS_getpid));
+	long fd = SYS4(SYS_openat, -100, path, 02000001 /* O_WRONLY | O_CLOEXEC */, 0);
+	if (fd < 0)
+		return (int)-fd;
+	long r = SYS3(SYS_write, fd, name, n);
+	SYS1(SYS_close, fd);
+	return r < 0 ? (int)-r : 0;
+}
+
+SHIM int pthread_setname_np(pthread_t thread, const char *name) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_setname_np(thread, name);
+	size_t n = strlen(name);
+	if (n >= THREAD_NAME_BYTES)
+		return ERANGE;
+	if (g->kind == G_MAIN)
+		return main_name_write(name, n);
+	memcpy(thread_of(g)->name, name, n + 1);
+	return 0;
+}
+
+static void name_get(struct g *g, char out[THREAD_NAME_BYTES]) {
+	memcpy(out, thread_of(g)->name, THREAD_NAME_BYTES);
+	if (g->kind == G_MAIN || !out[0]) { /* never named: the process's name, as a kernel thread inherits it */
+		char path[40];
+		snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)SYS0(SYS_getpid));
+		long fd = SYS4(SYS_openat, -100, path, 02000000 /* O_CLOEXEC */, 0);
+		long r = fd < 0 ? -1 : SYS3(SYS_read, fd, out, THREAD_NAME_BYTES);
+		if (fd >= 0)
+			SYS1(SYS_close, fd);
+		out[r > 0 ? r - 1 : 0] = 0;
+	}
+}
+
+SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	char name[THREAD_NAME_BYTES];
+	if (!g)
+		return real.pthread_getname_np(thread, buf, size);
+	if (size < THREAD_NAME_BYTES)
+		return ERANGE;
+	name_get(g, name);
+	memcpy(buf, name, THREAD_NAME_BYTES);
+	return 0;
+}
+
+SHIM int prctl(int option, ...) {
+	REAL_READY();
+	va_list ap;
+	va_start(ap, option);
+	unsigned long a = va_arg(ap, unsigned long), b = va_arg(ap, unsigned long), c = va_arg(ap, unsigned long),
+	              d = va_arg(ap, unsigned long);
+	va_end(ap);
+	struct g *g = g_goroutine();
+	if (g && !g->in_vfork && option == PR_SET_NAME) {
+		char name[THREAD_NAME_BYTES] = "";
+		strncpy(name, (const char *)a, THREAD_NAME_BYTES - 1);
+		pthread_setname_np((pthread_t)g->ctx.tp, name);
+		return 0;
+	}
+	if (g && !g->in_vfork && option == PR_GET_NAME) {
+		char name[THREAD_NAME_BYTES];
+		name_get(g, name);
+		memcpy((char *)a, name, THREAD_NAME_BYTES);
+		return 0;
+	}
+	return (int)sys_ret(SYS5(SYS_prctl, option, a, b, c, d));
+}
+
+static bool policy_valid(int policy, int priority) {
+	switch (policy) {
+	case SCHED_OTHER: case SCHED_BATCH: case SCHED_IDLE:
+		return priority == 0;
+	case SCHED_FIFO: case SCHED_RR:
+		return priority >= 1 && priority <= 99;
+	default:
+		return false;
+	}
+}
+
+/* May this process have real-time threads at all? Asked of the kernel's own rule: privilege or RLIMIT_RTPRIO. */
+static bool realtime_allowed(int priority) {
+	struct rlimit rl;
+	return SYS0(SYS_geteuid) == 0 || (SYS4(SYS_prlimit64, 0, RLIMIT_RTPRIO, 0, &rl) == 0 && rl.rlim_cur >= (rlim_t)priority);
+}
+
+static int policy_set(struct g *g, int policy, int priority) {
+	if (!policy_valid(policy, priority))
+		return EINVAL;
+	if (priority > 0 && !realtime_allowed(priority))
+		return EPERM;
+	thread_of(g)->policy = policy;
+	thread_of(g)->param.sched_priority = priority;
+	return 0;
+}
+
+SHIM int pthread_setschedparam(pthread_t thread, int policy, const struct sched_param *param) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	return g ? policy_set(g, policy, param->sched_priority) : real.pthread_setschedparam(thread, policy, param);
+}
+
+SHIM int pthread_getschedparam(pthread_t thread, int *policy, struct sched_param *param) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_getschedparam(thread, policy, param);
+	*policy = thread_of(g)->policy;
+	*param = thread_of(g)->param;
+	return 0;
+}
+
+SHIM int pthread_setschedprio(pthread_t thread, int priority) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	return g ? policy_set(g, thread_of(g)->policy, priority) : real.pthread_setschedprio(thread, priority);
+}
+
+/* Affinity: what the process has. A goroutine's wish must be possible, and is then granted in name. */
+static bool affinity_possible(size_t size, const cpu_set_t *set) {
+	unsigned char own[1024] = {0};
+	long n = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), sizeof own, own);
+	for (long i = 0; i < n && (size_t)i < size; i++) {
+		if (own[i] & ((const unsigned char *)set)[i])
+			return true;
+	}
+	return false;
+}
+
+SHIM int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_setaffinity_np(thread, size, set);
+	return affinity_possible(size, set) ? 0 : EINVAL;
+}
+
+SHIM int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_getaffinity_np(thread, size, set);
+	memset(set, 0, size);
+	long r = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), size, set);
+	return r < 0 ? (int)-r : 0;
+}

@@ -1,0 +1,45 @@
+/* Times of the program to the runtime's: nanoseconds of CLOCK_MONOTONIC.
+ *
+ * Everything saturates: a time before the machine's start is 1 (long past, and never the -1 that means "no deadline"), one beyond
+ * the range of int64_t is INT64_MAX (292 years). A deadline on CLOCK_REALTIME is converted once, when the wait begins. */
+#include <time.h>
+
+#include "shim.h"
+
+#define SECOND 1000000000LL
+
+bool timespec_valid(const struct timespec *ts) {
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < SECOND;
+}
+
+static int64_t timespec_ns(const struct timespec *ts) {
+	int64_t ns;
+	if (__builtin_mul_overflow((int64_t)ts->tv_sec, SECOND, &ns) || __builtin_add_overflow(ns, (int64_t)ts->tv_nsec, &ns))
+		return ts->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
+}
+
+static int64_t at_least_one(int64_t ns) {
+	return ns > 0 ? ns : 1;
+}
+
+int64_t deadline_abs(const struct timespec *ts, int clock) {
+	int64_t when = timespec_ns(ts);
+	if (clock == CLOCK_MONOTONIC || when == INT64_MAX)
+		return at_least_one(when);
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	int64_t mono = nanotime(), left;
+	if (__builtin_sub_overflow(when, timespec_ns(&now), &left))
+		left = INT64_MIN;
+	if (__builtin_add_overflow(mono, left, &when))
+		when = left > 0 ? INT64_MAX : 1;
+	return at_least_one(when);
+}
+
+int64_t deadline_rel(const struct timespec *ts) {
+	int64_t when;
+	if (__builtin_add_overflow(nanotime(), timespec_ns(ts), &when))
+		return ts->tv_sec < 0 ? 1 : INT64_MAX;
+	return at_least_one(when);
+}

@@ -1,0 +1,326 @@
+/* Runs every program of tests/programs natively and under goshim with GOMAXPROCS 1, 2 and 8, and compares.
+ *
+ * The programs are unmodified pthread programs that know nothing of goshim and print only what does not depend on timing. Expected
+ * is what the native run did: same exit status (or signal), same standard output; where tests/programs/NAME.out exists, the
+ * native run must match that, too. Runs under goshim have GOSHIM=verbose=1 and must say on stderr that the runtime started: a run
+ * on kernel threads would prove nothing.
+ *
+ * Every run has a watchdog. When it strikes, the failure shows what the program had printed and, where gdb is installed, the stacks
+ * of its kernel threads; then the run's whole process group is killed.
+ *
+ * tests/programs/NAME.args, one a line, all optional:
+ *     timeout=SECONDS      default 30
+ *     arg=TEXT             an argument of the program
+ *     env=NAME=VALUE       for all runs
+ *     goshim=KEY=VALUE     added to GOSHIM
+ *     procs=N,N            instead of 1,2,8
+ *     threads=0            creates no thread: the runtime must not start
+ *     aside=1              standing aside is what the test expects
+ * The make variable ONLY chooses programs; each is one Criterion test, so --filter works, too. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OUTPUT_MAX (1 << 20)
+#define SHOWN_MAX 3000
+#define TIMEOUT_DEFAULT_S 30
+#define GDB_TIMEOUT "timeout -k 2 20 "
+
+struct config {
+	int timeout_s;
+	char *args[18]; /* [0] is the program; NULL-terminated */
+	int arg_count;
+	char *env[16];
+	int env_count;
+	int procs[8];
+	int procs_count;
+	char goshim[256];
+	bool aside, threads;
+};
+
+struct run {
+	char mode[32];   /* "native", "GOMAXPROCS=2" */
+	int status;      /* as waitpid()'s */
+	bool hung;
+	char *out, *err; /* NUL-terminated */
+	char *stacks;    /* of a hung or crashed run; may be NULL */
+};
+
+static const char *root_of(const char *variable, const char *fallback) {
+	const char *value = getenv(variable);
+	return value && *value ? value : fallback;
+}
+
+static char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *text_format(const char *format, ...) {
+	va_list args;
+	char *text;
+	va_start(args, format);
+	cr_assert(vasprintf(&text, format, args) >= 0, "out of memory");
+	va_end(args);
+	return text;
+}
+
+static char *fd_read_all(int fd) {
+	char *text = malloc(OUTPUT_MAX + 1);
+	size_t length = 0;
+	ssize_t n;
+	cr_assert(text, "out of memory");
+	while (length < OUTPUT_MAX && (n = pread(fd, text + length, OUTPUT_MAX - length, (off_t)length)) > 0)
+		length += (size_t)n;
+	text[length] = '\0';
+	return text;
+}
+
+/* NULL if there is no such file. */
+static char *file_read_all(const char *path) {
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	char *text = fd_read_all(fd);
+	close(fd);
+	return text;
+}
+
+/* ---- NAME.args ---------------------------------------------------------------------------------------------------- */
+
+static void config_line(struct config *c, const char *line, const char *path) {
+	const char *value = strchr(line, '=');
+	size_t key = value ? (size_t)(value - line) : 0;
+	value = value ? value + 1 : "";
+#define IS(name) (key == strlen(name) && strncmp(line, name, key) == 0)
+	if (IS("timeout")) {
+		c->timeout_s = atoi(value);
+	} else if (IS("arg") && c->arg_count < 17) {
+		c->args[c->arg_count++] = strdup(value);
+	} else if (IS("env") && c->env_count < 16) {
+		c->env[c->env_count++] = strdup(value);
+	} else if (IS("goshim")) {
+		snprintf(c->goshim, sizeof(c->goshim), "verbose=1,%s", value);
+	} else if (IS("aside")) {
+		c->aside = atoi(value) != 0;
+	} else if (IS("threads")) {
+		c->threads = atoi(value) != 0;
+	} else if (IS("procs")) {
+		c->procs_count = 0;
+		for (const char *p = value; *p && c->procs_count < 8; p += strcspn(p, ","), p += *p == ',')
+			c->procs[c->procs_count++] = atoi(p);
+	} else {
+		cr_assert_fail("%s: cannot use the line \"%s\"", path, line);
+	}
+#undef IS
+}
+
+static void config_read(struct config *c, const char *name) {
+	*c = (struct config){.timeout_s = TIMEOUT_DEFAULT_S, .procs = {1, 2, 8}, .procs_count = 3, .goshim = "verbose=1",
+	                     .threads = true};
+	c->args[c->arg_count++] = text_format("%s/tests/programs/%s", root_of("GOSHIM_BUILD", "build"), name);
+	char *path = text_format("%s/tests/programs/%s.args", root_of("GOSHIM_SOURCE", "."), name);
+	char *text = file_read_all(path);
+	for (char *line = text; line && *line;) {
+		size_t length = strcspn(line, "\n");
+		bool last = line[length] == '\0';
+		line[length] = '\0';
+		if (*line && *line != '#')
+			config_line(c, line, path);
+		line += last ? length : length + 1;
+	}
+	free(text);
+	free(path);
+}
+
+/* ---- one run -------------------------------------------------------------------------------------------------------- */
+
+static char *library(void) {
+	return text_format("%s/libgoshim.so", root_of("GOSHIM_BUILD", "build"));
+}
+
+/* The child: a process group of its own, so that the watchdog reaches its children; no core files. */
+__attribute__((noreturn)) static void child_run(const struct config *c, int procs, int out, int err) {
+	char number[16];
+	setpgid(0, 0);
+	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+	int null = open("/dev/null", O_RDONLY);
+	dup2(null, 0);
+	dup2(out, 1);
+	dup2(err, 2);
+	closefrom(3);
+	unsetenv("GOSHIM");
+	unsetenv("GOMAXPROCS");
+	unsetenv("LD_PRELOAD");
+	for (int i = 0; i < c->env_count; i++)
+		putenv(c->env[i]);
+	if (procs > 0) {
+		snprintf(number, sizeof(number), "%d", procs);
+		setenv("LD_PRELOAD", library(), 1);
+		setenv("GOMAXPROCS", number, 1);
+		setenv("GOSHIM", c->goshim, 1);
+	}
+	execv(c->args[0], c->args);
+	dprintf(2, "%s: %s\n", c->args[0], strerror(errno));
+	_exit(127);
+}
+
+static char *command_output(const char *command) {
+	FILE *pipe = popen(command, "r");
+	if (!pipe)
+		return NULL;
+	char *text = malloc(SHOWN_MAX * 4 + 1);
+	size_t length = text ? fread(text, 1, SHOWN_MAX * 4, pipe) : 0;
+	if (text)
+		text[length] = '\0';
+	while (fgetc(pipe) != EOF)
+		continue;
+	pclose(pipe);
+	return text;
+}
+
+static char *gdb_stacks(pid_t pid) {
+	char *command = text_format(GDB_TIMEOUT "gdb -nx -q -batch -p %d -ex 'thread apply all bt 24' 2>/dev/null </dev/null", pid);
+	char *text = command_output(command);
+	free(command);
+	return text;
+}
+
+/* A run that died of a signal, again, under gdb. */
+static char *gdb_crash(const struct config *c, int procs) {
+	char *command = text_format(
+		GDB_TIMEOUT "gdb -nx -q -batch -ex 'set startup-with-shell off' -ex 'set environment LD_PRELOAD %s' "
+		            "-ex 'set environment GOMAXPROCS %d' -ex run -ex 'bt 24' -ex 'info threads' --args %s %s 2>&1 </dev/null | tail -n 60",
+		library(), procs, c->args[0], c->arg_count > 1 ? c->args[1] : "");
+	char *text = command_output(command);
+	free(command);
+	return text;
+}
+
+/* True when the child ended in time. Not reaped yet: its pid, which is its group's, stays reserved. */
+static bool child_wait(pid_t pid, int timeout_s) {
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	cr_assert(pidfd >= 0, "pidfd_open: %s", strerror(errno));
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	int n;
+	do
+		n = poll(&p, 1, timeout_s * 1000);
+	while (n < 0 && errno == EINTR);
+	close(pidfd);
+	return n > 0;
+}
+
+static struct run program_run(const struct config *c, int procs) {
+	struct run r = {0};
+	if (procs > 0)
+		snprintf(r.mode, sizeof(r.mode), "GOMAXPROCS=%d", procs);
+	else
+		snprintf(r.mode, sizeof(r.mode), "native");
+	int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC);
+	cr_assert(out >= 0 && err >= 0, "memfd_create: %s", strerror(errno));
+	pid_t pid = fork();
+	cr_assert(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0)
+		child_run(c, procs, out, err);
+	setpgid(pid, pid); /* whoever of the two comes first */
+	r.hung = !child_wait(pid, c->timeout_s);
+	if (r.hung)
+		r.stacks = gdb_stacks(pid);
+	kill(-pid, SIGKILL);
+	while (waitpid(pid, &r.status, 0) < 0 && errno == EINTR)
+		continue;
+	r.out = fd_read_all(out);
+	r.err = fd_read_all(err);
+	close(out);
+	close(err);
+	return r;
+}
+
+static void run_free(struct run *r) {
+	free(r->out);
+	free(r->err);
+	free(r->stacks);
+}
+
+/* ---- judgement ------------------------------------------------------------------------------------------------------ */
+
+static char *status_text(const struct run *r) {
+	if (r->hung)
+		return text_format("hung");
+	if (WIFSIGNALED(r->status))
+		return text_format("signal %d (%s)", WTERMSIG(r->status), strsignal(WTERMSIG(r->status)));
+	return text_format("exit status %d", WEXITSTATUS(r->status));
+}
+
+static void run_report(const char *name, const struct run *r, const char *what, const char *expected) {
+	char *status = status_text(r);
+	cr_expect_fail("%s, %s: %s\n  ended with: %s\n--- stdout ---\n%.*s\n--- stderr ---\n%.*s\n--- expected ---\n%.*s\n%s%.*s",
+	               name, r->mode, what, status, SHOWN_MAX, r->out, SHOWN_MAX, r->err, SHOWN_MAX, expected,
+	               r->stacks ? "--- stacks ---\n" : "", SHOWN_MAX * 4, r->stacks ? r->stacks : "");
+	free(status);
+}
+
+/* The line that GOSHIM=verbose=1 makes the library print. */
+static bool runtime_started(const struct run *r) {
+	return strstr(r->err, "goshim: GOMAXPROCS ") && !strstr(r->err, "; running on kernel threads");
+}
+
+/* NULL: as it should be. */
+static const char *run_judge(const struct config *c, const struct run *r, const struct run *native) {
+	if (r->hung)
+		return "did not end in time";
+	if (r->status != native->status)
+		return "ended differently from the native run";
+	if (strcmp(r->out, native->out) != 0)
+		return "printed something else than the native run";
+	if (runtime_started(r) != (c->threads && !c->aside))
+		return runtime_started(r) ? "ran on goroutines, which it should not" : "did not run on goroutines";
+	return NULL;
+}
+
+static bool native_good(const char *name, const struct run *native) {
+	char *path = text_format("%s/tests/programs/%s.out", root_of("GOSHIM_SOURCE", "."), name);
+	char *expected = file_read_all(path);
+	const char *what = native->hung                                    ? "did not end in time"
+	                   : expected && strcmp(native->out, expected) != 0 ? "printed something else than its .out file"
+	                                                                    : NULL;
+	if (what)
+		run_report(name, native, what, expected ? expected : "");
+	free(path);
+	free(expected);
+	return !what;
+}
+
+static void program_test(const char *name) {
+	struct config c;
+	config_read(&c, name);
+	struct run native = program_run(&c, 0);
+	bool good = native_good(name, &native);
+	for (int i = 0; good && i < c.procs_count; i++) {
+		struct run r = program_run(&c, c.procs[i]);
+		const char *what = run_judge(&c, &r, &native);
+		if (what && WIFSIGNALED(r.status) && !r.hung)
+			r.stacks = gdb_crash(&c, c.procs[i]);
+		if (what)
+			run_report(name, &r, what, native.out);
+		else
+			cr_expect(true);
+		run_free(&r);
+	}
+	run_free(&native);
+}
+
+/* The build writes one line per program. */
+#define PROGRAM(name) \
+	Test(programs, name) { \
+		program_test(#name); \
+	}
+#include "program_list.inc"
