@@ -90,7 +90,7 @@ static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 	int64_t ms = timeout_ns <= 0 ? timeout_ns : (timeout_ns + 999999) / 1000000;
 	if (ms > 1 << 30)
 		ms = 1 << 30;
-	return SYS4(SYS_epoll_wait, epfd, ev, BACKEND_EVENTS, (int)ms);
+	return SYS6(SYS_epoll_pwait, epfd, ev, BACKEND_EVENTS, (int)ms, 0, 8);
 }
 
 int backend_wait(struct backend_event *events, int64_t timeout_ns) {

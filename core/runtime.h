@@ -26,6 +26,7 @@ struct p {
 	uint32_t gfree_count;
 	struct p *idle_next;
 	bool idle;                   /* under sched.lock */
+	uint32_t singles;            /* ready Gs that woke nobody since the last attempt */
 	uint32_t idle_yields;        /* fruitless sched_yields in a row */
 	/* sysmon's notes */
 	uint32_t mon_tick;

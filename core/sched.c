@@ -15,10 +15,12 @@
  * The runtime's section. Between rt_enter() and rt_exit() (g->in_rt > 0) the P is not taken away and handlers of the program do not
  * run (they are deferred, shims/signal.c). A switched-out G is always inside.
  *
- * Waking Ms. A wake-up of a sleeping M costs more than most goroutines run (10 us of CPU here), so one ready G wakes nobody: its P runs it
- * when the current G parks, and sysmon looks after it if that takes long. WAKE_BACKLOG queued ones do wake an M. While any M runs Gs, idle Ms
- * sleep on their note and the running one polls the network when it runs out; only the last one to go idle blocks in netpoll. When
- * sysmon sees a P busy with one G for a while it lets an idle M become the poller.
+ * Waking Ms. A wake-up of a sleeping M costs more than most goroutines run (10 us of CPU here), and the usual ready G is run by its own P a
+ * moment later, when the current one parks. So WAKE_BACKLOG queued Gs wake an M; a single one does so only while that proves useful: an M that
+ * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody, one that took over a G which really had to
+ * wait resets it (wake_skip). A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
+ * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
+ * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
  *
  * Locks: sched.lock (LOCK_SCHED) guards idle lists, the global queue, M and G lists. Nothing is called below it but LOCK_STACK.
  */
@@ -39,6 +41,8 @@
 #include "tcb.h"
 
 #define WAKE_BACKLOG 2          /* queued Gs that are worth an M's wake-up */
+#define WAKE_SKIP_MAX 8192u     /* single ready Gs per attempt, when attempts prove useless */
+#define STEAL_WATCH 160         /* relax loops, about 8 us, that a runnext must have been passed over */
 #define GLOBAL_TICK 61          /* every so many Gs the global queue goes first */
 #define TIMER_TICK 16           /* ... and the own timers are looked at without an idle moment */
 #define POLL_TICK 61
@@ -63,6 +67,7 @@ void (*sig_sysmon_hook)(void);
 static struct g *shells;            /* never used Gs of the current slab; sched.lock */
 static _Atomic uint32_t next_id;
 static struct m *m0;
+static _Atomic uint32_t wake_skip;
 
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
 
@@ -586,6 +591,18 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 	return g ? g : globq_get(p, RUNQ_SIZE);
 }
 
+/* runnext usually runs on its own P within the microsecond; moving it here then costs both CPUs. Only if that P stays with another G. */
+static bool runnext_waits(struct p *victim) {
+	uint32_t tick = atomic_load_explicit(&victim->schedtick, memory_order_relaxed);
+	for (int i = 0; i < STEAL_WATCH; i++) {
+		if (!atomic_load_explicit(&victim->runnext, memory_order_relaxed) ||
+		    atomic_load_explicit(&victim->schedtick, memory_order_relaxed) != tick)
+			return false;
+		arch_relax();
+	}
+	return true;
+}
+
 static struct g *steal_work(struct m *m, struct p *p) {
 	uint32_t n = sched.procs;
 	if (n == 1)
@@ -596,10 +613,20 @@ static struct g *steal_work(struct m *m, struct p *p) {
 		struct p *victim = sched.all_p[(start + i) % n];
 		if (victim == p || runq_empty(victim))
 			continue;
-		/* Only an M that was woken to help, or a P without an M, justifies taking what would run next there anyway. */
-		struct g *g = runq_steal(p, victim, m->spinning || atomic_load_explicit(&victim->m, memory_order_relaxed) == NULL);
-		if (g)
+		struct g *g = runq_steal(p, victim, false);
+		if (!g && (atomic_load_explicit(&victim->m, memory_order_relaxed) == NULL || (m->spinning && runnext_waits(victim))))
+			g = runq_steal(p, victim, true);
+		if (g) {
+			if (m->spinning)
+				atomic_store_explicit(&wake_skip, 0, memory_order_relaxed);
 			return g;
+		}
+	}
+	if (m->spinning) {
+		/* Woken for nothing. Relaxed: a heuristic. */
+		uint32_t skip = atomic_load_explicit(&wake_skip, memory_order_relaxed);
+		if (skip < WAKE_SKIP_MAX)
+			atomic_store_explicit(&wake_skip, skip * 2 + 1, memory_order_relaxed);
 	}
 	return NULL;
 }
@@ -907,8 +934,11 @@ static void ready_local(struct g *self, struct g *g, bool next) {
 	g->state = GS_RUNNABLE;
 	if (p) {
 		runq_put(p, g, next);
-		if (atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && runq_length(p) >= WAKE_BACKLOG)
+		if (atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) &&
+		    (runq_length(p) >= WAKE_BACKLOG || p->singles++ >= atomic_load_explicit(&wake_skip, memory_order_relaxed))) {
+			p->singles = 0;
 			wakep();
+		}
 	} else {
 		globq_put(g);
 		wakep();

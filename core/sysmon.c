@@ -20,7 +20,7 @@
 #include "tcb.h"
 
 #define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs about 8 us of CPU, so this is 1 % of a core, and only while it pays */
-#define TICK_MAX_NS 5000000
+#define TICK_MAX_NS 2500000
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
 #define IDLE_TICKS 20u           /* ticks with every P idle until deep sleep */
 #define SYSCALL_NS 1000000       /* a bracketed syscall may hold its P this long when somebody waits */

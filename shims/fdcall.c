@@ -13,7 +13,24 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "../core/tcb.h"
 #include "io.h"
+
+#define CANCEL_ASYNC 2 /* glibc's bit of cancelhandling: cancellation acts at once */
+
+bool io_cancel_open(struct g *g) {
+	if (!g)
+		return false;
+	/* acq_rel: a canceller either finds the bit and nudges us out of the kernel, or we find its own below */
+	int old = atomic_fetch_or_explicit(tcb_cancelhandling(g->ctx.tp), CANCEL_ASYNC, memory_order_acq_rel);
+	shim_testcancel(g);
+	return !(old & CANCEL_ASYNC);
+}
+
+void io_cancel_close(struct g *g, bool opened) {
+	if (opened)
+		atomic_fetch_and_explicit(tcb_cancelhandling(g->ctx.tp), ~CANCEL_ASYNC, memory_order_acq_rel);
+}
 
 /* SO_RCVTIMEO or SO_SNDTIMEO in ns, 0 for none. Kept, unless the description is shared: then others may change it. */
 static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
@@ -50,7 +67,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		return FDCALL_BLOCK;
 	pd_drop(pd);
 	c->pd = NULL;
-	if (shim_interrupted(c->g, !progress && c->deadline == -1))
+	if (io_interrupted(c->g, !progress && c->deadline == -1))
 		return -EINTR;
 	c->fd = c->number;
 	c->pd = fd_hold(c->number);

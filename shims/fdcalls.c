@@ -26,14 +26,11 @@ static bool is_hidden(int fd) {
 
 /* ---- close --------------------------------------------------------------------------------------------------------- */
 
-long io_close(int fd) {
+static long close_goroutine(struct g *g, int fd) {
 	if (unlikely(is_hidden(fd)))
 		return -EBADF;
 	fd_closing(fd);
 	/* SO_LINGER can make it block, and so can a file on a network. */
-	struct g *g = io_g();
-	if (!g)
-		return SYS1(SYS_close, fd);
 	syscall_enter(g);
 	long r = SYS1(SYS_close, fd);
 	syscall_exit(g);
@@ -44,7 +41,7 @@ SHIM int close(int fd) {
 	struct g *g = io_g();
 	if (g) {
 		shim_testcancel(g);
-		return (int)sys_ret(io_close(fd));
+		return (int)sys_ret(close_goroutine(g, fd));
 	}
 	if (unlikely(is_hidden(fd)))
 		return (int)sys_ret(-EBADF);
@@ -74,7 +71,7 @@ SHIM void closefrom(int low) {
 		struct rlimit limit = {.rlim_cur = 1u << 20};
 		SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
 		for (unsigned fd = first; fd < limit.rlim_cur && fd <= INT_MAX; fd++)
-			io_close((int)fd);
+			close((int)fd);
 	}
 	errno = saved;
 }

@@ -86,7 +86,7 @@ SHIM int flock(int fd, int how) {
 		return CALL_REAL(flock, fd, how);
 	long r = BRACKET(g, SYS2(SYS_flock, fd, how | LOCK_NB));
 	if (r == -EWOULDBLOCK && !(how & LOCK_NB))
-		r = BRACKET_BLOCKING(g, SYS2(SYS_flock, fd, how));
+		r = BRACKET_LONG(g, SYS2(SYS_flock, fd, how));
 	return (int)sys_ret(r);
 }
 
@@ -121,9 +121,11 @@ TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, ms
             SYS4(SYS_msgsnd, id, msg, n, flags))
 TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true, BRACKET_EINTR,
             SYS5(SYS_msgrcv, id, msg, n, type, flags))
-TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_EINTR, SYS3(SYS_semop, id, ops, n))
+/* Not restarted after a handler, and not cancellation points. */
+#define BRACKET_SEMOP(g, call) BRACKET_AS(syscall_enter_blocking, g, false, false, call)
+TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_SEMOP, SYS3(SYS_semop, id, ops, n))
 TABLE_ENTRY(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), (id, ops, n, timeout), false,
-            BRACKET_EINTR, SYS4(SYS_semtimedop, id, ops, n, timeout))
+            BRACKET_SEMOP, SYS4(SYS_semtimedop, id, ops, n, timeout))
 LONG(ssize_t, mq_timedreceive, (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedreceive, q, msg, n, priority, until))
 LONG(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
@@ -139,7 +141,7 @@ LONG(int, tcdrain, (int fd), (fd), SYS3(SYS_ioctl, fd, TCSBRK, 1))
 /* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
-	long r = BRACKET(g, SYS4(SYS_openat, dir, path, flags, mode));
+	long r = BRACKET_CANCEL(g, SYS4(SYS_openat, dir, path, flags, mode));
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 	return sys_ret(r);

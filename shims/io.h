@@ -28,30 +28,52 @@ static inline struct g *io_g(void) {
 #define SHIM_ALIAS(name, alias_name) \
 	extern __typeof__(name) alias_name SHIM_COPY(name) __attribute__((alias(#name), visibility("default")))
 
-/* A bracketed call came back with EINTR. If that was our own nudge (a signal for this goroutine, cancellation), act on it; true: repeat
- * the call. Otherwise the kernel ran a handler of the program and decided about restarting. */
+/* ---- calls that block the kernel thread ------------------------------------------------------------------------------- */
+
+/* A wait ended with -EINTR: runs the handlers that are queued for this goroutine, acts on cancellation. True: the call fails with EINTR. */
+static inline bool io_interrupted(struct g *g, bool restartable) {
+	bool fails = shim_interrupted(g, restartable);
+	shim_testcancel(g);
+	return fails;
+}
+
+/* A bracketed call came back with EINTR. If that was our own nudge for this goroutine, act on it; true: repeat the call. Otherwise the kernel
+ * ran a handler of the program and decided about restarting. */
 static inline bool io_again(struct g *g, long r, bool restartable) {
 	return unlikely(r == -EINTR) && g && atomic_load_explicit(&g->interrupt, memory_order_relaxed) &&
 	       !shim_interrupted(g, restartable);
 }
 
-#define BRACKET_AS(enter, g, restartable, call) \
+/* A cancellation point that waits in the kernel: while it does, cancellation acts at once, as it does in libc's own calls. */
+bool io_cancel_open(struct g *g);
+void io_cancel_close(struct g *g, bool opened);
+
+#define BRACKET_AS(enter, g, restartable, cancel_point, call) \
 	(__extension__({ \
 		long bracket_result; \
 		do { \
+			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
 			enter(g); \
 			bracket_result = (call); \
 			syscall_exit(g); \
+			if (cancel_point) \
+				io_cancel_close((g), bracket_opened); \
 		} while (io_again((g), bracket_result, restartable)); \
 		bracket_result; \
 	}))
 
 /* The result of a raw system call that may block this kernel thread for a while: sysmon then gives the P away. */
-#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, true, call)
+#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, true, false, call)
+/* The same for a cancellation point that may take long. */
+#define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, true, call)
 /* For one that is known to block for long: the P is given away at once. */
-#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
+#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, true, call)
 /* For one that the kernel does not restart after a handler, SA_RESTART or not. */
-#define BRACKET_EINTR(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
+#define BRACKET_EINTR(g, call) BRACKET_AS(syscall_enter_blocking, g, false, true, call)
+/* As BRACKET_BLOCKING, not a cancellation point. */
+#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, true, false, call)
+
+/* ---- calls that park -------------------------------------------------------------------------------------------------- */
 
 /* One call of the program on one descriptor. */
 struct fdcall {
@@ -77,6 +99,17 @@ static inline void fdcall_end(struct fdcall *c) {
 	if (likely(c->pd != NULL))
 		pd_drop(c->pd);
 }
+
+/* Before a call that blocks in the kernel for lack of anything better: it may end in a cancellation, and a pd held for ever would keep
+ * the descriptor open after its close. A ghost's stays: the hold is what keeps the number. c->pd is not to be used any more. */
+static inline void fdcall_release(struct fdcall *c) {
+	if (c->pd && !atomic_load_explicit(&c->pd->ghost, memory_order_relaxed)) {
+		pd_drop(c->pd);
+		c->pd = NULL;
+	}
+}
+
+#define FDCALL_BLOCKING(c, call) (__extension__({ fdcall_release(c); BRACKET_BLOCKING((c)->g, call); }))
 
 /* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd and c->fd as they are now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,
@@ -109,7 +142,5 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count);
 long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, unsigned *addr_size);
 long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const void *addr, unsigned addr_size);
 long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags);
-long io_close(int fd);
-long io_sleep(struct g *g, int clock, int64_t deadline, int64_t realtime);
 
 #endif

@@ -189,7 +189,7 @@ static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid
 		if (until) {
 			/* Looked at only by who has to wait (SYN-12), in the kernel's order */
 			if (until->tv_sec < 0)
-				return ETIMEDOUT;
+				return kind & KIND_INHERIT ? EINVAL : ETIMEDOUT;
 			if (!timespec_valid(until))
 				return EINVAL;
 			deadline = deadline_abs(until, clock);

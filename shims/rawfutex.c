@@ -177,11 +177,13 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 	switch (cmd) {
 	case FUTEX_WAIT:
 		val3 = FUTEX_ANY;
-		if (op & FUTEX_CLOCK_REALTIME)
-			return -ENOSYS;
 		/* fall through */
 	case FUTEX_WAIT_BITSET:
-		if (wait_deadline(cmd, op, timeout, &deadline) || val3 == 0 || misaligned(uaddr))
+		if (wait_deadline(cmd, op, timeout, &deadline))
+			return -EINVAL;
+		if (cmd == FUTEX_WAIT && (op & FUTEX_CLOCK_REALTIME))
+			return -ENOSYS;
+		if (val3 == 0 || misaligned(uaddr))
 			return -EINVAL;
 		return wait_private(g ? g : g_self(), uaddr, val, deadline, val3);
 	case FUTEX_WAKE:

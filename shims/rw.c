@@ -43,7 +43,7 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	if (!fd_poll_now(c->fd, POLLIN | POLLPRI)) {
 		if (pd->kind != KIND_CHAR || (fd_flags(pd, c->fd) & FL_NONBLOCK) || !terminal_must_block(c->fd))
 			return -EAGAIN;
-		return BRACKET_BLOCKING(c->g, SYS3(SYS_readv, c->fd, iov, count));
+		return FDCALL_BLOCKING(c, SYS3(SYS_readv, c->fd, iov, count));
 	}
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
 	return BRACKET(c->g, SYS3(SYS_readv, c->fd, iov, count));
@@ -66,7 +66,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count) {
 		}
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
-			return BRACKET_BLOCKING(c->g, SYS3(SYS_readv, c->fd, iov, count));
+			return FDCALL_BLOCKING(c, SYS3(SYS_readv, c->fd, iov, count));
 		if (r < 0)
 			return r;
 	}
@@ -110,7 +110,7 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count) {
 		r = fdcall_wait(c, PD_WRITE, done != 0);
 		if (r == FDCALL_BLOCK) {
 			rest_count = iov_window(window, iov, (size_t)count, done);
-			r = BRACKET_BLOCKING(c->g, SYS3(SYS_writev, c->fd, done ? window : iov, done ? rest_count : count));
+			r = FDCALL_BLOCKING(c, SYS3(SYS_writev, c->fd, done ? window : iov, done ? rest_count : count));
 			return r < 0 ? (done ? (long)done : r) : (long)done + r;
 		}
 		if (r < 0)

@@ -42,7 +42,7 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 	if (unlikely(flags & RECV_NEVER_WAITS))
 		return SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size);
 	if (unlikely(recv_must_block(c, flags)))
-		return BRACKET_BLOCKING(c->g, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
+		return FDCALL_BLOCKING(c, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
@@ -60,7 +60,7 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 		}
 		r = fdcall_wait(c, PD_READ, got != 0);
 		if (r == FDCALL_BLOCK)
-			r = BRACKET_BLOCKING(c->g, SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags, addr, addr_size));
+			r = FDCALL_BLOCKING(c, SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags, addr, addr_size));
 		else if (r == 0 && !(got && fdcall_failed(c)))
 			continue;
 		return r > 0 ? (long)got + r : got ? (long)got : r;
@@ -112,7 +112,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		return SYS3(SYS_recvmsg, c->fd, msg, flags);
 	bool waitall = flags & MSG_WAITALL;
 	if (unlikely(recv_must_block(c, flags) || (waitall && c->pd->kind == KIND_STREAM)))
-		return BRACKET_BLOCKING(c->g, SYS3(SYS_recvmsg, c->fd, msg, flags));
+		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
 	for (;;) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
@@ -129,7 +129,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		}
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
-			return BRACKET_BLOCKING(c->g, SYS3(SYS_recvmsg, c->fd, msg, flags));
+			return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
 		if (r < 0)
 			return r;
 	}
@@ -218,7 +218,7 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 		}
 		r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
 		if (r == FDCALL_BLOCK) {
-			r = BRACKET_BLOCKING(c->g, SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, flags, addr, addr_size));
+			r = FDCALL_BLOCKING(c, SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, flags, addr, addr_size));
 			return r > 0 ? (long)done + r : done ? (long)done : r;
 		}
 		if (r < 0)
@@ -250,7 +250,7 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 		if (r < 0 || now == msg || (size_t)r < iov_bytes(window, part.msg_iovlen)) {
 			r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
 			if (r == FDCALL_BLOCK) {
-				r = BRACKET_BLOCKING(c->g, SYS3(SYS_sendmsg, c->fd, now, flags));
+				r = FDCALL_BLOCKING(c, SYS3(SYS_sendmsg, c->fd, now, flags));
 				return r > 0 ? (long)done + r : done ? (long)done : r;
 			}
 			if (r < 0)
@@ -327,7 +327,7 @@ static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count,
 			return (long)got;
 		r = fdcall_wait(c, PD_READ, got != 0);
 		if (r == FDCALL_BLOCK)
-			r = BRACKET_BLOCKING(c->g, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, flags, NULL));
+			r = FDCALL_BLOCKING(c, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, flags, NULL));
 		else if (r == 0)
 			continue;
 		return r > 0 ? (long)got + r : got ? (long)got : r;
@@ -367,7 +367,7 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 /* Streams: each message whole before the next one begins. */
 static long sendmmsg_whole(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags) {
 	for (unsigned done = 0; done < count; done++) {
-		long r = c->pd ? sock_sendmsg(c, &vec[done].msg_hdr, flags) : -EINTR;
+		long r = c->pd ? sock_sendmsg(c, &vec[done].msg_hdr, flags) : -EBADF;
 		if (r < 0)
 			return done ? (long)done : r;
 		vec[done].msg_len = (unsigned)r;
@@ -381,9 +381,11 @@ static long sendmmsg_records(struct fdcall *c, struct mmsghdr *vec, unsigned cou
 		long r = SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags | MSG_DONTWAIT);
 		if (r == -EAGAIN) {
 			r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
-			if (r == FDCALL_BLOCK)
-				r = BRACKET_BLOCKING(c->g, SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags));
-			else if (r == 0)
+			if (r == FDCALL_BLOCK) {
+				r = FDCALL_BLOCKING(c, SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags));
+				return r > 0 ? (long)done + r : done ? (long)done : r;
+			}
+			if (r == 0)
 				continue;
 		}
 		if (r <= 0)
@@ -463,7 +465,7 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 		}
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
-			return BRACKET_BLOCKING(c->g, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+			return FDCALL_BLOCKING(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
 		if (r < 0)
 			return r;
 	}
@@ -490,7 +492,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	r = fd_is_socket(kind) ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
 	                       : SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags);
 	if (r >= 0)
-		fd_made((int)r, kind, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
+		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
 	fdcall_end(&c);
 	return (int)sys_ret(r);
 }
@@ -525,7 +527,7 @@ static long connect_remote(struct fdcall *c, const struct sockaddr *addr, sockle
 	unsigned was_size = sizeof was;
 	if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, &was_size) < 0 ||
 	    SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) < 0)
-		return BRACKET_BLOCKING(c->g, SYS3(SYS_connect, c->fd, addr, size));
+		return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
 	long r = BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
 	SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was);
 	if (r != -EINPROGRESS && r != -EALREADY)
@@ -536,7 +538,7 @@ static long connect_remote(struct fdcall *c, const struct sockaddr *addr, sockle
 			return BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
 		long waited = fdcall_wait(c, PD_WRITE, false);
 		if (waited == FDCALL_BLOCK)
-			return BRACKET_BLOCKING(c->g, SYS3(SYS_connect, c->fd, addr, size));
+			return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
 		if (waited < 0)
 			return waited == -EAGAIN ? r : waited; /* SO_SNDTIMEO is over: as the kernel says it */
 	}
@@ -554,7 +556,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) && !(fd_flags(c.pd, fd) & FL_NONBLOCK))
 		r = connect_remote(&c, addr.__sockaddr__, size);
 	else
-		r = BRACKET(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
+		r = BRACKET_CANCEL(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
 	if (c.pd)
 		pd_set(c.pd, PD_READ | PD_WRITE); /* what was known of the unconnected socket is void */
 	fdcall_end(&c);

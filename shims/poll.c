@@ -1,0 +1,311 @@
+/* poll, ppoll, select, pselect, for goroutines.
+ *
+ * The kernel decides what is ready: each round is the real call with no timeout, on the program's own array. When it finds nothing, the
+ * goroutine links itself to every descriptor, asks once more (what became ready before a link was in place is seen by that), parks until
+ * one of them has an event or the time is over, unlinks, and asks again. So the results, POLLNVAL and POLLHUP included (POL-4), are the
+ * kernel's by construction.
+ *
+ * With a signal mask the call is the kernel's, blocking and bracketed: mask and wait are atomic only there (SIG-16). So it is when a
+ * descriptor cannot be waited for by epoll, or when there is no memory.
+ *
+ * malloc: only above POLL_INLINE descriptors, never inside the runtime, and freed before a handler of the program runs. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+
+#include "io.h"
+
+#define POLL_INLINE 12
+#define SET_WORDS(n) (((size_t)(n) + 63) / 64)
+#define SET_INLINE SET_WORDS(FD_SETSIZE)
+
+/* Who is waited for in one round. */
+struct pollset {
+	unsigned count, room;
+	bool complete; /* false: something in it cannot be waited for */
+	struct pdwait *wait;
+	struct pdwait inline_wait[POLL_INLINE];
+};
+
+static void pollset_init(struct pollset *s, size_t room) {
+	s->count = 0;
+	s->room = POLL_INLINE;
+	s->complete = true;
+	s->wait = s->inline_wait;
+	if (room <= POLL_INLINE)
+		return;
+	struct pdwait *heap = malloc(room * sizeof *heap);
+	if (heap) {
+		s->wait = heap;
+		s->room = (unsigned)room;
+	}
+}
+
+static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
+	struct pd *pd = s->count < s->room ? fd_hold(fd) : NULL;
+	if (!pd) {
+		s->complete = false;
+		return;
+	}
+	s->wait[s->count++] = (struct pdwait){.pd = pd, .mode = mode};
+}
+
+static void pollset_free(struct pollset *s) {
+	for (unsigned i = 0; i < s->count; i++)
+		pd_drop(s->wait[i].pd);
+	if (s->wait != s->inline_wait)
+		free(s->wait);
+}
+
+/* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. 0: ask again;
+ * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK. */
+static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (*ask)(void *), void *arg, long *found) {
+	int linked = 0;
+	unsigned i;
+	*found = 0;
+	wait_begin(g, true, "poll", s->count);
+	for (i = 0; i < s->count && linked == 0; i++)
+		linked = netpoll_link(s->wait[i].pd, &s->wait[i], g, s->wait[i].mode);
+	/* Non-blocking, and the program's signals wait until we are out of the runtime. */
+	if (linked < 0 || (*found = ask(arg)) != 0)
+		wait_claim_self(g, WAKE_READY);
+	int r = wait_park(g, deadline);
+	while (i-- > 0)
+		netpoll_unlink(&s->wait[i]);
+	return linked < 0 ? FDCALL_BLOCK : r;
+}
+
+/* What poll and select have in common. `ask`: the real call without waiting. `fill`: puts the descriptors into a set. */
+struct pollcall {
+	struct g *g;
+	int64_t deadline;
+	long (*ask)(void *call);
+	void (*fill)(void *call, struct pollset *s);
+	size_t (*count)(void *call);
+};
+
+/* The result as the kernel's, or FDCALL_BLOCK. */
+static long pollcall_run(struct pollcall *call) {
+	for (;;) {
+		long found = call->ask(call);
+		if (found != 0 || (call->deadline >= 0 && nanotime() >= call->deadline))
+			return found;
+		struct pollset s;
+		pollset_init(&s, call->count(call));
+		call->fill(call, &s);
+		int r = s.complete ? pollset_park(&s, call->g, call->deadline, call->ask, call, &found) : FDCALL_BLOCK;
+		pollset_free(&s);
+		if (found != 0 || r == FDCALL_BLOCK)
+			return found ? found : FDCALL_BLOCK;
+		if (r == -ETIMEDOUT)
+			return call->ask(call);
+		if (r == -EINTR && io_interrupted(call->g, false))
+			return -EINTR;
+	}
+}
+
+static struct timespec *time_left(struct timespec *ts, int64_t deadline) {
+	if (deadline < 0)
+		return NULL;
+	int64_t left = deadline - nanotime();
+	left = left > 0 ? left : 0;
+	*ts = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+	return ts;
+}
+
+/* ---- poll ------------------------------------------------------------------------------------------------------------- */
+
+struct poll_call {
+	struct pollcall call; /* first */
+	struct pollfd *fds;
+	nfds_t n;
+};
+
+static long poll_ask(void *arg) {
+	struct poll_call *p = arg;
+	return SYS3(SYS_poll, p->fds, p->n, 0);
+}
+
+static size_t poll_count(void *arg) {
+	return ((struct poll_call *)arg)->n;
+}
+
+static void poll_fill(void *arg, struct pollset *s) {
+	struct poll_call *p = arg;
+	for (nfds_t i = 0; i < p->n; i++) {
+		short events = p->fds[i].events;
+		/* Errors and hang-ups come to readers, asked for or not. */
+		uint8_t mode = events & (POLLOUT | POLLWRNORM | POLLWRBAND) ? PD_WRITE : PD_READ;
+		if (events & (POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND | POLLRDHUP))
+			mode |= PD_READ;
+		if (p->fds[i].fd >= 0)
+			pollset_add(s, p->fds[i].fd, mode);
+	}
+}
+
+static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline) {
+	struct poll_call p = {
+		.call = {.g = g, .deadline = deadline, .ask = poll_ask, .fill = poll_fill, .count = poll_count},
+		.fds = fds, .n = n,
+	};
+	long r = pollcall_run(&p.call);
+	struct timespec left;
+	if (r == FDCALL_BLOCK)
+		r = BRACKET_EINTR(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), NULL, 0));
+	return r;
+}
+
+SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(poll, fds, n, timeout);
+	shim_testcancel(g);
+	if (timeout == 0)
+		return (int)sys_ret(SYS3(SYS_poll, fds, n, 0));
+	return (int)sys_ret(io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000)));
+}
+
+SHIM_ALIAS(poll, __poll);
+
+SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(ppoll, fds, n, timeout, mask);
+	shim_testcancel(g);
+	if (timeout && !timespec_valid(timeout))
+		return (int)sys_ret(-EINVAL);
+	if (mask) {
+		/* Once: a nudge that came while the mask was in force has been acted on when the kernel returned. */
+		struct timespec copy = timeout ? *timeout : (struct timespec){0};
+		return (int)sys_ret(BRACKET_EINTR(g, SYS5(SYS_ppoll, fds, n, timeout ? &copy : NULL, mask, 8)));
+	}
+	return (int)sys_ret(io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1));
+}
+
+/* ---- select ----------------------------------------------------------------------------------------------------------- */
+
+struct select_call {
+	struct pollcall call; /* first */
+	int n;
+	fd_set *user[3];      /* read, write, except; each may be NULL */
+	uint64_t *work;       /* three sets of SET_WORDS(n) words: what the kernel writes to */
+};
+
+/* Fills the program's sets only with results: a round that finds nothing leaves the question in them. */
+static long select_ask(void *arg) {
+	struct select_call *s = arg;
+	size_t bytes = SET_WORDS(s->n) * sizeof(uint64_t);
+	struct timespec none = {0};
+	uint64_t *set[3];
+	for (int i = 0; i < 3; i++) {
+		set[i] = s->user[i] ? s->work + (size_t)i * SET_WORDS(s->n) : NULL;
+		if (set[i])
+			memcpy(set[i], s->user[i], bytes);
+	}
+	long r = SYS6(SYS_pselect6, s->n, set[0], set[1], set[2], &none, NULL);
+	for (int i = 0; i < 3 && r > 0; i++) {
+		if (set[i])
+			memcpy(s->user[i], set[i], bytes);
+	}
+	return r;
+}
+
+static uint64_t select_word(struct select_call *s, int which, size_t word) {
+	uint64_t bits = 0;
+	if (s->user[which])
+		memcpy(&bits, (char *)s->user[which] + word * sizeof bits, sizeof bits);
+	if (word == (size_t)s->n / 64)
+		bits &= (UINT64_C(1) << (s->n % 64)) - 1;
+	return bits;
+}
+
+static size_t select_count(void *arg) {
+	struct select_call *s = arg;
+	size_t count = 0;
+	for (size_t word = 0; word < SET_WORDS(s->n); word++)
+		count += (size_t)__builtin_popcountll(select_word(s, 0, word) | select_word(s, 1, word) | select_word(s, 2, word));
+	return count;
+}
+
+static void select_fill(void *arg, struct pollset *out) {
+	struct select_call *s = arg;
+	for (size_t word = 0; word < SET_WORDS(s->n); word++) {
+		uint64_t reads = select_word(s, 0, word) | select_word(s, 2, word), writes = select_word(s, 1, word);
+		for (uint64_t left = reads | writes; left; left &= left - 1) {
+			int bit = __builtin_ctzll(left);
+			pollset_add(out, (int)(word * 64) + bit, (reads >> bit & 1 ? PD_READ : 0) | (writes >> bit & 1 ? PD_WRITE : 0));
+		}
+	}
+}
+
+static void select_clear(struct select_call *s) {
+	for (int i = 0; i < 3; i++) {
+		if (s->user[i])
+			memset(s->user[i], 0, SET_WORDS(s->n) * sizeof(uint64_t));
+	}
+}
+
+static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline) {
+	uint64_t inline_work[3 * SET_INLINE], *work = inline_work;
+	struct timespec left;
+	if (n < 0)
+		return -EINVAL;
+	struct select_call s = {
+		.call = {.g = g, .deadline = deadline, .ask = select_ask, .fill = select_fill, .count = select_count},
+		.n = n, .user = {reads, writes, excepts}, .work = work,
+	};
+	if (n > FD_SETSIZE)
+		s.work = work = malloc(3 * SET_WORDS(n) * sizeof(uint64_t));
+	long r = work ? pollcall_run(&s.call) : FDCALL_BLOCK;
+	if (work != inline_work)
+		free(work);
+	if (r == 0)
+		select_clear(&s);
+	if (r == FDCALL_BLOCK)
+		r = BRACKET_EINTR(g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), NULL));
+	return r;
+}
+
+SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts, struct timeval *restrict timeout) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(select, n, reads, writes, excepts, timeout);
+	shim_testcancel(g);
+	int64_t deadline = -1;
+	if (timeout) {
+		if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
+			return (int)sys_ret(-EINVAL);
+		struct timespec ts = {.tv_nsec = timeout->tv_usec % 1000000 * 1000};
+		if (__builtin_add_overflow(timeout->tv_sec, timeout->tv_usec / 1000000, &ts.tv_sec))
+			ts.tv_sec = INT64_MAX;
+		deadline = deadline_rel(&ts);
+	}
+	long r = io_select(g, n, reads, writes, excepts, deadline);
+	if (timeout) {
+		struct timespec left = {0};
+		time_left(&left, deadline);
+		*timeout = (struct timeval){.tv_sec = left.tv_sec, .tv_usec = left.tv_nsec / 1000};
+	}
+	return (int)sys_ret(r);
+}
+
+SHIM_ALIAS(select, __select);
+
+SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
+                 const struct timespec *restrict timeout, const sigset_t *restrict mask) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(pselect, n, reads, writes, excepts, timeout, mask);
+	shim_testcancel(g);
+	if (timeout && !timespec_valid(timeout))
+		return (int)sys_ret(-EINVAL);
+	if (mask) {
+		struct timespec copy = timeout ? *timeout : (struct timespec){0};
+		struct {
+			const sigset_t *mask;
+			size_t bytes;
+		} with_mask = {mask, 8};
+		return (int)sys_ret(BRACKET_EINTR(g, SYS6(SYS_pselect6, n, reads, writes, excepts, timeout ? &copy : NULL, &with_mask)));
+	}
+	return (int)sys_ret(io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1));
+}

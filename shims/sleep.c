@@ -1,0 +1,149 @@
+/* Sleeping: a park with a deadline. Interrupted by any handler, SA_RESTART or not. And the ways to yield.
+ *
+ * A sleep until a time of CLOCK_REALTIME follows the clock when it is set (TIM-2): the runtime's timers are monotonic, so it is
+ * slept in steps and the clock is looked at in between. Clocks that count CPU time, alarms and whatever else are the kernel's. */
+#include <time.h>
+
+#include "io.h"
+
+#define REALTIME_STEP_NS 1000000000
+
+/* A pointer into the first page: what the kernel answers with EFAULT. */
+static bool is_wild(const void *p) {
+	return (uintptr_t)p < 4096;
+}
+
+/* Until CLOCK_MONOTONIC `deadline`. 0 or -EINTR. */
+static int sleep_until(struct g *g, int64_t deadline) {
+	for (;;) {
+		wait_begin(g, true, "sleep", 0);
+		int r = wait_park(g, deadline);
+		if (r == -ETIMEDOUT)
+			return 0;
+		if (r == -EINTR && io_interrupted(g, false))
+			return -EINTR;
+	}
+}
+
+static int sleep_realtime(struct g *g, const struct timespec *until) {
+	for (;;) {
+		struct timespec now;
+		clock_gettime(CLOCK_REALTIME, &now);
+		if (now.tv_sec > until->tv_sec || (now.tv_sec == until->tv_sec && now.tv_nsec >= until->tv_nsec))
+			return 0;
+		int64_t step = REALTIME_STEP_NS;
+		if (until->tv_sec - now.tv_sec <= 1)
+			step = (until->tv_sec - now.tv_sec) * 1000000000 + until->tv_nsec - now.tv_nsec;
+		if (step > REALTIME_STEP_NS)
+			step = REALTIME_STEP_NS;
+		int r = sleep_until(g, nanotime() + step);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* For so long. On -EINTR *left (may be NULL) says how much is missing. */
+static int sleep_for(struct g *g, const struct timespec *time, struct timespec *left) {
+	if (time->tv_sec == 0 && time->tv_nsec == 0) {
+		g_yield(g); /* the kernel would let others run, too */
+		return 0;
+	}
+	int64_t deadline = deadline_rel(time);
+	int r = sleep_until(g, deadline);
+	if (r == -EINTR && left) {
+		int64_t ns = deadline - nanotime();
+		ns = ns > 0 ? ns : 0;
+		*left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	}
+	return r;
+}
+
+static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+		return (int)BRACKET_EINTR(g, SYS4(SYS_clock_nanosleep, clock, flags, time, left));
+	if (is_wild(time))
+		return -EFAULT;
+	if (!timespec_valid(time))
+		return -EINVAL;
+	if (!(flags & TIMER_ABSTIME))
+		return sleep_for(g, time, left);
+	return clock == CLOCK_REALTIME ? sleep_realtime(g, time) : sleep_until(g, deadline_abs(time, CLOCK_MONOTONIC));
+}
+
+SHIM int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
+	struct g *g = io_g();
+	if (!g || clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_PROCESS_CPUTIME_ID) {
+		/* libc refuses the one and translates the other; nobody sleeps on a CPU clock on a hot path */
+		syscall_enter_blocking(g);
+		int r = CALL_REAL(clock_nanosleep, clock, flags, time, left);
+		syscall_exit(g);
+		return r;
+	}
+	shim_testcancel(g);
+	return -io_clock_nanosleep(g, clock, flags, time, left);
+}
+
+SHIM int nanosleep(const struct timespec *time, struct timespec *left) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(nanosleep, time, left);
+	shim_testcancel(g);
+	return (int)sys_ret(io_clock_nanosleep(g, CLOCK_MONOTONIC, 0, time, left));
+}
+
+SHIM_ALIAS(nanosleep, __nanosleep);
+
+SHIM int usleep(useconds_t us) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(usleep, us);
+	struct timespec time = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+	shim_testcancel(g);
+	return (int)sys_ret(sleep_for(g, &time, NULL));
+}
+
+SHIM unsigned sleep(unsigned seconds) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(sleep, seconds);
+	struct timespec time = {.tv_sec = seconds}, left = {0};
+	shim_testcancel(g);
+	if (sys_ret(sleep_for(g, &time, &left)) == 0)
+		return 0;
+	return (unsigned)left.tv_sec;
+}
+
+SHIM int thrd_sleep(const struct timespec *time, struct timespec *left) {
+	int r = clock_nanosleep(CLOCK_REALTIME, 0, time, left);
+	return r == 0 ? 0 : r == EINTR ? -1 : -2;
+}
+
+SHIM int pause(void) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(pause);
+	shim_testcancel(g);
+	return (int)sys_ret(sleep_until(g, -1));
+}
+
+/* ---- yielding --------------------------------------------------------------------------------------------------------- */
+
+SHIM int sched_yield(void) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(sched_yield);
+	g_yield(g);
+	return 0;
+}
+
+SHIM_ALIAS(sched_yield, __sched_yield);
+
+SHIM void thrd_yield(void) {
+	sched_yield();
+}
+
+/* libc's header renames calls of it; old programs ask for the name itself. */
+SHIM int yield_by_old_name(void) __asm__("pthread_yield");
+SHIM int yield_by_old_name(void) {
+	return sched_yield();
+}

@@ -1,0 +1,46 @@
+/* Waiting for child processes: the kernel's own call, bracketed. Children who have ended already are found by a first try, so that the P
+ * stays for them. */
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "io.h"
+
+static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, struct rusage *usage) {
+	shim_testcancel(g);
+	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
+	if (r != 0 || (options & WNOHANG))
+		return sys_ret(r);
+	return sys_ret(BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage)));
+}
+
+SHIM pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage) {
+	struct g *g = io_g();
+	return g ? (pid_t)wait4_goroutine(g, pid, status, options, usage) : CALL_REAL(wait4, pid, status, options, usage);
+}
+
+SHIM pid_t wait3(int *status, int options, struct rusage *usage) {
+	struct g *g = io_g();
+	return g ? (pid_t)wait4_goroutine(g, -1, status, options, usage) : CALL_REAL(wait3, status, options, usage);
+}
+
+SHIM pid_t waitpid(pid_t pid, int *status, int options) {
+	struct g *g = io_g();
+	return g ? (pid_t)wait4_goroutine(g, pid, status, options, NULL) : CALL_REAL(waitpid, pid, status, options);
+}
+
+SHIM_ALIAS(waitpid, __waitpid);
+
+SHIM pid_t wait(int *status) {
+	struct g *g = io_g();
+	return g ? (pid_t)wait4_goroutine(g, -1, status, 0, NULL) : CALL_REAL(wait, status);
+}
+
+SHIM_ALIAS(wait, __wait);
+
+SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
+	struct g *g = io_g();
+	if (!g)
+		return CALL_REAL(waitid, type, id, info, options);
+	shim_testcancel(g);
+	return (int)sys_ret(BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, info, options, NULL)));
+}

@@ -1,0 +1,80 @@
+/* Shared by the sync_* programs: checks that count failures, thread helpers, a watchdog. Plain pthreads; nothing of goshim. */
+#ifndef SYNC_TEST_H
+#define SYNC_TEST_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static int failures;
+
+#define CHECK(cond)                                                                   \
+	do {                                                                          \
+		if (!(cond)) {                                                        \
+			printf("FAIL %s:%d: %s\n", __FILE__, __LINE__, #cond);        \
+			__atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);           \
+		}                                                                     \
+	} while (0)
+
+#define EQ(expr, want)                                                                                       \
+	do {                                                                                                 \
+		long got_ = (long)(expr), want_ = (long)(want);                                              \
+		if (got_ != want_) {                                                                         \
+			printf("FAIL %s:%d: %s is %ld, not %ld\n", __FILE__, __LINE__, #expr, got_, want_); \
+			__atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);                                  \
+		}                                                                                            \
+	} while (0)
+
+static inline long long now_ns(clockid_t clock) {
+	struct timespec ts;
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static inline struct timespec in_ms(clockid_t clock, long ms) {
+	long long t = now_ns(clock) + ms * 1000000LL;
+	struct timespec ts = {(time_t)(t / 1000000000), (long)(t % 1000000000)};
+	return ts;
+}
+
+static inline pthread_t start(void *(*f)(void *), void *arg) {
+	pthread_t t;
+	int r = pthread_create(&t, NULL, f, arg);
+	if (r) {
+		printf("FAIL pthread_create: %d\n", r);
+		exit(1);
+	}
+	return t;
+}
+
+static inline long join(pthread_t t) {
+	void *v = NULL;
+	int r = pthread_join(t, &v);
+	if (r) {
+		printf("FAIL pthread_join: %d\n", r);
+		exit(1);
+	}
+	return (long)v;
+}
+
+static inline void step(const char *name) {
+	printf("%s\n", name);
+	fflush(stdout);
+}
+
+static inline void test_begin(void) {
+	alarm(30); /* a lost wake-up ends the program */
+}
+
+static inline int test_end(void) {
+	printf(failures ? "%d failures\n" : "ok\n", failures);
+	return failures != 0;
+}
+
+#endif

@@ -1,0 +1,243 @@
+/* The timer heap against a plain list. */
+#include "core_test.h"
+#include "timer.h"
+
+static struct timer_heap heap = {.first = INT64_MAX};
+
+#define TIMERS 1500
+
+static struct timer timers[TIMERS];
+static bool queued[TIMERS];
+static int64_t fired[TIMERS]; /* in the order of firing */
+static int fired_count;
+
+static void note_fired(struct timer *t) {
+	size_t i = (size_t)(t - timers);
+	must(i < TIMERS && queued[i] && t->index == 0);
+	queued[i] = false;
+	fired[fired_count++] = t->when;
+}
+
+static void add(size_t i, int64_t when) {
+	timers[i].when = when;
+	timers[i].fire = note_fired;
+	cr_assert(timer_add(&heap, &timers[i]) == 0);
+	queued[i] = true;
+}
+
+static int64_t earliest(void) {
+	int64_t first = INT64_MAX;
+	for (size_t i = 0; i < TIMERS; i++) {
+		if (queued[i] && timers[i].when < first)
+			first = timers[i].when;
+	}
+	return first;
+}
+
+static int due(int64_t now) {
+	int n = 0;
+	for (size_t i = 0; i < TIMERS; i++)
+		n += queued[i] && timers[i].when <= now;
+	return n;
+}
+
+static void run(int64_t now) {
+	int expected = due(now);
+	fired_count = 0;
+	cr_assert(timer_run(&heap, now) == expected);
+	cr_assert(fired_count == expected && due(now) == 0);
+	for (int i = 1; i < fired_count; i++)
+		cr_assert(fired[i - 1] <= fired[i], "fired out of order");
+}
+
+/* Random work; `spread` small makes most of them duplicates. */
+static void random_work(uint32_t seed, int64_t spread, int rounds) {
+	int64_t now = 0;
+	for (int round = 0; round < rounds; round++) {
+		size_t i = noise(&seed) % TIMERS;
+		if (!queued[i]) {
+			cr_assert(!timer_del(&timers[i]), "not queued, but deleted");
+			add(i, now + noise(&seed) % spread);
+		} else if (noise(&seed) % 3) {
+			cr_assert(timer_del(&timers[i]));
+			queued[i] = false;
+			cr_assert(timers[i].index == 0);
+		}
+		if (noise(&seed) % 16 == 0)
+			run(now += noise(&seed) % (spread / 16 + 2));
+		if (round % 8 == 0)
+			cr_assert(heap.first == earliest());
+	}
+	run(INT64_MAX - 1);
+	cr_assert(heap.count == 0 && heap.first == INT64_MAX);
+}
+
+Test(timer, random_against_a_list) {
+	random_work(1, 1000000, 60000);
+}
+
+Test(timer, duplicates) {
+	random_work(2, 3, 60000);
+}
+
+Test(timer, empty) {
+	cr_expect(timer_run(&heap, INT64_MAX - 1) == 0);
+	cr_expect(heap.first == INT64_MAX);
+	struct timer never = {0};
+	cr_expect(!timer_del(&never), "never queued");
+}
+
+Test(timer, delete_the_fired) {
+	add(0, 10);
+	run(9);
+	cr_expect(queued[0]);
+	run(10);
+	cr_expect(!queued[0]);
+	cr_expect(!timer_del(&timers[0]));
+	add(0, 20); /* and it may be used again */
+	cr_expect(timer_del(&timers[0]));
+	cr_expect(!timer_del(&timers[0]));
+	cr_expect(heap.first == INT64_MAX);
+}
+
+Test(timer, extremes) {
+	add(0, INT64_MIN);
+	add(1, INT64_MAX - 1);
+	add(2, 0);
+	cr_expect(heap.first == INT64_MIN);
+	run(INT64_MIN);
+	run(0);
+	cr_expect(heap.first == INT64_MAX - 1);
+	run(INT64_MAX - 1);
+}
+
+/* ---- growth ---- */
+
+static int64_t last_when;
+static int ordered;
+
+static void note_order(struct timer *t) {
+	must(t->when >= last_when);
+	last_when = t->when;
+	ordered++;
+}
+
+/* Every doubling moves the slots to another mapping: nothing may be lost or reordered, and timers remember the heap, not the slots. */
+Test(timer, growth) {
+	enum { MANY = 100000 };
+	struct timer *many = calloc(MANY, sizeof *many);
+	uint32_t seed = 3;
+	for (int i = 0; i < MANY; i++) {
+		many[i].when = noise(&seed) % 1000000;
+		many[i].fire = note_order;
+		cr_assert(timer_add(&heap, &many[i]) == 0);
+		cr_assert(heap.slot[many[i].index] == &many[i]);
+	}
+	cr_assert(heap.count == MANY && heap.cap >= MANY);
+	for (int i = 0; i < MANY; i += 3)
+		cr_assert(timer_del(&many[i]));
+	int left = MANY - (MANY + 2) / 3;
+	cr_expect(timer_run(&heap, 500000) == ordered);
+	cr_expect(ordered > left / 3 && ordered < left);
+	timer_run(&heap, 1000000);
+	cr_expect(ordered == left);
+	free(many);
+}
+
+static void no_memory_to_grow(void) {
+	static struct timer_heap h = {.first = INT64_MAX};
+	static struct timer t[200];
+	for (size_t i = 0; i < LENGTH(t); i++)
+		t[i] = (struct timer){.when = 1000 - (int64_t)i, .fire = note_order};
+	must(timer_add(&h, &t[0]) == 0);
+	memory_refuse();
+	size_t n = 1;
+	while (n < LENGTH(t) && timer_add(&h, &t[n]) == 0)
+		n++;
+	must(n == h.cap && n < LENGTH(t)); /* full, and refused */
+	must(timer_add(&h, &t[n]) == -ENOMEM && t[n].index == 0 && h.count == n);
+	must(!timer_del(&t[n]));
+	must(h.first == t[n - 1].when);
+	must(timer_del(&t[5]) && timer_add(&h, &t[n]) == 0); /* room again */
+	must(timer_run(&h, 1000) == (int)n && ordered == (int)n);
+	static struct timer_heap fresh = {.first = INT64_MAX};
+	must(timer_add(&fresh, &t[0]) == -ENOMEM && fresh.first == INT64_MAX);
+}
+
+Test(timer, no_memory_to_grow) {
+	expect_child_ok(no_memory_to_grow);
+}
+
+/* ---- many kernel threads ---- */
+
+#define OWNERS 3
+#define OWNED 64
+#define ROUNDS 20000
+
+struct owned {
+	struct timer timer;
+	_Atomic int running, fires;
+	int adds, deletes;
+};
+
+static struct timer_heap shared = {.first = INT64_MAX};
+static _Atomic bool owners_done;
+
+static void fire_slowly(struct timer *t) {
+	struct owned *o = t->arg;
+	atomic_store(&o->running, 1);
+	for (int i = 0; i < 20; i++)
+		arch_relax();
+	atomic_fetch_add(&o->fires, 1);
+	atomic_store(&o->running, 0);
+}
+
+static void *owner(void *arg) {
+	struct owned *own = arg;
+	uint32_t seed = (uint32_t)(uintptr_t)arg | 1;
+	for (int i = 0; i < ROUNDS; i++) {
+		struct owned *o = &own[noise(&seed) % OWNED];
+		if (timer_del(&o->timer))
+			o->deletes++;
+		must(!atomic_load(&o->running)); /* after timer_del the callback is over (SYN-13) */
+		must(o->timer.index == 0 && o->adds == o->deletes + o->fires);
+		o->timer.when = nanotime() + noise(&seed) % 20000;
+		o->timer.fire = fire_slowly;
+		o->timer.arg = o;
+		must(timer_add(&shared, &o->timer) == 0);
+		o->adds++;
+	}
+	for (int i = 0; i < OWNED; i++) {
+		own[i].deletes += timer_del(&own[i].timer);
+		must(own[i].adds == own[i].deletes + own[i].fires);
+	}
+	return NULL;
+}
+
+static void *runner(void *arg) {
+	(void)arg;
+	while (!atomic_load(&owners_done))
+		timer_run(&shared, nanotime());
+	return NULL;
+}
+
+Test(timer, deleted_means_not_running) {
+	static struct owned own[OWNERS][OWNED];
+	pthread_t owners[OWNERS], runners[2];
+	for (int i = 0; i < 2; i++)
+		runners[i] = thread_start(runner, NULL);
+	for (int i = 0; i < OWNERS; i++)
+		owners[i] = thread_start(owner, own[i]);
+	for (int i = 0; i < OWNERS; i++)
+		thread_join(owners[i]);
+	atomic_store(&owners_done, true);
+	for (int i = 0; i < 2; i++)
+		thread_join(runners[i]);
+	int fires = 0;
+	for (int i = 0; i < OWNERS; i++) {
+		for (int k = 0; k < OWNED; k++)
+			fires += own[i][k].fires;
+	}
+	cr_expect(fires > 0, "no timer ever fired");
+	cr_expect(shared.count == 0 && shared.first == INT64_MAX);
+}
