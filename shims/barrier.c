@@ -43,13 +43,13 @@ static void barrier_sleep(struct barrier *b, uint32_t round) {
 	/* acquire: pairs with the release of the last one, behind everybody's arrival */
 	while (atomic_load_explicit(&b->round, memory_order_acquire) == round) {
 		if (futex_wait(&b->round, round, -1, FUTEX_ANY, true, "barrier") == -EINTR)
-			sync_run_handlers(g_self(), true);
+			shim_interrupted(g_self(), true);
 	}
 }
 
 SHIM int pthread_barrier_wait(pthread_barrier_t *barrier) {
 	struct barrier *b = (struct barrier *)barrier;
-	if (unlikely(b->shared)) {
+	if (unlikely(b->shared || sync_real)) {
 		REAL_READY();
 		struct g *g = g_goroutine();
 		syscall_enter_blocking(g);
@@ -74,7 +74,7 @@ SHIM int pthread_barrier_wait(pthread_barrier_t *barrier) {
 
 SHIM int pthread_barrier_destroy(pthread_barrier_t *barrier) {
 	struct barrier *b = (struct barrier *)barrier;
-	if (unlikely(b->shared)) {
+	if (unlikely(b->shared || sync_real)) {
 		REAL_READY();
 		struct g *g = g_goroutine();
 		syscall_enter_blocking(g);
@@ -88,7 +88,7 @@ SHIM int pthread_barrier_destroy(pthread_barrier_t *barrier) {
 	uint32_t left = atomic_fetch_or_explicit(&b->left, LEFT_DESTROY, memory_order_acquire) | LEFT_DESTROY;
 	while (left >> LEFT_SHIFT != come) {
 		if (futex_wait(&b->left, left, -1, FUTEX_ANY, true, "barrier destroy") == -EINTR)
-			sync_run_handlers(g_self(), true);
+			shim_interrupted(g_self(), true);
 		left = atomic_load_explicit(&b->left, memory_order_acquire);
 	}
 	return 0;

@@ -21,8 +21,8 @@
  * not return because of the handler, and does not hold the mutex. The interrupted waiter is out of the queue but keeps its
  * ref. A signaller that finds refs but an empty queue adds to `missed` and tries the queue again; a waiter that came back queues
  * itself and looks at `missed` then. Both go through the bucket's lock between their two steps, so one of them sees the other.
- * A pending cancel is acted upon with the mutex re-taken (CAN-5); such a waiter consumed no signal, as only one of
- * interruption and wake-up claims it.
+ * A cancel that is acted upon in that state unwinds through cond_interrupted(), which takes the mutex first (CAN-5). Such a waiter consumed
+ * no signal, as only one of interruption and wake-up claims it. This file must be compiled with -fexceptions.
  *
  * Objects: glibc's 48 bytes; zero is PTHREAD_COND_INITIALIZER. The ancient pthread_cond_*@GLIBC_2.2.5, whose objects glibc treats as
  * a pointer to a real one, arrive here too and work as they are: same size, zero-initialised; that is why pthread_cond_init is
@@ -30,6 +30,10 @@
 #include <errno.h>
 
 #include "sync.h"
+
+#ifndef __EXCEPTIONS
+#error "cond.c needs -fexceptions"
+#endif
 
 struct cond {
 	_Atomic uint32_t broadcasts;
@@ -52,9 +56,10 @@ static inline struct cond *cond_of(pthread_cond_t *c) {
 	return (struct cond *)c;
 }
 
+/* glibc's */
 static inline bool cond_is_shared(struct cond *c) {
 	/* relaxed: constant after init */
-	return atomic_load_explicit(&c->refs, memory_order_relaxed) & COND_SHARED;
+	return atomic_load_explicit(&c->refs, memory_order_relaxed) & COND_SHARED || sync_real;
 }
 
 /* ---- waiting --------------------------------------------------------------------------------------------------- */
@@ -80,23 +85,40 @@ static bool signalled_since(struct cond *c, const struct cond_seen *seen) {
 	return broadcast_since(c, seen) || atomic_load_explicit(&c->missed, memory_order_acquire) != seen->missed;
 }
 
-/* Queued, mutex unlocked: sleeps until signalled (0), -ETIMEDOUT, or -ECANCELED: a cancel is pending. */
-static int cond_sleep(struct cond *c, struct fwaiter *w, const struct cond_seen *seen, int64_t deadline) {
+/* What to do for a waiter that ends by cancellation, pthread_exit or an exception in a handler. */
+struct cond_frame {
+	struct cond *cond; /* NULL: it goes on */
+	pthread_mutex_t *mutex;
+};
+
+static void cond_unwound(struct cond_frame *f) {
+	if (!f->cond)
+		return;
+	ref_drop(f->cond);
+	mutex_cond_lock(f->mutex, true); /* contended: a broadcast may have counted on this thread */
+}
+
+/* Out of the queue, without the mutex: handlers, cancellation. May unwind; then the mutex is taken first (CAN-5). */
+static void cond_interrupted(struct cond *c, pthread_mutex_t *m, struct g *g) {
+	__attribute__((cleanup(cond_unwound))) struct cond_frame frame = {c, m};
+	shim_interrupted(g, true);
+	sync_testcancel();
+	frame.cond = NULL;
+}
+
+/* Queued, mutex unlocked: sleeps until signalled (0) or -ETIMEDOUT. */
+static int cond_sleep(struct cond *c, pthread_mutex_t *m, struct fwaiter *w, const struct cond_seen *seen, int64_t deadline) {
 	for (;;) {
-		int r = futex_commit(w, &c->key, NULL, deadline);
+		int64_t until = sync_slice(w->g, deadline);
+		int r = futex_commit(w, &c->key, NULL, until);
 		if (r == 0)
 			return 0;
-		if (r == -ETIMEDOUT)
+		if (r == -ETIMEDOUT && until == deadline)
 			return broadcast_since(c, seen) ? 0 : r;
-		struct g *g = w->g;
-		if (sync_cancel_pending(g))
-			return -ECANCELED;
-		sync_run_handlers(g, true);
-		if (sync_cancel_pending(g))
-			return -ECANCELED;
+		cond_interrupted(c, m, w->g);
 		futex_prepare(w, &c->key, NULL, true, "cond");
 		if (signalled_since(c, seen)) {
-			wait_claim_self(g, WAKE_TIMEOUT);
+			wait_claim_self(w->g, WAKE_TIMEOUT);
 			if (futex_commit(w, &c->key, NULL, -1) == 0)
 				futex_wake(&c->key, 1, FUTEX_ANY); /* perhaps a second signal: pass it on */
 			return 0;
@@ -126,14 +148,10 @@ static int cond_wait(struct cond *c, pthread_mutex_t *m, int64_t deadline) {
 		ref_drop(c);
 		return err;
 	}
-	int r = cond_sleep(c, &w, &seen, deadline);
+	int r = cond_sleep(c, m, &w, &seen, deadline);
 	bool contended = broadcast_since(c, &seen);
 	ref_drop(c);
 	err = mutex_cond_lock(m, contended);
-	if (unlikely(r == -ECANCELED)) {
-		sync_testcancel();
-		r = 0; /* not reached unless the cancel vanished: a spurious wake-up */
-	}
 	return err ? err : -r;
 }
 
@@ -202,7 +220,7 @@ SHIM int pthread_cond_destroy(pthread_cond_t *c) {
 	uint32_t refs = atomic_fetch_or_explicit(&cond->refs, COND_DESTROY, memory_order_acquire) | COND_DESTROY;
 	while (refs >> COND_REF_SHIFT) {
 		if (futex_wait(&cond->refs, refs, -1, FUTEX_ANY, true, "cond destroy") == -EINTR)
-			sync_run_handlers(g_self(), true);
+			shim_interrupted(g_self(), true);
 		refs = atomic_load_explicit(&cond->refs, memory_order_acquire);
 	}
 	return 0;
@@ -223,7 +241,7 @@ SHIM int pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const str
 		return EINVAL;
 	struct cond *cond = cond_of(c);
 	uint32_t refs = atomic_load_explicit(&cond->refs, memory_order_relaxed);
-	if (unlikely(refs & COND_SHARED))
+	if (unlikely(refs & COND_SHARED || sync_real))
 		return shared_wait(c, m, -1, until);
 	return cond_wait(cond, m, deadline_abs(until, refs & COND_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_REALTIME));
 }
@@ -240,7 +258,7 @@ SHIM int pthread_cond_signal(pthread_cond_t *c) {
 	struct cond *cond = cond_of(c);
 	/* relaxed: a waiter that the signal is meant for unlocked the mutex, or was otherwise seen to wait, before */
 	uint32_t refs = atomic_load_explicit(&cond->refs, memory_order_relaxed);
-	if (unlikely(refs & COND_SHARED)) {
+	if (unlikely(refs & COND_SHARED || sync_real)) {
 		REAL_READY();
 		return real.pthread_cond_signal(c);
 	}
@@ -255,7 +273,7 @@ SHIM int pthread_cond_signal(pthread_cond_t *c) {
 SHIM int pthread_cond_broadcast(pthread_cond_t *c) {
 	struct cond *cond = cond_of(c);
 	uint32_t refs = atomic_load_explicit(&cond->refs, memory_order_relaxed);
-	if (unlikely(refs & COND_SHARED)) {
+	if (unlikely(refs & COND_SHARED || sync_real)) {
 		REAL_READY();
 		return real.pthread_cond_broadcast(c);
 	}

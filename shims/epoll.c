@@ -48,7 +48,7 @@ block:
 		left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 	}
 	int ms = deadline < 0 ? -1 : (int)(left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000);
-	return BRACKET_EINTR(g, SYS6(SYS_epoll_pwait, fd, events, room, ms, NULL, 8));
+	return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms, NULL, 8));
 }
 
 SHIM int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {
@@ -68,7 +68,7 @@ SHIM int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout, 
 	if (!mask)
 		return epoll_wait(fd, events, room, timeout);
 	shim_testcancel(g);
-	return (int)sys_ret(BRACKET_EINTR(g, SYS6(SYS_epoll_pwait, fd, events, room, timeout, mask, 8)));
+	return (int)sys_ret(BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, timeout, mask, 8)));
 }
 
 SHIM int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout, const sigset_t *mask) {
@@ -77,7 +77,7 @@ SHIM int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct
 		return CALL_REAL(epoll_pwait2, fd, events, room, timeout, mask);
 	shim_testcancel(g);
 	if (mask)
-		return (int)sys_ret(BRACKET_EINTR(g, SYS6(SYS_epoll_pwait2, fd, events, room, timeout, mask, 8)));
+		return (int)sys_ret(BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait2, fd, events, room, timeout, mask, 8)));
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
 	bool now = timeout && timeout->tv_sec == 0 && timeout->tv_nsec == 0;

@@ -117,15 +117,13 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 
 SHIM_ALIAS(lockf64, lockf);
 
-TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags), true, BRACKET_EINTR,
+TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags), true, BRACKET_BLOCKING,
             SYS4(SYS_msgsnd, id, msg, n, flags))
-TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true, BRACKET_EINTR,
+TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true, BRACKET_BLOCKING,
             SYS5(SYS_msgrcv, id, msg, n, type, flags))
-/* Not restarted after a handler, and not cancellation points. */
-#define BRACKET_SEMOP(g, call) BRACKET_AS(syscall_enter_blocking, g, false, false, call)
-TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_SEMOP, SYS3(SYS_semop, id, ops, n))
+TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_LONG, SYS3(SYS_semop, id, ops, n))
 TABLE_ENTRY(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), (id, ops, n, timeout), false,
-            BRACKET_SEMOP, SYS4(SYS_semtimedop, id, ops, n, timeout))
+            BRACKET_LONG, SYS4(SYS_semtimedop, id, ops, n, timeout))
 LONG(ssize_t, mq_timedreceive, (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedreceive, q, msg, n, priority, until))
 LONG(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),

@@ -37,41 +37,31 @@ static inline bool io_interrupted(struct g *g, bool restartable) {
 	return fails;
 }
 
-/* A bracketed call came back with EINTR. If that was our own nudge for this goroutine, act on it; true: repeat the call. Otherwise the kernel
- * ran a handler of the program and decided about restarting. */
-static inline bool io_again(struct g *g, long r, bool restartable) {
-	return unlikely(r == -EINTR) && g && atomic_load_explicit(&g->interrupt, memory_order_relaxed) &&
-	       !shim_interrupted(g, restartable);
-}
-
 /* A cancellation point that waits in the kernel: while it does, cancellation acts at once, as it does in libc's own calls. */
 bool io_cancel_open(struct g *g);
 void io_cancel_close(struct g *g, bool opened);
 
-#define BRACKET_AS(enter, g, restartable, cancel_point, call) \
+/* A raw system call between brackets. -EINTR is final: a signal for this goroutine arrives as the same number on its kernel thread, so
+ * that the kernel decides by the program's own SA_RESTART (signal.c), and its handler has run. */
+#define BRACKET_AS(enter, g, cancel_point, call) \
 	(__extension__({ \
-		long bracket_result; \
-		do { \
-			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
-			enter(g); \
-			bracket_result = (call); \
-			syscall_exit(g); \
-			if (cancel_point) \
-				io_cancel_close((g), bracket_opened); \
-		} while (io_again((g), bracket_result, restartable)); \
+		bool bracket_opened = (cancel_point) && io_cancel_open(g); \
+		enter(g); \
+		long bracket_result = (call); \
+		syscall_exit(g); \
+		if (cancel_point) \
+			io_cancel_close((g), bracket_opened); \
 		bracket_result; \
 	}))
 
-/* The result of a raw system call that may block this kernel thread for a while: sysmon then gives the P away. */
-#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, true, false, call)
+/* One that may block this kernel thread for a while: sysmon then gives the P away. */
+#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, call)
 /* The same for a cancellation point that may take long. */
-#define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, true, call)
-/* For one that is known to block for long: the P is given away at once. */
-#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, true, call)
-/* For one that the kernel does not restart after a handler, SA_RESTART or not. */
-#define BRACKET_EINTR(g, call) BRACKET_AS(syscall_enter_blocking, g, false, true, call)
-/* As BRACKET_BLOCKING, not a cancellation point. */
-#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, true, false, call)
+#define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, call)
+/* One that is known to block for long, a cancellation point: the P is given away at once. */
+#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
+/* The same, not a cancellation point. */
+#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
 
 /* ---- calls that park -------------------------------------------------------------------------------------------------- */
 

@@ -20,7 +20,7 @@
  * Rejected: tracking waiters exactly with futex_wake_update(): saves the one useless wake-up, costs a bucket lock in each
  * contended unlock while the mutex is still held. */
 #include <errno.h>
-#include <sys/single_threaded.h>
+#include <linux/futex.h>
 
 #include "sync.h"
 
@@ -40,6 +40,8 @@ _Static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0 && offsetof(pthread
 _Static_assert(PTHREAD_MUTEX_TIMED_NP == 0 && PTHREAD_MUTEX_RECURSIVE_NP == 1 && PTHREAD_MUTEX_ERRORCHECK_NP == 2 &&
                PTHREAD_MUTEX_ADAPTIVE_NP == 3, "glibc's mutex types");
 
+bool sync_real;
+
 static inline _Atomic uint32_t *mutex_word(pthread_mutex_t *m) {
 	return (_Atomic uint32_t *)&m->__data.__lock;
 }
@@ -50,7 +52,7 @@ static inline unsigned mutex_kind(pthread_mutex_t *m) {
 }
 
 static inline bool kind_is_real(unsigned kind) {
-	return (kind & ~(unsigned)(KIND_TYPE | KIND_INHERIT | KIND_CEILING)) != 0;
+	return (kind & ~(unsigned)(KIND_TYPE | KIND_INHERIT | KIND_CEILING)) != 0 || sync_real;
 }
 
 static inline bool owner_is(pthread_mutex_t *m, int32_t tid) {
@@ -109,7 +111,7 @@ static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended) {
 		if (r == -ETIMEDOUT)
 			return ETIMEDOUT;
 		if (r == -EINTR)
-			sync_run_handlers(g_self(), true);
+			shim_interrupted(g_self(), true);
 		as = 2; /* others may wait: see the top of the file */
 	}
 }
@@ -121,10 +123,18 @@ static void word_mark(_Atomic uint32_t *word) {
 		;
 }
 
+/* The address is only a key: the object may be gone. */
+static __attribute__((noinline)) void word_wake(_Atomic uint32_t *word) {
+	if (sync_real)
+		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+	else
+		futex_wake(word, 1, FUTEX_ANY);
+}
+
 static void word_unlock(_Atomic uint32_t *word) {
 	/* release: pairs with the acquire in word_try(). The ceiling's bits stay. */
 	if ((atomic_fetch_and_explicit(word, ~STATE_MASK, memory_order_release) & STATE_MASK) == 2)
-		futex_wake(word, 1, FUTEX_ANY);
+		word_wake(word);
 }
 
 /* ---- glibc's mutexes ------------------------------------------------------------------------------------------- */
@@ -297,7 +307,7 @@ SHIM int pthread_mutex_unlock(pthread_mutex_t *m) {
 	}
 	/* release: pairs with the acquire of the next owner. The last access to the object (SYN-9). */
 	if (unlikely(atomic_exchange_explicit(word, 0, memory_order_release) == 2))
-		futex_wake(word, 1, FUTEX_ANY);
+		word_wake(word);
 	return 0;
 }
 
@@ -337,31 +347,6 @@ int mutex_cond_lock(pthread_mutex_t *m, bool contended) {
 	word_lock(mutex_word(m), -1, contended);
 	lock_taken(m, kind, tid);
 	return 0;
-}
-
-/* ---- interruptions ------------------------------------------------------------------------------------------------ */
-
-enum { CANCEL_DISABLED = 1, CANCEL_CANCELED = 8, CANCEL_EXITING = 16, CANCEL_TERMINATED = 32 };
-
-bool sync_cancel_pending(struct g *g) {
-	if (g->kind > G_MAIN)
-		return false;
-	/* acquire: pairs with the canceller's; what it wrote before is seen by the cleanup handlers */
-	int v = atomic_load_explicit(tcb_cancelhandling(arch_tp()), memory_order_acquire);
-	return (v & (CANCEL_DISABLED | CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED)) == CANCEL_CANCELED;
-}
-
-bool sync_run_handlers(struct g *g, bool restartable) {
-	if (g->kind > G_MAIN)
-		return true; /* a kernel thread's handlers ran in the kernel's way; it restarted what it restarts */
-	/* Cancellation is held off: the calls that come here are no cancellation points, or (condition variables) must own their
-	 * mutex first. */
-	_Atomic int *cancel = tcb_cancelhandling(arch_tp());
-	int before = atomic_fetch_or_explicit(cancel, CANCEL_DISABLED, memory_order_acq_rel);
-	bool fail = shim_interrupted(g, restartable);
-	if (!(before & CANCEL_DISABLED))
-		atomic_fetch_and_explicit(cancel, ~CANCEL_DISABLED, memory_order_acq_rel);
-	return fail;
 }
 
 /* glibc exports these to programs that were linked with its old libpthread. */

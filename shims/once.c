@@ -6,6 +6,8 @@
  * copied by fork: the thread that ran the routine is not in this process, so the routine is run again. glibc counts forks
  * for the same purpose in a variable of its own; the process id needs nobody to count.
  *
+ * It is ours even where everything else is glibc's (sync.h): it works on any thread, and a routine may be running when that is decided.
+ *
  * This file must be compiled with -fexceptions, or the unwinder would pass over the cleanup. */
 #include <errno.h>
 
@@ -42,7 +44,7 @@ static __attribute__((noinline)) int once_slow(_Atomic uint32_t *control, void (
 			return 0;
 		if (v == running) {
 			if (futex_wait(control, running, -1, FUTEX_ANY, true, "once") == -EINTR)
-				sync_run_handlers(g_self(), true);
+				shim_interrupted(g_self(), true);
 			continue;
 		}
 		/* acquire: what a routine wrote that was left by an exception is seen by the next one */

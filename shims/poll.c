@@ -151,7 +151,7 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 	long r = pollcall_run(&p.call);
 	struct timespec left;
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_EINTR(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), NULL, 0));
+		r = BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), NULL, 0));
 	return r;
 }
 
@@ -175,9 +175,8 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
 	if (mask) {
-		/* Once: a nudge that came while the mask was in force has been acted on when the kernel returned. */
 		struct timespec copy = timeout ? *timeout : (struct timespec){0};
-		return (int)sys_ret(BRACKET_EINTR(g, SYS5(SYS_ppoll, fds, n, timeout ? &copy : NULL, mask, 8)));
+		return (int)sys_ret(BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, timeout ? &copy : NULL, mask, 8)));
 	}
 	return (int)sys_ret(io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1));
 }
@@ -262,7 +261,7 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 	if (r == 0)
 		select_clear(&s);
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_EINTR(g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), NULL));
+		r = BRACKET_BLOCKING(g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), NULL));
 	return r;
 }
 
@@ -305,7 +304,7 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 			const sigset_t *mask;
 			size_t bytes;
 		} with_mask = {mask, 8};
-		return (int)sys_ret(BRACKET_EINTR(g, SYS6(SYS_pselect6, n, reads, writes, excepts, timeout ? &copy : NULL, &with_mask)));
+		return (int)sys_ret(BRACKET_BLOCKING(g, SYS6(SYS_pselect6, n, reads, writes, excepts, timeout ? &copy : NULL, &with_mask)));
 	}
 	return (int)sys_ret(io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1));
 }

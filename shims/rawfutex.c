@@ -59,7 +59,7 @@ static long wait_private(struct g *g, uint32_t *uaddr, uint32_t val, int64_t dea
 		if (r != -EINTR)
 			return r;
 		/* the kernel restarts a wait without a deadline only */
-		if (sync_run_handlers(g, deadline < 0))
+		if (shim_interrupted(g, deadline < 0))
 			return -EINTR;
 	}
 }

@@ -30,7 +30,7 @@ static bool terminal_must_block(int fd) {
 	return SYS3(SYS_ioctl, fd, TIOCGPGRP, &group) == 0 && group != SYS1(SYS_getpgid, 0);
 }
 
-/* One try that does not block, as far as that can be had. -EAGAIN: wait. */
+/* One try that does not block, as far as that can be had. -EAGAIN: wait; FDCALL_BLOCK: as the kernel waits. */
 static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	struct pd *pd = c->pd;
 	long r;
@@ -43,7 +43,7 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	if (!fd_poll_now(c->fd, POLLIN | POLLPRI)) {
 		if (pd->kind != KIND_CHAR || (fd_flags(pd, c->fd) & FL_NONBLOCK) || !terminal_must_block(c->fd))
 			return -EAGAIN;
-		return FDCALL_BLOCKING(c, SYS3(SYS_readv, c->fd, iov, count));
+		return FDCALL_BLOCK;
 	}
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
 	return BRACKET(c->g, SYS3(SYS_readv, c->fd, iov, count));
@@ -57,14 +57,15 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count) {
 			pd_try(pd, PD_READ);
 			r = try_readv(c, iov, count);
 		}
-		if (r != -EAGAIN) {
+		if (r != -EAGAIN && r != FDCALL_BLOCK) {
 			/* Short: the pipe or the connection is empty. At its end, after an error, or for all other kinds: nothing is known. */
 			bool drained = r > 0 && (pd->kind == KIND_PIPE || pd->kind == KIND_TCP) && (size_t)r < iov_bytes(iov, count);
 			if (!drained)
 				pd_more(pd, PD_READ);
 			return r;
 		}
-		r = fdcall_wait(c, PD_READ, false);
+		if (r == -EAGAIN)
+			r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
 			return FDCALL_BLOCKING(c, SYS3(SYS_readv, c->fd, iov, count));
 		if (r < 0)

@@ -41,8 +41,9 @@ static inline _Atomic uint64_t *state_of(pthread_rwlock_t *l) {
 	return (_Atomic uint64_t *)(void *)l;
 }
 
+/* glibc's */
 static inline bool is_shared(pthread_rwlock_t *l) {
-	return l->__data.__shared != 0;
+	return l->__data.__shared != 0 || sync_real;
 }
 
 /* A reader may come in. */
@@ -110,7 +111,7 @@ static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 		if (r == -ETIMEDOUT && !free_now)
 			return ETIMEDOUT;
 		if (r == -EINTR)
-			sync_run_handlers(w.g, true);
+			shim_interrupted(w.g, true);
 	}
 }
 
@@ -171,7 +172,7 @@ static int write_wait(pthread_rwlock_t *l, int64_t deadline) {
 			return ETIMEDOUT;
 		}
 		if (r == -EINTR)
-			sync_run_handlers(w.g, true);
+			shim_interrupted(w.g, true);
 	}
 	return 0;
 }

@@ -1,13 +1,14 @@
 /* sem_*: unnamed private semaphores, in glibc's object.
  *
  * One 64-bit word: the value in the low half, the number of waiters in the high half; then a word that is 0 for private semaphores.
- * It is glibc's layout, so sem_init, sem_destroy and sem_getvalue stay glibc's. Named semaphores are process-shared, hence glibc's
- * altogether; so sem_open, sem_close and sem_unlink are not interposed.
+ * It is glibc's layout and glibc's protocol, so sem_init, sem_destroy and sem_getvalue stay glibc's, and only the sleeping differs:
+ * a goroutine parks, a kernel thread (also every thread of a process without goroutines) waits in glibc's sem_wait. Named semaphores
+ * are process-shared: their waits are glibc's, bracketed; sem_open, sem_close and sem_unlink are not interposed.
  *
- * A waiter counts itself, queues in the parking lot on the value's address while the value is 0, and takes one when it is not. A post
- * adds one and wakes one waiter if it saw any in the very word it changed. That change is its last access to the object: after it only
- * the address is used, as a key, so the object may be freed by whoever took the token (SYN-17). A woken waiter that finds
- * the value taken by a newcomer waits on; the newcomer's token was not lost, it has it.
+ * A waiter counts itself, queues on the value's address while the value is 0, and takes one when it is not. A post adds one and, if it saw
+ * waiters in the very word it changed, wakes one: in the parking lot, or, if nobody is there, in the kernel. The change is its
+ * last access to the object: after it only the address is used, as a key, so the object may be freed by whoever took the token
+ * (SYN-17). A woken waiter that finds the value taken by a newcomer waits on; no token was lost, the newcomer has it.
  * An interrupted waiter counts itself out first, then lets handlers run: they may post, cancel or jump away.
  *
  * Memory order: post releases, taking acquires, on one word of read-modify-writes.
@@ -15,6 +16,7 @@
  * sem_post is async-signal-safe: handlers never run inside the parking lot (proc.h). sem_wait, sem_timedwait and sem_clockwait
  * are cancellation points; EINTR as in hazards, section 1. */
 #include <errno.h>
+#include <linux/futex.h>
 
 #include "sync.h"
 
@@ -50,12 +52,12 @@ static int fail(int error) {
 	return -1;
 }
 
-/* Waits for one. `timed` also says that the kernel's call would not restart. */
-static __attribute__((noinline)) int sem_wait_slow(struct semaphore *s, bool timed, int64_t deadline) {
+/* A goroutine waits for one. `timed` also says that the kernel's call would not restart. */
+static int park(struct g *g, struct semaphore *s, bool timed, int64_t deadline) {
 	for (;;) {
-		sync_testcancel();
+		shim_testcancel(g);
 		atomic_fetch_add_explicit(&s->word, WAITER_ONE, memory_order_relaxed); /* announces only */
-		int r = 0;
+		int r;
 		do {
 			if (sem_take(s, WAITER_ONE))
 				return 0;
@@ -64,55 +66,34 @@ static __attribute__((noinline)) int sem_wait_slow(struct semaphore *s, bool tim
 		atomic_fetch_sub_explicit(&s->word, WAITER_ONE, memory_order_relaxed);
 		if (r == -ETIMEDOUT)
 			return fail(ETIMEDOUT);
-		struct g *g = g_self();
-		/* A kernel thread's wait ended with EINTR where the kernel would not restart it */
-		if (g->kind > G_MAIN || shim_interrupted(g, !timed))
+		if (shim_interrupted(g, !timed)) {
+			shim_testcancel(g);
 			return fail(EINTR);
+		}
 	}
 }
 
-/* For glibc's semaphores: errno stays what it was if the second call succeeds. */
-static bool shared_trywait(sem_t *s, int *result) {
-	int before = errno;
+/* The value was 0. `until` NULL: no deadline. */
+static __attribute__((noinline)) int wait_slow(sem_t *sem, clockid_t clock, const struct timespec *until) {
+	struct g *g = g_goroutine();
+	if (g && !sem_is_shared(sem))
+		return park(g, semaphore_of(sem), until != NULL, until ? deadline_abs(until, clock) : -1);
 	REAL_READY();
-	*result = real.sem_trywait(s);
-	if (*result == 0 || errno != EAGAIN)
-		return true;
-	errno = before;
-	return false;
+	syscall_enter_blocking(g);
+	int r = until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem);
+	syscall_exit(g);
+	return r;
 }
 
 SHIM int sem_wait(sem_t *s) {
 	sync_testcancel();
-	if (unlikely(sem_is_shared(s))) {
-		int r;
-		if (shared_trywait(s, &r))
-			return r;
-		struct g *g = g_goroutine();
-		syscall_enter_blocking(g);
-		r = real.sem_wait(s);
-		syscall_exit(g);
-		return r;
-	}
-	return likely(sem_take(semaphore_of(s), 0)) ? 0 : sem_wait_slow(semaphore_of(s), false, -1);
+	return likely(sem_take(semaphore_of(s), 0)) ? 0 : wait_slow(s, CLOCK_REALTIME, NULL);
 }
 
 SHIM int sem_clockwait(sem_t *s, clockid_t clock, const struct timespec *until) {
 	if (!sync_clock_valid(clock) || until->tv_nsec < 0 || until->tv_nsec >= 1000000000)
 		return fail(EINVAL);
-	if (unlikely(sem_is_shared(s))) {
-		int r;
-		if (shared_trywait(s, &r))
-			return r;
-		struct g *g = g_goroutine();
-		syscall_enter_blocking(g);
-		r = real.sem_clockwait(s, clock, until);
-		syscall_exit(g);
-		return r;
-	}
-	if (sem_take(semaphore_of(s), 0))
-		return 0;
-	return sem_wait_slow(semaphore_of(s), true, deadline_abs(until, clock));
+	return sem_take(semaphore_of(s), 0) ? 0 : wait_slow(s, clock, until);
 }
 
 SHIM int sem_timedwait(sem_t *s, const struct timespec *until) {
@@ -120,16 +101,21 @@ SHIM int sem_timedwait(sem_t *s, const struct timespec *until) {
 }
 
 SHIM int sem_trywait(sem_t *s) {
-	/* one instruction sequence for private and shared ones: no waiting in it */
 	return sem_take(semaphore_of(s), 0) ? 0 : fail(EAGAIN);
 }
 
+/* The address is only a key: the object may be gone. */
+static __attribute__((noinline)) void wake_one(struct semaphore *s) {
+	if (!sched_started() || futex_wake(s, 1, FUTEX_ANY) == 0)
+		SYS3(SYS_futex, s, FUTEX_WAKE_PRIVATE, 1);
+}
+
 SHIM int sem_post(sem_t *sem) {
+	struct semaphore *s = semaphore_of(sem);
 	if (unlikely(sem_is_shared(sem))) {
 		REAL_READY();
 		return real.sem_post(sem);
 	}
-	struct semaphore *s = semaphore_of(sem);
 	uint64_t v = atomic_load_explicit(&s->word, memory_order_relaxed);
 	do {
 		if ((uint32_t)v == SEM_VALUE_MAX)
@@ -137,6 +123,6 @@ SHIM int sem_post(sem_t *sem) {
 		/* release: pairs with the acquire in sem_take() */
 	} while (!atomic_compare_exchange_weak_explicit(&s->word, &v, v + 1, memory_order_release, memory_order_relaxed));
 	if (v >= WAITER_ONE)
-		futex_wake(s, 1, FUTEX_ANY);
+		wake_one(s);
 	return 0;
 }

@@ -504,9 +504,11 @@ static void handler_reset(int sig, struct record *h) {
 		atomic_compare_exchange_strong(&handlers[sig], &h, NULL);
 }
 
-/* After a handler returned: what it blocked may have been held back. */
+/* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention` for it), or be held. */
 static void handler_done(struct g *g, struct sigstate *s) {
 	s->handlers++;
+	if (atomic_load(&s->pending) & ~mask_of(g)) /* seq_cst: Dekker with signal_send() */
+		attention_set(s);
 	if (__builtin_expect(s->counted != mask_of(g), 0)) {
 		rt_enter(g);
 		account(s, mask_of(g));
@@ -554,6 +556,12 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	return h->flags & SA_RESTART ? 1 : 3;
 }
 
+/* The interrupt that came with a signal is spent: the next wait must not end for it. A cancellation's stays. */
+static void interrupt_spend(struct g *g) {
+	if (g_interrupt_clear(g) && shim_cancel_pending(g))
+		g_interrupt(g);
+}
+
 /* Everything deliverable in g's queue. Outside the runtime. */
 static unsigned queue_run(struct g *g) {
 	struct sigstate *s = sig_of(g);
@@ -583,8 +591,10 @@ static void deliver_hook(struct g *g) {
 	if (g->kind > G_MAIN || must_defer(g))
 		return;
 	cancel_now(g);
-	if (atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed))
+	if (atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed)) {
+		interrupt_spend(g); /* before the queue: who queues later interrupts again */
 		queue_run(g);
+	}
 }
 
 bool shim_interrupted(struct g *g, bool restartable) {
@@ -643,8 +653,12 @@ static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *inf
 		mask_store(g, asked);
 	}
 	handler_done(g, s);
-	if (in_syscall)
+	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !must_defer(g))
+		queue_run(g);
+	if (in_syscall && g_goroutine())
 		syscall_enter(g);
+	if (!g_goroutine())
+		return;
 	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested signals only. */
 	g->in_rt++;
 	g->m->kmask = asked;
@@ -706,7 +720,8 @@ static void sig_entry(int sig, siginfo_t *info, void *context) {
 		return;
 	}
 	if (kicked) {
-		/* A true frame for a true handler; the rest of the queue by look_now(). */
+		/* A true frame for a true handler; the rest of the queue follows it. */
+		interrupt_spend(g);
 		if ((mask_of(g) & SIGBIT(sig)) || !h || !queue_take(g, SIGBIT(sig), info)) {
 			if (h && (h->flags & (int)SA_RESETHAND))
 				handler_rearm(sig, h);
@@ -727,8 +742,6 @@ static void sig_entry(int sig, siginfo_t *info, void *context) {
 	}
 	if (h)
 		handler_enter(g, h, sig, info, context);
-	if (g_goroutine() && atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed))
-		look_now(g);
 }
 
 /* Makes the kernel's mask and alternate stack of this M those of g. In the switch, inside the runtime. The mask is stored before the

@@ -553,13 +553,17 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	if (!fdcall_begin(&c, g, fd))
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size)));
 	long r;
-	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) && !(fd_flags(c.pd, fd) & FL_NONBLOCK))
+	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) && !(fd_flags(c.pd, fd) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
-	else
+		fdcall_end(&c);
+	} else {
+		fdcall_end(&c); /* not held over a call that may end in a cancellation */
 		r = BRACKET_CANCEL(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
-	if (c.pd)
-		pd_set(c.pd, PD_READ | PD_WRITE); /* what was known of the unconnected socket is void */
-	fdcall_end(&c);
+	}
+	/* What was known of the unconnected socket is void. Not held: too many bits do no harm. */
+	struct pd *pd = fd_lookup(fd);
+	if (pd)
+		pd_set(pd, PD_READ | PD_WRITE);
 	return (int)sys_ret(r);
 }
 

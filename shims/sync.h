@@ -8,6 +8,9 @@
  * Functions that only write into an object and that glibc does exactly as we would (pthread_mutex_init, sem_init, sem_getvalue,
  * pthread_barrier_init, every *attr_*) are not interposed at all; their results obey the layouts checked below.
  *
+ * If it is known before the program's first instruction that there will be no goroutines (`sync_real`), everything is glibc's.
+ * If that turns out later, at the first pthread_create, the objects stay ours: they may be in use.
+ *
  * All waiting is interruptible, so that a handler of a signal sent to a waiting goroutine runs at once as it would on a kernel
  * thread; calls that POSIX forbids to return EINTR go back to waiting (hazards, section 1). */
 #ifndef GOSHIM_SYNC_H
@@ -15,10 +18,15 @@
 
 #include <limits.h>
 #include <stdatomic.h>
+#include <sys/single_threaded.h>
 
 #include "../core/futex.h"
 #include "../core/tcb.h"
 #include "shim.h"
+
+/* Set by the constructor, before any object is used: forward everything to glibc. Uncontended mutexes and semaphores need no look at
+ * it: there the two protocols are one. */
+extern bool sync_real;
 
 /* How often a contended lock looks at its word before it parks, where two goroutines can run at once. About a microsecond and a half:
  * the price of a park and a wake-up. */
@@ -40,18 +48,23 @@ static inline bool sync_can_spin(void) {
 	return sched_config.gomaxprocs > 1;
 }
 
-/* A wait of a call that is never interrupted ended with -EINTR: runs the pending handlers and returns; the caller waits on.
- * A pending cancel stays pending, also when `g` gets one just now. Returns what shim_interrupted() said. */
-bool sync_run_handlers(struct g *g, bool restartable);
-
-/* A cancel is pending for the caller and cancellation is enabled: shim_testcancel() would not return. */
-bool sync_cancel_pending(struct g *g);
-
-/* Cancellation point on a goroutine. */
+/* Cancellation point, on any thread. */
 static inline void sync_testcancel(void) {
 	struct g *g = g_goroutine();
 	if (g)
 		shim_testcancel(g);
+	else
+		pthread_testcancel();
+}
+
+/* Until when one sleep of a cancellation point may last. libc cannot reach a kernel thread in the parking lot to cancel it, so such a
+ * thread looks for itself now and then; alone in its process it need not. A goroutine's wait is ended by pthread_cancel(). */
+#define SYNC_SLICE_NS 50000000
+static inline int64_t sync_slice(struct g *g, int64_t deadline) {
+	if (likely(g->kind <= G_MAIN) || __libc_single_threaded)
+		return deadline;
+	int64_t slice = nanotime() + SYNC_SLICE_NS;
+	return deadline < 0 || deadline > slice ? slice : deadline;
 }
 
 /* glibc's check of the clocks that the clock variants take. */
@@ -61,7 +74,7 @@ static inline bool sync_clock_valid(clockid_t clock) {
 
 /* ---- mutexes, for condition variables (mutex.c) ------------------------------------------------------------------ */
 
-/* The address that waiters of m queue on in the parking lot, or NULL if m is glibc's. */
+/* The address that waiters of m queue on in the parking lot, or NULL if m is glibc's, or everything is. */
 const void *mutex_queue(pthread_mutex_t *m);
 
 /* What unlocking m would fail with. For glibc's mutexes 0: only the unlock itself knows. */

@@ -73,8 +73,9 @@ static void thread_finish(struct g *g) {
 	struct thread *t = thread_of(g);
 	real.__call_tls_dtors();
 	key_run_destructors();
-	if (g_live_drop() == 0)
-		exit(0); /* the last thread of the process, as NPTL */
+	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
+	if (g->kind == G_FOREIGN || g_live_drop() == 0)
+		exit(0);
 	sig_thread_exit(g);
 	uint32_t life = THREAD_LIVE;
 	if (t->own_stack)

@@ -1,0 +1,226 @@
+/* syscall(2), libc's variadic entry: what programs use for calls that libc has no function for, and runtimes of other languages for more.
+ *
+ * Calls that a shim knows go to it, with the kernel's conventions where libc's differ. What ends, forks or identifies a thread is the
+ * goroutine's. Everything else is the raw call, bracketed, because nobody knows how long it takes; a new descriptor it
+ * may return gets a fresh slot. */
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/sendfile.h>
+#include <sys/wait.h>
+
+#include "io.h"
+#include "sync.h"
+
+struct raw_args {
+	long a[6];
+};
+
+#define INT(i) ((int)x->a[i])
+#define LONG(i) (x->a[i])
+#define SIZE(i) ((size_t)x->a[i])
+#define PTR(i) ((void *)x->a[i])
+
+static bool returns_descriptor(long n) {
+	switch (n) {
+	case SYS_pidfd_open:
+	case SYS_io_uring_setup:
+	case SYS_perf_event_open:
+	case SYS_userfaultfd:
+	case SYS_fanotify_init:
+	case SYS_fsopen:
+	case SYS_fsmount:
+	case SYS_open_tree:
+	case SYS_openat2:
+	case SYS_open_by_handle_at:
+	case SYS_mq_open:
+	case SYS_bpf:
+	case SYS_eventfd2:
+	case SYS_timerfd_create:
+	case SYS_inotify_init1:
+	case SYS_memfd_create:
+	case SYS_epoll_create1:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The goroutine with this tid. */
+static struct g *g_of_tid(int tid) {
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
+		if (g->tid == tid && g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
+			return g;
+	}
+	return NULL;
+}
+
+/* A signal to a thread by number. True: *r is the result. */
+static bool raw_thread_kill(int tid, int sig, long *r) {
+	struct g *g = g_of_tid(tid);
+	if (!g)
+		return false;
+	int error = pthread_kill((pthread_t)g->ctx.tp, sig);
+	*r = -error;
+	return true;
+}
+
+/* poll and select with the kernel's own arguments: a mask of `bytes`, and the time that is left written back. */
+static void time_left_store(struct timespec *time, int64_t deadline) {
+	if (!time)
+		return;
+	int64_t ns = deadline - nanotime();
+	ns = ns > 0 ? ns : 0;
+	*time = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+
+static long raw_ppoll(struct raw_args *x) {
+	struct timespec *time = PTR(2);
+	if (PTR(3) || (time && !timespec_valid(time)))
+		return SYS5(SYS_ppoll, PTR(0), SIZE(1), time, PTR(3), SIZE(4));
+	int64_t deadline = time ? deadline_rel(time) : 0;
+	long r = ppoll(PTR(0), SIZE(1), time, NULL);
+	time_left_store(time, deadline);
+	return r < 0 ? -errno : r;
+}
+
+static long raw_pselect(struct raw_args *x) {
+	struct timespec *time = PTR(4);
+	const uintptr_t *mask = PTR(5);
+	if ((mask && mask[0]) || (time && !timespec_valid(time)))
+		return SYS6(SYS_pselect6, INT(0), PTR(1), PTR(2), PTR(3), time, mask);
+	int64_t deadline = time ? deadline_rel(time) : 0;
+	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, NULL);
+	time_left_store(time, deadline);
+	return r < 0 ? -errno : r;
+}
+
+/* Calls with a shim, or that concern the goroutine. True: *r is the kernel-style result. libc's functions leave -1 and errno. */
+static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
+	long done;
+	switch (n) {
+	case SYS_gettid:
+		*r = g->tid;
+		return true;
+	case SYS_futex:
+		*r = shim_futex(g, PTR(0), INT(1), (uint32_t)LONG(2), PTR(3), PTR(4), (uint32_t)LONG(5));
+		return true;
+	case SYS_read:
+		*r = io_read(g, INT(0), PTR(1), SIZE(2));
+		return true;
+	case SYS_write:
+		*r = io_write(g, INT(0), PTR(1), SIZE(2));
+		return true;
+	case SYS_readv:
+		*r = io_readv(g, INT(0), PTR(1), INT(2));
+		return true;
+	case SYS_writev:
+		*r = io_writev(g, INT(0), PTR(1), INT(2));
+		return true;
+	case SYS_clock_nanosleep:
+		*r = -clock_nanosleep(INT(0), INT(1), PTR(2), PTR(3));
+		return true;
+	case SYS_ppoll:
+		*r = raw_ppoll(x);
+		return true;
+	case SYS_pselect6:
+		*r = raw_pselect(x);
+		return true;
+	case SYS_rt_sigprocmask:
+		if (SIZE(3) != 8)
+			return false;
+		*r = -pthread_sigmask(INT(0), PTR(1), PTR(2));
+		return true;
+	case SYS_tkill:
+		return raw_thread_kill(INT(0), INT(1), r);
+	case SYS_tgkill:
+		return INT(0) == getpid() && raw_thread_kill(INT(1), INT(2), r);
+	case SYS_exit:
+		pthread_exit((void *)LONG(0));
+	case SYS_exit_group:
+		SYS1(SYS_exit_group, INT(0));
+		__builtin_unreachable();
+	case SYS_recvfrom: done = recvfrom(INT(0), PTR(1), SIZE(2), INT(3), (__SOCKADDR_ARG){.__sockaddr__ = PTR(4)}, PTR(5)); break;
+	case SYS_recvmsg: done = recvmsg(INT(0), PTR(1), INT(2)); break;
+	case SYS_recvmmsg: done = recvmmsg(INT(0), PTR(1), (unsigned)LONG(2), INT(3), PTR(4)); break;
+	case SYS_sendto: done = sendto(INT(0), PTR(1), SIZE(2), INT(3), (__CONST_SOCKADDR_ARG){.__sockaddr__ = PTR(4)}, (socklen_t)LONG(5)); break;
+	case SYS_sendmsg: done = sendmsg(INT(0), PTR(1), INT(2)); break;
+	case SYS_sendmmsg: done = sendmmsg(INT(0), PTR(1), (unsigned)LONG(2), INT(3)); break;
+	case SYS_accept: done = accept(INT(0), (__SOCKADDR_ARG){.__sockaddr__ = PTR(1)}, PTR(2)); break;
+	case SYS_accept4: done = accept4(INT(0), (__SOCKADDR_ARG){.__sockaddr__ = PTR(1)}, PTR(2), INT(3)); break;
+	case SYS_connect: done = connect(INT(0), (__CONST_SOCKADDR_ARG){.__sockaddr__ = PTR(1)}, (socklen_t)LONG(2)); break;
+	case SYS_socket: done = socket(INT(0), INT(1), INT(2)); break;
+	case SYS_socketpair: done = socketpair(INT(0), INT(1), INT(2), PTR(3)); break;
+	case SYS_setsockopt: done = setsockopt(INT(0), INT(1), INT(2), PTR(3), (socklen_t)LONG(4)); break;
+	case SYS_close: done = close(INT(0)); break;
+	case SYS_close_range: done = close_range((unsigned)LONG(0), (unsigned)LONG(1), INT(2)); break;
+	case SYS_dup: done = dup(INT(0)); break;
+	case SYS_dup3: done = dup3(INT(0), INT(1), INT(2)); break;
+	case SYS_fcntl: done = fcntl(INT(0), INT(1), PTR(2)); break;
+	case SYS_ioctl: done = ioctl(INT(0), SIZE(1), PTR(2)); break;
+	case SYS_pipe2: done = pipe2(PTR(0), INT(1)); break;
+	case SYS_openat: done = openat(INT(0), PTR(1), INT(2), (mode_t)LONG(3)); break;
+	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
+	case SYS_sched_yield: done = sched_yield(); break;
+	case SYS_sigaltstack: done = sigaltstack(PTR(0), PTR(1)); break;
+	case SYS_sendfile: done = sendfile(INT(0), INT(1), PTR(2), SIZE(3)); break;
+	case SYS_splice: done = splice(INT(0), PTR(1), INT(2), PTR(3), SIZE(4), (unsigned)LONG(5)); break;
+	case SYS_tee: done = tee(INT(0), INT(1), SIZE(2), (unsigned)LONG(3)); break;
+	case SYS_vmsplice: done = vmsplice(INT(0), PTR(1), SIZE(2), (unsigned)LONG(3)); break;
+	case SYS_wait4: done = wait4(INT(0), PTR(1), INT(2), PTR(3)); break;
+	case SYS_epoll_pwait: done = epoll_pwait(INT(0), PTR(1), INT(2), INT(3), PTR(4)); break;
+	case SYS_epoll_pwait2: done = epoll_pwait2(INT(0), PTR(1), INT(2), PTR(3), PTR(4)); break;
+	case SYS_clone:
+		/* A plain fork in disguise; everything else is a thread or a container that the caller makes with its own hands. */
+		if ((LONG(0) & ~0xffl) != 0 || LONG(1) != 0)
+			return false;
+		done = _Fork();
+		break;
+#ifdef SYS_open /* calls that newer architectures do not have any more */
+	case SYS_fork:
+	case SYS_vfork: done = _Fork(); break; /* a vfork child would return into this frame */
+	case SYS_open: done = open(PTR(0), INT(1), (mode_t)LONG(2)); break;
+	case SYS_creat: done = creat(PTR(0), (mode_t)LONG(1)); break;
+	case SYS_pipe: done = pipe(PTR(0)); break;
+	case SYS_dup2: done = dup2(INT(0), INT(1)); break;
+	case SYS_poll: done = poll(PTR(0), SIZE(1), INT(2)); break;
+	case SYS_select: done = select(INT(0), PTR(1), PTR(2), PTR(3), PTR(4)); break;
+	case SYS_pause: done = pause(); break;
+	case SYS_epoll_wait: done = epoll_wait(INT(0), PTR(1), INT(2), INT(3)); break;
+	case SYS_epoll_create: done = epoll_create(INT(0)); break;
+	case SYS_eventfd: done = eventfd((unsigned)LONG(0), 0); break;
+	case SYS_inotify_init: done = inotify_init(); break;
+#endif
+	default:
+		return false;
+	}
+	*r = done == -1 ? -errno : done;
+	return true;
+}
+
+SHIM long syscall(long n, ...) {
+	struct raw_args x;
+	va_list ap;
+	va_start(ap, n);
+	for (int i = 0; i < 6; i++)
+		x.a[i] = va_arg(ap, long); /* those that were not passed are garbage, as they are in libc's */
+	va_end(ap);
+	struct g *g = io_g();
+	if (!g && n == SYS_futex && !(tls_g && tls_g->in_vfork)) /* goroutines may wait for the same word */
+		return sys_ret(shim_futex(NULL, (uint32_t *)x.a[0], (int)x.a[1], (uint32_t)x.a[2], (const struct timespec *)x.a[3],
+		                          (uint32_t *)x.a[4], (uint32_t)x.a[5]));
+	if (!g)
+		return CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
+	long r;
+	int saved = errno;
+	if (raw_known(g, n, &x, &r)) {
+		errno = saved;
+		return sys_ret(r);
+	}
+	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
+	if (r >= 0 && returns_descriptor(n))
+		fd_made((int)r, KIND_UNKNOWN, 0, NULL);
+	else if (r >= 0 && n == SYS_pidfd_getfd)
+		fd_received((int)r);
+	return sys_ret(r);
+}
