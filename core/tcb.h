@@ -32,6 +32,16 @@ extern size_t tcb_tid_offset __attribute__((visibility("hidden")));
 static inline int32_t tcb_tid(uintptr_t tcb) {
 	return *(volatile int32_t *)(tcb + tcb_tid_offset);
 }
+/* The calling thread's, in one instruction; `offset` is tcb_tid_offset. */
+static inline int32_t tcb_tid_here(size_t offset) {
+#if defined(__x86_64__)
+	int32_t tid;
+	__asm__ volatile("movl %%fs:(%1), %0" : "=r"(tid) : "r"(offset)); /* volatile: another goroutine, another value */
+	return tid;
+#else
+	return *(volatile int32_t *)(arch_tp() + offset);
+#endif
+}
 /* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated). */
 _Atomic int *tcb_cancelhandling(uintptr_t tcb);
 /* Tells rseq users that the kernel does not update this TCB's area. On the thread that becomes main G. */

@@ -8,12 +8,7 @@
 
 #include "io.h"
 
-#ifndef CLOSE_RANGE_UNSHARE
-#define CLOSE_RANGE_UNSHARE 2
-#endif
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC 4
-#endif
+#define OWN_FD_END (1u << 20) /* the runtime's descriptors are below */
 
 static bool vfork_child(void) {
 	struct g *g = tls_g;
@@ -51,16 +46,28 @@ SHIM int close(int fd) {
 
 SHIM_ALIAS(close, __close);
 
-SHIM int close_range(unsigned first, unsigned last, int flags) {
-	/* UNSHARE gives this kernel thread a table of its own: nothing that a goroutine could do; only a bare vfork child does it. */
-	bool closes = first <= last && !(flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) && !(flags & CLOSE_RANGE_CLOEXEC);
-	if (closes && !vfork_child()) {
-		if (sched_started() && netpoll_evade(first, last) < 0)
-			return (int)sys_ret(-EMFILE);
-		fd_closing_range(first, last);
-	}
+/* Closes what the program can see of [first, last]: the runtime's own descriptors, wherever they are, stay (FD-11). There may be no
+ * number outside the range to move them to. */
+static long close_visible(unsigned first, unsigned last, int flags) {
 	struct g *g = io_g();
-	return (int)sys_ret(BRACKET(g, SYS3(SYS_close_range, first, last, flags)));
+	unsigned end = last < OWN_FD_END ? last : OWN_FD_END;
+	long r = 0;
+	for (unsigned fd = first; r == 0 && fd <= end; fd++) {
+		if (!netpoll_owns_fd((int)fd))
+			continue;
+		if (fd > first)
+			r = BRACKET(g, SYS3(SYS_close_range, first, fd - 1, flags));
+		first = fd + 1;
+	}
+	return r == 0 && first <= last ? BRACKET(g, SYS3(SYS_close_range, first, last, flags)) : r;
+}
+
+SHIM int close_range(unsigned first, unsigned last, int flags) {
+	/* UNSHARE gives this kernel thread a table of its own, which no goroutine could use. */
+	if (first > last || flags != 0 || vfork_child() || !sched_started())
+		return (int)sys_ret(SYS3(SYS_close_range, first, last, flags));
+	fd_closing_range(first, last);
+	return (int)sys_ret(close_visible(first, last, flags));
 }
 
 /* As libc: cannot fail; without close_range() it goes through the numbers. */

@@ -8,8 +8,9 @@
  * All signals are blocked from prepare until the child is repaired: a handler must not find half a runtime (FRK-16).
  *
  * vfork. The child runs on the parent's stack with the parent's TLS until it execs: arch/ has the entry point, which calls
- * vfork_before() and vfork_after() around the system call. In between tls_g is a stand-in that is no goroutine and says in_vfork, so
- * every shim is libc's own function: the child touches neither the scheduler nor the tables of descriptors, which are the parent's (FRK-5).
+ * vfork_before() and vfork_after() around the system call. In between g->in_vfork (and vfork_depth, which processes without goroutines have,
+ * too) makes shims libc's own functions: the child must touch neither the scheduler nor the tables of descriptors and signal
+ * handlers, which are the parent's (FRK-5).
  *
  * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads, the caller
  * included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer of the M's own TCB,
@@ -36,7 +37,7 @@ static void fork_prepare(void) {
 	fork_blocked = sched_started();
 	if (!fork_blocked)
 		return;
-	uint64_t all = ~0ull;
+	uint64_t all = ~SIG_NEVER_BLOCKED; /* libc's two stay open: setuid() elsewhere waits for our answer */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
 }
 
@@ -93,25 +94,22 @@ SHIM pid_t _Fork(void) {
 
 /* ---- vfork ------------------------------------------------------------------------------------------------------------ */
 
-static struct g vfork_g = {.kind = G_FOREIGN, .state = GS_RUNNING, .in_vfork = true};
-/* Parent and child share them. The depth: a vfork child may vfork. */
-static __thread struct g *vfork_parent;
-static __thread unsigned vfork_depth;
+/* Parent and child share it. A depth: a vfork child may vfork. */
+__thread unsigned vfork_depth;
 
 void vfork_before(void) {
-	struct g *g = tls_g;
+	struct g *g = g_goroutine();
 	fdtable_fork_prepare();
-	if (vfork_depth++)
+	if (vfork_depth++ || !g)
 		return;
-	vfork_parent = g;
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
-	tls_g = &vfork_g;
+	g->in_vfork = true;
 }
 
 pid_t vfork_after(long result) {
-	if (--vfork_depth == 0) {
-		struct g *g = vfork_parent;
-		tls_g = g;
+	struct g *g = g_goroutine();
+	if (--vfork_depth == 0 && g) {
+		g->in_vfork = false;
 		syscall_exit(g);
 	}
 	return (pid_t)sys_ret(result);
@@ -197,7 +195,7 @@ static int setxid_run(struct setxid *x) {
 		return x->call(x);
 	sig_reserve();
 	rt_enter(g); /* no handler and no park with somebody else's thread pointer */
-	uintptr_t mine = arch_tp(), tcb = process_tcb_of((int32_t)SYS0(SYS_gettid));
+	uintptr_t mine = process_tp(), tcb = process_tcb_of((int32_t)SYS0(SYS_gettid));
 	if (tcb && tcb != mine)
 		process_tp_set(tcb);
 	int r = setxid_call(x);

@@ -2,6 +2,7 @@
 #ifndef GOSHIM_PROCESS_H
 #define GOSHIM_PROCESS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* In a fork's child, on the surviving thread: forgets the parent's runtime. Nothing if none was started. */
@@ -9,6 +10,12 @@ void process_child_fixup(void);
 
 /* loader.c's part of it. */
 void loader_fork_child(void);
+
+/* > 0: this is a vfork child, in its parent's memory (or a vfork child's child). */
+extern __thread unsigned vfork_depth __attribute__((tls_model("initial-exec"), visibility("hidden")));
+static inline bool process_in_vfork(void) {
+	return __builtin_expect(vfork_depth != 0, 0);
+}
 
 /* Around vfork's system call. After: called in the parent only, with the kernel's result; returns libc's (errno set). */
 void vfork_before(void);

@@ -49,11 +49,12 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	return BRACKET(c->g, SYS3(SYS_readv, c->fd, iov, count));
 }
 
-static long loop_readv(struct fdcall *c, const struct iovec *iov, int count) {
-	for (;;) {
+/* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
+static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
+	for (;; known_good = true) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
-		if (!pd_drained(pd)) {
+		if (!known_good || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
 			r = try_readv(c, iov, count);
 		}
@@ -134,7 +135,7 @@ static long fd_read(struct fdcall *c, void *buf, size_t n) {
 	if (kind == KIND_FILE || kind == KIND_UNKNOWN)
 		return BRACKET(c->g, SYS3(SYS_read, c->fd, buf, n));
 	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
-	return loop_readv(c, &iov, 1);
+	return loop_readv(c, &iov, 1, n <= SSIZE_MAX);
 }
 
 long io_read(struct g *g, int fd, void *buf, size_t n) {
@@ -192,7 +193,7 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	if (kind == KIND_FILE || kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
 		r = BRACKET(g, SYS3(SYS_readv, fd, iov, count));
 	else
-		r = loop_readv(&c, iov, count);
+		r = loop_readv(&c, iov, count, false);
 	fdcall_end(&c);
 	return r;
 }

@@ -37,6 +37,8 @@
 #include <ucontext.h>
 
 #include "../core/runtime.h"
+#include "io.h"
+#include "process.h"
 #include "shim.h"
 #include "sigstate.h"
 
@@ -100,6 +102,13 @@ static void (*setxid_libc)(int, siginfo_t *, void *);
 static _Atomic int reserved;
 
 static void sig_entry(int sig, siginfo_t *info, void *context);
+
+/* The goroutine whose state the kernel thread stands for. A vfork child has its parent's memory, but mask, handlers and pending signals of
+ * its own, which are the kernel's (FRK-5). */
+static inline struct g *self_g(void) {
+	struct g *g = g_goroutine();
+	return g && likely(!g->in_vfork) ? g : NULL;
+}
 
 /* ---- small things ------------------------------------------------------------------------------------------------------- */
 
@@ -547,7 +556,7 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside a call. */
 	errno = saved_errno;
 	uint64_t after = sigset_bits(&context.uc_sigmask);
-	if (!g_goroutine()) { /* it forked, and this is the child */
+	if (!self_g()) { /* it forked, and this is the child */
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
 		return 0;
 	}
@@ -576,7 +585,7 @@ static unsigned queue_run(struct g *g) {
 
 /* A wait was ended for a signal and its shim has not asked yet, or a mask is in force for one call only. */
 static bool must_defer(struct g *g) {
-	return g->in_rt || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
+	return g->in_rt || g->in_vfork || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
 }
 
 /* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while rt_pending != 0. */
@@ -642,7 +651,7 @@ static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *inf
 
 	h->handler(sig, info, context);
 
-	if (!g_goroutine()) /* it forked, and this is the child */
+	if (!self_g()) /* it forked, and this is the child */
 		return;
 	context->uc_stack = kernel_stack;
 	uint64_t asked = sigset_bits(&context->uc_sigmask);
@@ -655,9 +664,9 @@ static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *inf
 	handler_done(g, s);
 	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !must_defer(g))
 		queue_run(g);
-	if (in_syscall && g_goroutine())
+	if (in_syscall && self_g())
 		syscall_enter(g);
-	if (!g_goroutine())
+	if (!self_g())
 		return;
 	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested signals only. */
 	g->in_rt++;
@@ -680,14 +689,14 @@ static void look_now(struct g *g) {
 	if (in_syscall)
 		syscall_exit(g);
 	deliver_hook(g);
-	if (in_syscall && g_goroutine())
+	if (in_syscall && self_g())
 		syscall_enter(g);
 }
 
 static void sig_entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct record *h = handler_of(sig);
-	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0)) {
+	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0) || process_in_vfork()) {
 		if (h) {
 			handler_reset(sig, h);
 			h->handler(sig, info, context);
@@ -783,6 +792,13 @@ uintptr_t process_tcb_of(int32_t ktid) {
 	return ktid == self_pid() ? main_g->ctx.tp : m->g0.ctx.tp;
 }
 
+/* Not arch_tp(): the compiler takes that for a constant and reads it again where it likes. */
+__attribute__((noinline)) uintptr_t process_tp(void) {
+	uintptr_t tp = arch_tp();
+	__asm__ volatile("" : "+r"(tp) : : "memory");
+	return tp;
+}
+
 __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
 #if defined(__x86_64__)
 	SYS2(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, tp);
@@ -814,7 +830,7 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	}
 	if (!setxid_libc)
 		return;
-	uintptr_t tcb = process_tcb_of(ktid), mine = arch_tp();
+	uintptr_t tcb = process_tcb_of(ktid), mine = process_tp();
 	if (tcb && tcb != mine)
 		process_tp_set(tcb);
 	setxid_libc(sig, info, context);
@@ -827,7 +843,7 @@ static void cancel_entry(int sig, siginfo_t *info, void *context) {
 	(void)sig;
 	(void)info;
 	(void)context;
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (g && !must_defer(g))
 		cancel_now(g);
 }
@@ -919,7 +935,7 @@ void sig_runtime_start(struct g *g) {
 }
 
 void sig_thread_init(struct g *g, const sigset_t *set) {
-	struct g *creator = g_goroutine();
+	struct g *creator = self_g();
 	struct g *self = g_self();
 	struct sigstate *s = sig_of(g);
 	uint64_t mask = 0;
@@ -963,7 +979,7 @@ void sig_thread_exit(struct g *g) {
 }
 
 void sig_fork_child(void) {
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	uint32_t used = atomic_load(&entry_hint);
 	(void)used;
 	for (uint32_t i = 0; i < ENTRIES; i++) {
@@ -1034,7 +1050,7 @@ void sig_mask_pop(struct g *g, uint64_t saved) {
 
 SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	uint64_t before;
 	if (!g || !set)
 		return real.pthread_sigmask(how, set, old);
@@ -1046,7 +1062,7 @@ SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 
 SHIM int sigprocmask(int how, const sigset_t *set, sigset_t *old) {
 	REAL_READY();
-	if (!g_goroutine() || !set)
+	if (!self_g() || !set)
 		return real.sigprocmask(how, set, old);
 	int r = pthread_sigmask(how, set, old);
 	if (r) {
@@ -1094,7 +1110,7 @@ SHIM int siggetmask(void) {
 SHIM int sigpending(sigset_t *set) {
 	REAL_READY();
 	int r = real.sigpending(set);
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (r == 0 && g)
 		sigset_store(set, sigset_bits(set) | (atomic_load(&sig_of(g)->pending) & mask_of(g)));
 	return r;
@@ -1102,7 +1118,7 @@ SHIM int sigpending(sigset_t *set) {
 
 /* siglongjmp() puts the mask back with a call inside libc, behind our back: note it here first. The jump itself is libc's. */
 static void jump_note(struct __jmp_buf_tag *env) {
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (!g)
 		return;
 	struct sigstate *s = sig_of(g);
@@ -1136,7 +1152,7 @@ JUMP(_longjmp, siglongjmp)
 SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value);
 SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	/* Its check asks the kernel whether we are on the alternate stack, and the kernel has that disarmed. */
 	bool on_alt = g && sig_of(g)->on_alt;
 	jump_note(env);
@@ -1176,9 +1192,10 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		return real.sigaction(sig, act, old);
 	struct record *before = handler_of(sig), *record = NULL;
 	struct sigaction set, was;
+	bool ours = !process_in_vfork(); /* the table is the parent's */
 	if (act) {
 		set = *act;
-		if (act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)
+		if (ours && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)
 			record = record_find(act);
 	}
 	if (record) {
@@ -1193,7 +1210,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		return -1;
 	}
 	/* A handler of ours on top may have called sigaction() in between: the last system call wins, so does the last store. */
-	if (act)
+	if (act && ours)
 		atomic_store_explicit(&handlers[sig], record, memory_order_release);
 	if (old) {
 		*old = was;
@@ -1296,7 +1313,7 @@ SHIM sighandler_t sigset(int sig, sighandler_t handler) {
 
 SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (!g)
 		return real.sigaltstack(ss, old);
 	struct sigstate *s = sig_of(g);
@@ -1361,10 +1378,9 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 		}
 		uint32_t ran = s->handlers;
 		if (deadline)
-			syscall_enter_blocking(g);
-		r = (int)SYS4(SYS_rt_sigtimedwait, &want, info, deadline < 0 ? NULL : &ts, 8);
-		if (deadline)
-			syscall_exit(g);
+			r = (int)BRACKET_BLOCKING(g, SYS4(SYS_rt_sigtimedwait, &want, info, deadline < 0 ? NULL : &ts, 8));
+		else
+			r = (int)SYS4(SYS_rt_sigtimedwait, &want, info, &ts, 8);
 		if (r > 0 && info->si_code == KICK_CODE)
 			continue; /* it is in the queue, or was a stray one */
 		if (r == -EINTR) {
@@ -1382,7 +1398,7 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 
 SHIM int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	siginfo_t unused;
 	if (!g)
 		return real.sigtimedwait(set, info, timeout);
@@ -1399,12 +1415,12 @@ SHIM int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespe
 
 SHIM int sigwaitinfo(const sigset_t *set, siginfo_t *info) {
 	REAL_READY();
-	return g_goroutine() ? sigtimedwait(set, info, NULL) : real.sigwaitinfo(set, info);
+	return self_g() ? sigtimedwait(set, info, NULL) : real.sigwaitinfo(set, info);
 }
 
 SHIM int sigwait(const sigset_t *set, int *sig) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	siginfo_t info;
 	int r;
 	if (!g)
@@ -1420,7 +1436,7 @@ SHIM int sigwait(const sigset_t *set, int *sig) {
 
 SHIM int sigsuspend(const sigset_t *set) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (!g)
 		return real.sigsuspend(set);
 	shim_testcancel(g);
@@ -1512,7 +1528,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 		kick(self_ktid(), sig);
 		siginfo_t rest;
 		int left;
-		while (g_goroutine() && (left = queue_take(g, ~mask_of(g) & SIGBIT(sig), &rest)))
+		while (self_g() && (left = queue_take(g, ~mask_of(g) & SIGBIT(sig), &rest)))
 			handler_run(g, left, &rest);
 	}
 	return r;
@@ -1591,7 +1607,7 @@ SHIM int tgkill(pid_t tgid, pid_t tid, int sig) {
 
 SHIM int raise(int sig) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (!g)
 		return real.raise(sig);
 	int r = pthread_kill((pthread_t)g->ctx.tp, sig);
@@ -1614,7 +1630,7 @@ static bool self_takes(struct g *g, pid_t pid, int sig) {
 
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (!self_takes(g, pid, sig))
 		return real.kill(pid, sig);
 	siginfo_t info = info_make(sig, SI_USER);
@@ -1623,7 +1639,7 @@ SHIM int kill(pid_t pid, int sig) {
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
-	struct g *g = g_goroutine();
+	struct g *g = self_g();
 	if (!self_takes(g, pid, sig))
 		return real.sigqueue(pid, sig, value);
 	siginfo_t info = info_make(sig, SI_QUEUE);

@@ -80,7 +80,8 @@ void sig_reserve(void);
 void cancel_now(struct g *g);
 /* The TCB by which libc knows a kernel thread of ours (for main's first one: main's); 0 if it is none of ours. */
 uintptr_t process_tcb_of(int32_t ktid);
-/* Writes the thread pointer. The caller must not touch thread-local variables around it. */
+/* Reads and writes the thread pointer. The caller must not touch thread-local variables around it. */
+uintptr_t process_tp(void);
 void process_tp_set(uintptr_t tp);
 /* The kernel thread id of the M that runs g at this moment, 0 if none does. Stale at once. */
 int32_t sig_running_on(struct g *g);

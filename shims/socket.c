@@ -46,7 +46,7 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 	for (;;) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
-		if (!pd_drained(pd)) {
+		if (unlikely(n > RW_MAX) || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
 			r = SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags | MSG_DONTWAIT, addr, addr_size);
 		}
@@ -113,10 +113,11 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 	bool waitall = flags & MSG_WAITALL;
 	if (unlikely(recv_must_block(c, flags) || (waitall && c->pd->kind == KIND_STREAM)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
-	for (;;) {
+	for (bool known_good = false;; known_good = true) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
-		if (!pd_drained(pd)) {
+		/* Never a park before the kernel has found the message well-formed. */
+		if (!known_good || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
 			r = SYS3(SYS_recvmsg, c->fd, msg, (flags & ~MSG_WAITALL) | MSG_DONTWAIT);
 		}
@@ -312,11 +313,8 @@ static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count,
 		return SYS5(SYS_recvmmsg, c->fd, vec, count, flags, NULL);
 	for (;;) {
 		struct pd *pd = c->pd;
-		long r = -EAGAIN;
-		if (!pd_drained(pd)) {
-			pd_try(pd, PD_READ);
-			r = SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, NULL);
-		}
+		pd_try(pd, PD_READ);
+		long r = SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, NULL);
 		if (r != -EAGAIN)
 			pd_more(pd, PD_READ);
 		if (r >= 0)

@@ -40,7 +40,7 @@ extern bool sync_real;
 static inline int32_t sync_tid(void) {
 	if (unlikely(tcb_tid_offset == 0))
 		return (int32_t)SYS0(SYS_gettid);
-	return tcb_tid(arch_tp());
+	return tcb_tid_here(tcb_tid_offset);
 }
 
 /* Spinning pays only when the owner may be running on another P meanwhile. */

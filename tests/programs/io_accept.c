@@ -12,7 +12,8 @@ static void *acceptor(void *arg) {
 		socklen_t size = sizeof peer;
 		int fd = accept(l, (struct sockaddr *)&peer, &size);
 		if (fd < 0) {
-			EQ(errno, EINVAL); /* shut down */
+			int error = errno;
+			EQ(error, EINVAL); /* shut down */
 			return arg;
 		}
 		EQ(size, sizeof peer);

@@ -56,13 +56,14 @@ struct waiter {
 	uint32_t bits, index;
 	pthread_t t;
 };
-static uint32_t order[32], woken;
+static uint32_t order[32], slots, woken;
 
 static void *wait_thread(void *arg) {
 	struct waiter *w = arg;
 	long r = w->bits ? fx(w->word, FUTEX_WAIT_BITSET, 0, NULL, NULL, w->bits) : fx(w->word, FUTEX_WAIT, 0, NULL, NULL, 0);
 	EQ(r, 0);
-	order[__atomic_fetch_add(&woken, 1, __ATOMIC_ACQ_REL)] = w->index;
+	order[__atomic_fetch_add(&slots, 1, __ATOMIC_RELAXED)] = w->index;
+	__atomic_fetch_add(&woken, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -80,7 +81,7 @@ static void settled(uint32_t *word, int n) {
 }
 
 static void start_waiters(struct waiter *w, int n, uint32_t *word, uint32_t bits) {
-	woken = 0;
+	woken = slots = 0;
 	for (int i = 0; i < n; i++) {
 		w[i] = (struct waiter){word, bits, (uint32_t)i, 0};
 		w[i].t = start(wait_thread, &w[i]);

@@ -1,0 +1,1046 @@
+/* The scheduler as a whole: goroutines on real Ms. Test programs run unmodified code; here the core is used as the shims use it.
+ *
+ * Built without AddressSanitizer (see the Makefile): its runtime knows one stack per kernel thread and finds its own state through TSD,
+ * both of which belong to the goroutine here. UndefinedBehaviorSanitizer keeps no such state and stays. */
+#include "core_test.h"
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <fenv.h>
+#include <math.h>
+#include <sys/sysinfo.h>
+
+#include "futex.h"
+#include "netpoll.h"
+#include "runtime.h"
+#include "stack.h"
+#include "tcb.h"
+
+#define STACK_BYTES ((size_t)256 << 10)
+
+/* ---- the embedder ---- */
+
+static _Atomic int threads_allowed = 1000000;
+
+static int create_thread(void *(*fn)(void *), void *arg) {
+	pthread_attr_t attr;
+	pthread_t t;
+	if (atomic_fetch_sub(&threads_allowed, 1) <= 0)
+		return -EAGAIN;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, (128 << 10) + tcb_bytes());
+	return -pthread_create(&t, &attr, fn, arg);
+}
+
+static void *lookup(const char *name) {
+	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
+}
+
+static int try_start(uint32_t procs, const char **why) {
+	tcb_lookup = lookup;
+	sched_thread_create = create_thread;
+	sched_config.gomaxprocs = procs;
+	return sched_start(why);
+}
+
+static void start(uint32_t procs) {
+	const char *why = NULL;
+	alarm(100);
+	must(try_start(procs, &why) == 0);
+}
+
+struct task {
+	void (*fn)(void *arg);
+	void *arg;
+	bool keep; /* somebody else frees it */
+};
+
+static _Atomic uint32_t tasks;
+
+static void task_main(struct g *g) {
+	struct task *t = (struct task *)(void *)g->ext;
+	bool keep = t->keep;
+	tcb_thread_start();
+	t->fn(t->arg);
+	g_live_drop();
+	if (!keep)
+		g_free(g);
+	if (atomic_fetch_sub(&tasks, 1) == 1)
+		futex_wake(&tasks, 1, FUTEX_ANY);
+}
+
+static struct g *task_new(void (*fn)(void *), void *arg, const struct g_stack_req *req, int *err) {
+	struct g *g = g_new(req, task_main, err);
+	if (g)
+		*(struct task *)(void *)g->ext = (struct task){fn, arg, false};
+	return g;
+}
+
+static struct g *go(void (*fn)(void *), void *arg) {
+	int err = 0;
+	struct g *g = task_new(fn, arg, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+	must(g);
+	atomic_fetch_add(&tasks, 1);
+	ready_new(g);
+	return g;
+}
+
+static void wait_all(void) {
+	for (uint32_t n; (n = atomic_load(&tasks));)
+		futex_wait(&tasks, n, -1, FUTEX_ANY, false, "all");
+}
+
+static void sleep_ns(int64_t ns) {
+	static _Atomic uint32_t never;
+	int64_t end = nanotime() + ns;
+	int r = futex_wait(&never, 0, end, FUTEX_ANY, false, "sleep");
+	must(r == -ETIMEDOUT && nanotime() >= end);
+}
+
+/* On a goroutine: gives the P away, not the CPU. */
+#define yield_until(condition) \
+	do { \
+		int64_t yield_end = nanotime() + LONG_NS; \
+		while (!(condition)) { \
+			must(nanotime() < yield_end); \
+			g_yield(g_self()); \
+		} \
+	} while (0)
+
+/* Every test of the list with several GOMAXPROCS, each in a test process of its own. */
+#define TEST_PROCS(name) \
+	static void name##_body(uint32_t procs); \
+	Test(sched, name##_1) { name##_body(1); } \
+	Test(sched, name##_2) { name##_body(2); } \
+	Test(sched, name##_8) { name##_body(8); } \
+	static void name##_body(uint32_t procs)
+
+/* ---- start ---- */
+
+Test(sched, start_makes_main_a_goroutine) {
+	const char *why = NULL;
+	pthread_t before = pthread_self();
+	cr_expect(!sched_started() && !g_goroutine());
+	start(2);
+	struct g *g = g_goroutine();
+	cr_assert(sched_started() && g && g->kind == G_MAIN && g == g_self());
+	cr_expect(g_count() == 1 && g->in_rt == 0 && g->m->curg == g);
+	cr_expect(pthread_equal(before, pthread_self()) && g_of_tcb((uintptr_t)before) == g);
+	cr_expect(try_start(3, &why) == 0 && sched.procs == 2, "a second start changes nothing");
+}
+
+Test(sched, procs_are_clamped) {
+	start(0);
+	cr_expect(sched.procs == 1);
+}
+
+static void do_nothing(void *arg) {
+	(void)arg;
+}
+
+Test(sched, procs_are_clamped_above) {
+	start(100000);
+	cr_expect(sched.procs == GOMAXPROCS_MAX);
+	go(do_nothing, NULL);
+	wait_all();
+}
+
+static void *lookup_nothing(const char *name) {
+	(void)name;
+	return NULL;
+}
+
+static void *kernel_thread(void *arg) {
+	must(g_self()->kind == G_FOREIGN);
+	return arg;
+}
+
+static void expect_refused(void) {
+	const char *why = NULL;
+	must(try_start(2, &why) < 0 && why && *why);
+	must(!sched_started() && !g_goroutine());
+	pthread_t t; /* threads are kernel threads as before */
+	must(pthread_create(&t, NULL, kernel_thread, NULL) == 0 && pthread_join(t, NULL) == 0);
+}
+
+static void refuse_membarrier(void) {
+	syscall_refuse(SYS_membarrier, -1, 0, ENOSYS);
+	expect_refused();
+}
+
+static void refuse_epoll(void) {
+	syscall_refuse(SYS_epoll_create1, -1, 0, EMFILE);
+	expect_refused();
+}
+
+static void refuse_threads(void) {
+	threads_allowed = 0;
+	expect_refused();
+	threads_allowed = 100; /* and later it works */
+	start(2);
+}
+
+static void refuse_libc(void) {
+	const char *why = NULL;
+	tcb_lookup = lookup_nothing;
+	sched_thread_create = create_thread;
+	must(sched_start(&why) == -ENOSYS && why && !sched_started());
+}
+
+static void refuse_memory(void) {
+	memory_refuse();
+	const char *why = NULL;
+	must(try_start(2, &why) < 0 && why && !sched_started() && !g_goroutine());
+}
+
+Test(sched, start_is_refused) {
+	expect_child_ok(refuse_membarrier);
+	expect_child_ok(refuse_epoll);
+	expect_child_ok(refuse_threads);
+	expect_child_ok(refuse_libc);
+	expect_child_ok(refuse_memory);
+}
+
+/* ---- life ---- */
+
+static _Atomic int counter;
+
+static void count(void *arg) {
+	(void)arg;
+	atomic_fetch_add(&counter, 1);
+}
+
+static uint32_t gs_ever(void) {
+	uint32_t n = 0;
+	for (struct g *g = g_all(); g; g = g->all_next)
+		n++;
+	return n;
+}
+
+TEST_PROCS(many_at_once) {
+	start(procs);
+	for (int i = 0; i < 5000; i++)
+		go(count, NULL);
+	wait_all();
+	cr_expect(counter == 5000);
+	cr_expect(g_count() == 1);
+}
+
+TEST_PROCS(gs_are_used_again) {
+	start(procs);
+	for (int i = 0; i < 20000; i++) {
+		go(count, NULL);
+		if (i % 8 == 7)
+			wait_all();
+	}
+	wait_all();
+	cr_expect(counter == 20000);
+	cr_expect(gs_ever() < 400, "%u Gs for 8 at a time", gs_ever());
+}
+
+static void spawn_tree(void *arg) {
+	int depth = (int)(intptr_t)arg;
+	atomic_fetch_add(&counter, 1);
+	for (int i = 0; i < 2 && depth; i++)
+		go(spawn_tree, (void *)(intptr_t)(depth - 1));
+}
+
+TEST_PROCS(goroutines_make_goroutines) {
+	start(procs);
+	go(spawn_tree, (void *)11);
+	wait_all();
+	cr_expect(counter == 4095, "%d", counter);
+}
+
+/* As a joiner does: waits for the end, then for the stack. */
+static void hold_and_return(void *arg) {
+	futex_wait(arg, 0, -1, FUTEX_ANY, false, "hold");
+}
+
+TEST_PROCS(free_by_a_joiner) {
+	start(procs);
+	for (int i = 0; i < 2000; i++) {
+		static _Atomic uint32_t gate;
+		int err;
+		gate = 0;
+		struct g *g = task_new(hold_and_return, (void *)&gate, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+		((struct task *)(void *)g->ext)->keep = true;
+		atomic_fetch_add(&tasks, 1);
+		ready_new(g);
+		if (i % 2)
+			g_yield(g_self());
+		gate = 1;
+		futex_wake(&gate, 1, FUTEX_ANY);
+		wait_all();
+		g_wait_off_cpu(g);
+		cr_assert(g->ctx.on_cpu == 0);
+		yield_until(g->state == GS_DEAD);
+		g_free(g);
+	}
+	cr_expect(gs_ever() < 50);
+}
+
+static void on_own_stack(void *arg) {
+	char here;
+	struct g_stack_req *req = arg;
+	must(&here > (char *)req->user_lo && &here < (char *)req->user_lo + req->size);
+	errno = 5;
+	g_yield(g_self());
+	must(errno == 5);
+}
+
+Test(sched, stack_of_the_program) {
+	start(2);
+	for (int i = 0; i < 100; i++) {
+		int err;
+		struct g_stack_req req = {.size = 128 << 10};
+		req.user_lo = aligned_alloc(4096, req.size);
+		memset(req.user_lo, 0xff, req.size);
+		struct g *g = task_new(on_own_stack, &req, &req, &err);
+		must(g);
+		uintptr_t tcb = g->ctx.tp;
+		((struct task *)(void *)g->ext)->keep = true;
+		atomic_fetch_add(&tasks, 1);
+		ready_new(g);
+		wait_all();
+		yield_until(g->state == GS_DEAD);
+		g_wait_off_cpu(g);
+		tcb_free(tcb);
+		g_free(g);
+		free(req.user_lo);
+	}
+	cr_expect(gs_ever() < 50);
+}
+
+static void no_memory(void) {
+	start(2);
+	go(count, NULL);
+	wait_all();
+	memory_refuse();
+	int n = 0, err = 0;
+	struct g *g;
+	while ((g = task_new(count, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err)) && n < 100000) {
+		atomic_fetch_add(&tasks, 1);
+		ready_new(g);
+		n++;
+	}
+	must(n < 100000 && err == -EAGAIN);
+	wait_all(); /* all that were made run */
+	must(counter == n + 1);
+	go(count, NULL); /* their stacks are there again */
+	wait_all();
+}
+
+Test(sched, no_memory_for_goroutines) {
+	expect_child_ok(no_memory);
+}
+
+/* ---- identity ---- */
+
+static __thread int tls_number = 42;
+static __thread char tls_big[1000];
+
+static void own_identity(void *arg) {
+	int me = (int)(intptr_t)arg;
+	struct g *g = g_goroutine();
+	char here;
+	must(g && g->kind == G_GOROUTINE && g == g_of_tcb((uintptr_t)pthread_self()));
+	must(&here > g->stack.lo && &here < g->stack.hi);
+	must(tls_number == 42 && tls_big[0] == 0 && tls_big[999] == 0); /* fresh, used TCB or not */
+	must(errno == 0);
+	must(tcb_tid((uintptr_t)pthread_self()) == g->tid && g->tid > 1 << 22);
+	tls_number = errno = me;
+	memset(tls_big, me, sizeof tls_big);
+	fesetround(me % 2 ? FE_UPWARD : FE_DOWNWARD);
+	for (int i = 0; i < 50; i++) {
+		if (i % 10 == 9)
+			sleep_ns(100000);
+		else
+			g_yield(g);
+		must(tls_number == me && errno == me && tls_big[500] == (char)me);
+		must(g_goroutine() == g && g->in_rt == 0);
+		must(fegetround() == (me % 2 ? FE_UPWARD : FE_DOWNWARD));
+		void *p = malloc((size_t)me + 1);
+		memset(p, me, (size_t)me + 1);
+		free(p);
+		errno = me;
+	}
+}
+
+TEST_PROCS(identity) {
+	start(procs);
+	for (int round = 0; round < 4; round++) {
+		for (int i = 1; i <= 100; i++)
+			go(own_identity, (void *)(intptr_t)i);
+		wait_all();
+	}
+	cr_expect(tls_number == 42 && fegetround() == FE_TONEAREST);
+}
+
+static void note_tid(void *arg) {
+	*(int32_t *)arg = g_self()->tid;
+}
+
+Test(sched, tids_are_unique) {
+	static int32_t tids[3000];
+	start(2);
+	for (size_t i = 0; i < LENGTH(tids); i++)
+		go(note_tid, &tids[i]);
+	wait_all();
+	for (size_t i = 0; i < LENGTH(tids); i++) {
+		for (size_t k = 0; k < i; k++)
+			cr_assert(tids[i] != tids[k]);
+	}
+	cr_expect(g_self()->tid == getpid());
+}
+
+/* ---- stacks ---- */
+
+static int recurse(int depth) {
+	volatile char frame[1000];
+	frame[0] = (char)depth;
+	frame[999] = 1;
+	return depth ? recurse(depth - 1) + frame[999] : frame[999];
+}
+
+static void use_stack(void *arg) {
+	int bytes = (int)(intptr_t)arg;
+	must(recurse(bytes / 1300) > 0);
+}
+
+TEST_PROCS(stacks_grow) {
+	start(procs);
+	for (int i = 0; i < 50; i++)
+		go(use_stack, (void *)(intptr_t)((240 << 10) * (i % 5) / 4));
+	wait_all();
+}
+
+static void overflow(void *arg) {
+	must(recurse((int)(intptr_t)arg) > 0);
+}
+
+static void overflow_child(void) {
+	signal(SIGSEGV, SIG_DFL);
+	start(2);
+	go(count, NULL);
+	go(overflow, (void *)100000);
+	wait_all();
+}
+
+Test(sched, stack_overflow_is_a_fault) {
+	for (int i = 0; i < 2; i++) {
+		sched_config.stack_mprotect = i;
+		int status = child_status(overflow_child);
+		cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "status 0x%x", status);
+	}
+}
+
+/* ---- order and fairness ---- */
+
+static int order[300], order_count;
+
+static void note_order(void *arg) {
+	for (int i = 0; i < 3; i++) {
+		order[order_count++] = (int)(intptr_t)arg;
+		g_yield(g_self());
+	}
+}
+
+Test(sched, yield_is_round_robin) {
+	start(1);
+	for (int i = 0; i < 5; i++)
+		go(note_order, (void *)(intptr_t)i);
+	wait_all();
+	cr_assert(order_count == 15);
+	for (int i = 5; i < 15; i++)
+		cr_expect(order[i] == order[i - 5], "turn %d: %d after %d", i, order[i], order[i - 5]);
+}
+
+/* What a waker without a P makes ready lies in the global queue: whoever spins on sched_yield() finds it at once, at every tick. */
+static _Atomic uint32_t turn, turns_taken;
+
+static void take_turns(void *arg) {
+	(void)arg;
+	while (turns_taken < 300) {
+		struct g *g = g_self();
+		wait_begin(g, false, "turn", 0);
+		atomic_store(&turn, 1);
+		wait_park(g, -1);
+		turns_taken++;
+	}
+}
+
+Test(sched, yield_finds_the_global_queue) {
+	start(1);
+	struct g *g = go(take_turns, NULL);
+	for (uint32_t i = 0; i < 300; i++) {
+		yield_until(turn == 1);
+		turn = 0;
+		must(wait_claim(g, WAKE_READY));
+		g->state = GS_RUNNABLE;
+		globq_put(g);
+		for (int k = 0; k < 3 && turns_taken == i; k++)
+			g_yield(g_self());
+		cr_assert(turns_taken == i + 1, "round %u, tick %u: yield did not run what waits", i, sched.all_p[0]->schedtick);
+	}
+	wait_all();
+}
+
+static _Atomic bool stop;
+
+static void hog(void *arg) {
+	(void)arg;
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		;
+}
+
+static void set_stop(void *arg) {
+	(void)arg;
+	atomic_store(&stop, true);
+}
+
+/* SCH-1: nobody yields; sysmon takes the Ps away, the hogs go on without. */
+TEST_PROCS(hogs_lose_their_p) {
+	start(procs);
+	for (uint32_t i = 0; i < procs; i++)
+		go(hog, NULL);
+	for (int i = 0; i < 5; i++)
+		g_yield(g_self());
+	go(count, NULL);
+	go(set_stop, NULL);
+	wait_all();
+	cr_expect(counter == 1);
+}
+
+/* Running without a P is legal for everything. */
+static _Atomic uint32_t pless_word;
+
+static void work_without_p(void *arg) {
+	struct g *g = g_self();
+	for (int i = 0; i < 3; i++) {
+		atomic_store(&stop, false);
+		go(set_stop, NULL);
+		while (!atomic_load(&stop)) /* on one P it can only end by losing the P */
+			;
+		rt_enter(g); /* notices */
+		must(sched.procs > 1 || !g->m->p);
+		rt_exit(g);
+		switch (((int)(intptr_t)arg + i) % 4) {
+		case 0:
+			g_yield(g);
+			break;
+		case 1:
+			sleep_ns(MS);
+			break;
+		case 2:
+			syscall_enter(g);
+			syscall_exit(g);
+			break;
+		case 3:
+			pless_word++;
+			futex_wake(&pless_word, 100, FUTEX_ANY);
+			go(count, NULL);
+			break;
+		}
+		must(g->in_rt == 0);
+	}
+}
+
+Test(sched, running_without_a_p) {
+	start(1);
+	for (int i = 0; i < 4; i++) {
+		go(work_without_p, (void *)(intptr_t)i);
+		wait_all();
+	}
+	cr_expect(counter == 3);
+}
+
+/* ---- syscalls ---- */
+
+static int fds[2];
+
+static void read_blocking(void *how) {
+	struct g *g = g_self();
+	char c;
+	if (how == (void *)1)
+		syscall_enter(g);
+	else if (how == (void *)2)
+		syscall_enter_blocking(g);
+	must(read(fds[0], &c, 1) == 1);
+	if (how)
+		syscall_exit(g);
+	must(g->in_syscall == 0 && g->in_rt == 0);
+	atomic_fetch_add(&counter, 1);
+}
+
+static void write_one(void *arg) {
+	(void)arg;
+	must(write(fds[1], "x", 1) == 1);
+}
+
+/* `how`: bracketed, known to block, or unseen. The writer gets to run although the readers block every M there is. */
+static void blocking_reads(uint32_t procs, int how) {
+	must(pipe(fds) == 0);
+	start(procs);
+	int n = (int)procs + 3;
+	for (int i = 0; i < n; i++)
+		go(read_blocking, (void *)(intptr_t)how);
+	for (int i = 0; i < n; i++)
+		go(write_one, NULL);
+	wait_all();
+	cr_expect(counter == n);
+}
+
+TEST_PROCS(bracketed_syscalls) {
+	blocking_reads(procs, 1);
+}
+
+TEST_PROCS(blocking_syscalls) {
+	blocking_reads(procs, 2);
+}
+
+TEST_PROCS(unseen_syscalls) {
+	blocking_reads(procs, 0);
+}
+
+static void many_short_syscalls(void *arg) {
+	struct g *g = g_self();
+	for (int i = 0; i < 3000; i++) {
+		if (i % 100 == 99)
+			syscall_enter_blocking(g);
+		else
+			syscall_enter(g);
+		syscall(SYS_getppid);
+		syscall_exit(g);
+		if (i % 50 == 0)
+			g_yield(g);
+	}
+	(void)arg;
+	atomic_fetch_add(&counter, 1);
+}
+
+TEST_PROCS(short_syscalls) {
+	start(procs);
+	for (int i = 0; i < 20; i++)
+		go(many_short_syscalls, NULL);
+	wait_all();
+	cr_expect(counter == 20);
+	cr_expect(sched.idle_p_count < sched.procs, "main's P is not idle");
+}
+
+/* SCH-5: the kernel refuses threads. Everything still runs, later. */
+TEST_PROCS(no_more_kernel_threads) {
+	must(pipe(fds) == 0);
+	start(procs);
+	atomic_store(&threads_allowed, 0);
+	for (int i = 0; i < 200; i++)
+		go(count, NULL);
+	wait_all();
+	cr_expect(counter == 200);
+	must(write(fds[1], "xxx", 3) == 3);
+	for (int i = 0; i < 3; i++)
+		go(read_blocking, (void *)(intptr_t)i);
+	for (int i = 0; i < 200; i++)
+		go(count, NULL);
+	wait_all();
+	cr_expect(counter == 403);
+	atomic_store(&threads_allowed, 1000); /* and it recovers */
+	atomic_store(&stop, false);
+	for (uint32_t i = 0; i < procs; i++)
+		go(hog, NULL);
+	go(set_stop, NULL);
+	wait_all();
+}
+
+/* ---- parking ---- */
+
+static _Atomic uint32_t ball;
+
+static void player(void *arg) {
+	uint32_t me = (uint32_t)(uintptr_t)arg;
+	for (uint32_t i = 0; i < 30000; i++) {
+		for (uint32_t b; (b = atomic_load(&ball)) % 2 != me;)
+			futex_wait(&ball, b, -1, FUTEX_ANY, false, "ball");
+		atomic_fetch_add(&ball, 1);
+		futex_wake(&ball, 1, FUTEX_ANY);
+	}
+}
+
+TEST_PROCS(ping_pong) {
+	start(procs);
+	go(player, (void *)0);
+	go(player, (void *)1);
+	wait_all();
+	cr_expect(ball == 60000);
+}
+
+static void *foreign_player(void *arg) {
+	player(arg);
+	return NULL;
+}
+
+TEST_PROCS(ping_pong_with_a_foreign_thread) {
+	start(procs);
+	pthread_t t = thread_start(foreign_player, (void *)1);
+	go(player, (void *)0);
+	wait_all();
+	thread_join(t);
+	cr_expect(ball == 60000);
+}
+
+static _Atomic uint32_t mutex;
+static uint64_t guarded;
+
+static void lock_unlock(void *arg) {
+	uint32_t seed = (uint32_t)(uintptr_t)arg;
+	for (int i = 0; i < 3000; i++) {
+		uint32_t zero = 0;
+		if (!atomic_compare_exchange_strong(&mutex, &zero, 1)) {
+			while (atomic_exchange(&mutex, 2) != 0)
+				futex_wait(&mutex, 2, noise(&seed) % 2 ? -1 : nanotime() + noise(&seed) % 30000, FUTEX_ANY, false, "mutex");
+		}
+		guarded++;
+		if (noise(&seed) % 16 == 0)
+			g_yield(g_self());
+		if (atomic_exchange(&mutex, 0) == 2)
+			futex_wake(&mutex, 1, FUTEX_ANY);
+	}
+}
+
+static void *foreign_locker(void *arg) {
+	lock_unlock(arg);
+	return NULL;
+}
+
+TEST_PROCS(mutex_of_goroutines_and_foreign_threads) {
+	start(procs);
+	pthread_t t[2];
+	for (int i = 0; i < 2; i++)
+		t[i] = thread_start(foreign_locker, (void *)(uintptr_t)(100 + i));
+	for (int i = 0; i < 16; i++)
+		go(lock_unlock, (void *)(uintptr_t)(i + 1));
+	wait_all();
+	for (int i = 0; i < 2; i++)
+		thread_join(t[i]);
+	cr_expect(guarded == 18 * 3000);
+}
+
+static void wait_interruptibly(void *arg) {
+	static _Atomic uint32_t never;
+	*(int *)arg = futex_wait(&never, 0, -1, FUTEX_ANY, true, "interruptible");
+	must(g_interrupt_clear(g_self()));
+}
+
+TEST_PROCS(interrupt) {
+	start(procs);
+	static int results[100];
+	for (size_t i = 0; i < LENGTH(results); i++) {
+		struct g *g = go(wait_interruptibly, &results[i]);
+		if (i % 2)
+			yield_until(g->state == GS_WAITING);
+		g_interrupt(g); /* or before it waits: its first wait ends so */
+	}
+	wait_all();
+	for (size_t i = 0; i < LENGTH(results); i++)
+		cr_assert(results[i] == -EINTR);
+}
+
+/* One waiter, many wakers: exactly one claims it, each time. */
+static struct g *_Atomic target;
+static _Atomic uint32_t claims, waits;
+
+static void claimer(void *arg) {
+	(void)arg;
+	while (!atomic_load(&stop)) {
+		struct g *g = atomic_load(&target);
+		if (g && wait_claim(g, WAKE_READY)) {
+			atomic_fetch_add(&claims, 1);
+			ready(g);
+		} else {
+			g_yield(g_self());
+		}
+	}
+}
+
+static void *foreign_claimer(void *arg) {
+	claimer(arg);
+	return NULL;
+}
+
+TEST_PROCS(claimed_exactly_once) {
+	start(procs);
+	for (int i = 0; i < 3; i++)
+		go(claimer, NULL);
+	pthread_t t = thread_start(foreign_claimer, NULL);
+	struct g *g = g_self();
+	uint32_t seed = 7, timeouts = 0;
+	atomic_store(&target, g);
+	for (int i = 0; i < 10000; i++) {
+		wait_begin(g, false, "claim", 0);
+		if (noise(&seed) % 4 == 0 && wait_claim_self(g, WAKE_READY)) {
+			must(wait_park(g, -1) == 0);
+			continue;
+		}
+		int r = wait_park(g, noise(&seed) % 2 ? -1 : nanotime() + noise(&seed) % 20000);
+		must(r == 0 || r == -ETIMEDOUT);
+		r == 0 ? waits++ : timeouts++;
+	}
+	atomic_store(&stop, true);
+	wait_all();
+	thread_join(t);
+	cr_expect(claims == waits, "%u claims, %u waits ended, %u timeouts", claims, waits, timeouts);
+}
+
+/* ---- time ---- */
+
+static void sleep_and_note(void *arg) {
+	static _Atomic int at;
+	int ms = (int)(intptr_t)arg;
+	int64_t begin = nanotime();
+	sleep_ns(ms * MS);
+	must(nanotime() - begin >= ms * MS);
+	order[atomic_fetch_add(&at, 1)] = ms;
+}
+
+Test(sched, sleeps_end_in_order) {
+	start(1);
+	for (int i = 0; i < 100; i++)
+		go(sleep_and_note, (void *)(intptr_t)((i * 37) % 100));
+	wait_all();
+	int out_of_order = 0;
+	for (int i = 1; i < 100; i++)
+		out_of_order += order[i] < order[i - 1];
+	cr_expect(out_of_order < 10, "%d", out_of_order); /* those that were late together start in another order */
+}
+
+static void many_sleeps(void *arg) {
+	uint32_t seed = (uint32_t)(uintptr_t)arg;
+	for (int i = 0; i < 100; i++)
+		sleep_ns(noise(&seed) % 300000);
+}
+
+TEST_PROCS(sleeps) {
+	int64_t begin = nanotime();
+	start(procs);
+	for (int i = 0; i < 100; i++)
+		go(many_sleeps, (void *)(uintptr_t)(i + 1));
+	wait_all();
+	cr_expect(nanotime() - begin < 10 * SECOND, "100 times 100 sleeps of 0.15 ms took %ld ms", (long)((nanotime() - begin) / MS));
+}
+
+/* A timer set while an M blocks in netpoll, and others look at the network without blocking: it must not be forgotten. */
+static void sleep_or_yield(void *arg) {
+	uint32_t seed = (uint32_t)(uintptr_t)arg;
+	for (int i = 0; i < 3000; i++) {
+		if (noise(&seed) % 4)
+			g_yield(g_self());
+		else
+			sleep_ns(noise(&seed) % 100000);
+		if (noise(&seed) % 64 == 0) {
+			int64_t end = nanotime() + 2 * MS; /* long enough for sysmon to want a poller */
+			while (nanotime() < end)
+				;
+		}
+	}
+}
+
+static void wait_for_pipe(void *arg) {
+	struct pd *pd = arg;
+	pd_hold(pd);
+	for (;;) {
+		char c;
+		pd_clear(pd, PD_READ);
+		if (read(pd->fd, &c, 1) == 1)
+			break;
+		must(netpoll_wait(pd, PD_READ, -1, false) == 0);
+	}
+	pd_drop(pd);
+}
+
+TEST_PROCS(timers_while_polled) {
+	must(pipe2(fds, O_NONBLOCK) == 0);
+	start(procs);
+	go(wait_for_pipe, pd_new(fds[0]));
+	for (int i = 0; i < 3; i++)
+		go(sleep_or_yield, (void *)(uintptr_t)(i + 1));
+	yield_until(tasks == 1);
+	must(write(fds[1], "x", 1) == 1);
+	wait_all();
+}
+
+/* ---- network ---- */
+
+static struct pd *pair_pd[2][2];
+
+static int pd_io(struct pd *pd, char *c, bool out) {
+	uint8_t mode = out ? PD_WRITE : PD_READ;
+	for (;;) {
+		pd_clear(pd, mode);
+		ssize_t r = out ? write(pd->fd, c, 1) : read(pd->fd, c, 1);
+		if (r >= 0) {
+			pd_set(pd, mode);
+			return (int)r;
+		}
+		must(errno == EAGAIN);
+		must(netpoll_wait(pd, mode, -1, false) == 0);
+	}
+}
+
+static void echo(void *arg) {
+	int me = (int)(intptr_t)arg;
+	struct pd *in = pair_pd[me][0], *out = pair_pd[!me][1];
+	char c = 0;
+	for (int i = 0; i < 5000; i++) {
+		if (me == 0 || i)
+			must(pd_io(out, &c, true) == 1);
+		must(pd_io(in, &c, false) == 1);
+		c++;
+	}
+	if (me == 1)
+		must(pd_io(out, &c, true) == 1);
+}
+
+TEST_PROCS(pipes) {
+	start(procs);
+	for (int i = 0; i < 2; i++) {
+		int p[2];
+		must(pipe2(p, O_NONBLOCK) == 0);
+		pair_pd[i][0] = pd_new(p[0]);
+		pair_pd[i][1] = pd_new(p[1]);
+	}
+	go(echo, (void *)0);
+	go(echo, (void *)1);
+	wait_all();
+	cr_expect(!netpoll_has_waiters());
+}
+
+/* Everybody waits for the network; an event comes from outside. */
+static void *write_later(void *arg) {
+	until(!sched.idle_p_count || sched.poller);
+	write_one(arg);
+	return NULL;
+}
+
+TEST_PROCS(event_from_outside) {
+	must(pipe2(fds, O_NONBLOCK) == 0);
+	start(procs);
+	for (int i = 0; i < 300; i++) {
+		pthread_t t = thread_start(write_later, NULL);
+		struct pd *pd = pd_new(fds[0]);
+		wait_for_pipe(pd);
+		pd->shared_desc = 1;
+		pd_close(pd);
+		thread_join(t);
+	}
+}
+
+/* ---- at rest ---- */
+
+static long switches(void) {
+	long sum = 0;
+	DIR *dir = opendir("/proc/self/task");
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		char path[300], line[200];
+		snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+		FILE *f = fopen(path, "r");
+		long n;
+		while (f && fgets(line, sizeof line, f))
+			sum += sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1 ? n : 0;
+		if (f)
+			fclose(f);
+	}
+	closedir(dir);
+	return sum;
+}
+
+static void wait_for_gate(void *arg) {
+	futex_wait(arg, 0, -1, FUTEX_ANY, false, "gate");
+}
+
+TEST_PROCS(an_idle_process_sleeps) {
+	static _Atomic uint32_t gate;
+	start(procs);
+	for (int i = 0; i < 50; i++)
+		go(wait_for_gate, (void *)&gate);
+	sleep_ns(200 * MS); /* sysmon calms down in 20 ticks */
+	long before = switches();
+	sleep_ns(500 * MS);
+	long n = switches() - before;
+	cr_expect(n < 60, "%ld wake-ups in half a second of doing nothing", n);
+	gate = 1;
+	cr_expect(futex_wake(&gate, 1000, FUTEX_ANY) == 50);
+	wait_all();
+}
+
+static void park_deep(void *arg) {
+	use_stack((void *)2000);
+	wait_for_gate(arg);
+}
+
+TEST_PROCS(many_parked) {
+	static _Atomic uint32_t gate;
+	start(procs);
+	if (!stack_uses_markers())
+		cr_skip_test("two mappings per stack: too many for the default vm.max_map_count");
+	for (int i = 0; i < 20000; i++) {
+		go(park_deep, (void *)&gate);
+		if (i % 100 == 0)
+			g_yield(g_self());
+	}
+	for (int k = 0; k < 3; k++)
+		sleep_ns(10 * MS);
+	gate = 1;
+	futex_wake(&gate, 1000000, FUTEX_ANY);
+	wait_all();
+	cr_expect(g_count() == 1);
+}
+
+/* ---- fork ---- */
+
+static void fork_child(void) {
+	sched_fork_child();
+	must(!sched_started() && !g_goroutine());
+	static _Atomic uint32_t word;
+	must(futex_wait(&word, 0, nanotime() + MS, FUTEX_ANY, false, "child") == -ETIMEDOUT);
+	counter = 0;
+	tasks = 0;
+	start(3);
+	for (int i = 0; i < 500; i++)
+		go(count, NULL);
+	go(many_sleeps, (void *)1);
+	wait_all();
+	must(counter == 500 && g_count() == 1);
+}
+
+static void fork_on_goroutine(void *arg) {
+	(void)arg;
+	fork_child(); /* as what used to be a goroutine */
+	_exit(0);
+}
+
+static void fork_from_goroutine(void *arg) {
+	pid_t pid = fork();
+	if (pid == 0)
+		fork_on_goroutine(arg);
+	int status;
+	must(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+TEST_PROCS(fork) {
+	static _Atomic uint32_t gate;
+	start(procs);
+	for (int i = 0; i < 20; i++) {
+		go(wait_for_gate, (void *)&gate);
+		go(many_sleeps, (void *)(uintptr_t)(i + 1));
+	}
+	for (int i = 0; i < 3; i++) {
+		int status = child_status(fork_child);
+		cr_expect(status == 0, "0x%x", status);
+		go(fork_from_goroutine, NULL);
+	}
+	gate = 1;
+	futex_wake(&gate, 1000, FUTEX_ANY);
+	wait_all();
+	cr_expect(g_count() == 1);
+}
