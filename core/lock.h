@@ -5,7 +5,7 @@
  * States: 0 free, 1 held, 2 held and somebody may sleep in the kernel.
  *
  * Ranks (a thread takes locks only in this order; never two of one rank): LOCK_NETPOLL < LOCK_FUTEX < LOCK_TIMER < LOCK_SCHED
- * < LOCK_STACK. Debug builds (GOSHIM_DEBUG) assert it.
+ * < LOCK_STACK.
  */
 #ifndef GOSHIM_LOCK_H
 #define GOSHIM_LOCK_H

@@ -1194,15 +1194,13 @@ void sched_fork_child(void) {
 		return;
 	/* Everything else died with the other kernel threads; their memory is the price of fork, as under NPTL. Locks may be held by the dead:
 	 * nothing is taken over but the calling G. */
-	for (struct g *other = g_all(); other; other = other->all_next) {
-		if (other != g)
-			other->state = GS_DEAD;
-	}
 	struct p *keep[GOMAXPROCS_MAX];
 	memcpy(keep, sched.all_p, sizeof keep);
-	struct g *all = g_all();
 	memset(&sched, 0, sizeof sched);
-	atomic_store_explicit(&sched.all_g, all, memory_order_relaxed);
+	if (g) {
+		g->all_next = NULL;
+		atomic_store_explicit(&sched.all_g, g, memory_order_relaxed);
+	}
 	for (uint32_t i = 0; i < GOMAXPROCS_MAX; i++) {
 		if (keep[i])
 			memset(keep[i], 0, sizeof *keep[i]);
@@ -1212,6 +1210,7 @@ void sched_fork_child(void) {
 	m0 = NULL;
 	futex_init();
 	netpoll_fork_child();
+	tcb_fork_child();
 	atomic_store_explicit(&rt_pending, 0, memory_order_relaxed);
 	if (g) {
 		g->kind = G_FOREIGN;

@@ -37,8 +37,19 @@ void sysmon_wake(void) {
 		SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Nothing to watch: every P is idle, nothing is queued (it may be, when the kernel refused an M), and an M blocks in netpoll if there is
+ * anything to wait for. */
 static bool all_idle(void) {
-	return atomic_load(&sched.idle_p_count) == sched.procs;
+	if (atomic_load(&sched.idle_p_count) != sched.procs || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))
+		return false;
+	bool poller = atomic_load_explicit(&sched.poller, memory_order_relaxed) || !netpoll_has_waiters();
+	for (uint32_t i = 0; i < sched.procs; i++) {
+		struct p *p = sched.all_p[i];
+		if (!runq_empty(p) ||
+		    (!poller && atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX))
+			return false;
+	}
+	return poller;
 }
 
 /* Would a free P do any good? */

@@ -194,6 +194,10 @@ void tcb_rseq_off(void) {
 	rseq_mark_unregistered(arch_tp());
 }
 
+void **tcb_list_node(uintptr_t tcb) {
+	return (void **)(tcb + lay.list);
+}
+
 /* A fresh thread's struct pthread at `tcb`; keeps what lies in the caller's dtv word. */
 static void struct_fill(uintptr_t tcb, struct g *g) {
 	union dtv *dtv = *dtv_of(tcb);
@@ -288,6 +292,11 @@ void tcb_free(uintptr_t tcb) {
 	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++)
 		free(specific_of(tcb)[i]);
 	lay.deallocate((void *)tcb, false);
+}
+
+void tcb_fork_child(void) {
+	images_lock.word = 0;
+	images = NULL;
 }
 
 void tcb_thread_start(void) {

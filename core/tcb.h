@@ -44,6 +44,10 @@ static inline int32_t tcb_tid_here(size_t offset) {
 }
 /* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated). */
 _Atomic int *tcb_cancelhandling(uintptr_t tcb);
+/* The node {next, prev} by which libc's lists of threads hold a TCB; a goroutine's points to itself (see shims/loader.c). */
+void **tcb_list_node(uintptr_t tcb);
+/* In a fork's child: forget what a dead thread may have been changing. */
+void tcb_fork_child(void);
 /* Tells rseq users that the kernel does not update this TCB's area. On the thread that becomes main G. */
 void tcb_rseq_off(void);
 

@@ -7,9 +7,9 @@
  *                    thread's last access to the object. pthread_barrier_destroy() waits until as many have left as have
  *                    come (modulo 2^31), so it may be called as soon as any thread has returned (SYN-10).
  *
- * Waiters sleep while the round's number stands; a new round can begin only when all of the last one have been let go, and the
- * number does not come back before 2^32 rounds. No cancellation point; handlers run while a thread waits, and it waits on.
- * Process-shared barriers are glibc's; pthread_barrier_init is not interposed. */
+ * Waiters sleep while the round's number stands; a new round can begin only when all of the last one have been let go,
+ * and the number does not come back before 2^32 rounds. No cancellation point; handlers run while a thread waits, and
+ * it waits on. Process-shared barriers are glibc's; pthread_barrier_init is not interposed. */
 #include <errno.h>
 
 #include "sync.h"

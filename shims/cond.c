@@ -1,8 +1,9 @@
 /* pthread_cond_*: a queue in the parking lot, keyed by an address inside the object.
  *
- * A waiter, holding the mutex: counts itself in `refs`, queues itself, unlocks the mutex, sleeps. So a thread that takes the mutex
- * afterwards and signals finds it (SYN-1). Wakers take from the head of the queue: who began to wait after a signal can never get
- * that signal (SYN-2). When it runs again the waiter gives up its ref, then takes the mutex.
+ * A waiter, holding the mutex: counts itself in `refs`, queues itself, unlocks the mutex, sleeps. So a thread that
+ * takes the mutex afterwards and signals finds it (SYN-1). Wakers take from the head of the queue: who began to wait
+ * after a signal can never get that signal (SYN-2). When it runs again the waiter gives up its ref, then takes the
+ * mutex.
  *
  *   refs        bit 0 process-shared, bit 1 CLOCK_MONOTONIC (both glibc's, set by its init), bit 2 somebody waits in destroy;
  *               from bit 3: threads between begin and end of a wait. Zero there: a signal is one load. pthread_cond_destroy() waits
@@ -12,21 +13,23 @@
  *   missed      number of signals that found refs but nobody in the queue, see below.
  *   queue       the mutex's queue to which a broadcast moves the waiters; NULL: the mutex is glibc's.
  *
- * Broadcast wakes one waiter and moves the others to the mutex's queue: no stampede. Who sets the mutex word to 2, so that unlock
- * wakes the moved ones? The one that was woken: it and every moved one lock the mutex as contended (they know by `broadcasts`),
- * and each unlock of a contended mutex wakes the next. The broadcaster itself never touches the mutex: it may not hold it, and
- * a queue pointer left from earlier waits may be dead (it is only a key then, with nobody to move).
+ * Broadcast wakes one waiter and moves the others to the mutex's queue: no stampede. Who sets the mutex word to 2, so
+ * that unlock wakes the moved ones? The one that was woken: it and every moved one lock the mutex as contended (they
+ * know by `broadcasts`), and each unlock of a contended mutex wakes the next. The broadcaster itself never touches the
+ * mutex: it may not hold it, and a queue pointer left from earlier waits may be dead (it is only a key then, with
+ * nobody to move).
  *
- * Interruptions. Handlers run while the thread is "blocked in the condition variable": it must get signals sent meanwhile, must
- * not return because of the handler, and does not hold the mutex. The interrupted waiter is out of the queue but keeps its
- * ref. A signaller that finds refs but an empty queue adds to `missed` and tries the queue again; a waiter that came back queues
- * itself and looks at `missed` then. Both go through the bucket's lock between their two steps, so one of them sees the other.
- * A cancel that is acted upon in that state unwinds through cond_interrupted(), which takes the mutex first (CAN-5). Such a waiter consumed
- * no signal, as only one of interruption and wake-up claims it. This file must be compiled with -fexceptions.
+ * Interruptions. Handlers run while the thread is "blocked in the condition variable": it must get signals sent
+ * meanwhile, must not return because of the handler, and does not hold the mutex. The interrupted waiter is out of the
+ * queue but keeps its ref. A signaller that finds refs but an empty queue adds to `missed` and tries the queue again;
+ * a waiter that came back queues itself and looks at `missed` then. Both go through the bucket's lock between their
+ * two steps, so one of them sees the other. A cancel that is acted upon in that state unwinds through
+ * cond_interrupted(), which takes the mutex first (CAN-5). Such a waiter consumed no signal, as only one of
+ * interruption and wake-up claims it. This file must be compiled with -fexceptions.
  *
- * Objects: glibc's 48 bytes; zero is PTHREAD_COND_INITIALIZER. The ancient pthread_cond_*@GLIBC_2.2.5, whose objects glibc treats as
- * a pointer to a real one, arrive here too and work as they are: same size, zero-initialised; that is why pthread_cond_init is
- * interposed (SYN-4). Process-shared ones are glibc's. */
+ * Objects: glibc's 48 bytes; zero is PTHREAD_COND_INITIALIZER. The ancient pthread_cond_*@GLIBC_2.2.5, whose objects
+ * glibc treats as a pointer to a real one, arrive here too and work as they are: same size, zero-initialised; that is
+ * why pthread_cond_init is interposed (SYN-4). Process-shared ones are glibc's. */
 #include <errno.h>
 
 #include "sync.h"
@@ -157,9 +160,10 @@ static int cond_wait(struct cond *c, pthread_mutex_t *m, int64_t deadline) {
 
 /* ---- process-shared ones ------------------------------------------------------------------------------------------ */
 
-/* glibc's condition variable with a mutex of ours. glibc would unlock and lock the mutex by its own protocol and not wake goroutines
- * that wait for it, so it gets a mutex of its own, and the gap between unlocking ours and joining the queue is closed by
- * returning (spuriously, as POSIX allows) after a slice of time. POSIX wants a process-shared mutex here; this keeps the rest alive. */
+/* glibc's condition variable with a mutex of ours. glibc would unlock and lock the mutex by its own protocol and not
+ * wake goroutines that wait for it, so it gets a mutex of its own, and the gap between unlocking ours and joining the
+ * queue is closed by returning (spuriously, as POSIX allows) after a slice of time. POSIX wants a process-shared mutex
+ * here; this keeps the rest alive. */
 static int shared_private_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline) {
 	pthread_mutex_t own = PTHREAD_MUTEX_INITIALIZER;
 	int err = mutex_cond_check(m);

@@ -176,18 +176,23 @@ SHIM int ioctl(int fd, unsigned long request, ...) {
 
 /* ---- new descriptors ------------------------------------------------------------------------------------------------- */
 
+static int pipe_made(int r, const int fds[2], int flags) {
+	if (r != 0)
+		return r;
+	fd_made(fds[0], KIND_PIPE, flags, NULL);
+	fd_made(fds[1], KIND_PIPE, flags, NULL);
+	fd_paired(fds[0], fds[1]);
+	return 0;
+}
+
 SHIM int pipe2(int fds[2], int flags) {
 	int r = io_g() ? (int)sys_ret(SYS2(SYS_pipe2, fds, flags)) : CALL_REAL(pipe2, fds, flags);
-	for (int i = 0; r == 0 && i < 2; i++)
-		fd_made(fds[i], KIND_PIPE, flags, NULL);
-	return r;
+	return pipe_made(r, fds, flags);
 }
 
 SHIM int pipe(int fds[2]) {
 	int r = io_g() ? (int)sys_ret(SYS2(SYS_pipe2, fds, 0)) : CALL_REAL(pipe, fds);
-	for (int i = 0; r == 0 && i < 2; i++)
-		fd_made(fds[i], KIND_PIPE, 0, NULL);
-	return r;
+	return pipe_made(r, fds, 0);
 }
 
 SHIM_ALIAS(pipe, __pipe);

@@ -47,6 +47,8 @@ enum { FL_VALID = 1, FL_NONBLOCK = 2, FL_PACKET = 4, FL_CHANGE = 8 };
 
 struct fd_leaf {
 	_Atomic(struct pd *) slot[FD_LEAF];
+	/* 1 + the number of the other end of a pipe or socket pair made here; 0 unknown. Only a hint (fd_hint), so it may be outdated. */
+	_Atomic int32_t peer[FD_LEAF];
 };
 
 /* NULL until the first goroutine uses a descriptor. */
@@ -101,6 +103,8 @@ enum fd_kind fd_socket_kind(int domain, int type, int protocol);
 /* A new description got this number (socket, pipe, open, accept, ...). flags: its O_NONBLOCK and O_DIRECT. like: the pd of the
  * listener whose options it inherits, or NULL. */
 void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like);
+/* The two were made as the ends of one pipe or socket pair. */
+void fd_paired(int a, int b);
 /* fd became another name of old's description. */
 void fd_duplicated(int old, int fd);
 /* fd came from another process (SCM_RIGHTS, pidfd_getfd). */
@@ -163,6 +167,18 @@ static inline void pd_try(struct pd *pd, uint8_t mode) {
 static inline void pd_more(struct pd *pd, uint8_t mode) {
 	if (!(atomic_load(&pd->ready) & mode) || atomic_load(&pd->waiting) != 0)
 		pd_pass(pd, mode);
+}
+
+/* The caller has just moved bytes through fd: so `mode` is worth a try at the other end. That is how threads of one process that talk through a
+ * pipe wake each other without a turn through epoll, which would tell the same later. A hint that is wrong costs its receiver one
+ * failing try, so nothing is held, and nobody cares if the number is somebody else's by now. */
+static inline void fd_hint(int fd, uint8_t mode) {
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
+	struct fd_leaf *leaf = root && fd >= 0 ? atomic_load_explicit(&root[(unsigned)fd / FD_LEAF], memory_order_acquire) : NULL;
+	int32_t peer = leaf ? atomic_load_explicit(&leaf->peer[(unsigned)fd % FD_LEAF], memory_order_relaxed) : 0;
+	struct pd *pd = peer ? fd_lookup(peer - 1) : NULL;
+	if (pd)
+		pd_more(pd, mode);
 }
 
 static inline void pd_spare_set(struct pd *pd, uint8_t bits) {

@@ -1,21 +1,22 @@
 /* pthread_mutex_*: glibc's object, our waiting.
  *
- * The word (__lock) is 0 free, 1 held, 2 held and somebody may be waiting. Who waits sets 2, queues on the word's address in the
- * parking lot and, when woken, takes the mutex *with 2* again, because it cannot know whether others still wait; so at most one
- * wake-up too many is paid, never one too few. The unlocker's exchange is its last access to the object: after it only the address
- * is used, as a key (SYN-9). Newcomers may overtake a woken waiter, as on NPTL: handing over would make every contended
- * unlock a context switch.
+ * The word (__lock) is 0 free, 1 held, 2 held and somebody may be waiting. Who waits sets 2, queues on the word's
+ * address in the parking lot and, when woken, takes the mutex *with 2* again, because it cannot know whether others
+ * still wait; so at most one wake-up too many is paid, never one too few. The unlocker's exchange is its last access
+ * to the object: after it only the address is used, as a key (SYN-9). Newcomers may overtake a woken waiter, as on
+ * NPTL: handing over would make every contended unlock a context switch.
  *
  * __owner, __count and __nusers are kept as glibc keeps them: an object looks the same to a debugger, to glibc's own
  * pthread_mutex_destroy() and to PTHREAD_MUTEX_INITIALIZER.
  *
- * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision: ignored; 32 priority
- * inheritance, 64 priority ceiling: ours, as priorities mean nothing among goroutines, with the differences that such types show
- * in their results. A ceiling is kept where glibc has it, in bits 19 and up of the word, so the state is the rest of the word.
- * -1 is a destroyed mutex: glibc reports it.
+ * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision:
+ * ignored; 32 priority inheritance, 64 priority ceiling: ours, as priorities mean nothing among goroutines, with the
+ * differences that such types show in their results. A ceiling is kept where glibc has it, in bits 19 and up of the
+ * word, so the state is the rest of the word. -1 is a destroyed mutex: glibc reports it.
  *
- * Memory order: taking the mutex is an acquire, releasing it a release, on the same word. Everything else in the object is
- * written by the owner only; __owner is read by others, who only ask "is it me?", which no stale value can answer wrongly.
+ * Memory order: taking the mutex is an acquire, releasing it a release, on the same word. Everything else in the
+ * object is written by the owner only; __owner is read by others, who only ask "is it me?", which no stale value can
+ * answer wrongly.
  *
  * Rejected: tracking waiters exactly with futex_wake_update(): saves the one useless wake-up, costs a bucket lock in each
  * contended unlock while the mutex is still held. */
@@ -65,8 +66,8 @@ static inline void owner_set(pthread_mutex_t *m, int32_t tid) {
 
 /* ---- the word -------------------------------------------------------------------------------------------------- */
 
-/* glibc's own shortcut: while the process has one thread nobody can look at the word between the two instructions. libc clears the
- * flag before it makes the first kernel thread, hence before the runtime has a second one. */
+/* glibc's own shortcut: while the process has one thread nobody can look at the word between the two instructions.
+ * libc clears the flag before it makes the first kernel thread, hence before the runtime has a second one. */
 static inline bool word_try_plain(_Atomic uint32_t *word) {
 	uint32_t expected = 0;
 	if (__libc_single_threaded) {

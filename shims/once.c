@@ -2,11 +2,12 @@
  *
  *   0 --first caller--> (process id << 2) | 1, running --routine returned--> 2, done
  *                       running --routine left by an exception, cancellation or pthread_exit--> 0, to be retried (SYN-16)
- * Values as glibc's: bit 1 means done, for every reader that looks for itself. A word that says "running" with another process's id was
- * copied by fork: the thread that ran the routine is not in this process, so the routine is run again. glibc counts forks
- * for the same purpose in a variable of its own; the process id needs nobody to count.
+ * Values as glibc's: bit 1 means done, for every reader that looks for itself. A word that says "running" with another
+ * process's id was copied by fork: the thread that ran the routine is not in this process, so the routine is run
+ * again. glibc counts forks for the same purpose in a variable of its own; the process id needs nobody to count.
  *
- * It is ours even where everything else is glibc's (sync.h): it works on any thread, and a routine may be running when that is decided.
+ * It is ours even where everything else is glibc's (sync.h): it works on any thread, and a routine may be running when
+ * that is decided.
  *
  * This file must be compiled with -fexceptions, or the unwinder would pass over the cleanup. */
 #include <errno.h>

@@ -1,17 +1,19 @@
 /* futex(2) as programs call it through syscall(): Rust's std, libstdc++'s atomic waits, home-made locks (SYN-15).
  *
- * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. Shared ones and priority inheritance
- * are the kernel's; the kernel keeps private and shared waiters of one word apart, and so do we.
+ * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. Shared ones and
+ * priority inheritance are the kernel's; the kernel keeps private and shared waiters of one word apart, and so do we.
  *
- * Before the runtime is started everything goes to the kernel: the process has one thread of its own, and others only if libc made
- * them. Such a thread may still wait in the kernel when the runtime starts. `kernel_waiters` counts the private waits that went there;
- * while it is not zero a private wake-up that found too few waiters in the parking lot asks the kernel for the rest. A waiter
- * adds itself before the kernel compares the word, a waker changes the word before it looks at the count; both with a full barrier between,
- * so one of them sees the other. (Requeue operations do not move such waiters: they wake as many as they may and leave the
- * others, which nobody but the old thread's own code could have put there.)
+ * Before the runtime is started everything goes to the kernel: the process has one thread of its own, and others only
+ * if libc made them. Such a thread may still wait in the kernel when the runtime starts. `kernel_waiters` counts the
+ * private waits that went there; while it is not zero a private wake-up that found too few waiters in the parking lot
+ * asks the kernel for the rest. A waiter adds itself before the kernel compares the word, a waker changes the word
+ * before it looks at the count; both with a full barrier between, so one of them sees the other. (Requeue operations
+ * do not move such waiters: they wake as many as they may and leave the others, which nobody but the old thread's own
+ * code could have put there.)
  *
- * Differences from the kernel: a bad `uaddr` of a wait is a SIGSEGV, not EFAULT; FUTEX_WAKE_OP changes the word first and then looks at
- * the two queues one after the other, which no program can tell from "at once" (who queues in between saw the new word). */
+ * Differences from the kernel: a bad `uaddr` of a wait is a SIGSEGV, not EFAULT; FUTEX_WAKE_OP changes the word first
+ * and then looks at the two queues one after the other, which no program can tell from "at once" (who queues in
+ * between saw the new word). */
 #include <errno.h>
 #include <linux/futex.h>
 

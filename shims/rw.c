@@ -63,6 +63,8 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 			bool drained = r > 0 && (pd->kind == KIND_PIPE || pd->kind == KIND_TCP) && (size_t)r < iov_bytes(iov, count);
 			if (!drained)
 				pd_more(pd, PD_READ);
+			if (r > 0)
+				fd_hint(c->number, PD_WRITE);
 			return r;
 		}
 		if (r == -EAGAIN)
@@ -96,8 +98,10 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count) {
 		const struct iovec *rest = done ? window : iov;
 		int rest_count = done ? iov_window(window, iov, (size_t)count, done) : count;
 		long r = try_writev(c, rest, rest_count);
-		if (r > 0)
+		if (r > 0) {
 			done += (size_t)r;
+			fd_hint(c->number, PD_READ);
+		}
 		if (r != -EAGAIN && (r <= 0 || done >= iov_bytes(iov, (size_t)count))) {
 			pd_more(pd, PD_WRITE);
 			return done ? (long)done : r;

@@ -5,21 +5,22 @@
  *   bit 29       RWAIT: readers may be queued. May be stale (they timed out)
  *   bit 30       WRITER: a writer holds it
  *   bits 32..63  writers that want it. Exact: who gives up counts itself out
- * Readers queue in the parking lot on the address of __wrphase_futex, writers on that of __writers_futex; the words themselves are not
- * used. __cur_writer is the writer's tid, for EDEADLK. __flags (preference) and __shared are glibc's.
+ * Readers queue in the parking lot on the address of __wrphase_futex, writers on that of __writers_futex; the words
+ * themselves are not used. __cur_writer is the writer's tid, for EDEADLK. __flags (preference) and __shared are
+ * glibc's.
  *
- * Waiting: announce yourself in the state (RWAIT, or one more writer), queue, look at the state again, sleep only if it still forbids
- * you. Unlocking: change the state, then look at the queue. Both pass the bucket's lock between their two steps: the waiter sees the new
- * state or the unlocker sees the waiter (SYN-11, SYN-14). The state change is the unlocker's last access to the object;
- * the queues' addresses are only keys (SYN-9).
+ * Waiting: announce yourself in the state (RWAIT, or one more writer), queue, look at the state again, sleep only if
+ * it still forbids you. Unlocking: change the state, then look at the queue. Both pass the bucket's lock between their
+ * two steps: the waiter sees the new state or the unlocker sees the waiter (SYN-11, SYN-14). The state change is the
+ * unlocker's last access to the object; the queues' addresses are only keys (SYN-9).
  *
  * Who is woken when a writer leaves:
  *   PREFER_READER     all queued readers; if there are none, one writer. The last of those readers wakes a writer.
  *   the other two     one writer if any wants it; else all queued readers.
- * Who is woken when the last reader leaves: one writer. When the last wanting writer gives up: the readers.
- * A woken thread always tries again, whatever its deadline, and any later unlock wakes again while it is announced: so a wake-up that
- * finds the lock taken by a newcomer is not lost. Newcomers may overtake: readers whenever no writer holds it (PREFER_WRITER_NONRECURSIVE:
- * and none wants it), writers whenever it is free.
+ * Who is woken when the last reader leaves: one writer. When the last wanting writer gives up: the readers. A woken
+ * thread always tries again, whatever its deadline, and any later unlock wakes again while it is announced: so a
+ * wake-up that finds the lock taken by a newcomer is not lost. Newcomers may overtake: readers whenever no writer
+ * holds it (PREFER_WRITER_NONRECURSIVE: and none wants it), writers whenever it is free.
  *
  * Memory order: acquire when taking, release when leaving. All changes are read-modify-writes of one word, so a writer
  * synchronises with every reader that left before (release sequence).

@@ -1,20 +1,22 @@
 /* sem_*: unnamed private semaphores, in glibc's object.
  *
- * One 64-bit word: the value in the low half, the number of waiters in the high half; then a word that is 0 for private semaphores.
- * It is glibc's layout and glibc's protocol, so sem_init, sem_destroy and sem_getvalue stay glibc's, and only the sleeping differs:
- * a goroutine parks, a kernel thread (also every thread of a process without goroutines) waits in glibc's sem_wait. Named semaphores
- * are process-shared: their waits are glibc's, bracketed; sem_open, sem_close and sem_unlink are not interposed.
+ * One 64-bit word: the value in the low half, the number of waiters in the high half; then a word that is 0 for
+ * private semaphores. It is glibc's layout and glibc's protocol, so sem_init, sem_destroy and sem_getvalue stay
+ * glibc's, and only the sleeping differs: a goroutine parks, a kernel thread (also every thread of a process without
+ * goroutines) waits in glibc's sem_wait. Named semaphores are process-shared: their waits are glibc's, bracketed;
+ * sem_open, sem_close and sem_unlink are not interposed.
  *
- * A waiter counts itself, queues on the value's address while the value is 0, and takes one when it is not. A post adds one and, if it saw
- * waiters in the very word it changed, wakes one: in the parking lot, or, if nobody is there, in the kernel. The change is its
- * last access to the object: after it only the address is used, as a key, so the object may be freed by whoever took the token
- * (SYN-17). A woken waiter that finds the value taken by a newcomer waits on; no token was lost, the newcomer has it.
- * An interrupted waiter counts itself out first, then lets handlers run: they may post, cancel or jump away.
+ * A waiter counts itself, queues on the value's address while the value is 0, and takes one when it is not. A post
+ * adds one and, if it saw waiters in the very word it changed, wakes one: in the parking lot, or, if nobody is there,
+ * in the kernel. The change is its last access to the object: after it only the address is used, as a key, so the
+ * object may be freed by whoever took the token (SYN-17). A woken waiter that finds the value taken by a newcomer
+ * waits on; no token was lost, the newcomer has it. An interrupted waiter counts itself out first, then lets handlers
+ * run: they may post, cancel or jump away.
  *
  * Memory order: post releases, taking acquires, on one word of read-modify-writes.
  *
- * sem_post is async-signal-safe: handlers never run inside the parking lot (proc.h). sem_wait, sem_timedwait and sem_clockwait
- * are cancellation points; EINTR as in hazards, section 1. */
+ * sem_post is async-signal-safe: handlers never run inside the parking lot (proc.h). sem_wait, sem_timedwait and
+ * sem_clockwait are cancellation points; EINTR as in hazards, section 1. */
 #include <errno.h>
 #include <linux/futex.h>
 

@@ -530,7 +530,8 @@ static void handler_done(struct g *g, struct sigstate *s) {
 	}
 }
 
-/* A queued signal on its goroutine, outside the runtime. 1: a handler ran; 3: one without SA_RESTART did. */
+/* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the queue and masking it no kick
+ * lets a later one overtake it. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
 static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	struct record *h = handler_of(sig);
 	struct sigstate *s = sig_of(g);
@@ -552,6 +553,7 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	context.uc_stack = (stack_t){.ss_sp = s->alt_sp, .ss_size = s->alt_size, .ss_flags = s->alt_sp ? s->alt_flags : SS_DISABLE};
 	mask_force(g, before | handler_mask(h, sig));
 	int saved_errno = errno;
+	rt_leave(g);
 	h->handler(sig, info, &context);
 	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside a call. */
 	errno = saved_errno;
@@ -560,9 +562,25 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
 		return 0;
 	}
+	rt_enter(g);
 	mask_force(g, after);
 	handler_done(g, s);
 	return h->flags & SA_RESTART ? 1 : 3;
+}
+
+/* Everything of `allowed` that is deliverable in g's queue. Outside the runtime. */
+static unsigned queue_run_some(struct g *g, uint64_t allowed) {
+	unsigned ran = 0;
+	siginfo_t info;
+	int sig;
+	rt_enter(g);
+	while ((sig = queue_take(g, allowed & ~mask_of(g), &info))) {
+		ran |= handler_run(g, sig, &info);
+		if (!self_g())
+			return 0;
+	}
+	rt_leave(g);
+	return ran;
 }
 
 /* The interrupt that came with a signal is spent: the next wait must not end for it. A cancellation's stays. */
@@ -573,14 +591,8 @@ static void interrupt_spend(struct g *g) {
 
 /* Everything deliverable in g's queue. Outside the runtime. */
 static unsigned queue_run(struct g *g) {
-	struct sigstate *s = sig_of(g);
-	unsigned ran = 0;
-	siginfo_t info;
-	int sig;
-	attention_clear(s); /* before the look: who queues after it sets it again */
-	while (tls_g == g && g->kind <= G_MAIN && (sig = queue_take(g, ~mask_of(g), &info)))
-		ran |= handler_run(g, sig, &info);
-	return ran;
+	attention_clear(sig_of(g)); /* before the look: who queues after it sets it again */
+	return queue_run_some(g, ~0ull);
 }
 
 /* A wait was ended for a signal and its shim has not asked yet, or a mask is in force for one call only. */
@@ -629,10 +641,6 @@ bool shim_interrupted(struct g *g, bool restartable) {
 static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *info, ucontext_t *context) {
 	struct sigstate *s = sig_of(g);
 	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
-	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
-	if (in_syscall)
-		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
-
 	g->in_rt++; /* no nested signal between these stores; no retake check: nothing of the P is touched */
 	uint64_t added = handler_mask(h, sig);
 	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
@@ -648,6 +656,10 @@ static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *inf
 	}
 	context->uc_stack.ss_flags &= ~(int)SS_AUTODISARM;
 	rt_leave(g);
+
+	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	if (in_syscall)
+		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 
 	h->handler(sig, info, context);
 
@@ -1526,10 +1538,8 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us to another M, the kick
 		 * finds nothing there. */
 		kick(self_ktid(), sig);
-		siginfo_t rest;
-		int left;
-		while (self_g() && (left = queue_take(g, ~mask_of(g) & SIGBIT(sig), &rest)))
-			handler_run(g, left, &rest);
+		if (self_g())
+			queue_run_some(g, SIGBIT(sig));
 	}
 	return r;
 }
@@ -1622,27 +1632,37 @@ SHIM int gsignal(int sig) {
 	return raise(sig);
 }
 
-/* kill() of oneself: POSIX has the signal delivered before it returns if the caller is who takes it. The kernel would give it to its first
- * thread, which need not be the one we run on. */
-static bool self_takes(struct g *g, pid_t pid, int sig) {
-	return g && pid == self_pid() && sig > 0 && sig <= NSIGNALS && handler_of(sig) && taker_of(sig) == g;
+/* kill() of one's own process. The kernel would give it to one of its threads, and that to a goroutine, some time; here the goroutine that takes
+ * it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is about to end its wait, before it does. NULL:
+ * the kernel's business (nobody takes it: pending; default action; another process). */
+static struct g *taker_here(struct g *g, pid_t pid, int sig) {
+	return g && pid == self_pid() && sig > 0 && sig <= NSIGNALS && handler_of(sig) ? taker_of(sig) : NULL;
+}
+
+static int signal_process(struct g *self, struct g *taker, int sig, siginfo_t *info) {
+	if (taker == self)
+		return signal_self(self, sig, info);
+	rt_enter(self);
+	int r = signal_send(taker, sig, info);
+	rt_exit(self);
+	return r;
 }
 
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
-	struct g *g = self_g();
-	if (!self_takes(g, pid, sig))
+	struct g *g = self_g(), *taker = taker_here(g, pid, sig);
+	if (!taker)
 		return real.kill(pid, sig);
 	siginfo_t info = info_make(sig, SI_USER);
-	return (int)sys_ret(signal_self(g, sig, &info));
+	return (int)sys_ret(signal_process(g, taker, sig, &info));
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
-	struct g *g = self_g();
-	if (!self_takes(g, pid, sig))
+	struct g *g = self_g(), *taker = taker_here(g, pid, sig);
+	if (!taker)
 		return real.sigqueue(pid, sig, value);
 	siginfo_t info = info_make(sig, SI_QUEUE);
 	info.si_value = value;
-	return (int)sys_ret(signal_self(g, sig, &info));
+	return (int)sys_ret(signal_process(g, taker, sig, &info));
 }

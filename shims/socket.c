@@ -54,6 +54,8 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 			recv_done(pd, r, n - got, flags);
 			if (r > 0)
 				got += (size_t)r;
+			if (r > 0 && pd->kind != KIND_TCP)
+				fd_hint(c->number, PD_WRITE);
 			bool stream = pd->kind == KIND_TCP || pd->kind == KIND_STREAM;
 			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || !stream)
 				return got ? (long)got : r;
@@ -215,8 +217,12 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 			done += (size_t)r;
 		if (r != -EAGAIN && (r <= 0 || done >= n || !sends_in_parts(c->pd))) {
 			pd_more(c->pd, PD_WRITE);
+			if (c->pd->kind != KIND_TCP && r >= 0)
+				fd_hint(c->number, PD_READ);
 			return done ? (long)done : r;
 		}
+		if (r > 0 && c->pd->kind != KIND_TCP)
+			fd_hint(c->number, PD_READ);
 		r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
 		if (r == FDCALL_BLOCK) {
 			r = FDCALL_BLOCKING(c, SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, flags, addr, addr_size));
@@ -245,6 +251,8 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 		}
 		if (r != -EAGAIN && (r <= 0 || done >= total || !sends_in_parts(c->pd))) {
 			pd_more(c->pd, PD_WRITE);
+			if (c->pd->kind != KIND_TCP && r >= 0)
+				fd_hint(c->number, PD_READ);
 			return done ? (long)done : r;
 		}
 		/* A window that went out whole is no sign that the socket is full. */
@@ -580,6 +588,8 @@ SHIM int socketpair(int domain, int type, int protocol, int fds[2]) {
 	int r = io_g() ? (int)sys_ret(SYS4(SYS_socketpair, domain, type, protocol, fds)) : CALL_REAL(socketpair, domain, type, protocol, fds);
 	for (int i = 0; r == 0 && i < 2; i++)
 		fd_made(fds[i], fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+	if (r == 0)
+		fd_paired(fds[0], fds[1]);
 	return r;
 }
 

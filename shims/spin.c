@@ -1,4 +1,5 @@
-/* pthread_spin_*: glibc's word, but who spins on a goroutine lets others run: the holder may be waiting for this very P (SYN-18).
+/* pthread_spin_*: glibc's word, but who spins on a goroutine lets others run: the holder may be waiting for this very
+ * P (SYN-18).
  *
  * x86-64: 1 free, 0 or less held (glibc's lock decrements). Elsewhere: 0 free, 1 held. Same protocol as glibc's for both
  * private and process-shared locks: another process may use glibc's functions on the same word. */

@@ -30,8 +30,10 @@ static int end_ready(struct fdcall *c, uint8_t mode, bool progress) {
 
 static long sendfile_steps(struct fdcall *c, int in, off64_t *at, size_t n) {
 	size_t done = 0;
+	/* Into a pipe the kernel moves what fits and returns; into a socket all of it. */
+	size_t largest = c->pd->kind == KIND_PIPE ? n : SENDFILE_STEP;
 	do {
-		size_t step = n - done < SENDFILE_STEP ? n - done : SENDFILE_STEP;
+		size_t step = n - done < largest ? n - done : largest;
 		int ready = end_ready(c, PD_WRITE, done != 0);
 		if (ready == FDCALL_BLOCK)
 			step = n - done;

@@ -1,18 +1,20 @@
-/* What the synchronisation shims share: the caller's thread id, spinning, interruptions, and the mutex as condition variables see it.
+/* What the synchronisation shims share: the caller's thread id, spinning, interruptions, and the mutex as condition
+ * variables see it.
  *
- * Who owns which object. A *private* object is ours from the first instruction of the process to the last, also while the process
- * has one thread and the runtime is not started: then the same algorithm runs, contention cannot happen, and waiters, if libc itself made
- * a thread, are foreign Gs that sleep in the kernel. So there is no moment at which half of a family is ours (SYN-5). A
- * *process-shared* or *robust* object belongs to glibc's protocol, because other processes take part in it (SYN-7): its calls go to
- * real.X, first the variant that cannot block, then the blocking one inside syscall_enter_blocking().
- * Functions that only write into an object and that glibc does exactly as we would (pthread_mutex_init, sem_init, sem_getvalue,
- * pthread_barrier_init, every *attr_*) are not interposed at all; their results obey the layouts checked below.
+ * Who owns which object. A *private* object is ours from the first instruction of the process to the last, also while
+ * the process has one thread and the runtime is not started: then the same algorithm runs, contention cannot happen,
+ * and waiters, if libc itself made a thread, are foreign Gs that sleep in the kernel. So there is no moment at which
+ * half of a family is ours (SYN-5). A *process-shared* or *robust* object belongs to glibc's protocol, because other
+ * processes take part in it (SYN-7): its calls go to real.X, first the variant that cannot block, then the blocking
+ * one inside syscall_enter_blocking(). Functions that only write into an object and that glibc does exactly as we
+ * would (pthread_mutex_init, sem_init, sem_getvalue, pthread_barrier_init, every *attr_*) are not interposed at all;
+ * their results obey the layouts checked below.
  *
- * If it is known before the program's first instruction that there will be no goroutines (`sync_real`), everything is glibc's.
- * If that turns out later, at the first pthread_create, the objects stay ours: they may be in use.
+ * If it is known before the program's first instruction that there will be no goroutines (`sync_real`), everything is
+ * glibc's. If that turns out later, at the first pthread_create, the objects stay ours: they may be in use.
  *
- * All waiting is interruptible, so that a handler of a signal sent to a waiting goroutine runs at once as it would on a kernel
- * thread; calls that POSIX forbids to return EINTR go back to waiting (hazards, section 1). */
+ * All waiting is interruptible, so that a handler of a signal sent to a waiting goroutine runs at once as it would on
+ * a kernel thread; calls that POSIX forbids to return EINTR go back to waiting (hazards, section 1). */
 #ifndef GOSHIM_SYNC_H
 #define GOSHIM_SYNC_H
 
@@ -24,19 +26,19 @@
 #include "../core/tcb.h"
 #include "shim.h"
 
-/* Set by the constructor, before any object is used: forward everything to glibc. Uncontended mutexes and semaphores need no look at
- * it: there the two protocols are one. */
+/* Set by the constructor, before any object is used: forward everything to glibc. Uncontended mutexes and semaphores
+ * need no look at it: there the two protocols are one. */
 extern bool sync_real;
 
-/* How often a contended lock looks at its word before it parks, where two goroutines can run at once. About a microsecond and a half:
- * the price of a park and a wake-up. */
+/* How often a contended lock looks at its word before it parks, where two goroutines can run at once. About a
+ * microsecond: the price of a park and a wake-up. */
 #define SYNC_SPINS 30
 
 /* A second name for a shim. */
 #define SYNC_ALIAS(name, target, params) SHIM int name params __THROWNL __nonnull((1)) __attribute__((alias(#target)))
 
-/* What gettid() says on this thread: the goroutine's number, or the kernel's. Before the layout of the TCB is known (only code that runs
- * ahead of our constructor) the kernel is asked. */
+/* What gettid() says on this thread: the goroutine's number, or the kernel's. Before the layout of the TCB is known
+ * (only code that runs ahead of our constructor) the kernel is asked. */
 static inline int32_t sync_tid(void) {
 	if (unlikely(tcb_tid_offset == 0))
 		return (int32_t)SYS0(SYS_gettid);
@@ -57,8 +59,9 @@ static inline void sync_testcancel(void) {
 		pthread_testcancel();
 }
 
-/* Until when one sleep of a cancellation point may last. libc cannot reach a kernel thread in the parking lot to cancel it, so such a
- * thread looks for itself now and then; alone in its process it need not. A goroutine's wait is ended by pthread_cancel(). */
+/* Until when one sleep of a cancellation point may last. libc cannot reach a kernel thread in the parking lot to
+ * cancel it, so such a thread looks for itself now and then; alone in its process it need not. A goroutine's wait is
+ * ended by pthread_cancel(). */
 #define SYNC_SLICE_NS 50000000
 static inline int64_t sync_slice(struct g *g, int64_t deadline) {
 	if (likely(g->kind <= G_MAIN) || __libc_single_threaded)
@@ -81,7 +84,8 @@ const void *mutex_queue(pthread_mutex_t *m);
 int mutex_cond_check(pthread_mutex_t *m);
 
 /* Unlocks m and keeps the caller counted among its users, as waiters in a condition variable are: destroying such a
- * mutex fails with EBUSY. Does not park: it may be called between futex_prepare() and futex_commit(). Fails only for glibc's mutexes. */
+ * mutex fails with EBUSY. Does not park: it may be called between futex_prepare() and futex_commit(). Fails only for
+ * glibc's mutexes. */
 int mutex_cond_unlock(pthread_mutex_t *m);
 
 /* Takes m again. `contended`: others may have been moved to m's queue, so leave m marked as waited for. */
@@ -93,8 +97,8 @@ int once_run(int *control, void (*routine)(void));
 
 /* ---- futex(2) for syscall() (rawfutex.c) ------------------------------------------------------------------------ */
 
-/* The futex system call; arguments as the kernel's (`timeout` is val2 for the requeue operations). Returns the kernel's result or a
- * negative error number. Any thread may call it. */
+/* The futex system call; arguments as the kernel's (`timeout` is val2 for the requeue operations). Returns the
+ * kernel's result or a negative error number. Any thread may call it. */
 long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
                 uint32_t val3);
 

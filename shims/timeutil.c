@@ -1,7 +1,8 @@
 /* Times of the program to the runtime's: nanoseconds of CLOCK_MONOTONIC.
  *
- * Everything saturates: a time before the machine's start is 1 (long past, and never the -1 that means "no deadline"), one beyond
- * the range of int64_t is INT64_MAX (292 years). A deadline on CLOCK_REALTIME is converted once, when the wait begins. */
+ * Everything saturates: a time before the machine's start is 1 (long past, and never the -1 that means "no deadline"),
+ * one beyond the range of int64_t is INT64_MAX (292 years). A deadline on CLOCK_REALTIME is converted once, when the
+ * wait begins. */
 #include <time.h>
 
 #include "shim.h"

@@ -21,7 +21,7 @@ static int dies(int which) {
 	if (child == 0) {
 		char small[8];
 		struct pollfd p[1] = {{.fd = fds[0], .events = POLLIN}};
-		freopen("/dev/null", "w", stderr);
+		close(2); /* libc's last words */
 		switch (which) {
 		case 0: return (int)read(fds[0], small, unknown(100));
 		case 1: return (int)recv(fds[0], small, unknown(100), 0);

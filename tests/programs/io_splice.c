@@ -26,11 +26,16 @@ static void *slow_reader(void *arg) {
 	return (void *)(intptr_t)got;
 }
 
-static void send_to(int out, int in, int file) {
+static void send_to(int out, int in, int file, bool is_socket) {
 	pthread_t t = start(slow_reader, &in);
 	off_t at = 0;
-	ssize_t n = sendfile(out, file, &at, SIZE);
-	EQ(n, SIZE);
+	ssize_t n = 1;
+	int calls = 0;
+	while (at < SIZE && n > 0) {
+		n = sendfile(out, file, &at, (size_t)(SIZE - at));
+		calls++;
+	}
+	EQ(calls == 1, is_socket); /* a pipe takes what fits */
 	EQ(at, SIZE);
 	EQ(sendfile(out, file, &at, 100), 0);
 	close(out);
@@ -121,13 +126,13 @@ int main(void) {
 	EQ(fsync(file), 0);
 	EQ(fdatasync(file), 0);
 	tcp_pair(fds);
-	send_to(fds[0], fds[1], file);
+	send_to(fds[0], fds[1], file, true);
 	done("sendfile to tcp");
 	EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	send_to(fds[0], fds[1], file);
+	send_to(fds[0], fds[1], file, true);
 	done("sendfile to unix");
 	EQ(pipe(fds), 0);
-	send_to(fds[1], fds[0], file);
+	send_to(fds[1], fds[0], file, false);
 	done("sendfile to a pipe");
 	EQ(sendfile(other, file, &(off_t){0}, 1000), 1000);
 	FAILS(sendfile(other, 9999, NULL, 10), EBADF);

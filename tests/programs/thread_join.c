@@ -1,0 +1,279 @@
+/* Joining in all its forms, and every error it may report: join, tryjoin, timedjoin, clockjoin, detach. */
+#include "sync_test.h"
+
+#include <signal.h>
+#include <stdint.h>
+
+static pthread_t main_thread;
+
+static void *gives(void *arg) {
+	return arg;
+}
+
+/* Stays until the mutex is free. */
+static void *stays(void *mutex) {
+	pthread_mutex_lock(mutex);
+	pthread_mutex_unlock(mutex);
+	return (void *)7;
+}
+
+/* Joined or not, it is past its last program code soon. */
+static int tryjoin_until_done(pthread_t t, void **result) {
+	int r;
+	while ((r = pthread_tryjoin_np(t, result)) == EBUSY)
+		sched_yield();
+	return r;
+}
+
+static void results(void) {
+	static const uintptr_t values[] = {0, 1, 42, UINTPTR_MAX, (uintptr_t)1 << 63};
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		void *result = (void *)1234;
+		pthread_t t = start(gives, (void *)values[i]);
+		EQ(pthread_join(t, &result), 0);
+		CHECK((uintptr_t)result == values[i]);
+	}
+	pthread_t t = start(gives, NULL);
+	EQ(pthread_join(t, NULL), 0);
+	step("results");
+}
+
+static void tries(void) {
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	void *result = (void *)99;
+	pthread_mutex_lock(&mutex);
+	pthread_t t = start(stays, &mutex);
+	EQ(pthread_tryjoin_np(t, &result), EBUSY);
+	CHECK(result == (void *)99);
+	pthread_mutex_unlock(&mutex);
+	EQ(tryjoin_until_done(t, &result), 0);
+	CHECK(result == (void *)7);
+	EQ(pthread_tryjoin_np(pthread_self(), NULL), EBUSY);
+	step("tryjoin");
+}
+
+static void times_out(void) {
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	void *result = (void *)99;
+	struct timespec past = {1, 0}, bad = {time(NULL) + 10, 1000000000}, ts;
+	long long before;
+	pthread_mutex_lock(&mutex);
+	pthread_t t = start(stays, &mutex);
+
+	before = now_ns(CLOCK_MONOTONIC);
+	ts = in_ms(CLOCK_REALTIME, 30);
+	EQ(pthread_timedjoin_np(t, &result, &ts), ETIMEDOUT);
+	CHECK(now_ns(CLOCK_MONOTONIC) - before >= 25000000);
+	before = now_ns(CLOCK_MONOTONIC);
+	ts = in_ms(CLOCK_MONOTONIC, 30);
+	EQ(pthread_clockjoin_np(t, &result, CLOCK_MONOTONIC, &ts), ETIMEDOUT);
+	CHECK(now_ns(CLOCK_MONOTONIC) - before >= 29000000);
+	ts = in_ms(CLOCK_REALTIME, 10);
+	EQ(pthread_clockjoin_np(t, &result, CLOCK_REALTIME, &ts), ETIMEDOUT);
+	EQ(pthread_timedjoin_np(t, &result, &past), ETIMEDOUT);
+	EQ(pthread_timedjoin_np(t, &result, &bad), EINVAL);
+	bad.tv_nsec = -1;
+	EQ(pthread_timedjoin_np(t, &result, &bad), EINVAL);
+	EQ(pthread_clockjoin_np(t, &result, CLOCK_PROCESS_CPUTIME_ID, &past), EINVAL);
+	EQ(pthread_clockjoin_np(t, &result, 12345, &past), EINVAL);
+	CHECK(result == (void *)99);
+
+	pthread_mutex_unlock(&mutex);
+	ts = in_ms(CLOCK_REALTIME, 20000);
+	EQ(pthread_timedjoin_np(t, &result, &ts), 0);
+	CHECK(result == (void *)7);
+	/* A thread that is done is joined whatever the time. */
+	t = start(gives, NULL);
+	while (pthread_timedjoin_np(t, NULL, &past) == ETIMEDOUT)
+		sched_yield();
+	t = start(gives, (void *)3);
+	EQ(pthread_clockjoin_np(t, &result, CLOCK_MONOTONIC, NULL), 0);
+	CHECK(result == (void *)3);
+	t = start(gives, (void *)4);
+	EQ(pthread_timedjoin_np(t, &result, NULL), 0);
+	CHECK(result == (void *)4);
+	step("timedjoin and clockjoin");
+}
+
+static void detached(void) {
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_attr_t attr;
+	pthread_t t;
+	pthread_mutex_lock(&mutex);
+	t = start(stays, &mutex);
+	EQ(pthread_detach(t), 0);
+	EQ(pthread_detach(t), EINVAL);
+	EQ(pthread_join(t, NULL), EINVAL);
+	struct timespec ts = in_ms(CLOCK_REALTIME, 1000);
+	EQ(pthread_timedjoin_np(t, NULL, &ts), EINVAL);
+	pthread_attr_init(&attr);
+	EQ(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED), 0);
+	EQ(pthread_attr_setdetachstate(&attr, 77), EINVAL);
+	EQ(pthread_create(&t, &attr, stays, &mutex), 0);
+	EQ(pthread_join(t, NULL), EINVAL);
+	EQ(pthread_detach(t), EINVAL);
+	pthread_attr_destroy(&attr);
+	pthread_mutex_unlock(&mutex);
+	for (int i = 0; i < 2000; i++)
+		EQ(pthread_detach(start(gives, NULL)), 0);
+	step("detach");
+}
+
+static void *detaches_itself(void *arg) {
+	EQ(pthread_detach(pthread_self()), 0);
+	EQ(pthread_join(pthread_self(), NULL), EINVAL);
+	pthread_barrier_wait(arg);
+	return NULL;
+}
+
+static void *joins_itself(void *arg) {
+	EQ(pthread_join(pthread_self(), NULL), EDEADLK);
+	return arg;
+}
+
+/* A joins B joins A: who comes second is refused and ends, so the other's join succeeds. */
+static pthread_t pair[2];
+static pthread_barrier_t both;
+static _Atomic int refused = -1;
+
+static void *joins_the_other(void *arg) {
+	intptr_t me = (intptr_t)arg;
+	pthread_barrier_wait(&both);
+	if (me == 1)
+		usleep(10000); /* so that they do not ask at the same instant: NPTL may let both wait then */
+	int r = pthread_join(pair[!me], NULL);
+	CHECK(r == 0 || r == EDEADLK);
+	if (r == EDEADLK)
+		refused = (int)me;
+	return (void *)(intptr_t)r;
+}
+
+static void deadlocks(void) {
+	EQ(pthread_join(pthread_self(), NULL), EDEADLK);
+	struct timespec ts = in_ms(CLOCK_REALTIME, 5000);
+	EQ(pthread_timedjoin_np(pthread_self(), NULL, &ts), EDEADLK);
+	join(start(joins_itself, NULL));
+	pthread_barrier_init(&both, NULL, 3);
+	for (int i = 0; i < 10; i++) {
+		refused = -1;
+		pair[0] = start(joins_the_other, (void *)0);
+		pair[1] = start(joins_the_other, (void *)1);
+		pthread_barrier_wait(&both);
+		while (refused < 0)
+			sched_yield();
+		EQ(join(pair[!refused]), 0); /* the refused one was joined by this one */
+	}
+	step("deadlocks");
+	pthread_barrier_t detached;
+	pthread_barrier_init(&detached, NULL, 2);
+	start(detaches_itself, &detached);
+	pthread_barrier_wait(&detached);
+	step("detaches itself");
+}
+
+/* Two joiners: exactly one gets it. */
+static void *second_joiner(void *target) {
+	return (void *)(intptr_t)pthread_join(*(pthread_t *)target, NULL);
+}
+
+static void two_joiners(void) {
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&mutex);
+	pthread_t t = start(stays, &mutex);
+	pthread_t a = start(second_joiner, &t), b = start(second_joiner, &t);
+	/* The loser comes back at once. */
+	void *result = NULL;
+	bool a_lost = false;
+	for (;;) {
+		if (pthread_tryjoin_np(a, &result) == 0) {
+			a_lost = true;
+			break;
+		}
+		if (pthread_tryjoin_np(b, &result) == 0)
+			break;
+		sched_yield();
+	}
+	EQ((long)result, EINVAL);
+	EQ(pthread_detach(t), 0); /* as in NPTL: a thread that is waited for can be detached */
+	pthread_mutex_unlock(&mutex);
+	EQ(pthread_join(a_lost ? b : a, &result), 0);
+	step("two joiners");
+}
+
+/* Signals do not end a join. */
+static volatile sig_atomic_t handled;
+static void handler(int signal) {
+	(void)signal;
+	handled++;
+}
+
+static void *pesters(void *mutex) {
+	for (int i = 1; i <= 20; i++) {
+		pthread_kill(main_thread, SIGUSR1);
+		while (handled < i)
+			sched_yield();
+	}
+	pthread_mutex_unlock(mutex);
+	return NULL;
+}
+
+static void signals(void) {
+	struct sigaction sa = {.sa_handler = handler};
+	sigaction(SIGUSR1, &sa, NULL);
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&mutex);
+	pthread_t t = start(stays, &mutex), p = start(pesters, &mutex);
+	void *result = NULL;
+	EQ(pthread_join(t, &result), 0);
+	CHECK(result == (void *)7);
+	EQ(pthread_join(p, NULL), 0);
+	EQ(handled, 20);
+	step("signals");
+}
+
+/* A cancelled joiner leaves the thread joinable. */
+static void *joins(void *target) {
+	pthread_join(*(pthread_t *)target, NULL);
+	return NULL;
+}
+
+static void cancelled(void) {
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&mutex);
+	pthread_t t = start(stays, &mutex);
+	pthread_t j = start(joins, &t);
+	usleep(5000);
+	void *result = NULL;
+	EQ(pthread_cancel(j), 0);
+	EQ(pthread_join(j, &result), 0);
+	CHECK(result == PTHREAD_CANCELED);
+	pthread_mutex_unlock(&mutex);
+	EQ(pthread_join(t, &result), 0);
+	CHECK(result == (void *)7);
+	step("cancelled");
+}
+
+static void many(void) {
+	enum { N = 2000 };
+	static pthread_t t[N];
+	for (intptr_t i = 0; i < N; i++)
+		t[i] = start(gives, (void *)i);
+	for (intptr_t i = N; i-- > 0;)
+		EQ(join(t[i]), i);
+	step("many");
+}
+
+int main(void) {
+	test_begin();
+	main_thread = pthread_self();
+	results();
+	tries();
+	times_out();
+	detached();
+	deadlocks();
+	two_joiners();
+	signals();
+	cancelled();
+	many();
+	return test_end();
+}
