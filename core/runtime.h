@@ -106,6 +106,8 @@ void p_idle_put(struct p *p);
 /* sysmon.c */
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
 void sysmon_wake(void);
+/* A P whose M sits in a bracketed syscall, taken from it; NULL: there is none. For an M that came back from its own and has work. */
+struct p *sysmon_take_from_syscall(void);
 
 /* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/signal.c). */
 extern _Atomic uint32_t rt_pending;

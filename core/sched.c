@@ -170,7 +170,7 @@ struct g *g_self_slow(void) {
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	tls_g = g;
 	if (g != &spare && g->tid != (int32_t)SYS0(SYS_getpid) && __cxa_thread_atexit_impl)
-		__cxa_thread_atexit_impl(foreign_gone, g, NULL);
+		__cxa_thread_atexit_impl(foreign_gone, g, &sched); /* any address of ours: it keeps the library loaded */
 	return g;
 }
 
@@ -1058,6 +1058,8 @@ static void syscall_exit_slow(struct g *g) {
 	struct m *m = g->m;
 	if (!m->p) {
 		struct p *p = p_idle_get();
+		if (!p)
+			p = sysmon_take_from_syscall();
 		if (p) {
 			p_attach(m, p);
 		} else {

@@ -30,6 +30,7 @@
 static _Atomic uint32_t start_word; /* 0 starting, 1 up, 2 failed */
 static const char *start_why;
 static struct g sysmon_g;
+static struct lock retake_lock; /* one retaker at a time; rank just above LOCK_SCHED */
 
 void sysmon_wake(void) {
 	/* seq_cst: pairs with the store and re-check before the deep sleep */
@@ -63,8 +64,10 @@ static bool events_wait(struct p *p) {
 }
 
 /* Takes p from m if m is outside the runtime. */
-static bool retake(struct p *p, struct m *m, struct g *g) {
-	atomic_store_explicit(&m->retake, RETAKE_ASKED, memory_order_relaxed);
+static bool retake_locked(struct p *p, struct m *m, struct g *g) {
+	uint32_t none = RETAKE_NONE;
+	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
+		return false; /* it has lost its P already and does not know yet */
 	SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	/* acquire: in order. curg before and after in_rt: if it did not change, in_rt was that of the G on this M. */
 	bool outside = atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
@@ -77,6 +80,24 @@ static bool retake(struct p *p, struct m *m, struct g *g) {
 		return false;
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	return true;
+}
+
+static bool retake(struct p *p, struct m *m, struct g *g) {
+	lock_acquire(&retake_lock);
+	bool taken = retake_locked(p, m, g);
+	lock_release(&retake_lock);
+	return taken;
+}
+
+struct p *sysmon_take_from_syscall(void) {
+	for (uint32_t i = 0; i < sched.procs; i++) {
+		struct p *p = sched.all_p[i];
+		struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
+		struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
+		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && retake(p, m, g))
+			return p;
+	}
+	return NULL;
 }
 
 /* One P: false if nothing was to be done. */
@@ -199,6 +220,7 @@ static void *sysmon_main(void *arg) {
 int sysmon_start(const char **why) {
 	uint64_t all = ~0ull, old;
 	atomic_store_explicit(&start_word, 0, memory_order_relaxed);
+	retake_lock.word = 0;
 	atomic_store_explicit(&sched.sysmon_note, 1, memory_order_relaxed);
 	/* All signals blocked: nothing of the program's may land there (SIG-4). */
 	SYS4(SYS_rt_sigprocmask, 0, &all, &old, 8);

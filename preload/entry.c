@@ -17,6 +17,7 @@
 #include "../core/proc.h"
 #include "../core/tcb.h"
 #include "../shims/shim.h"
+#include "../shims/sync.h"
 #include "settings.h"
 #include "symbols.h"
 
@@ -146,11 +147,13 @@ __attribute__((constructor)) static void goshim_init(int argc, char **argv, char
 	tcb_find_tid();
 	if (!lacking) {
 		environment_read(envp);
+		sync_real = settings.off || aside_why; /* no goroutine will ever wait: the objects are libc's from the first use */
 		return;
 	}
 	static char why[128] = "this libc has no ";
 	strncat(why, lacking, sizeof(why) - strlen(why) - 1);
 	aside_why = why;
+	sync_real = true;
 }
 
 /* ---- the way to main ----------------------------------------------------------------------------------------------- */

@@ -189,15 +189,6 @@ enum fd_kind fd_classify(struct pd *pd, int fd) {
 
 /* ---- numbers come and go ------------------------------------------------------------------------------------- */
 
-/* A pd found under a number that the kernel just gave out belongs to a descriptor that was closed where no shim saw it. */
-static void number_reset(int fd, bool is_private) {
-	private_put(fd, is_private);
-	pair_forget(fd);
-	struct pd *old = table_take(fd);
-	if (unlikely(old != NULL))
-		table_discard(old);
-}
-
 void fd_paired(int a, int b) {
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
 	if (!root || in_vfork())
@@ -217,6 +208,15 @@ static void pair_forget(int fd) {
 	_Atomic int32_t *peer = leaf ? &leaf->peer[(unsigned)fd % FD_LEAF] : NULL;
 	if (peer && atomic_load_explicit(peer, memory_order_relaxed) != 0)
 		atomic_store_explicit(peer, 0, memory_order_relaxed);
+}
+
+/* A pd found under a number that the kernel just gave out belongs to a descriptor that was closed where no shim saw it. */
+static void number_reset(int fd, bool is_private) {
+	private_put(fd, is_private);
+	pair_forget(fd);
+	struct pd *old = table_take(fd);
+	if (unlikely(old != NULL))
+		table_discard(old);
 }
 
 /* The first pd under a number; somebody who guessed the number may have been faster, and then found out everything by himself. */
