@@ -10,10 +10,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 
 #include "netpoll.h"
 #include "netpoll_backend.h"
+#include "pages.h"
 #include "runtime.h"
 
 #define PD_SLAB_BYTES (64ul << 10)
@@ -37,15 +37,12 @@ bool netpoll_has_waiters(void) {
 }
 
 static bool pd_slab(void) {
-	long r = SYS6(SYS_mmap, 0, PD_SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if ((unsigned long)r > -4096UL)
-		return false;
-	struct pd *pd = (struct pd *)r;
-	for (size_t i = 0; i < PD_SLAB_BYTES / sizeof *pd; i++) {
+	struct pd *pd = pages_map(PD_SLAB_BYTES);
+	for (size_t i = 0; pd && i < PD_SLAB_BYTES / sizeof *pd; i++) {
 		pd[i].free_next = pd_free_list;
 		pd_free_list = &pd[i];
 	}
-	return true;
+	return pd != NULL;
 }
 
 struct pd *pd_new(int fd) {

@@ -30,12 +30,12 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "futex.h"
 #include "netpoll.h"
+#include "pages.h"
 #include "runtime.h"
 #include "stack.h"
 #include "tcb.h"
@@ -96,11 +96,6 @@ struct g *g_all(void) {
 
 /* ---- Gs: memory ------------------------------------------------------------------------------------------------ */
 
-static void *map_pages(size_t bytes) {
-	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return (unsigned long)r > -4096UL ? NULL : (void *)r;
-}
-
 /* A G without stack: a used shell or a new one. NULL: no memory. */
 static struct g *shell_get(void) {
 	lock_acquire(&sched.lock);
@@ -116,7 +111,7 @@ static struct g *shell_get(void) {
 		return g;
 	}
 	if (!shells) {
-		struct g *slab = map_pages(G_SLAB_BYTES);
+		struct g *slab = pages_map(G_SLAB_BYTES);
 		for (size_t i = 0; slab && i < G_SLAB_BYTES / sizeof *slab; i++) {
 			slab[i].schedlink = shells;
 			shells = &slab[i];
@@ -388,7 +383,7 @@ static struct m *m_alloc(void) {
 		lock_release(&sched.lock);
 	} else {
 		lock_release(&sched.lock);
-		m = map_pages((sizeof *m + 4095) & ~4095ul);
+		m = pages_map((sizeof *m + 4095) & ~4095ul);
 		if (!m)
 			return NULL;
 		lock_acquire(&sched.lock);
@@ -1101,7 +1096,7 @@ void syscall_enter_blocking(struct g *g) {
 static struct p *p_new(uint32_t id) {
 	struct p *p = sched.all_p[id];
 	if (!p)
-		p = map_pages((sizeof *p + 4095) & ~4095ul);
+		p = pages_map((sizeof *p + 4095) & ~4095ul);
 	if (p) {
 		p->id = id;
 		atomic_store_explicit(&p->timers.first, INT64_MAX, memory_order_relaxed);

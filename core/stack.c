@@ -26,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "pages.h"
 #include "runtime.h"
 #include "stack.h"
 
@@ -127,14 +128,12 @@ static bool free_reserve(struct slab_class *c) {
 	if (c->free_count < c->free_cap)
 		return true;
 	uint32_t cap = c->free_cap ? c->free_cap * 2 : 512;
-	long r = SYS6(SYS_mmap, 0, cap * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (failed(r))
+	char **free = pages_map(cap * sizeof(char *));
+	if (!free)
 		return false;
-	char **free = (char **)r;
 	for (uint32_t i = 0; i < c->free_count; i++)
 		free[i] = c->free[i];
-	if (c->free)
-		SYS2(SYS_munmap, c->free, c->free_cap * sizeof(char *));
+	pages_unmap(c->free, c->free_cap * sizeof(char *));
 	c->free = free;
 	c->free_cap = cap;
 	return true;

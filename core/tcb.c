@@ -17,11 +17,10 @@
 #include <errno.h>
 #include <link.h>
 #include <locale.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/rseq.h>
 
+#include "pages.h"
 #include "runtime.h"
 #include "tcb.h"
 
@@ -52,6 +51,7 @@ static struct {
 	void *(*allocate_init)(void *, bool);
 	void (*deallocate)(void *, bool);
 	void (*ctype_init)(void);
+	void (*free)(void *);            /* the program's: dynamic TLS and TSD blocks come from its calloc */
 	ptrdiff_t tls_g;                 /* offsets from the thread pointer */
 	ptrdiff_t libc_tls;
 	size_t libc_tls_bytes;
@@ -71,7 +71,9 @@ struct image {
 	unsigned char bytes[];
 };
 static struct lock images_lock;
-static struct image *images;
+static struct image *images, *image_shells; /* filled ones; empty ones */
+
+#define IMAGE_SLAB_BYTES (16ul << 10)
 
 static bool descriptor_read(const char *name, size_t *offset, uint32_t bits) {
 	const struct descriptor *d = tcb_lookup(name);
@@ -104,10 +106,11 @@ int tcb_offsets(const char **why) {
 	*(void **)&lay.allocate_init = tcb_lookup("_dl_allocate_tls_init");
 	*(void **)&lay.deallocate = tcb_lookup("_dl_deallocate_tls");
 	*(void **)&lay.ctype_init = tcb_lookup("__ctype_init");
+	*(void **)&lay.free = dlsym(RTLD_DEFAULT, "free");
 	void (*info)(size_t *, size_t *);
 	*(void **)&info = tcb_lookup("_dl_get_tls_static_info");
 	*why = "this libc does not export its TLS allocator (unknown libc)";
-	if (!lay.allocate || !lay.allocate_init || !lay.deallocate || !lay.ctype_init || !info)
+	if (!lay.allocate || !lay.allocate_init || !lay.deallocate || !lay.ctype_init || !lay.free || !info)
 		return -ENOSYS;
 	info(&lay.static_bytes, &lay.align);
 	if (lay.align < 64)
@@ -224,21 +227,44 @@ struct g *g_of_tcb(uintptr_t tcb) {
 	return *(struct g **)(tcb + offset);
 }
 
+static struct image *image_get(struct image **list) {
+	lock_acquire(&images_lock);
+	struct image *im = *list;
+	if (im)
+		*list = im->next;
+	lock_release(&images_lock);
+	return im;
+}
+
+static void image_put(struct image **list, struct image *im) {
+	lock_acquire(&images_lock);
+	im->next = *list;
+	*list = im;
+	lock_release(&images_lock);
+}
+
+/* New shells; one is returned. NULL: no memory (then libc's state of one dead thread is lost, not more). */
+static struct image *image_slab(void) {
+	size_t bytes = (sizeof(struct image) + lay.libc_tls_bytes + 15) & ~15ul;
+	char *slab = bytes <= IMAGE_SLAB_BYTES ? pages_map(IMAGE_SLAB_BYTES) : NULL;
+	if (!slab)
+		return NULL;
+	for (size_t at = bytes; at + bytes <= IMAGE_SLAB_BYTES; at += bytes)
+		image_put(&image_shells, (struct image *)(slab + at));
+	return (struct image *)slab;
+}
+
 uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
 	uintptr_t tcb = ((uintptr_t)hi - lay.struct_bytes) & ~(lay.align - 1);
 	memset((void *)tcb, 0, lay.struct_bytes);
 	if (!lay.allocate((void *)tcb))
 		return 0;
 	struct_fill(tcb, g);
-	if (atomic_load_explicit(&images_lock.word, memory_order_relaxed) || images) {
-		lock_acquire(&images_lock);
-		struct image *im = images;
-		if (im)
-			images = im->next;
-		lock_release(&images_lock);
+	if (__atomic_load_n(&images, __ATOMIC_RELAXED)) { /* a hint: missing one costs a fresh state */
+		struct image *im = image_get(&images);
 		if (im) {
 			memcpy((void *)(tcb + lay.libc_tls), im->bytes, lay.libc_tls_bytes);
-			free(im);
+			image_put(&image_shells, im);
 		}
 	}
 	tls_g_set(tcb, g);
@@ -251,7 +277,7 @@ static void dynamic_tls_free(uintptr_t tcb) {
 	size_t slots = dtv[-1].counter;
 	for (size_t i = 1; i <= slots; i++) {
 		if (dtv[i].pointer.to_free) {
-			free(dtv[i].pointer.to_free);
+			lay.free(dtv[i].pointer.to_free);
 			dtv[i].pointer.val = DTV_UNALLOCATED;
 			dtv[i].pointer.to_free = NULL;
 		}
@@ -281,22 +307,19 @@ void tcb_reuse(uintptr_t tcb, struct g *g) {
 }
 
 void tcb_free(uintptr_t tcb) {
-	struct image *im = malloc(sizeof *im + lay.libc_tls_bytes);
-	if (im) {
+	struct image *im = image_get(&image_shells);
+	if (im || (im = image_slab())) {
 		memcpy(im->bytes, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
-		lock_acquire(&images_lock);
-		im->next = images;
-		images = im;
-		lock_release(&images_lock);
+		image_put(&images, im);
 	}
 	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++)
-		free(specific_of(tcb)[i]);
+		lay.free(specific_of(tcb)[i]);
 	lay.deallocate((void *)tcb, false);
 }
 
 void tcb_fork_child(void) {
 	images_lock.word = 0;
-	images = NULL;
+	images = image_shells = NULL;
 }
 
 void tcb_thread_start(void) {

@@ -10,8 +10,8 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "pages.h"
 #include "timer.h"
 
 #define HEAP_MIN 64u
@@ -62,13 +62,12 @@ static void sift_down(struct timer_heap *h, uint32_t i, struct timer *t) {
 static int heap_grow(struct timer_heap *h) {
 	uint32_t cap = h->cap ? h->cap * 2 : HEAP_MIN;
 	size_t bytes = sizeof(struct timer *) * (cap + 1);
-	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if ((unsigned long)r > -4096UL)
+	struct timer **slot = pages_map(bytes);
+	if (!slot)
 		return -ENOMEM;
-	struct timer **slot = (struct timer **)r;
 	if (h->cap) {
 		memcpy(slot, h->slot, sizeof(struct timer *) * (h->count + 1));
-		SYS2(SYS_munmap, h->slot, sizeof(struct timer *) * (h->cap + 1));
+		pages_unmap(h->slot, sizeof(struct timer *) * (h->cap + 1));
 	}
 	h->slot = slot;
 	h->cap = cap;

@@ -1,13 +1,15 @@
 /* Thread cancellation on libc's own state: the cancelhandling word in the goroutine's TCB.
  *
- * pthread_setcancelstate, pthread_setcanceltype, pthread_testcancel and the cancellation points inside libc work on that word through FS, so on the
- * goroutine's; they are left to libc, as is the unwinding (thread_main registered the buffer it ends in). What libc cannot do is to
- * reach the target: its pthread_cancel() sends SIGCANCEL to the tid in the TCB, and a goroutine's tid is no kernel thread.
+ * pthread_setcancelstate, pthread_setcanceltype, pthread_testcancel and the cancellation points inside libc work on
+ * that word through FS, so on the goroutine's; they are left to libc, as is the unwinding (thread_main registered
+ * the buffer it ends in). What libc cannot do is to reach the target: its pthread_cancel() sends SIGCANCEL to the
+ * tid in the TCB, and a goroutine's tid is no kernel thread.
  *
- * So pthread_cancel() sets the bits, ends the target's wait if it is in one (the waiting shim then calls shim_testcancel), and if it runs,
- * sends SIGCANCEL to its M, where signal.c's handler calls cancel_now(): that acts if the type is asynchronous, which libc also sets for
- * the time of its own blocking calls (system(), getaddrinfo()...). A target that is inside the runtime at that moment acts when it leaves it: the
- * nudge has the delivery hook called. */
+ * So pthread_cancel() sets the bits, ends the target's wait if it is in one (the waiting shim then calls
+ * shim_testcancel), and if it runs, sends SIGCANCEL to its M, where signal.c's handler calls cancel_now(): that acts
+ * if the type is asynchronous, which libc also sets for the time of its own blocking calls (system(),
+ * getaddrinfo()...). A target that is inside the runtime at that moment acts when it leaves it: the nudge has the
+ * delivery hook called. */
 #include <pthread.h>
 #include <signal.h>
 
@@ -26,7 +28,8 @@ enum { /* bits of cancelhandling, glibc's */
 };
 
 static inline int cancel_word(struct g *g) {
-	/* acquire: pairs with the RMW in pthread_cancel(); what the canceller wrote before is seen by cleanup handlers */
+	/* acquire: pairs with the RMW in pthread_cancel(); what the canceller wrote before is seen by cleanup
+	 * handlers */
 	return atomic_load_explicit(tcb_cancelhandling(g->ctx.tp), memory_order_acquire);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "fdtable.h"
+#include "sigstate.h"
 
 #define RW_MAX 0x7ffff000ul /* the kernel moves at most so much per call */
 
@@ -41,16 +42,30 @@ static inline bool io_interrupted(struct g *g, bool restartable) {
 bool io_cancel_open(struct g *g);
 void io_cancel_close(struct g *g, bool opened);
 
-/* A raw system call between brackets. -EINTR is final: a signal for this goroutine arrives as the same number on its kernel thread, so
- * that the kernel decides by the program's own SA_RESTART (signal.c), and its handler has run. */
+/* A bracketed call came back with EINTR, but no handler ran on this goroutine since `handlers`: what disturbed it was a signal for somebody
+ * else who shares the kernel thread's process. No thread of its own would have noticed: repeat it (SIG-1). Whether a call is restarted after a
+ * handler is for the kernel to decide: a signal for this goroutine arrives as the same number on its kernel thread. */
+static inline bool io_disturbed(struct g *g, long r, uint32_t handlers) {
+	return unlikely(r == -EINTR) && g && sig_handlers_run(g) == handlers;
+}
+
+static inline uint32_t io_handlers(struct g *g) {
+	return g ? sig_handlers_run(g) : 0;
+}
+
+/* A raw system call between brackets. */
 #define BRACKET_AS(enter, g, cancel_point, call) \
 	(__extension__({ \
-		bool bracket_opened = (cancel_point) && io_cancel_open(g); \
-		enter(g); \
-		long bracket_result = (call); \
-		syscall_exit(g); \
-		if (cancel_point) \
-			io_cancel_close((g), bracket_opened); \
+		long bracket_result; \
+		uint32_t bracket_handlers = io_handlers(g); \
+		do { \
+			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
+			enter(g); \
+			bracket_result = (call); \
+			syscall_exit(g); \
+			if (cancel_point) \
+				io_cancel_close((g), bracket_opened); \
+		} while (io_disturbed((g), bracket_result, bracket_handlers)); \
 		bracket_result; \
 	}))
 

@@ -1,16 +1,18 @@
 /* The dynamic loader: modules with static TLS that are loaded while goroutines live (TLS-3).
  *
- * A module with initial-exec variables gets its place in every thread's static TLS when it is loaded, and libc copies the initial image there
- * for each thread in its lists. Goroutines are not in them. For the caller that must be cured before the module's constructors
- * run: its list node is linked in next to main's while libc's dlopen() runs, so libc itself initialises it. The others follow when
- * dlopen() returns: nobody can have used the module's variables before, but by a thread that the module's own constructors woke.
+ * A module with initial-exec variables gets its place in every thread's static TLS when it is loaded, and libc
+ * copies the initial image there for each thread in its lists. Goroutines are not in them. For the caller that must
+ * be cured before the module's constructors run: its list node is linked in next to main's while libc's dlopen()
+ * runs, so libc itself initialises it. The others follow when dlopen() returns: nobody can have used the module's
+ * variables before, but by a thread that the module's own constructors woke.
  *
- * The place is found without libc's private structures: which modules are new by dl_iterate_phdr() before and after; where by
- * __tls_get_addr() on the caller, whose address minus the thread pointer is the same everywhere. Asked only when a new module declares
- * DF_STATIC_TLS: asking for a dynamic one would allocate it.
+ * The place is found without libc's private structures: which modules are new by dl_iterate_phdr() before and after;
+ * where by __tls_get_addr() on the caller, whose address minus the thread pointer is the same everywhere. Asked only
+ * when a new module declares DF_STATIC_TLS: asking for a dynamic one would allocate it.
  *
- * Lock: loader_lock, a mutex of the program's kind (goroutines park on it), recursive, as libc's own lock around the same section is:
- * constructors may call dlopen. Not bracketed as a system call, because constructors are program code; sysmon takes the P if the disk is slow.
+ * Lock: loader_lock, a mutex of the program's kind (goroutines park on it), recursive, as libc's own lock around the
+ * same section is: constructors may call dlopen. Not bracketed as a system call, because constructors are program
+ * code; sysmon takes the P if the disk is slow.
  */
 #include <elf.h>
 #include <limits.h>
@@ -21,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../core/pages.h"
 #include "../core/tcb.h"
 #include "process.h"
 #include "shim.h"
@@ -47,7 +50,8 @@ void loader_fork_child(void) {
 	loader_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }
 
-/* ---- the module list ------------------------------------------------------------------------------------------------------ */
+/* ---- the module list
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct ids {
 	uint64_t seen[16]; /* module ids below 1024: they are reused after dlclose, so a maximum would not do */
@@ -95,7 +99,8 @@ static int modules_find(struct dl_phdr_info *info, size_t size, void *arg) {
 	return 0;
 }
 
-/* Every goroutine but main (libc knows it) and the caller (done). The static TLS lies below the thread pointer on x86-64. */
+/* Every goroutine but main (libc knows it) and the caller (done). The static TLS lies below the thread pointer on
+ * x86-64. */
 static void module_init_others(struct g *self, const struct module *m) {
 	struct tls_index index = {m->id, 0};
 	uintptr_t tp = arch_tp(), here = (uintptr_t)__tls_get_addr(&index);
@@ -113,7 +118,8 @@ static void module_init_others(struct g *self, const struct module *m) {
 	}
 }
 
-/* ---- the caller in libc's list ------------------------------------------------------------------------------------------------ */
+/* ---- the caller in libc's list
+ * ------------------------------------------------------------------------------------------------ */
 
 static struct g *main_goroutine(void) {
 	struct g *g = g_all();
@@ -122,8 +128,8 @@ static struct g *main_goroutine(void) {
 	return g;
 }
 
-/* Under loader_lock. Readers of the list hold libc's lock, which we cannot take; they walk forward only, and what they may meet is a node
- * whose `next` is right at every moment. */
+/* Under loader_lock. Readers of the list hold libc's lock, which we cannot take; they walk forward only, and what
+ * they may meet is a node whose `next` is right at every moment. */
 static bool list_join(struct g *g) {
 	struct g *main_g = main_goroutine();
 	if (!tcb_list_node || g->kind == G_MAIN || !main_g)
@@ -146,7 +152,8 @@ static void list_leave(struct g *g) {
 	node[0] = node[1] = node; /* fork's child takes it out again */
 }
 
-/* ---- dlopen --------------------------------------------------------------------------------------------------------------------- */
+/* ---- dlopen
+ * --------------------------------------------------------------------------------------------------------------------- */
 
 static void modules_init(struct g *g, const struct ids *before) {
 	static struct search search; /* under loader_lock; too large for a small stack */
@@ -166,8 +173,8 @@ static bool has_path(const ElfW(Dyn) *dyn) {
 	return false;
 }
 
-/* libc's dlopen() searches the RUNPATH of the object that called it, which would be us. So what the true caller's path leads
- * to is opened by its full name. Only for bare names, which nobody has loaded yet, from objects that have a path. */
+/* libc's dlopen() searches the RUNPATH of the object that called it, which would be us. So what the true caller's
+ * path leads to is opened by its full name. Only for bare names, which nobody has loaded yet, from objects that have a path. */
 static void *open_from(const char *file, int mode, const void *caller) {
 	struct link_map *map = NULL;
 	Dl_info info;
@@ -178,7 +185,7 @@ static void *open_from(const char *file, int mode, const void *caller) {
 	handle = real.dlopen(file, RTLD_LAZY | RTLD_NOLOAD);
 	if (!handle)
 		(void)dlerror();
-	if (handle || dlinfo(map, RTLD_DI_SERINFOSIZE, &size) != 0 || !(path = malloc(size.dls_size))) {
+	if (handle || dlinfo(map, RTLD_DI_SERINFOSIZE, &size) != 0 || !(path = pages_map(size.dls_size))) {
 		if (handle)
 			real.dlclose(handle);
 		return real.dlopen(file, mode);
@@ -195,7 +202,7 @@ static void *open_from(const char *file, int mode, const void *caller) {
 				handle = real.dlopen(name, mode);
 		}
 	}
-	free(path);
+	pages_unmap(path, size.dls_size);
 	return handle ? handle : real.dlopen(file, mode);
 }
 

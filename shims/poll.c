@@ -5,14 +5,15 @@
  * one of them has an event or the time is over, unlinks, and asks again. So the results, POLLNVAL and POLLHUP included (POL-4), are the
  * kernel's by construction.
  *
- * With a signal mask the call is the kernel's, blocking and bracketed: mask and wait are atomic only there (SIG-16). So it is when a
- * descriptor cannot be waited for by epoll, or when there is no memory.
+ * A signal mask is the goroutine's for the time of the wait (sig_mask_push(), SIG-16): its signals end the wait, whenever they came. When a
+ * descriptor cannot be waited for by epoll, or when there is no memory, the call is the kernel's, blocking and bracketed.
  *
  * malloc: only above POLL_INLINE descriptors, never inside the runtime, and freed before a handler of the program runs. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
 
+#include "../core/pages.h"
 #include "io.h"
 
 #define POLL_INLINE 12
@@ -34,7 +35,7 @@ static void pollset_init(struct pollset *s, size_t room) {
 	s->wait = s->inline_wait;
 	if (room <= POLL_INLINE)
 		return;
-	struct pdwait *heap = malloc(room * sizeof *heap);
+	struct pdwait *heap = pages_map(room * sizeof *heap); /* poll() is async-signal-safe: no malloc */
 	if (heap) {
 		s->wait = heap;
 		s->room = (unsigned)room;
@@ -54,7 +55,7 @@ static void pollset_free(struct pollset *s) {
 	for (unsigned i = 0; i < s->count; i++)
 		pd_drop(s->wait[i].pd);
 	if (s->wait != s->inline_wait)
-		free(s->wait);
+		pages_unmap(s->wait, s->room * sizeof *s->wait);
 }
 
 /* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. 0: ask again;
@@ -79,29 +80,54 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (
 struct pollcall {
 	struct g *g;
 	int64_t deadline;
+	uint32_t handlers; /* that had run when it began */
+	bool masked; /* a pending signal counts even when there is no time to wait */
 	long (*ask)(void *call);
 	void (*fill)(void *call, struct pollset *s);
 	size_t (*count)(void *call);
 };
 
+/* A question without waiting fails with EINTR when any signal is on its way to this kernel thread. It is ours only if a handler ran on this
+ * goroutine; with a mask pushed that comes out of the wait. */
+static long pollcall_ask(void *arg) {
+	struct pollcall *call = arg;
+	long found;
+	do
+		found = call->ask(call);
+	while (found == -EINTR && sig_handlers_run(call->g) == call->handlers);
+	return found;
+}
+
 /* The result as the kernel's, or FDCALL_BLOCK. */
 static long pollcall_run(struct pollcall *call) {
+	call->handlers = sig_handlers_run(call->g);
 	for (;;) {
-		long found = call->ask(call);
-		if (found != 0 || (call->deadline >= 0 && nanotime() >= call->deadline))
+		long found = pollcall_ask(call);
+		if (found != 0 || (!call->masked && call->deadline >= 0 && nanotime() >= call->deadline))
 			return found;
+		if (sig_handlers_run(call->g) != call->handlers)
+			return -EINTR; /* it ran between two of our steps: for the program it was in the middle of the wait */
 		struct pollset s;
 		pollset_init(&s, call->count(call));
 		call->fill(call, &s);
-		int r = s.complete ? pollset_park(&s, call->g, call->deadline, call->ask, call, &found) : FDCALL_BLOCK;
+		int r = s.complete ? pollset_park(&s, call->g, call->deadline, pollcall_ask, call, &found) : FDCALL_BLOCK;
 		pollset_free(&s);
 		if (found != 0 || r == FDCALL_BLOCK)
 			return found ? found : FDCALL_BLOCK;
 		if (r == -ETIMEDOUT)
-			return call->ask(call);
+			return pollcall_ask(call);
 		if (r == -EINTR && io_interrupted(call->g, false))
 			return -EINTR;
 	}
+}
+
+static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
+	if (!mask)
+		return pollcall_run(call);
+	uint64_t saved = sig_mask_push(call->g, mask);
+	long r = pollcall_run(call);
+	sig_mask_pop(call->g, saved);
+	return r;
 }
 
 static struct timespec *time_left(struct timespec *ts, int64_t deadline) {
@@ -143,15 +169,15 @@ static void poll_fill(void *arg, struct pollset *s) {
 	}
 }
 
-static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline) {
+static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask) {
 	struct poll_call p = {
-		.call = {.g = g, .deadline = deadline, .ask = poll_ask, .fill = poll_fill, .count = poll_count},
+		.call = {.g = g, .deadline = deadline, .masked = mask != NULL, .ask = poll_ask, .fill = poll_fill, .count = poll_count},
 		.fds = fds, .n = n,
 	};
-	long r = pollcall_run(&p.call);
 	struct timespec left;
+	long r = pollcall_masked(&p.call, mask);
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), NULL, 0));
+		r = BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), mask, 8));
 	return r;
 }
 
@@ -162,7 +188,7 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 	shim_testcancel(g);
 	if (timeout == 0)
 		return (int)sys_ret(SYS3(SYS_poll, fds, n, 0));
-	return (int)sys_ret(io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000)));
+	return (int)sys_ret(io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
 }
 
 SHIM_ALIAS(poll, __poll);
@@ -174,11 +200,7 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
-	if (mask) {
-		struct timespec copy = timeout ? *timeout : (struct timespec){0};
-		return (int)sys_ret(BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, timeout ? &copy : NULL, mask, 8)));
-	}
-	return (int)sys_ret(io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1));
+	return (int)sys_ret(io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask));
 }
 
 /* ---- select ----------------------------------------------------------------------------------------------------------- */
@@ -244,24 +266,28 @@ static void select_clear(struct select_call *s) {
 	}
 }
 
-static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline) {
+static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline, const sigset_t *mask) {
 	uint64_t inline_work[3 * SET_INLINE], *work = inline_work;
 	struct timespec left;
 	if (n < 0)
 		return -EINVAL;
 	struct select_call s = {
-		.call = {.g = g, .deadline = deadline, .ask = select_ask, .fill = select_fill, .count = select_count},
+		.call = {.g = g, .deadline = deadline, .masked = mask != NULL, .ask = select_ask, .fill = select_fill, .count = select_count},
 		.n = n, .user = {reads, writes, excepts}, .work = work,
 	};
 	if (n > FD_SETSIZE)
-		s.work = work = malloc(3 * SET_WORDS(n) * sizeof(uint64_t));
-	long r = work ? pollcall_run(&s.call) : FDCALL_BLOCK;
+		s.work = work = pages_map(3 * SET_WORDS(n) * sizeof(uint64_t));
+	long r = work ? pollcall_masked(&s.call, mask) : FDCALL_BLOCK;
 	if (work != inline_work)
-		free(work);
+		pages_unmap(work, 3 * SET_WORDS(n) * sizeof(uint64_t));
 	if (r == 0)
 		select_clear(&s);
+	struct {
+		const sigset_t *mask;
+		size_t bytes;
+	} with_mask = {mask, 8};
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_BLOCKING(g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), NULL));
+		r = BRACKET_BLOCKING(g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));
 	return r;
 }
 
@@ -279,7 +305,7 @@ SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *
 			ts.tv_sec = INT64_MAX;
 		deadline = deadline_rel(&ts);
 	}
-	long r = io_select(g, n, reads, writes, excepts, deadline);
+	long r = io_select(g, n, reads, writes, excepts, deadline, NULL);
 	if (timeout) {
 		struct timespec left = {0};
 		time_left(&left, deadline);
@@ -298,13 +324,5 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
-	if (mask) {
-		struct timespec copy = timeout ? *timeout : (struct timespec){0};
-		struct {
-			const sigset_t *mask;
-			size_t bytes;
-		} with_mask = {mask, 8};
-		return (int)sys_ret(BRACKET_BLOCKING(g, SYS6(SYS_pselect6, n, reads, writes, excepts, timeout ? &copy : NULL, &with_mask)));
-	}
-	return (int)sys_ret(io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1));
+	return (int)sys_ret(io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask));
 }

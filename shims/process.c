@@ -1,32 +1,35 @@
 /* Processes: fork, vfork, spawn, and the calls that change the credentials of every kernel thread.
  *
- * fork. The child has one thread: the calling goroutine, on the stack and the TCB it has. Everything else of the runtime is forgotten and made
- * anew at the child's first pthread_create. The repair runs as an atfork handler that is registered before any other (this
- * library's constructors are the first of the process): libc calls prepare handlers last-registered first, so ours is the last thing before the
- * clone, and child handlers first-registered first, so ours is done before any handler of the program unlocks its mutexes.
- * libc-internal forks (daemon, forkpty) pass through the same handlers; _Fork, which runs none, is a shim.
- * All signals are blocked from prepare until the child is repaired: a handler must not find half a runtime (FRK-16).
+ * fork. The child has one thread: the calling goroutine, on the stack and the TCB it has. Everything else of the
+ * runtime is forgotten and made anew at the child's first pthread_create. The repair runs as an atfork handler that
+ * is registered before any other (this library's constructors are the first of the process): libc calls prepare
+ * handlers last-registered first, so ours is the last thing before the clone, and child handlers first-registered
+ * first, so ours is done before any handler of the program unlocks its mutexes. libc-internal forks (daemon,
+ * forkpty) pass through the same handlers; _Fork, which runs none, is a shim. All signals are blocked from prepare
+ * until the child is repaired: a handler must not find half a runtime (FRK-16).
  *
- * vfork. The child runs on the parent's stack with the parent's TLS until it execs: arch/ has the entry point, which calls
- * vfork_before() and vfork_after() around the system call. In between g->in_vfork (and vfork_depth, which processes without goroutines have,
- * too) makes shims libc's own functions: the child must touch neither the scheduler nor the tables of descriptors and signal
- * handlers, which are the parent's (FRK-5).
+ * vfork. The child runs on the parent's stack with the parent's TLS until it execs: arch/ has the entry point, which
+ * calls vfork_before() and vfork_after() around the system call. In between g->in_vfork (and vfork_depth, which
+ * processes without goroutines have, too) makes shims libc's own functions: the child must touch neither the
+ * scheduler nor the tables of descriptors and signal handlers, which are the parent's (FRK-5).
  *
- * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads, the caller
- * included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer of the M's own TCB,
- * and so does libc's handler on the other Ms (reserved_entry in signal.c). */
+ * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads,
+ * the caller included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer
+ * of the M's own TCB, and so does libc's handler on the other Ms (reserved_entry in signal.c). */
 #include <grp.h>
 #include <stdlib.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "../core/pages.h"
 #include "../core/runtime.h"
 #include "fdtable.h"
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------- */
+/* ---- fork
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* In the goroutine's TLS: the child's is the parent's. */
 static __thread uint64_t fork_mask;
@@ -68,7 +71,8 @@ __attribute__((constructor)) static void process_init(void) {
 		real.__register_atfork(fork_prepare, fork_done, fork_child, NULL);
 }
 
-/* Nothing to do around it: the handlers above do it all. Here for programs that look the symbol up in us, and so that the pair is complete. */
+/* Nothing to do around it: the handlers above do it all. Here for programs that look the symbol up in us, and so
+ * that the pair is complete. */
 SHIM pid_t fork(void) {
 	REAL_READY();
 	return real.fork();
@@ -92,7 +96,8 @@ SHIM pid_t _Fork(void) {
 	return pid;
 }
 
-/* ---- vfork ------------------------------------------------------------------------------------------------------------ */
+/* ---- vfork
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* Parent and child share it. A depth: a vfork child may vfork. */
 __thread unsigned vfork_depth;
@@ -115,7 +120,8 @@ pid_t vfork_after(long result) {
 	return (pid_t)sys_ret(result);
 }
 
-/* ---- spawn ------------------------------------------------------------------------------------------------------------ */
+/* ---- spawn
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* libc does these with internal calls only: no shim runs inside the bracket. */
 SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
@@ -161,7 +167,8 @@ SHIM FILE *popen(const char *command, const char *mode) {
 	return real.popen(command, mode);
 }
 
-/* ---- credentials ------------------------------------------------------------------------------------------------------ */
+/* ---- credentials
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct setxid {
 	int (*call)(const struct setxid *x);
@@ -171,8 +178,8 @@ struct setxid {
 	int error;
 };
 
-/* Not inlined, and errno through a function that is not either: the address of thread-local variables must not be carried from one
- * thread pointer to another (TLS-1). */
+/* Not inlined, and errno through a function that is not either: the address of thread-local variables must not be
+ * carried from one thread pointer to another (TLS-1). */
 __attribute__((noinline)) static int errno_here(void) {
 	__asm__ volatile("" ::: "memory");
 	return errno;
@@ -254,7 +261,8 @@ SHIM int setgroups(size_t count, const gid_t *list) {
 	return setxid_run(&x);
 }
 
-/* libc's would look the groups up and set them in one go; the lookup is user code (files, sockets, malloc) and stays outside. */
+/* libc's would look the groups up and set them in one go; the lookup is user code (files, sockets, malloc) and stays
+ * outside. */
 SHIM int initgroups(const char *user, gid_t group) {
 	REAL_READY();
 	if (!g_goroutine())
@@ -262,7 +270,7 @@ SHIM int initgroups(const char *user, gid_t group) {
 	int count = 64;
 	for (;;) {
 		int room = count;
-		gid_t *list = malloc((size_t)room * sizeof *list);
+		gid_t *list = pages_map((size_t)room * sizeof *list);
 		if (!list)
 			return -1;
 		if (getgrouplist(user, group, list, &count) >= 0) {
@@ -270,10 +278,10 @@ SHIM int initgroups(const char *user, gid_t group) {
 			/* As libc: more groups than the kernel takes are cut off. */
 			while (r < 0 && errno == EINVAL && count > 1)
 				r = setgroups((size_t)--count, list);
-			free(list);
+			pages_unmap(list, (size_t)room * sizeof *list);
 			return r;
 		}
-		free(list);
+		pages_unmap(list, (size_t)room * sizeof *list);
 		if (count <= room)
 			count = room * 2;
 	}

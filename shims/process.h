@@ -17,7 +17,8 @@ static inline bool process_in_vfork(void) {
 	return __builtin_expect(vfork_depth != 0, 0);
 }
 
-/* Around vfork's system call. After: called in the parent only, with the kernel's result; returns libc's (errno set). */
+/* Around vfork's system call. After: called in the parent only, with the kernel's result; returns libc's (errno
+ * set). */
 void vfork_before(void);
 pid_t vfork_after(long result);
 

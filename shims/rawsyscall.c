@@ -45,26 +45,6 @@ static bool returns_descriptor(long n) {
 	}
 }
 
-/* The goroutine with this tid. */
-static struct g *g_of_tid(int tid) {
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
-		if (g->tid == tid && g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
-			return g;
-	}
-	return NULL;
-}
-
-/* A signal to a thread by number. True: *r is the result. */
-static bool raw_thread_kill(int tid, int sig, long *r) {
-	struct g *g = g_of_tid(tid);
-	if (!g)
-		return false;
-	int error = pthread_kill((pthread_t)g->ctx.tp, sig);
-	*r = -error;
-	return true;
-}
-
 /* poll and select with the kernel's own arguments: a mask of `bytes`, and the time that is left written back. */
 static void time_left_store(struct timespec *time, int64_t deadline) {
 	if (!time)
@@ -76,10 +56,10 @@ static void time_left_store(struct timespec *time, int64_t deadline) {
 
 static long raw_ppoll(struct raw_args *x) {
 	struct timespec *time = PTR(2);
-	if (PTR(3) || (time && !timespec_valid(time)))
+	if (time && !timespec_valid(time))
 		return SYS5(SYS_ppoll, PTR(0), SIZE(1), time, PTR(3), SIZE(4));
 	int64_t deadline = time ? deadline_rel(time) : 0;
-	long r = ppoll(PTR(0), SIZE(1), time, NULL);
+	long r = ppoll(PTR(0), SIZE(1), time, PTR(3));
 	time_left_store(time, deadline);
 	return r < 0 ? -errno : r;
 }
@@ -87,10 +67,10 @@ static long raw_ppoll(struct raw_args *x) {
 static long raw_pselect(struct raw_args *x) {
 	struct timespec *time = PTR(4);
 	const uintptr_t *mask = PTR(5);
-	if ((mask && mask[0]) || (time && !timespec_valid(time)))
+	if (time && !timespec_valid(time))
 		return SYS6(SYS_pselect6, INT(0), PTR(1), PTR(2), PTR(3), time, mask);
 	int64_t deadline = time ? deadline_rel(time) : 0;
-	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, NULL);
+	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, mask ? (const sigset_t *)mask[0] : NULL);
 	time_left_store(time, deadline);
 	return r < 0 ? -errno : r;
 }
@@ -131,10 +111,8 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 			return false;
 		*r = -pthread_sigmask(INT(0), PTR(1), PTR(2));
 		return true;
-	case SYS_tkill:
-		return raw_thread_kill(INT(0), INT(1), r);
-	case SYS_tgkill:
-		return INT(0) == getpid() && raw_thread_kill(INT(1), INT(2), r);
+	case SYS_tkill: done = shim_tgkill(-1, INT(0), INT(1)); break;
+	case SYS_tgkill: done = shim_tgkill(INT(0), INT(1), INT(2)); break;
 	case SYS_exit:
 		pthread_exit((void *)LONG(0));
 	case SYS_exit_group:

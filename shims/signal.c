@@ -1,34 +1,40 @@
-/* Signals: handlers, masks, alternate stacks and pending signals per goroutine, on kernel threads that know nothing of goroutines.
+/* Signals: handlers, masks, alternate stacks and pending signals per goroutine, on kernel threads that know nothing
+ * of goroutines.
  *
  * Who gets what
- *   The kernel has sig_entry() for every signal the program handles; SIG_DFL and SIG_IGN are the kernel's own. The program's handler, flags
- *   and mask are an interned record in handlers[sig]; sigaction() shows it that, never ours. On a thread that is no goroutine (no
- *   runtime, libc's helpers) sig_entry just calls the handler.
- *   1. The goroutine that runs here may take the signal and is outside the runtime: its handler runs at once, on the kernel's own frame. It may
- *      park and migrate in there; the frame lies on its stack, and sigreturn on another M puts back mask and alternate stack of the goroutine.
- *   2. Otherwise the signal goes to the ring: a fixed pool of entries, taken without locks, since what was interrupted may hold any lock
- *      of the runtime. rt_pending counts it; whoever leaves the runtime or sleeps on a g0 calls deliver_hook(), which routes
- *      entries to goroutines: into the sigstate's queue, then sig_nudge().
- *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to the caller, then to anybody.
- *   Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to defer one is to repeat it for ever.
+ *   The kernel has sig_entry() for every signal the program handles; SIG_DFL and SIG_IGN are the kernel's own. The
+ *   program's handler, flags and mask are an interned record in handlers[sig]; sigaction() shows it that, never
+ *   ours. On a thread that is no goroutine (no runtime, libc's helpers) sig_entry just calls the handler.
+ *   1. The goroutine that runs here may take the signal and is outside the runtime: its handler runs at once, on the
+ *      kernel's own frame. It may park and migrate in there; the frame lies on its stack, and sigreturn on another M
+ *      puts back mask and alternate stack of the goroutine.
+ *   2. Otherwise the signal goes to the ring: a fixed pool of entries, taken without locks, since what was
+ *      interrupted may hold any lock of the runtime. rt_pending counts it; whoever leaves the runtime or sleeps on
+ *      a g0 calls deliver_hook(), which routes entries to goroutines: into the sigstate's queue, then sig_nudge().
+ *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to the
+ *   caller, then to anybody. Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to
+ *   defer one is to repeat it for ever.
  *
  * Running a queued handler
- *   A goroutine looks at its queue when it leaves the runtime (deliver_hook), when a wait ended with -EINTR (shim_interrupted), when its
- *   mask changes, and when a *kick* arrives: the same signal number, sent to its M with KICK_CODE, whose only meaning is "look". The same number,
- *   because then the kernel decides by the program's own SA_RESTART whether a system call is restarted.
- *   After a wait ended with WAKE_INTR, until shim_interrupted() was called, handlers wait for it: it must know that one ran (SIG-1).
+ *   A goroutine looks at its queue when it leaves the runtime (deliver_hook), when a wait ended with -EINTR
+ *   (shim_interrupted), when its mask changes, and when a *kick* arrives: the same signal number, sent to its M with
+ *   KICK_CODE, whose only meaning is "look". The same number, because then the kernel decides by the program's own
+ *   SA_RESTART whether a system call is restarted. After a wait ended with WAKE_INTR, until shim_interrupted() was
+ *   called, handlers wait for it: it must know that one ran (SIG-1).
  *
  * Masks
- *   g->sigmask is the goroutine's; the switch calls sig_resync() when the M's differs. The kernel keeps process-wide pending signals: so
- *   a signal that every goroutine blocks must be blocked on every kernel thread (else it would be taken, or kill us by its default action),
- *   and one that a single parked goroutine accepts must be open on some kernel thread. `and_mask` is the AND of all goroutines' masks, counted
- *   (not walked): dev[] counts goroutines that differ from the mask at start, so goroutines that never touch their mask cost nothing.
- *   sysmon has and_mask as its mask and is the receiver of last resort. When and_mask gains a bit, Ms on their g0, which keep
- *   the mask of whoever ran there last, are told by SIGSETXID (33) with KICK_CODE, and the gainer waits for their answers.
- *   While a handler runs, its sa_mask is not accounted; a signal nobody takes for that reason is *held* until a handler returns.
+ *   g->sigmask is the goroutine's; the switch calls sig_resync() when the M's differs. The kernel keeps process-wide
+ *   pending signals: so a signal that every goroutine blocks must be blocked on every kernel thread (else it would
+ *   be taken, or kill us by its default action), and one that a single parked goroutine accepts must be open on some
+ *   kernel thread. `and_mask` is the AND of all goroutines' masks, counted (not walked): dev[] counts goroutines that differ from the mask at start, so goroutines that never touch their
+ *   mask cost nothing. sysmon has and_mask as its mask and is the receiver of last resort. When and_mask gains a
+ *   bit, Ms on their g0, which keep the mask of whoever ran there last, are told by SIGSETXID (33) with KICK_CODE,
+ *   and the gainer waits for their answers. While a handler runs, its sa_mask is not accounted; a signal nobody
+ *   takes for that reason is *held* until a handler returns.
  *
- * Locks: and_lock; route_lock -> sigstate.lock. Taken inside the runtime (in_rt > 0), so never under a handler on the same thread.
- * All rank below LOCK_NETPOLL. sigstate.lock and and_lock: nothing is called below them but raw system calls.
+ * Locks: and_lock; route_lock -> sigstate.lock. Taken inside the runtime (in_rt > 0), so never under a handler on
+ * the same thread. All rank below LOCK_NETPOLL. sigstate.lock and and_lock: nothing is called below them but raw
+ * system calls.
  */
 #include <linux/futex.h>
 #include <signal.h>
@@ -103,14 +109,15 @@ static _Atomic int reserved;
 
 static void sig_entry(int sig, siginfo_t *info, void *context);
 
-/* The goroutine whose state the kernel thread stands for. A vfork child has its parent's memory, but mask, handlers and pending signals of
- * its own, which are the kernel's (FRK-5). */
+/* The goroutine whose state the kernel thread stands for. A vfork child has its parent's memory, but mask, handlers
+ * and pending signals of its own, which are the kernel's (FRK-5). */
 static inline struct g *self_g(void) {
 	struct g *g = g_goroutine();
 	return g && likely(!g->in_vfork) ? g : NULL;
 }
 
-/* ---- small things ------------------------------------------------------------------------------------------------------- */
+/* ---- small things
+ * ------------------------------------------------------------------------------------------------------- */
 
 static inline struct record *handler_of(int sig) {
 	/* acquire: pairs with the release of the writer; the record's fields were written before */
@@ -161,7 +168,8 @@ static bool is_alive(struct g *g) {
 	return g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE && !sig_of(g)->dead;
 }
 
-/* ---- entries: the ring and the queues ------------------------------------------------------------------------------------- */
+/* ---- entries: the ring and the queues
+ * ------------------------------------------------------------------------------------- */
 
 /* Async-signal-safe. NULL: all in use. */
 static struct entry *entry_alloc(void) {
@@ -310,7 +318,8 @@ static void queue_drop(struct sigstate *s) {
 	atomic_store_explicit(&s->pending, 0, memory_order_relaxed);
 }
 
-/* ---- the AND of all masks ----------------------------------------------------------------------------------------------- */
+/* ---- the AND of all masks
+ * ----------------------------------------------------------------------------------------------- */
 
 static uint64_t and_compute(void) {
 	uint64_t bits = 0;
@@ -386,7 +395,8 @@ static void account(struct sigstate *s, uint64_t mask) {
 		and_refresh();
 }
 
-/* ---- routing -------------------------------------------------------------------------------------------------------------- */
+/* ---- routing
+ * -------------------------------------------------------------------------------------------------------------- */
 
 int32_t sig_running_on(struct g *g) {
 	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
@@ -431,7 +441,8 @@ static struct g *taker_of(int sig) {
 	return NULL;
 }
 
-/* Back to the kernel, which keeps what everybody blocks. Only the first thread may forge a kernel's or kill()'s siginfo. */
+/* Back to the kernel, which keeps what everybody blocks. Only the first thread may forge a kernel's or kill()'s
+ * siginfo. */
 static void signal_return(int sig, siginfo_t *info) {
 	int32_t pid = self_pid();
 	if (SYS3(SYS_rt_sigqueueinfo, pid, sig, info) < 0)
@@ -456,7 +467,8 @@ static void route(struct entry *e) {
 		signal_return(sig, &info);
 }
 
-/* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
+/* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if
+ * asked. */
 static void ring_drain(bool held_too) {
 	if (!atomic_load_explicit(&ring_count, memory_order_relaxed) && !(held_too && atomic_load(&held)))
 		return;
@@ -485,7 +497,8 @@ static void ring_drain(bool held_too) {
 	lock_release(&route_lock);
 }
 
-/* ---- running handlers ------------------------------------------------------------------------------------------------------ */
+/* ---- running handlers
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* The mask of g and of the M under it. Not accounted. */
 static void mask_force(struct g *g, uint64_t mask) {
@@ -513,7 +526,8 @@ static void handler_reset(int sig, struct record *h) {
 		atomic_compare_exchange_strong(&handlers[sig], &h, NULL);
 }
 
-/* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention` for it), or be held. */
+/* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention`
+ * for it), or be held. */
 static void handler_done(struct g *g, struct sigstate *s) {
 	s->handlers++;
 	if (atomic_load(&s->pending) & ~mask_of(g)) /* seq_cst: Dekker with signal_send() */
@@ -530,8 +544,8 @@ static void handler_done(struct g *g, struct sigstate *s) {
 	}
 }
 
-/* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the queue and masking it no kick
- * lets a later one overtake it. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
+/* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the
+ * queue and masking it no kick lets a later one overtake it. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
 static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	struct record *h = handler_of(sig);
 	struct sigstate *s = sig_of(g);
@@ -555,7 +569,8 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	int saved_errno = errno;
 	rt_leave(g);
 	h->handler(sig, info, &context);
-	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside a call. */
+	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside
+	 * a call. */
 	errno = saved_errno;
 	uint64_t after = sigset_bits(&context.uc_sigmask);
 	if (!self_g()) { /* it forked, and this is the child */
@@ -600,7 +615,8 @@ static bool must_defer(struct g *g) {
 	return g->in_rt || g->in_vfork || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
 }
 
-/* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while rt_pending != 0. */
+/* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while
+ * rt_pending != 0. */
 static void deliver_hook(struct g *g) {
 	if (!g) {
 		ring_drain(false);
@@ -635,9 +651,11 @@ bool shim_interrupted(struct g *g, bool restartable) {
 	return ran && (!restartable || (ran & 2));
 }
 
-/* ---- the kernel's entry ------------------------------------------------------------------------------------------------------ */
+/* ---- the kernel's entry
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel keeps a thread's. */
+/* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel
+ * keeps a thread's. */
 static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *info, ucontext_t *context) {
 	struct sigstate *s = sig_of(g);
 	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
@@ -645,7 +663,8 @@ static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *inf
 	uint64_t added = handler_mask(h, sig);
 	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
 	g->m->kmask = kernel_before | added;
-	/* The kernel has disarmed the alternate stack it put us on (SS_AUTODISARM): so that a park in here leaves nothing armed on this M. */
+	/* The kernel has disarmed the alternate stack it put us on (SS_AUTODISARM): so that a park in here leaves
+	 * nothing armed on this M. */
 	stack_t kernel_stack = context->uc_stack;
 	uintptr_t here = (uintptr_t)context;
 	bool entered_alt = s->alt_sp && !s->on_alt && here - (uintptr_t)s->alt_sp < s->alt_size;
@@ -680,7 +699,8 @@ static void handler_enter(struct g *g, struct record *h, int sig, siginfo_t *inf
 		syscall_enter(g);
 	if (!self_g())
 		return;
-	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested signals only. */
+	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested
+	 * signals only. */
 	g->in_rt++;
 	g->m->kmask = asked;
 	if (entered_alt)
@@ -765,8 +785,8 @@ static void sig_entry(int sig, siginfo_t *info, void *context) {
 		handler_enter(g, h, sig, info, context);
 }
 
-/* Makes the kernel's mask and alternate stack of this M those of g. In the switch, inside the runtime. The mask is stored before the
- * system call and compared after: reserved_entry() may add to both in between. */
+/* Makes the kernel's mask and alternate stack of this M those of g. In the switch, inside the runtime. The mask is
+ * stored before the system call and compared after: reserved_entry() may add to both in between. */
 static void sig_resync(struct g *g) {
 	struct m *m = g->m;
 	uint64_t want = mask_of(g);
@@ -786,7 +806,8 @@ static void sig_resync(struct g *g) {
 	}
 }
 
-/* ---- libc's two signals ---------------------------------------------------------------------------------------------------------- */
+/* ---- libc's two signals
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static struct m *m_of_ktid(int32_t ktid) {
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
@@ -819,8 +840,8 @@ __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
 #endif
 }
 
-/* SIGSETXID. With KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and its handler must find the
- * kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
+/* SIGSETXID. With KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
+ * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	int32_t ktid = self_ktid();
 	if (info->si_code == KICK_CODE) {
@@ -850,7 +871,8 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 		process_tp_set(mine);
 }
 
-/* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means nothing. */
+/* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means
+ * nothing. */
 static void cancel_entry(int sig, siginfo_t *info, void *context) {
 	(void)sig;
 	(void)info;
@@ -875,14 +897,16 @@ void sig_reserve(void) {
 	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_RESTORER_FLAG,
 	                          .restorer = restorer, .mask = ~0ull};
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
-	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal blocked. */
+	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
+	 * blocked. */
 	set = (struct ksigaction){.handler = (void *)cancel_entry, .flags = SA_SIGINFO | SA_NODEFER | SA_RESTORER_FLAG,
 	                          .restorer = restorer, .mask = 0};
 	SYS4(SYS_rt_sigaction, SIGCANCEL_NR, &set, 0, 8);
 	atomic_store_explicit(&reserved, 2, memory_order_release);
 }
 
-/* sysmon, each time it wakes. It receives what no running goroutine accepts; a goroutine whose kick missed it is kicked again. */
+/* sysmon, each time it wakes. It receives what no running goroutine accepts; a goroutine whose kick missed it is
+ * kicked again. */
 static void sysmon_hook(void) {
 	if (unlikely(!atomic_load_explicit(&sysmon_tid, memory_order_relaxed))) {
 		sig_reserve();
@@ -905,7 +929,8 @@ static void sysmon_hook(void) {
 	}
 }
 
-/* ---- life of a goroutine --------------------------------------------------------------------------------------------------------- */
+/* ---- life of a goroutine
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void sigstate_reset(struct sigstate *s, uint64_t mask) {
 	memset(s, 0, sizeof *s);
@@ -992,8 +1017,6 @@ void sig_thread_exit(struct g *g) {
 
 void sig_fork_child(void) {
 	struct g *g = self_g();
-	uint32_t used = atomic_load(&entry_hint);
-	(void)used;
 	for (uint32_t i = 0; i < ENTRIES; i++) {
 		if (atomic_load_explicit(&entries[i].state, memory_order_relaxed) != ENTRY_FREE)
 			atomic_store_explicit(&entries[i].state, ENTRY_FREE, memory_order_relaxed);
@@ -1018,10 +1041,11 @@ void sig_fork_child(void) {
 	main_g = NULL;
 }
 
-/* ---- masks --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- masks
+ * --------------------------------------------------------------------------------------------------------------------------- */
 
-/* The mask changes for good (or until the program changes it). Negative error. *old: the kernel's idea of it before, which is also right
- * after a libc-internal change (swapcontext). */
+/* The mask changes for good (or until the program changes it). Negative error. *old: the kernel's idea of it before,
+ * which is also right after a libc-internal change (swapcontext). */
 static int mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	struct sigstate *s = sig_of(g);
 	if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
@@ -1128,7 +1152,8 @@ SHIM int sigpending(sigset_t *set) {
 	return r;
 }
 
-/* siglongjmp() puts the mask back with a call inside libc, behind our back: note it here first. The jump itself is libc's. */
+/* siglongjmp() puts the mask back with a call inside libc, behind our back: note it here first. The jump itself is
+ * libc's. */
 static void jump_note(struct __jmp_buf_tag *env) {
 	struct g *g = self_g();
 	if (!g)
@@ -1174,7 +1199,8 @@ SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 	__builtin_unreachable();
 }
 
-/* ---- dispositions ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- dispositions
+ * ---------------------------------------------------------------------------------------------------------------------- */
 
 static struct record *record_find(const struct sigaction *act) {
 	void (*handler)(int, siginfo_t *, void *) = act->sa_sigaction;
@@ -1221,7 +1247,8 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 			atomic_compare_exchange_strong(&handlers[sig], &record, before);
 		return -1;
 	}
-	/* A handler of ours on top may have called sigaction() in between: the last system call wins, so does the last store. */
+	/* A handler of ours on top may have called sigaction() in between: the last system call wins, so does the
+	 * last store. */
 	if (act && ours)
 		atomic_store_explicit(&handlers[sig], record, memory_order_release);
 	if (old) {
@@ -1321,7 +1348,8 @@ SHIM sighandler_t sigset(int sig, sighandler_t handler) {
 	return sigismember(&was, sig) ? SIG_HOLD : old.sa_handler;
 }
 
-/* ---- the alternate stack ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the alternate stack
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 	REAL_READY();
@@ -1362,10 +1390,11 @@ SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 	return 0;
 }
 
-/* ---- waiting for signals ------------------------------------------------------------------------------------------------------------------ */
+/* ---- waiting for signals
+ * ------------------------------------------------------------------------------------------------------------------ */
 
-/* The first signal of `want` into *info. deadline: CLOCK_MONOTONIC ns, -1 none, 0 do not wait. The number or a negative error.
- * In the kernel, on an M of its own while it lasts: process-wide signals that everybody blocks are pending there. What was sent to
+/* The first signal of `want` into *info. deadline: CLOCK_MONOTONIC ns, -1 none, 0 do not wait. The number or a
+ * negative error. In the kernel, on an M of its own while it lasts: process-wide signals that everybody blocks are pending there. What was sent to
  * this goroutine is in its queue, and a kick with the signal's number ends the kernel's wait. */
 static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t deadline) {
 	struct sigstate *s = sig_of(g);
@@ -1500,7 +1529,8 @@ SHIM int __sigpause(int value, int is_signal) {
 	return is_signal ? pause_without(value) : pause_with(value);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * ------------------------------------------------------------------------------------------------------------------------------- */
 
 static siginfo_t info_make(int sig, int code) {
 	siginfo_t info;
@@ -1535,8 +1565,8 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 	int r = queue_put(sig_of(g), sig, info);
 	rt_leave(g);
 	if (r == 0 && !blocked && !must_defer(g)) {
-		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us to another M, the kick
-		 * finds nothing there. */
+		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us
+		 * to another M, the kick finds nothing there. */
 		kick(self_ktid(), sig);
 		if (self_g())
 			queue_run_some(g, SIGBIT(sig));
@@ -1632,8 +1662,8 @@ SHIM int gsignal(int sig) {
 	return raise(sig);
 }
 
-/* kill() of one's own process. The kernel would give it to one of its threads, and that to a goroutine, some time; here the goroutine that takes
- * it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is about to end its wait, before it does. NULL:
+/* kill() of one's own process. The kernel would give it to one of its threads, and that to a goroutine, some time;
+ * here the goroutine that takes it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is about to end its wait, before it does. NULL:
  * the kernel's business (nobody takes it: pending; default action; another process). */
 static struct g *taker_here(struct g *g, pid_t pid, int sig) {
 	return g && pid == self_pid() && sig > 0 && sig <= NSIGNALS && handler_of(sig) ? taker_of(sig) : NULL;

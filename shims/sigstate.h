@@ -1,15 +1,17 @@
 /* Signals of one goroutine: what the kernel keeps per thread and cannot keep for us, because it knows Ms only.
  *
- * `struct sigstate` is a member of struct thread (g->ext). The mask itself is g->sigmask and the alternate stack that the kernel shall
- * have is g->altstack_*, because the switch compares them with what the M has.
+ * `struct sigstate` is a member of struct thread (g->ext). The mask itself is g->sigmask and the alternate stack
+ * that the kernel shall have is g->altstack_*, because the switch compares them with what the M has.
  *
  * Invariants
- *  - While a goroutine runs in user code, the kernel's mask of its M is g->sigmask. Inside the runtime (in_rt > 0) the two may differ.
- *  - Entries are queued under `lock` by anybody who is inside the runtime; only the owner takes them out (or whoever resets a dead one).
+ *  - While a goroutine runs in user code, the kernel's mask of its M is g->sigmask. Inside the runtime (in_rt > 0)
+ *    the two may differ.
+ *  - Entries are queued under `lock` by anybody who is inside the runtime; only the owner takes them out (or whoever
+ *    resets a dead one).
  *  - `attention` is set when an entry may be deliverable, and counted in rt_pending while it is.
  *
- * Lock order: route lock (signal.c) -> sigstate.lock -> nothing. Neither is held over g_interrupt() of a parked goroutine's locks in reverse:
- * the core never calls up here with a lock held. */
+ * Lock order: route lock (signal.c) -> sigstate.lock -> nothing. Neither is held over g_interrupt() of a parked
+ * goroutine's locks in reverse: the core never calls up here with a lock held. */
 #ifndef GOSHIM_SIGSTATE_H
 #define GOSHIM_SIGSTATE_H
 
@@ -41,42 +43,49 @@ struct sigstate {
 /* The sigstate of a goroutine. In shims/thread.c. */
 struct sigstate *sig_of(struct g *g);
 
-/* ---- for shims/thread.c ------------------------------------------------------------------------------------------------ */
+/* ---- for shims/thread.c
+ * ------------------------------------------------------------------------------------------------ */
 
-/* Once sched_start() succeeded, on the new main goroutine, before it can be found by others: takes over the kernel's mask
- * and alternate stack, sets the hooks. */
+/* Once sched_start() succeeded, on the new main goroutine, before it can be found by others: takes over the kernel's
+ * mask and alternate stack, sets the hooks. */
 void sig_runtime_start(struct g *g);
-/* A goroutine made by g_new(), before ready_new(): inherits the caller's mask, or *mask (an attribute's) if not NULL. */
+/* A goroutine made by g_new(), before ready_new(): inherits the caller's mask, or *mask (an attribute's) if not
+ * NULL. */
 void sig_thread_init(struct g *g, const sigset_t *mask);
 /* The calling goroutine is past its last program code: from now on signals to it vanish. Blocks everything. */
 void sig_thread_exit(struct g *g);
 
-/* ---- for the other shims ------------------------------------------------------------------------------------------------ */
+/* ---- for the other shims
+ * ------------------------------------------------------------------------------------------------ */
 
-/* ppoll, pselect, epoll_pwait: `set` becomes the goroutine's mask, atomically with the wait: a signal that comes in between
- * makes the next interruptible wait return -EINTR at once, and shim_interrupted() runs its handler (with the temporary mask, as the kernel).
+/* ppoll, pselect, epoll_pwait: `set` becomes the goroutine's mask, atomically with the wait: a signal that comes in
+ * between makes the next interruptible wait return -EINTR at once, and shim_interrupted() runs its handler (with the temporary mask, as the kernel).
  * Between the two calls: only a wait and shim_interrupted(). Pop also delivers what is still deliverable. */
 uint64_t sig_mask_push(struct g *g, const sigset_t *set);
 void sig_mask_pop(struct g *g, uint64_t saved);
 
-/* How many handlers ran on g: a bracketed syscall that returned EINTR although this did not change was disturbed by a signal for
- * somebody else, and must be repeated (SIG-1). */
+/* How many handlers ran on g: a bracketed syscall that returned EINTR although this did not change was disturbed by
+ * a signal for somebody else, and must be repeated (SIG-1). */
 static inline uint32_t sig_handlers_run(struct g *g) {
 	return sig_of(g)->handlers;
 }
 
-/* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. tgid -1: tkill. */
+/* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. tgid -1:
+ * tkill. */
 long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 
-/* ---- between signal.c, cancel.c and process.c ----------------------------------------------------------------------------- */
+/* ---- between signal.c, cancel.c and process.c
+ * ----------------------------------------------------------------------------- */
 
 /* In a fork's child, on the surviving thread, first: the pending signals did not come along. */
 void sig_fork_child(void);
 /* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`. */
 void sig_nudge(struct g *g, int sig);
-/* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be over. */
+/* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be
+ * over. */
 void sig_reserve(void);
-/* SIGCANCEL arrived on the goroutine that runs here, outside the runtime: act if it is cancelled asynchronously. In cancel.c. */
+/* SIGCANCEL arrived on the goroutine that runs here, outside the runtime: act if it is cancelled asynchronously. In
+ * cancel.c. */
 void cancel_now(struct g *g);
 /* The TCB by which libc knows a kernel thread of ours (for main's first one: main's); 0 if it is none of ours. */
 uintptr_t process_tcb_of(int32_t ktid);

@@ -6,7 +6,8 @@
  *
  * pthread_t is the TCB's address as in NPTL. A kernel thread that is not a goroutine (made inside libc) is joined by libc.
  *
- * Joining: `done` is the futex word; `life` decides by CAS who frees the goroutine: itself when detached, else its joiner or detacher. */
+ * Joining: `done` is the futex word. `joiner` is won by CAS by the one thread that joins or detaches; between that one, when it detaches, and the
+ * exit of the thread, `life` decides who frees the goroutine. */
 #include <limits.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -346,12 +347,14 @@ SHIM int pthread_detach(pthread_t thread) {
 		return real.pthread_detach(thread);
 	struct thread *t = thread_of(g);
 	uint32_t life = THREAD_LIVE;
-	/* acq_rel: hands the duty to free to the thread's exit, or takes it over from there */
-	if (atomic_compare_exchange_strong_explicit(&t->life, &life, THREAD_DETACHED, memory_order_acq_rel, memory_order_acquire))
-		return 0;
-	if (life == THREAD_DETACHED)
+	struct g *nobody = NULL;
+	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
 		return EINVAL;
-	if (atomic_load_explicit(&t->joiner, memory_order_relaxed) == NULL)
+	/* Nobody may join from now on. Where somebody does already, he frees it, as in NPTL. */
+	if (!atomic_compare_exchange_strong_explicit(&t->joiner, &nobody, g, memory_order_acq_rel, memory_order_relaxed))
+		return nobody == g ? EINVAL : 0;
+	/* acq_rel: hands the duty to free to the thread's exit, or takes it over from there */
+	if (!atomic_compare_exchange_strong_explicit(&t->life, &life, THREAD_DETACHED, memory_order_acq_rel, memory_order_acquire))
 		join_result(g, NULL);
 	return 0;
 }

@@ -55,7 +55,7 @@ static void tries(void) {
 static void times_out(void) {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	void *result = (void *)99;
-	struct timespec past = {1, 0}, bad = {time(NULL) + 10, 1000000000}, ts;
+	struct timespec past = {1, 0}, ts;
 	long long before;
 	pthread_mutex_lock(&mutex);
 	pthread_t t = start(stays, &mutex);
@@ -71,9 +71,6 @@ static void times_out(void) {
 	ts = in_ms(CLOCK_REALTIME, 10);
 	EQ(pthread_clockjoin_np(t, &result, CLOCK_REALTIME, &ts), ETIMEDOUT);
 	EQ(pthread_timedjoin_np(t, &result, &past), ETIMEDOUT);
-	EQ(pthread_timedjoin_np(t, &result, &bad), EINVAL);
-	bad.tv_nsec = -1;
-	EQ(pthread_timedjoin_np(t, &result, &bad), EINVAL);
 	EQ(pthread_clockjoin_np(t, &result, CLOCK_PROCESS_CPUTIME_ID, &past), EINVAL);
 	EQ(pthread_clockjoin_np(t, &result, 12345, &past), EINVAL);
 	CHECK(result == (void *)99);

@@ -1,0 +1,22 @@
+/* Memory by the page, straight from the kernel: for everything that must not come from the program's heap (it may be replaced, locked
+ * by the code a handler interrupted, or call us). */
+#ifndef GOSHIM_PAGES_H
+#define GOSHIM_PAGES_H
+
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include "arch.h"
+
+/* Zeroed; NULL: refused. */
+static inline void *pages_map(size_t bytes) {
+	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return (unsigned long)r > -4096UL ? NULL : (void *)r;
+}
+
+static inline void pages_unmap(void *p, size_t bytes) {
+	if (p)
+		SYS2(SYS_munmap, p, bytes);
+}
+
+#endif
