@@ -6,10 +6,11 @@
  *	            mprotect, then the page is touched as above
  *	marker      the same with guard markers: MADV_GUARD_INSTALL over all but the window, MADV_GUARD_REMOVE in the handler
  *
- * A slot is 8 MiB, the usual default of a thread. For each way and depth a child process makes fresh slots and descends into each
- * from the top, one write per page, as calls do. Output, a line each:
+ * A slot is 8 MiB, the usual default of a thread, with a guard below; slots lie side by side, as the runtime's do. For each way and depth a
+ * child process makes fresh slots and descends into each from the top, one write per page, as calls do. Times are CPU time. Output,
+ * a line each:
  *
- *	WAY DEPTH-KiB  PAGE-NS (descent / pages)  SETUP-NS (making a slot)  RSS-KiB and PTE-KiB (page tables) per slot  MAPS (mappings per slot)
+ *	WAY  DEPTH in KiB  ns per page of the descent  ns to make a slot  KiB resident and KiB of page tables per slot  mappings per slot
  *
  *	gcc -O2 -o stackgrow tests/bench/stackgrow.c && ./stackgrow
  */
@@ -34,17 +35,17 @@
 #define KIB ((size_t)1024)
 #define PAGE (4 * KIB)
 #define SLOT (8192 * KIB)
+#define STRIDE (SLOT + 4 * PAGE) /* not a multiple of 2 MiB: the guard shares a page-table page with the top of the slot below */
 #define WINDOW (64 * KIB)
 #define TOTAL (65536 * KIB) /* touched by each measurement, so that every depth averages over as many pages */
-#define SLOTS_MAX 2048
+#define SLOTS_MAX 4096
 
 enum way { TOUCH, MPROTECT, MARKER };
 static const char *const names[] = {"touch", "mprotect", "marker"};
 
 static enum way way;
-static char *slots[SLOTS_MAX];
-static char *slot;     /* the one that is being descended into */
-static size_t window;  /* accessible bytes at its top */
+static char *volatile slot;    /* the one that is being descended into */
+static volatile size_t window; /* accessible bytes at its top */
 static long growths;
 
 static void die(const char *what) {
@@ -54,7 +55,7 @@ static void die(const char *what) {
 
 static int64_t now(void) {
 	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
@@ -82,17 +83,11 @@ static void handler_install(void) {
 		die("sigaction");
 }
 
-static char *slot_make(void) {
-	int prot = way == MPROTECT ? PROT_NONE : PROT_READ | PROT_WRITE;
-	char *s = mmap(NULL, SLOT, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-	if (s == MAP_FAILED)
-		die("mmap");
-	if (madvise(s, SLOT, MADV_NOHUGEPAGE))
-		die("madvise");
+static void slot_make(char *s) {
 	switch (way) {
-	case TOUCH: /* a guard as the runtime makes it, or as it does on an older kernel */
-		if (madvise(s, PAGE, MADV_GUARD_INSTALL) && mprotect(s, PAGE, PROT_NONE))
-			die("guard");
+	case TOUCH: /* the guard only, as the runtime makes it */
+		if (madvise(s, PAGE, MADV_GUARD_INSTALL))
+			die("MADV_GUARD_INSTALL");
 		break;
 	case MPROTECT:
 		if (mprotect(s + SLOT - WINDOW, WINDOW, PROT_READ | PROT_WRITE))
@@ -103,7 +98,6 @@ static char *slot_make(void) {
 			die("MADV_GUARD_INSTALL");
 		break;
 	}
-	return s;
 }
 
 /* A field of /proc/self/status in KiB. */
@@ -135,21 +129,24 @@ static void measure(size_t depth) {
 	if (count > SLOTS_MAX)
 		count = SLOTS_MAX;
 	handler_install();
-	memset(slots, 0, sizeof slots);
+	char *slots = mmap(NULL, (size_t)count * STRIDE, way == MPROTECT ? PROT_NONE : PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	if (slots == MAP_FAILED || madvise(slots, (size_t)count * STRIDE, MADV_NOHUGEPAGE))
+		die("mmap");
 	long rss = status_kib("VmRSS:"), pte = status_kib("VmPTE:"), maps = mappings();
 	rss = status_kib("VmRSS:"); /* again: the first look touched pages of its own */
 	int64_t start = now();
 	for (int i = 0; i < count; i++)
-		slots[i] = slot_make();
-	int64_t setup = now() - start, descent = 0;
+		slot_make(slots + (size_t)i * STRIDE);
+	int64_t setup = now() - start;
+	start = now();
 	for (int i = 0; i < count; i++) {
-		slot = slots[i];
+		slot = slots + (size_t)i * STRIDE;
 		window = WINDOW;
-		start = now();
 		for (size_t at = PAGE; at <= depth; at += PAGE)
 			*(volatile char *)(slot + SLOT - at) = 1;
-		descent += now() - start;
 	}
+	int64_t descent = now() - start;
 	rss = status_kib("VmRSS:") - rss;
 	pte = status_kib("VmPTE:") - pte;
 	maps = mappings() - maps;
@@ -166,7 +163,7 @@ static void measure(size_t depth) {
 }
 
 int main(void) {
-	static const size_t depths[] = {16 * KIB, 64 * KIB, 512 * KIB, 4096 * KIB};
+	static const size_t depths[] = {16 * KIB, 64 * KIB, 128 * KIB, 512 * KIB, 4096 * KIB};
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
 		for (way = TOUCH; way <= MARKER; way++) {

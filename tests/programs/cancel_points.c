@@ -36,7 +36,7 @@ static void w_sigsuspend(void) { sigset_t s; sigemptyset(&s); sigsuspend(&s); }
 static void w_join(void) { pthread_join(forever, NULL); }
 static void w_waitpid(void) { waitpid(child, NULL, 0); }
 static void w_testcancel(void) { for (;;) { pthread_testcancel(); sched_yield(); } }
-static void w_system(void) { system("sleep 100"); }
+static void w_system(void) { system("exec sleep 100"); }
 
 static void unlock(void *arg) {
 	pthread_mutex_t *m = arg;
