@@ -114,6 +114,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	int r = wait_park(g, deadline);
 	if (r < 0)
 		waiter_leave(&w, (const void *)addr, NULL);
+	rt_check(g);
 	return r;
 }
 
@@ -133,6 +134,7 @@ int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, i
 	int r = wait_park(w->g, deadline);
 	if (r < 0)
 		waiter_leave(w, addr, count);
+	rt_check(w->g);
 	return r;
 }
 

@@ -46,14 +46,15 @@ static bool pd_slab(void) {
 }
 
 struct pd *pd_new(int fd) {
+	struct g *held = rt_hold();
 	lock_acquire(&pd_slab_lock);
-	if (!pd_free_list && !pd_slab()) {
-		lock_release(&pd_slab_lock);
-		return NULL;
-	}
-	struct pd *pd = pd_free_list;
-	pd_free_list = pd->free_next;
+	struct pd *pd = pd_free_list || pd_slab() ? pd_free_list : NULL;
+	if (pd)
+		pd_free_list = pd->free_next;
 	lock_release(&pd_slab_lock);
+	rt_drop(held);
+	if (!pd)
+		return NULL;
 	/* gen and refs go on from its last life: a stale event or a late hold must not be taken for a new one. */
 	pd->fd = fd;
 	atomic_store_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_relaxed);
@@ -70,10 +71,12 @@ struct pd *pd_new(int fd) {
 static void pd_let_go(struct pd *pd) {
 	pd->gen = (pd->gen + 1) & 0xffff;
 	pd->fd = -1;
+	struct g *held = rt_hold();
 	lock_acquire(&pd_slab_lock);
 	pd->free_next = pd_free_list;
 	pd_free_list = pd;
 	lock_release(&pd_slab_lock);
+	rt_drop(held);
 }
 
 void pd_close(struct pd *pd) {

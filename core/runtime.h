@@ -135,4 +135,23 @@ static inline void rt_exit(struct g *g) {
 		rt_deliver(g);
 }
 
+/* Around a lock that is also taken outside the runtime: no handler of the program runs on top of it (it could need it, or jump out). */
+static inline struct g *rt_hold(void) {
+	struct g *g = tls_g;
+	if (g)
+		g->in_rt++; /* the P is not touched: no look at retake */
+	atomic_signal_fence(memory_order_seq_cst);
+	return g;
+}
+static inline void rt_drop(struct g *g) {
+	if (g)
+		rt_exit(g);
+}
+
+/* After a wait, when the caller is published nowhere any more: what rt_exit() would have done. */
+static inline void rt_check(struct g *g) {
+	if (__builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0) && g->in_rt == 0)
+		rt_deliver(g);
+}
+
 #endif

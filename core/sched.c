@@ -50,7 +50,7 @@
 #define G_SLAB_BYTES (256ul << 10)
 #define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
-#define ALL_SIGNALS (~0ull)
+#define ALL_SIGNALS (~(3ull << 31)) /* but libc's own 32 and 33: setuid() waits until every kernel thread has answered */
 
 _Static_assert(offsetof(struct arch_ctx, sp) == 0 && offsetof(struct arch_ctx, tp) == 8 && offsetof(struct arch_ctx, on_cpu) == 16,
                "arch/x86_64/switch.S knows these");
@@ -98,6 +98,7 @@ struct g *g_all(void) {
 
 /* A G without stack: a used shell or a new one. NULL: no memory. */
 static struct g *shell_get(void) {
+	struct g *held = rt_hold();
 	lock_acquire(&sched.lock);
 	struct g *g = sched.gshell, **link = &sched.gshell;
 	/* acquire: pairs with arch_switch's last store; it may still be on its way out */
@@ -108,6 +109,7 @@ static struct g *shell_get(void) {
 	if (g) {
 		*link = g->schedlink;
 		lock_release(&sched.lock);
+		rt_drop(held);
 		return g;
 	}
 	if (!shells) {
@@ -121,6 +123,7 @@ static struct g *shell_get(void) {
 	if (g)
 		shells = g->schedlink;
 	lock_release(&sched.lock);
+	rt_drop(held);
 	if (!g)
 		return NULL;
 	g->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
@@ -134,10 +137,12 @@ static struct g *shell_get(void) {
 static void shell_put(struct g *g) {
 	g->ctx.tp = 0;
 	g->stack = (struct stack){0};
+	struct g *held = rt_hold();
 	lock_acquire(&sched.lock);
 	g->schedlink = sched.gshell;
 	sched.gshell = g;
 	lock_release(&sched.lock);
+	rt_drop(held);
 }
 
 static void foreign_gone(void *arg) {
@@ -913,7 +918,9 @@ int wait_park(struct g *g, int64_t deadline) {
 	g->state = GS_RUNNING;
 	g->wait_what = NULL;
 	uint32_t why = atomic_load_explicit(&g->wake, memory_order_acquire);
-	rt_exit(g);
+	/* Not rt_exit(): a handler must not run while the caller may still be published somewhere, it could wait itself. */
+	atomic_signal_fence(memory_order_seq_cst);
+	g->in_rt--;
 	return why == WAKE_TIMEOUT ? -ETIMEDOUT : why == WAKE_INTR ? -EINTR : 0;
 }
 

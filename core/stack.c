@@ -154,6 +154,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	guard = (guard + PAGE - 1) & ~(PAGE - 1);
 	if (bytes < size || bytes + guard < bytes || bytes + guard > (1ul << 46))
 		return -EAGAIN;
+	struct g *held = rt_hold();
 	lock_acquire(&stack_lock);
 	struct slab_class *c = class_of(bytes, guard);
 	struct slab_class one = {.size = bytes, .guard = guard, .stride = bytes + guard};
@@ -172,6 +173,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 		c = &one;
 	}
 	lock_release(&stack_lock);
+	rt_drop(held);
 	if (!slot)
 		return -EAGAIN;
 	out->lo = slot + c->guard;
@@ -196,11 +198,13 @@ void stack_release(struct stack *s) {
 	}
 	struct slab_class *c = s->slab;
 	SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED);
+	struct g *held = rt_hold();
 	lock_acquire(&stack_lock);
 	if (free_reserve(c))
 		c->free[c->free_count++] = slot;
 	/* else: no memory for the list itself; the slot's address space is lost, its pages are not */
 	lock_release(&stack_lock);
+	rt_drop(held);
 }
 
 void stack_trim(struct stack *s, void *sp) {

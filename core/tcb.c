@@ -228,19 +228,23 @@ struct g *g_of_tcb(uintptr_t tcb) {
 }
 
 static struct image *image_get(struct image **list) {
+	struct g *held = rt_hold();
 	lock_acquire(&images_lock);
 	struct image *im = *list;
 	if (im)
 		*list = im->next;
 	lock_release(&images_lock);
+	rt_drop(held);
 	return im;
 }
 
 static void image_put(struct image **list, struct image *im) {
+	struct g *held = rt_hold();
 	lock_acquire(&images_lock);
 	im->next = *list;
 	*list = im;
 	lock_release(&images_lock);
+	rt_drop(held);
 }
 
 /* New shells; one is returned. NULL: no memory (then libc's state of one dead thread is lost, not more). */

@@ -21,6 +21,7 @@
 
 #define M_STACK_BYTES (128ul << 10)
 #define GUARD_DEFAULT 4096ul
+#define CANCEL_EXITING 16 /* glibc's bit in the cancelhandling word */
 
 struct sigstate *sig_of(struct g *g) {
 	return &thread_of(g)->sig;
@@ -72,6 +73,8 @@ static bool runtime_ready(void) {
 static void thread_finish(struct g *g) __attribute__((noreturn));
 static void thread_finish(struct g *g) {
 	struct thread *t = thread_of(g);
+	/* relaxed: only this thread and cancellers look at it, and they use RMWs. A cancellation comes too late from here on. */
+	atomic_fetch_or_explicit(tcb_cancelhandling(arch_tp()), CANCEL_EXITING, memory_order_relaxed);
 	real.__call_tls_dtors();
 	key_run_destructors();
 	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
