@@ -877,13 +877,20 @@ static void timer_wake_poller(int64_t when) {
 		netpoll_break();
 }
 
+/* A kernel thread sleeps outside the runtime, so that handlers run on it at once, as without us. (One that waits in the parking lot itself would
+ * end this wait early; what waits there is not async-signal-safe.) */
 static void foreign_sleep(struct g *g, int64_t deadline) {
+	uint32_t depth = g->in_rt;
 	for (;;) {
 		/* acquire: pairs with the release in ready() */
 		if (atomic_load_explicit(&g->note, memory_order_acquire))
 			break;
 		struct timespec ts = {deadline / 1000000000, deadline % 1000000000};
+		g->in_rt = 0;
+		rt_check(g);
 		long r = SYS6(SYS_futex, &g->note, FUTEX_WAIT_BITSET_PRIVATE, 0, deadline >= 0 ? &ts : NULL, 0, FUTEX_BITSET_MATCH_ANY);
+		atomic_signal_fence(memory_order_seq_cst);
+		g->in_rt = depth;
 		if (r == -ETIMEDOUT && wait_claim(g, WAKE_TIMEOUT))
 			return;
 		if (r == -EINTR && atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_ARMED_INTR && wait_claim(g, WAKE_INTR))

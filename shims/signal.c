@@ -615,11 +615,35 @@ static bool must_defer(struct g *g) {
 	return g->in_rt || g->in_vfork || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
 }
 
+/* A kernel thread of a process without goroutines leaves the runtime: what came in meanwhile is sent to it again, and now finds
+ * it outside. */
+static void foreign_deliver(struct g *g) {
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		struct entry *e = &entries[i];
+		uint32_t in_ring = ENTRY_RING;
+		if (atomic_load_explicit(&e->state, memory_order_acquire) != in_ring)
+			continue;
+		g->in_rt++;
+		int sig = e->sig;
+		siginfo_t info = e->info;
+		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
+		entry_free(e);
+		rt_leave(g);
+		if (kernel_queue_self(sig, &info) < 0)
+			SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+	}
+}
+
 /* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while
  * rt_pending != 0. */
 static void deliver_hook(struct g *g) {
 	if (!g) {
 		ring_drain(false);
+		return;
+	}
+	if (unlikely(g->kind == G_FOREIGN) && !sched_started()) {
+		foreign_deliver(g);
 		return;
 	}
 	rt_enter(g);
@@ -755,6 +779,8 @@ static void sig_entry(int sig, siginfo_t *info, void *context) {
 			return;
 		}
 		bool to_thread = info->si_code == SI_TKILL && info->si_pid == self_pid() && g->kind <= G_MAIN;
+		if (g->kind == G_FOREIGN)
+			rt_deliver_hook = deliver_hook; /* the runtime may not have started */
 		ring_push(sig, info, to_thread ? g : NULL);
 		if (g->kind <= G_MAIN && g->in_rt == 0)
 			look_now(g); /* routes; g's own handlers wait for shim_interrupted() */
