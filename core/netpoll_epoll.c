@@ -48,7 +48,8 @@ int backend_init(void) {
 		return (int)r;
 	}
 	int ev = fd_hide((int)r, 1, 0);
-	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = BREAK_DATA};
+	/* Level-triggered: a poll that does not wait sees it, too, and must leave it to the one it was meant for. */
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = BREAK_DATA};
 	r = SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, ev, &e);
 	if (r < 0) {
 		SYS1(SYS_close, ep);
@@ -101,6 +102,8 @@ int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 		uint32_t e = ev[i].events;
 		if (ev[i].data.u64 == BREAK_DATA) {
 			uint64_t count;
+			if (timeout_ns == 0)
+				continue; /* not ours */
 			/* seq_cst: the flag must be down before the scheduler looks for what the breaker published */
 			SYS3(SYS_read, evfd, &count, sizeof count);
 			atomic_store(&breaking, false);
@@ -143,7 +146,7 @@ int backend_evade(unsigned first, unsigned last) {
 		if (r < 0)
 			return (int)r;
 		if (own[i] == &evfd) {
-			struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u64 = BREAK_DATA};
+			struct epoll_event e = {.events = EPOLLIN, .data.u64 = BREAK_DATA};
 			SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, r, &e);
 		}
 		*own[i] = (int)r;

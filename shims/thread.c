@@ -63,6 +63,7 @@ static bool runtime_ready(void) {
 	}
 	struct g *g = g_self();
 	memset(g->ext, 0, sizeof g->ext);
+	thread_name_start(g);
 	sig_runtime_start(g);
 	return true;
 }
@@ -206,8 +207,8 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	t->arg = arg;
 	t->is_c11 = is_c11;
 	t->own_stack = req.user_lo != NULL;
+	thread_name_inherit(g, g_goroutine());
 	if (self) {
-		memcpy(t->name, self->name, sizeof t->name);
 		t->policy = self->policy;
 		t->param = self->param;
 	}

@@ -47,6 +47,10 @@ extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used 
 size_t thread_default_stack(void);
 bool thread_attr_has_stack(const pthread_attr_t *attr);
 
+/* threadattr.c: names. The first: of the thread that starts the runtime; the second: of a new thread, creator NULL if that is a foreign one. */
+void thread_name_start(struct g *g);
+void thread_name_inherit(struct g *g, struct g *creator);
+
 /* Acts on a cancellation of the caller: unwinds it with this result. */
 void thread_exit_unwind(void *result) __attribute__((noreturn));
 

@@ -73,6 +73,44 @@ static int main_name_write(const char *name, size_t n) {
 	return r < 0 ? (int)-r : 0;
 }
 
+/* Main's name when the runtime started, or as it was set since: what a thread made by a foreign thread inherits. */
+static char process_name[THREAD_NAME_BYTES];
+
+void thread_name_start(struct g *g) {
+	SYS2(SYS_prctl, PR_GET_NAME, thread_of(g)->name);
+	memcpy(process_name, thread_of(g)->name, THREAD_NAME_BYTES);
+}
+
+void thread_name_inherit(struct g *g, struct g *creator) {
+	memcpy(thread_of(g)->name, creator ? thread_of(creator)->name : process_name, THREAD_NAME_BYTES);
+}
+
+static int name_set(struct g *g, const char *name, size_t n) {
+	int r = g->kind == G_MAIN ? main_name_write(name, n) : 0;
+	if (r)
+		return r;
+	memcpy(thread_of(g)->name, name, n);
+	thread_of(g)->name[n] = '\0';
+	if (g->kind == G_MAIN)
+		memcpy(process_name, thread_of(g)->name, THREAD_NAME_BYTES);
+	return 0;
+}
+
+/* Main's from the kernel: a program may write to its /proc/self/comm. */
+static void name_get(struct g *g, char out[THREAD_NAME_BYTES]) {
+	memcpy(out, thread_of(g)->name, THREAD_NAME_BYTES);
+	if (g->kind == G_MAIN) {
+		char path[40];
+		snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)SYS0(SYS_getpid));
+		long fd = SYS4(SYS_openat, -100, path, 02000000 /* O_CLOEXEC */, 0);
+		long r = fd < 0 ? -1 : SYS3(SYS_read, fd, out, THREAD_NAME_BYTES);
+		if (fd >= 0)
+			SYS1(SYS_close, fd);
+		if (r > 0)
+			out[r - 1] = '\0';
+	}
+}
+
 SHIM int pthread_setname_np(pthread_t thread, const char *name) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
@@ -81,23 +119,7 @@ SHIM int pthread_setname_np(pthread_t thread, const char *name) {
 	size_t n = strlen(name);
 	if (n >= THREAD_NAME_BYTES)
 		return ERANGE;
-	if (g->kind == G_MAIN)
-		return main_name_write(name, n);
-	memcpy(thread_of(g)->name, name, n + 1);
-	return 0;
-}
-
-static void name_get(struct g *g, char out[THREAD_NAME_BYTES]) {
-	memcpy(out, thread_of(g)->name, THREAD_NAME_BYTES);
-	if (g->kind == G_MAIN || !out[0]) { /* never named: the process's name, as a kernel thread inherits it */
-		char path[40];
-		snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)SYS0(SYS_getpid));
-		long fd = SYS4(SYS_openat, -100, path, 02000000 /* O_CLOEXEC */, 0);
-		long r = fd < 0 ? -1 : SYS3(SYS_read, fd, out, THREAD_NAME_BYTES);
-		if (fd >= 0)
-			SYS1(SYS_close, fd);
-		out[r > 0 ? r - 1 : 0] = 0;
-	}
+	return name_set(g, name, n);
 }
 
 SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
@@ -124,7 +146,7 @@ SHIM int prctl(int option, ...) {
 	if (g && !g->in_vfork && option == PR_SET_NAME) {
 		char name[THREAD_NAME_BYTES] = "";
 		strncpy(name, (const char *)a, THREAD_NAME_BYTES - 1);
-		pthread_setname_np((pthread_t)g->ctx.tp, name);
+		name_set(g, name, strlen(name));
 		return 0;
 	}
 	if (g && !g->in_vfork && option == PR_GET_NAME) {
