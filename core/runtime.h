@@ -10,6 +10,7 @@
 #define GOMAXPROCS_MAX 256
 #define GFREE_MAX 64          /* dead Gs kept per P before half go to the global list */
 
+enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
 enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN };
 
 struct p {
@@ -83,7 +84,7 @@ struct sched {
 	_Atomic int64_t last_poll;
 	_Atomic bool need_poller;    /* sysmon: a P has run one G for a while: let an idle M block in netpoll */
 	_Atomic bool started;
-	_Atomic uint32_t sysmon_note; /* futex word: 0 = in deep sleep */
+	_Atomic uint32_t sysmon_note; /* futex word: enum sysmon_state */
 };
 extern struct sched sched;
 
@@ -106,6 +107,7 @@ void p_idle_put(struct p *p);
 /* sysmon.c */
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
 void sysmon_wake(void);
+void sysmon_poke(void);
 /* A P whose M sits in a bracketed syscall, taken from it; NULL: there is none. For an M that came back from its own and has work. */
 struct p *sysmon_take_from_syscall(void);
 

@@ -358,7 +358,7 @@ static void p_attach(struct m *m, struct p *p) {
 	m->p = p;
 	p->mon_since = 0;
 	atomic_store_explicit(&p->m, m, memory_order_release);
-	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == 0, 0))
+	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == SYSMON_ASLEEP, 0))
 		sysmon_wake();
 }
 

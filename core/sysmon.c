@@ -34,7 +34,7 @@ static struct lock retake_lock; /* one retaker at a time; rank just above LOCK_S
 
 void sysmon_wake(void) {
 	/* seq_cst: pairs with the store and re-check before the deep sleep */
-	if (atomic_exchange(&sched.sysmon_note, 1) == 0)
+	if (atomic_exchange(&sched.sysmon_note, SYSMON_AWAKE) == SYSMON_ASLEEP)
 		SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
@@ -64,6 +64,13 @@ static bool events_wait(struct p *p) {
 }
 
 /* Takes p from m if m is outside the runtime. */
+/* Async-signal-safe: makes sysmon look now, also if it is just about to sleep. */
+void sysmon_poke(void) {
+	/* release: what the caller published is seen by sysmon, whose wait compares the word (or reads it) after */
+	atomic_store_explicit(&sched.sysmon_note, SYSMON_POKED, memory_order_release);
+	SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
+}
+
 static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	uint32_t none = RETAKE_NONE;
 	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
@@ -171,18 +178,22 @@ static void sysmon_loop(void) {
 	for (;;) {
 		if (idle >= IDLE_TICKS) {
 			/* Deep sleep. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
-			atomic_exchange(&sched.sysmon_note, 0);
-			while (all_idle() && atomic_load(&sched.sysmon_note) == 0) {
-				SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, 0, 0);
+			atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
+			if (sig_sysmon_hook)
+				sig_sysmon_hook();
+			while (all_idle() && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP) {
+				SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, 0);
 				if (sig_sysmon_hook)
 					sig_sysmon_hook();
 			}
-			atomic_store(&sched.sysmon_note, 1);
+			atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
 			idle = calm = 0;
 			period = TICK_MIN_NS;
 		}
 		struct timespec ts = {0, period};
-		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, 1, &ts);
+		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_AWAKE, &ts);
+		/* acquire: pairs with sysmon_poke() */
+		atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
 		if (sig_sysmon_hook)
 			sig_sysmon_hook();
 		if (all_idle()) {
@@ -221,7 +232,7 @@ int sysmon_start(const char **why) {
 	uint64_t all = ~(3ull << 31), old; /* but libc's own: setuid() waits for an answer */
 	atomic_store_explicit(&start_word, 0, memory_order_relaxed);
 	retake_lock.word = 0;
-	atomic_store_explicit(&sched.sysmon_note, 1, memory_order_relaxed);
+	atomic_store_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_relaxed);
 	/* All signals blocked: nothing of the program's may land there (SIG-4). */
 	SYS4(SYS_rt_sigprocmask, 0, &all, &old, 8);
 	int r = sched_thread_create(sysmon_main, NULL);

@@ -782,6 +782,8 @@ static void sig_entry(int sig, siginfo_t *info, void *context) {
 		if (g->kind == G_FOREIGN)
 			rt_deliver_hook = deliver_hook; /* the runtime may not have started */
 		ring_push(sig, info, to_thread ? g : NULL);
+		if (g->kind == G_G0)
+			sysmon_poke(); /* this M may be past its last look before it sleeps */
 		if (g->kind <= G_MAIN && g->in_rt == 0)
 			look_now(g); /* routes; g's own handlers wait for shim_interrupted() */
 		return;
