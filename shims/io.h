@@ -91,13 +91,18 @@ struct fdcall {
 
 enum { FDCALL_BLOCK = -4000 }; /* cannot be waited for by epoll: make a bracketed blocking call. Never a kernel error number */
 
-/* False: no pd; make a bracketed plain call. Every true one needs fdcall_end(). */
+/* False: no pd; make a bracketed plain call on c->fd. Every true one needs fdcall_end(). */
 static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->g = g;
 	c->number = c->fd = fd;
 	c->deadline = 0;
 	c->pd = fd_hold(fd);
-	return likely(c->pd != NULL);
+	if (likely(c->pd != NULL))
+		return true;
+	/* One of the runtime's own: for the program there is no such descriptor. */
+	if (fd >= 0 && netpoll_owns_fd(fd))
+		c->fd = -1;
+	return false;
 }
 
 static inline void fdcall_end(struct fdcall *c) {

@@ -99,6 +99,7 @@ static _Atomic int32_t dev[NSIGNALS]; /* goroutines whose mask differs from base
 static _Atomic int32_t dev_total;   /* goroutines that differ anywhere */
 static _Atomic int32_t live;
 static _Atomic uint64_t and_mask;
+static _Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */
 static _Atomic int32_t sysmon_tid;
 static _Atomic uint32_t acks;       /* futex word */
 static _Atomic uint64_t interrupting; /* signals that siginterrupt() made interrupt (BSD signal()) */
@@ -153,6 +154,7 @@ static long kernel_queue_self(int sig, siginfo_t *info) {
 
 static void kick(int32_t ktid, int sig) {
 	siginfo_t info;
+	atomic_fetch_or_explicit(&kicked_ever, SIGBIT(sig), memory_order_relaxed);
 	memset(&info, 0, sizeof info);
 	info.si_signo = sig;
 	info.si_code = KICK_CODE;
@@ -749,9 +751,22 @@ static void look_now(struct g *g) {
 		syscall_enter(g);
 }
 
+/* The program has set the signal back to SIG_DFL while a kick of ours may have been on its way, so the kernel still has sig_entry()
+ * (sigaction()): a true signal gets its default action now. It is blocked in here and acts on return. */
+static void default_action(int sig, siginfo_t *info) {
+	struct ksigaction dfl = {.handler = (void *)SIG_DFL};
+	SYS4(SYS_rt_sigaction, sig, &dfl, 0, 8);
+	if (kernel_queue_self(sig, info) < 0)
+		SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+}
+
 static void sig_entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct record *h = handler_of(sig);
+	if (unlikely(!h) && info->si_code != KICK_CODE) {
+		default_action(sig, info);
+		return;
+	}
 	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0) || process_in_vfork()) {
 		if (h) {
 			handler_reset(sig, h);
@@ -1252,6 +1267,10 @@ static struct record *record_find(const struct sigaction *act) {
 	return NULL;
 }
 
+static bool default_ignores(int sig) {
+	return sig == SIGCHLD || sig == SIGURG || sig == SIGWINCH || sig == SIGCONT;
+}
+
 SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) {
 	REAL_READY();
 	if (sig < 1 || sig > NSIGNALS || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
@@ -1263,6 +1282,12 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		set = *act;
 		if (ours && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)
 			record = record_find(act);
+	}
+	if (act && ours && act->sa_handler == SIG_DFL && !default_ignores(sig) &&
+	    (atomic_load_explicit(&kicked_ever, memory_order_relaxed) & SIGBIT(sig))) {
+		/* A kick that arrives late must not act as the signal itself. */
+		set.sa_sigaction = sig_entry;
+		set.sa_flags = SA_SIGINFO | SA_RESTART;
 	}
 	if (record) {
 		/* Ours first, then the kernel's: when it calls sig_entry() the record is there. */
@@ -1284,6 +1309,9 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		if (was.sa_sigaction == sig_entry && before) {
 			old->sa_sigaction = before->handler;
 			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & SA_SIGINFO);
+		} else if (was.sa_sigaction == sig_entry) {
+			old->sa_handler = SIG_DFL;
+			old->sa_flags = 0;
 		}
 	}
 	return 0;
@@ -1581,7 +1609,7 @@ static bool ignored_by_kernel(int sig) {
 		return false;
 	if ((sighandler_t)now.handler == SIG_IGN)
 		return true;
-	return (sighandler_t)now.handler == SIG_DFL && (sig == SIGCHLD || sig == SIGURG || sig == SIGWINCH || sig == SIGCONT);
+	return (sighandler_t)now.handler == SIG_DFL && default_ignores(sig);
 }
 
 /* To the calling goroutine: when it does not block it, the handler has run when this returns. */

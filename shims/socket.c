@@ -145,7 +145,7 @@ SHIM ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADD
 		return CALL_REAL(recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return sys_ret(BRACKET(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 	                                         : SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
@@ -167,7 +167,7 @@ SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
 	} else {
 		shim_testcancel(g);
 		if (!fdcall_begin(&c, g, fd)) {
-			r = sys_ret(BRACKET(g, SYS3(SYS_recvmsg, fd, msg, flags)));
+			r = sys_ret(BRACKET(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
 		} else {
 			r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmsg(&c, msg, flags) : SYS3(SYS_recvmsg, fd, msg, flags);
 			fdcall_end(&c);
@@ -281,7 +281,7 @@ SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 		return CALL_REAL(sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return sys_ret(BRACKET(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 	                                         : SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
@@ -306,7 +306,7 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 		return CALL_REAL(sendmsg, fd, msg, flags);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS3(SYS_sendmsg, fd, msg, flags)));
+		return sys_ret(BRACKET(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_sendmsg(&c, msg, flags) : SYS3(SYS_sendmsg, fd, msg, flags);
 	fdcall_end(&c);
 	return sys_ret(r);
@@ -352,7 +352,7 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 			return (int)sys_ret(-EINVAL);
 		int64_t until = timeout ? deadline_rel(timeout) : -1;
 		if (!fdcall_begin(&c, g, fd))
-			return (int)sys_ret(BRACKET(g, SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout)));
+			return (int)sys_ret(BRACKET(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
 		r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmmsg(&c, vec, count, flags, until)
 		                                    : SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout);
 		fdcall_end(&c);
@@ -489,7 +489,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	}
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd)) {
-		r = BRACKET(g, SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags));
+		r = BRACKET(g, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 		if (r >= 0)
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 		return (int)sys_ret(r);
@@ -557,7 +557,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		return CALL_REAL(connect, fd, addr.__sockaddr__, size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return (int)sys_ret(BRACKET(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size)));
+		return (int)sys_ret(BRACKET(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
 	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) && !(fd_flags(c.pd, fd) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
