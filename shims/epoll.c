@@ -38,7 +38,8 @@ static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room
 	}
 }
 
-static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline, const sigset_t *mask) {
+static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline,
+			  const sigset_t *mask) {
 	long r = SYS6(SYS_epoll_pwait, fd, events, room, 0, NULL, 8);
 	if (r != 0 || (deadline == 0 && !mask))
 		return r;
@@ -74,7 +75,8 @@ SHIM int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout, 
 	return (int)sys_ret(io_epoll_wait(g, fd, events, room, ms_deadline(timeout), mask));
 }
 
-SHIM int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout, const sigset_t *mask) {
+SHIM int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout,
+		      const sigset_t *mask) {
 	struct g *g = io_g();
 	if (!g)
 		return CALL_REAL(epoll_pwait2, fd, events, room, timeout, mask);

@@ -62,7 +62,8 @@ static _Atomic(struct pd *) *table_slot(int fd, bool make) {
 		if (!(root = table_map(bytes)))
 			return NULL;
 		/* release: zeroed pages need none, but readers pair their acquire with it all the same */
-		if (!atomic_compare_exchange_strong_explicit(&fd_root, &no_root, root, memory_order_acq_rel, memory_order_acquire)) {
+		if (!atomic_compare_exchange_strong_explicit(&fd_root, &no_root, root, memory_order_acq_rel,
+							     memory_order_acquire)) {
 			SYS2(SYS_munmap, root, bytes);
 			root = no_root;
 		}
@@ -72,14 +73,16 @@ static _Atomic(struct pd *) *table_slot(int fd, bool make) {
 	if (!leaf) {
 		if (!make || !(leaf = table_map(sizeof *leaf)))
 			return NULL;
-		if (!atomic_compare_exchange_strong_explicit(where, &no_leaf, leaf, memory_order_acq_rel, memory_order_acquire)) {
+		if (!atomic_compare_exchange_strong_explicit(where, &no_leaf, leaf, memory_order_acq_rel,
+							     memory_order_acquire)) {
 			SYS2(SYS_munmap, leaf, sizeof *leaf);
 			leaf = no_leaf;
 		}
 		/* release: whoever walks up to the count finds the leaf */
-		unsigned count = (unsigned)fd / FD_LEAF + 1, seen = atomic_load_explicit(&leaf_count, memory_order_relaxed);
-		while (seen < count && !atomic_compare_exchange_weak_explicit(&leaf_count, &seen, count, memory_order_release,
-		                                                               memory_order_relaxed))
+		unsigned count = (unsigned)fd / FD_LEAF + 1,
+			 seen = atomic_load_explicit(&leaf_count, memory_order_relaxed);
+		while (seen < count && !atomic_compare_exchange_weak_explicit(
+					       &leaf_count, &seen, count, memory_order_release, memory_order_relaxed))
 			;
 	}
 	return &leaf->slot[(unsigned)fd % FD_LEAF];
@@ -113,7 +116,8 @@ struct pd *fd_hold_slow(int fd) {
 			struct pd *made = pd_new(fd);
 			if (!made)
 				return NULL;
-			atomic_store_explicit(&made->shared_desc, private_get(fd) ? 0 : SHARED_DUP | SHARED_PROCESS, memory_order_relaxed);
+			atomic_store_explicit(&made->shared_desc, private_get(fd) ? 0 : SHARED_DUP | SHARED_PROCESS,
+					      memory_order_relaxed);
 			if (!atomic_compare_exchange_strong(slot, &pd, made)) {
 				pd_close(made);
 				continue;
@@ -163,7 +167,8 @@ static enum fd_kind kind_of(int fd) {
 		return KIND_UNKNOWN;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFSOCK:
-		return fd_socket_kind(socket_option(fd, SO_DOMAIN), socket_option(fd, SO_TYPE), socket_option(fd, SO_PROTOCOL));
+		return fd_socket_kind(socket_option(fd, SO_DOMAIN), socket_option(fd, SO_TYPE),
+				      socket_option(fd, SO_PROTOCOL));
 	case S_IFIFO:
 		return KIND_PIPE;
 	case S_IFCHR:
@@ -238,7 +243,8 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 	uint32_t fl = FL_VALID | (flags & O_NONBLOCK ? FL_NONBLOCK : 0) | (flags & O_DIRECT ? FL_PACKET : 0);
 	/* relaxed: nobody knows it yet; number_install() publishes it */
 	atomic_store_explicit(&pd->fl, fl, memory_order_relaxed);
-	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed), memory_order_relaxed);
+	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed),
+			      memory_order_relaxed);
 	pd->rcv_timeout = like ? like->rcv_timeout : 0;
 	pd->snd_timeout = like ? like->snd_timeout : 0;
 	number_install(fd, pd);
@@ -265,8 +271,9 @@ void fd_duplicated(int old, int fd) {
 	if (!from || from->kind == KIND_UNKNOWN || !(pd = pd_new(fd)))
 		return;
 	pd->kind = from->kind;
-	atomic_store_explicit(&pd->shared_desc, SHARED_DUP | atomic_load_explicit(&from->shared_desc, memory_order_relaxed),
-	                      memory_order_relaxed);
+	atomic_store_explicit(&pd->shared_desc,
+			      SHARED_DUP | atomic_load_explicit(&from->shared_desc, memory_order_relaxed),
+			      memory_order_relaxed);
 	number_install(fd, pd);
 }
 
@@ -326,7 +333,8 @@ void fdtable_fork_prepare(void) {
 		for (unsigned j = 0; leaf && j < FD_LEAF; j++) {
 			struct pd *pd = atomic_load(&leaf->slot[j]);
 			if (pd)
-				atomic_fetch_or_explicit(&pd->shared_desc, SHARED_DUP | SHARED_PROCESS, memory_order_relaxed);
+				atomic_fetch_or_explicit(&pd->shared_desc, SHARED_DUP | SHARED_PROCESS,
+							 memory_order_relaxed);
 		}
 	}
 }
@@ -360,7 +368,8 @@ uint32_t fd_flags(struct pd *pd, int fd) {
 	long r = SYS2(SYS_fcntl, fd, F_GETFL);
 	if (r < 0)
 		return 0;
-	uint32_t fl = (was & ~(FL_CHANGE - 1u)) | FL_VALID | (r & O_NONBLOCK ? FL_NONBLOCK : 0) | (r & O_DIRECT ? FL_PACKET : 0);
+	uint32_t fl = (was & ~(FL_CHANGE - 1u)) | FL_VALID | (r & O_NONBLOCK ? FL_NONBLOCK : 0) |
+		      (r & O_DIRECT ? FL_PACKET : 0);
 	if (atomic_compare_exchange_strong_explicit(&pd->fl, &was, fl, memory_order_acq_rel, memory_order_relaxed))
 		atomic_store_explicit(&pd->fl_epoch, epoch, memory_order_release);
 	return fl;
@@ -372,8 +381,8 @@ void fd_flags_changed(int fd) {
 	struct pd *pd = fd_lookup(fd);
 	if (pd) {
 		uint32_t was = atomic_load_explicit(&pd->fl, memory_order_relaxed);
-		while (!atomic_compare_exchange_weak_explicit(&pd->fl, &was, (was & ~(FL_CHANGE - 1u)) + FL_CHANGE, memory_order_acq_rel,
-		                                              memory_order_relaxed))
+		while (!atomic_compare_exchange_weak_explicit(&pd->fl, &was, (was & ~(FL_CHANGE - 1u)) + FL_CHANGE,
+							      memory_order_acq_rel, memory_order_relaxed))
 			;
 	}
 	/* Other numbers may name the same description: what is known of all others is outdated with it. */

@@ -22,7 +22,7 @@ enum fd_kind {
 	KIND_PIPE,       /* a short read proves it drained, too, unless it is in packet mode */
 	KIND_CHAR,       /* terminals and other character devices */
 	KIND_ANON,       /* eventfd, timerfd, signalfd, epoll, inotify, ... */
-	KIND_FILE,       /* regular file, directory, block device: never waits for readiness, blocks the kernel thread instead */
+	KIND_FILE, /* regular file, directory, block device: never waits for readiness, blocks the kernel thread instead */
 };
 
 /* pd->spare, changed with atomic OR and AND only */
@@ -30,7 +30,7 @@ enum {
 	SPARE_NO_NOWAIT_READ = 1,  /* preadv2(RWF_NOWAIT) is refused */
 	SPARE_NO_NOWAIT_WRITE = 2, /* pwritev2(RWF_NOWAIT) is refused */
 	SPARE_LISTENS = 4,         /* a listening socket */
-	SPARE_ACCEPTING = 8,       /* one goroutine at a time asks and then accepts (socket.c) */
+	SPARE_ACCEPTING = 8,       /* one goroutine at a time asks and then accepts (connect.c) */
 	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set: only the kernel's own waiting is right */
 };
 
@@ -133,7 +133,9 @@ static inline uint32_t fd_flags_known(struct pd *pd) {
 	uint32_t fl = atomic_load_explicit(&pd->fl, memory_order_acquire);
 	bool ours = !(atomic_load_explicit(&pd->shared_desc, memory_order_relaxed) & SHARED_PROCESS);
 	return ours && atomic_load_explicit(&pd->fl_epoch, memory_order_acquire) ==
-	                       atomic_load_explicit(&fd_flags_epoch, memory_order_acquire) ? fl : 0;
+				       atomic_load_explicit(&fd_flags_epoch, memory_order_acquire)
+		       ? fl
+		       : 0;
 }
 /* The same; asks the kernel when it must. */
 uint32_t fd_flags(struct pd *pd, int fd);
@@ -174,7 +176,8 @@ static inline void pd_more(struct pd *pd, uint8_t mode) {
  * failing try, so nothing is held, and nobody cares if the number is somebody else's by now. */
 static inline void fd_hint(int fd, uint8_t mode) {
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
-	struct fd_leaf *leaf = root && fd >= 0 ? atomic_load_explicit(&root[(unsigned)fd / FD_LEAF], memory_order_acquire) : NULL;
+	struct fd_leaf *leaf =
+		root && fd >= 0 ? atomic_load_explicit(&root[(unsigned)fd / FD_LEAF], memory_order_acquire) : NULL;
 	int32_t peer = leaf ? atomic_load_explicit(&leaf->peer[(unsigned)fd % FD_LEAF], memory_order_relaxed) : 0;
 	struct pd *pd = peer ? fd_lookup(peer - 1) : NULL;
 	if (pd)

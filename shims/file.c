@@ -11,15 +11,15 @@
 #include "io.h"
 
 #define TABLE_ENTRY(ret, name, params, args, cancel, how, raw) \
-	SHIM ret name params { \
-		struct g *g = io_g(); \
-		if (!g) { \
-			REAL_READY(); \
-			return real.name args; \
-		} \
-		if (cancel) \
-			shim_testcancel(g); \
-		return (ret)sys_ret(how(g, raw)); \
+	SHIM ret name params {                                 \
+		struct g *g = io_g();                          \
+		if (!g) {                                      \
+			REAL_READY();                          \
+			return real.name args;                 \
+		}                                              \
+		if (cancel)                                    \
+			shim_testcancel(g);                    \
+		return (ret)sys_ret(how(g, raw));              \
 	}
 #define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET, raw)
 #define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET, raw)
@@ -28,7 +28,8 @@
 /* ---- at an offset: files only --------------------------------------------------------------------------------------- */
 
 CALL(ssize_t, pread64, (int fd, void *buf, size_t n, off64_t at), (fd, buf, n, at), SYS4(SYS_pread64, fd, buf, n, at))
-CALL(ssize_t, pwrite64, (int fd, const void *buf, size_t n, off64_t at), (fd, buf, n, at), SYS4(SYS_pwrite64, fd, buf, n, at))
+CALL(ssize_t, pwrite64, (int fd, const void *buf, size_t n, off64_t at), (fd, buf, n, at),
+     SYS4(SYS_pwrite64, fd, buf, n, at))
 CALL(ssize_t, preadv64, (int fd, const struct iovec *iov, int count, off64_t at), (fd, iov, count, at),
      SYS5(SYS_preadv, fd, iov, count, at, 0))
 CALL(ssize_t, pwritev64, (int fd, const struct iovec *iov, int count, off64_t at), (fd, iov, count, at),
@@ -48,7 +49,8 @@ PLAIN(int, syncfs, (int fd), (fd), SYS1(SYS_syncfs, fd))
 CALL(int, sync_file_range, (int fd, off64_t at, off64_t n, unsigned flags), (fd, at, n, flags),
      SYS4(SYS_sync_file_range, fd, at, n, flags))
 CALL(int, msync, (void *at, size_t n, int flags), (at, n, flags), SYS3(SYS_msync, at, n, flags))
-CALL(int, fallocate64, (int fd, int mode, off64_t at, off64_t n), (fd, mode, at, n), SYS4(SYS_fallocate, fd, mode, at, n))
+CALL(int, fallocate64, (int fd, int mode, off64_t at, off64_t n), (fd, mode, at, n),
+     SYS4(SYS_fallocate, fd, mode, at, n))
 SHIM_ALIAS(fallocate64, fallocate);
 PLAIN(int, ftruncate64, (int fd, off64_t n), (fd, n), SYS2(SYS_ftruncate, fd, n))
 SHIM_ALIAS(ftruncate64, ftruncate);
@@ -118,13 +120,15 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 SHIM_ALIAS(lockf64, lockf);
 
 TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags), true, BRACKET_BLOCKING,
-            SYS4(SYS_msgsnd, id, msg, n, flags))
-TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true, BRACKET_BLOCKING,
-            SYS5(SYS_msgrcv, id, msg, n, type, flags))
-TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_LONG, SYS3(SYS_semop, id, ops, n))
-TABLE_ENTRY(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), (id, ops, n, timeout), false,
-            BRACKET_LONG, SYS4(SYS_semtimedop, id, ops, n, timeout))
-LONG(ssize_t, mq_timedreceive, (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
+	    SYS4(SYS_msgsnd, id, msg, n, flags))
+TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true,
+	    BRACKET_BLOCKING, SYS5(SYS_msgrcv, id, msg, n, type, flags))
+TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_LONG,
+	    SYS3(SYS_semop, id, ops, n))
+TABLE_ENTRY(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout),
+	    (id, ops, n, timeout), false, BRACKET_LONG, SYS4(SYS_semtimedop, id, ops, n, timeout))
+LONG(ssize_t, mq_timedreceive,
+     (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedreceive, q, msg, n, priority, until))
 LONG(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedsend, q, msg, n, priority, until))
@@ -151,19 +155,20 @@ static int open_foreign(int fd) {
 	return fd;
 }
 
-#define MODE_ARGUMENT(last, flags, mode) \
-	mode_t mode = 0; \
-	if ((flags) & O_CREAT || ((flags) & O_TMPFILE) == O_TMPFILE) { \
-		va_list ap; \
-		va_start(ap, last); \
-		mode = va_arg(ap, mode_t); \
-		va_end(ap); \
+#define MODE_ARGUMENT(last, flags, mode)                           \
+	mode_t mode = 0;                                           \
+	if ((flags)&O_CREAT || ((flags)&O_TMPFILE) == O_TMPFILE) { \
+		va_list ap;                                        \
+		va_start(ap, last);                                \
+		mode = va_arg(ap, mode_t);                         \
+		va_end(ap);                                        \
 	}
 
 SHIM int open64(const char *path, int flags, ...) {
 	MODE_ARGUMENT(flags, flags, mode)
 	struct g *g = io_g();
-	return g ? (int)open_goroutine(g, AT_FDCWD, path, flags, mode) : open_foreign(CALL_REAL(open64, path, flags, mode));
+	return g ? (int)open_goroutine(g, AT_FDCWD, path, flags, mode)
+		 : open_foreign(CALL_REAL(open64, path, flags, mode));
 }
 
 SHIM_ALIAS(open64, open);
@@ -173,7 +178,8 @@ SHIM_ALIAS(open64, __open);
 SHIM int openat64(int dir, const char *path, int flags, ...) {
 	MODE_ARGUMENT(flags, flags, mode)
 	struct g *g = io_g();
-	return g ? (int)open_goroutine(g, dir, path, flags, mode) : open_foreign(CALL_REAL(openat64, dir, path, flags, mode));
+	return g ? (int)open_goroutine(g, dir, path, flags, mode)
+		 : open_foreign(CALL_REAL(openat64, dir, path, flags, mode));
 }
 
 SHIM_ALIAS(openat64, openat);

@@ -7,9 +7,11 @@ extern void __chk_fail(void) __attribute__((noreturn));
 SHIM ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
 SHIM ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t at, size_t room);
 SHIM ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
-SHIM ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG addr, socklen_t *addr_size);
+SHIM ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG addr,
+			    socklen_t *addr_size);
 SHIM int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room);
-SHIM int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room);
+SHIM int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+		     size_t room);
 SHIM int __open64_2(const char *path, int flags);
 SHIM int __openat64_2(int dir, const char *path, int flags);
 
@@ -35,7 +37,8 @@ SHIM ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags) {
 	return recv(fd, buf, n, flags);
 }
 
-SHIM ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG addr, socklen_t *addr_size) {
+SHIM ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG addr,
+			    socklen_t *addr_size) {
 	room_check(n, room);
 	return recvfrom(fd, buf, n, flags, addr, addr_size);
 }
@@ -45,7 +48,8 @@ SHIM int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room) 
 	return poll(fds, count, timeout);
 }
 
-SHIM int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room) {
+SHIM int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+		     size_t room) {
 	room_check(count, room / sizeof *fds);
 	return ppoll(fds, count, timeout, mask);
 }

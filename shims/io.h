@@ -18,7 +18,11 @@ static inline struct g *io_g(void) {
 }
 
 /* libc's own function, looked up already or not (INT-6). */
-#define CALL_REAL(name, ...) (__extension__({ REAL_READY(); real.name; }))(__VA_ARGS__)
+#define CALL_REAL(name, ...)  \
+	(__extension__({      \
+		REAL_READY(); \
+		real.name;    \
+	}))(__VA_ARGS__)
 
 /* libc's second name for a call. */
 #if defined(__has_attribute) && __has_attribute(copy)
@@ -54,19 +58,19 @@ static inline uint32_t io_handlers(struct g *g) {
 }
 
 /* A raw system call between brackets. */
-#define BRACKET_AS(enter, g, cancel_point, call) \
-	(__extension__({ \
-		long bracket_result; \
-		uint32_t bracket_handlers = io_handlers(g); \
-		do { \
+#define BRACKET_AS(enter, g, cancel_point, call)                                   \
+	(__extension__({                                                           \
+		long bracket_result;                                               \
+		uint32_t bracket_handlers = io_handlers(g);                        \
+		do {                                                               \
 			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
-			enter(g); \
-			bracket_result = (call); \
-			syscall_exit(g); \
-			if (cancel_point) \
-				io_cancel_close((g), bracket_opened); \
-		} while (io_disturbed((g), bracket_result, bracket_handlers)); \
-		bracket_result; \
+			enter(g);                                                  \
+			bracket_result = (call);                                   \
+			syscall_exit(g);                                           \
+			if (cancel_point)                                          \
+				io_cancel_close((g), bracket_opened);              \
+		} while (io_disturbed((g), bracket_result, bracket_handlers));     \
+		bracket_result;                                                    \
 	}))
 
 /* One that may block this kernel thread for a while: sysmon then gives the P away. */
@@ -89,7 +93,9 @@ struct fdcall {
 	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
 };
 
-enum { FDCALL_BLOCK = -4000 }; /* cannot be waited for by epoll: make a bracketed blocking call. Never a kernel error number */
+enum {
+	FDCALL_BLOCK = -4000
+}; /* cannot be waited for by epoll: make a bracketed blocking call. Never a kernel error number */
 
 /* False: no pd; make a bracketed plain call on c->fd. Every true one needs fdcall_end(). */
 static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
@@ -119,7 +125,11 @@ static inline void fdcall_release(struct fdcall *c) {
 	}
 }
 
-#define FDCALL_BLOCKING(c, call) (__extension__({ fdcall_release(c); BRACKET_BLOCKING((c)->g, call); }))
+#define FDCALL_BLOCKING(c, call)                \
+	(__extension__({                        \
+		fdcall_release(c);              \
+		BRACKET_BLOCKING((c)->g, call); \
+	}))
 
 /* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd and c->fd as they are now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,

@@ -81,7 +81,7 @@ struct pollcall {
 	struct g *g;
 	int64_t deadline;
 	uint32_t handlers; /* that had run when it began */
-	bool masked; /* a pending signal counts even when there is no time to wait */
+	bool masked;       /* a pending signal counts even when there is no time to wait */
 	long (*ask)(void *call);
 	void (*fill)(void *call, struct pollset *s);
 	size_t (*count)(void *call);
@@ -110,7 +110,8 @@ static long pollcall_run(struct pollcall *call) {
 		struct pollset s;
 		pollset_init(&s, call->count(call));
 		call->fill(call, &s);
-		int r = s.complete ? pollset_park(&s, call->g, call->deadline, pollcall_ask, call, &found) : FDCALL_BLOCK;
+		int r = s.complete ? pollset_park(&s, call->g, call->deadline, pollcall_ask, call, &found)
+				   : FDCALL_BLOCK;
 		pollset_free(&s);
 		if (found != 0 || r == FDCALL_BLOCK)
 			return found ? found : FDCALL_BLOCK;
@@ -171,8 +172,14 @@ static void poll_fill(void *arg, struct pollset *s) {
 
 static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask) {
 	struct poll_call p = {
-		.call = {.g = g, .deadline = deadline, .masked = mask != NULL, .ask = poll_ask, .fill = poll_fill, .count = poll_count},
-		.fds = fds, .n = n,
+		.call = {.g = g,
+			 .deadline = deadline,
+			 .masked = mask != NULL,
+			 .ask = poll_ask,
+			 .fill = poll_fill,
+			 .count = poll_count},
+		.fds = fds,
+		.n = n,
 	};
 	struct timespec left;
 	long r = pollcall_masked(&p.call, mask);
@@ -208,8 +215,8 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 struct select_call {
 	struct pollcall call; /* first */
 	int n;
-	fd_set *user[3];      /* read, write, except; each may be NULL */
-	uint64_t *work;       /* three sets of SET_WORDS(n) words: what the kernel writes to */
+	fd_set *user[3]; /* read, write, except; each may be NULL */
+	uint64_t *work;  /* three sets of SET_WORDS(n) words: what the kernel writes to */
 };
 
 /* Fills the program's sets only with results: a round that finds nothing leaves the question in them. */
@@ -244,7 +251,8 @@ static size_t select_count(void *arg) {
 	struct select_call *s = arg;
 	size_t count = 0;
 	for (size_t word = 0; word < SET_WORDS(s->n); word++)
-		count += (size_t)__builtin_popcountll(select_word(s, 0, word) | select_word(s, 1, word) | select_word(s, 2, word));
+		count += (size_t)__builtin_popcountll(select_word(s, 0, word) | select_word(s, 1, word) |
+						      select_word(s, 2, word));
 	return count;
 }
 
@@ -254,7 +262,8 @@ static void select_fill(void *arg, struct pollset *out) {
 		uint64_t reads = select_word(s, 0, word) | select_word(s, 2, word), writes = select_word(s, 1, word);
 		for (uint64_t left = reads | writes; left; left &= left - 1) {
 			int bit = __builtin_ctzll(left);
-			pollset_add(out, (int)(word * 64) + bit, (reads >> bit & 1 ? PD_READ : 0) | (writes >> bit & 1 ? PD_WRITE : 0));
+			pollset_add(out, (int)(word * 64) + bit,
+				    (reads >> bit & 1 ? PD_READ : 0) | (writes >> bit & 1 ? PD_WRITE : 0));
 		}
 	}
 }
@@ -266,14 +275,22 @@ static void select_clear(struct select_call *s) {
 	}
 }
 
-static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline, const sigset_t *mask) {
+static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
+		      const sigset_t *mask) {
 	uint64_t inline_work[3 * SET_INLINE], *work = inline_work;
 	struct timespec left;
 	if (n < 0)
 		return -EINVAL;
 	struct select_call s = {
-		.call = {.g = g, .deadline = deadline, .masked = mask != NULL, .ask = select_ask, .fill = select_fill, .count = select_count},
-		.n = n, .user = {reads, writes, excepts}, .work = work,
+		.call = {.g = g,
+			 .deadline = deadline,
+			 .masked = mask != NULL,
+			 .ask = select_ask,
+			 .fill = select_fill,
+			 .count = select_count},
+		.n = n,
+		.user = {reads, writes, excepts},
+		.work = work,
 	};
 	if (n > FD_SETSIZE)
 		s.work = work = pages_map(3 * SET_WORDS(n) * sizeof(uint64_t));
@@ -287,11 +304,13 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 		size_t bytes;
 	} with_mask = {mask, 8};
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_BLOCKING(g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));
+		r = BRACKET_BLOCKING(
+			g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));
 	return r;
 }
 
-SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts, struct timeval *restrict timeout) {
+SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
+		struct timeval *restrict timeout) {
 	struct g *g = io_g();
 	if (!g)
 		return CALL_REAL(select, n, reads, writes, excepts, timeout);
@@ -317,7 +336,7 @@ SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *
 SHIM_ALIAS(select, __select);
 
 SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
-                 const struct timespec *restrict timeout, const sigset_t *restrict mask) {
+		 const struct timespec *restrict timeout, const sigset_t *restrict mask) {
 	struct g *g = io_g();
 	if (!g)
 		return CALL_REAL(pselect, n, reads, writes, excepts, timeout, mask);

@@ -111,6 +111,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 			return false;
 		*r = -pthread_sigmask(INT(0), PTR(1), PTR(2));
 		return true;
+	/* clang-format off */
 	case SYS_tkill: done = shim_tgkill(-1, INT(0), INT(1)); break;
 	case SYS_tgkill: done = shim_tgkill(INT(0), INT(1), INT(2)); break;
 	case SYS_exit:
@@ -169,6 +170,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_eventfd: done = eventfd((unsigned)LONG(0), 0); break;
 	case SYS_inotify_init: done = inotify_init(); break;
 #endif
+	/* clang-format on */
 	default:
 		return false;
 	}
@@ -185,8 +187,8 @@ SHIM long syscall(long n, ...) {
 	va_end(ap);
 	struct g *g = io_g();
 	if (!g && n == SYS_futex && !(tls_g && tls_g->in_vfork)) /* goroutines may wait for the same word */
-		return sys_ret(shim_futex(NULL, (uint32_t *)x.a[0], (int)x.a[1], (uint32_t)x.a[2], (const struct timespec *)x.a[3],
-		                          (uint32_t *)x.a[4], (uint32_t)x.a[5]));
+		return sys_ret(shim_futex(NULL, (uint32_t *)x.a[0], (int)x.a[1], (uint32_t)x.a[2],
+					  (const struct timespec *)x.a[3], (uint32_t *)x.a[4], (uint32_t)x.a[5]));
 	if (!g)
 		return CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
 	long r;

@@ -60,7 +60,8 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 		}
 		if (r != -EAGAIN && r != FDCALL_BLOCK) {
 			/* Short: the pipe or the connection is empty. At its end, after an error, or for all other kinds: nothing is known. */
-			bool drained = r > 0 && (pd->kind == KIND_PIPE || pd->kind == KIND_TCP) && (size_t)r < iov_bytes(iov, count);
+			bool drained = r > 0 && (pd->kind == KIND_PIPE || pd->kind == KIND_TCP) &&
+				       (size_t)r < iov_bytes(iov, count);
 			if (!drained)
 				pd_more(pd, PD_READ);
 			if (r > 0)

@@ -58,7 +58,8 @@ static int sleep_for(struct g *g, const struct timespec *time, struct timespec *
 	return r;
 }
 
-static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
+static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const struct timespec *time,
+			      struct timespec *left) {
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
 		return (int)BRACKET_BLOCKING(g, SYS4(SYS_clock_nanosleep, clock, flags, time, left));
 	if (is_wild(time))

@@ -81,7 +81,8 @@ struct splice_args {
 };
 
 static long splice_raw(const struct splice_args *a, int in, int out, unsigned flags) {
-	return a->is_tee ? SYS4(SYS_tee, in, out, a->n, flags) : SYS6(SYS_splice, in, a->in_at, out, a->out_at, a->n, flags);
+	return a->is_tee ? SYS4(SYS_tee, in, out, a->n, flags)
+			 : SYS6(SYS_splice, in, a->in_at, out, a->out_at, a->n, flags);
 }
 
 static long splice_ends(struct fdcall *in, struct fdcall *out, const struct splice_args *a) {
@@ -110,7 +111,8 @@ static ssize_t splice_goroutine(struct g *g, int in, int out, const struct splic
 	} else {
 		/* A pair without a pipe, or a closed number, is the kernel's to refuse, at once. */
 		enum fd_kind kind_in = fd_kind(ci.pd, in), kind_out = fd_kind(co.pd, out);
-		bool fits = a->is_tee ? kind_in == KIND_PIPE && kind_out == KIND_PIPE : kind_in == KIND_PIPE || kind_out == KIND_PIPE;
+		bool fits = a->is_tee ? kind_in == KIND_PIPE && kind_out == KIND_PIPE
+				      : kind_in == KIND_PIPE || kind_out == KIND_PIPE;
 		if (!fits || kind_in == KIND_UNKNOWN || kind_out == KIND_UNKNOWN)
 			r = BRACKET(g, splice_raw(a, in, out, a->flags));
 		else

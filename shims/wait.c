@@ -15,7 +15,8 @@ static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, st
 
 SHIM pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage) {
 	struct g *g = io_g();
-	return g ? (pid_t)wait4_goroutine(g, pid, status, options, usage) : CALL_REAL(wait4, pid, status, options, usage);
+	return g ? (pid_t)wait4_goroutine(g, pid, status, options, usage)
+		 : CALL_REAL(wait4, pid, status, options, usage);
 }
 
 SHIM pid_t wait3(int *status, int options, struct rusage *usage) {

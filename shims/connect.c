@@ -1,0 +1,209 @@
+/* Sockets: accept, connect, and the calls that make sockets or change what they do.
+ *
+ * accept and connect have no flag that keeps one call from blocking, and O_NONBLOCK is not ours to set. So a readiness check precedes
+ * accept, with one goroutine at a time between the check and the call (SPARE_ACCEPTING); connect is left to the kernel where it
+ * ends at once, which is everywhere but over a network. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "io.h"
+
+/* asm-generic/socket.h: the same options with 64-bit times whatever the ABI's time_t is; libc's headers show them to 32-bit programs only */
+#define SO_RCVTIMEO_64 66
+#define SO_SNDTIMEO_64 67
+
+/* ---- accept ------------------------------------------------------------------------------------------------------- */
+
+/* At most one goroutine of this process is between the readiness check and the accept that relies on it. */
+static bool accepting_take(struct pd *pd) {
+	/* acquire pairs with the release below: the check must see what the last holder took */
+	return !(__atomic_fetch_or(&pd->spare, SPARE_ACCEPTING, __ATOMIC_ACQUIRE) & SPARE_ACCEPTING);
+}
+
+static void accepting_give(struct pd *pd) {
+	__atomic_fetch_and(&pd->spare, (uint8_t)~SPARE_ACCEPTING, __ATOMIC_RELEASE);
+}
+
+/* The one that got the turn. -EAGAIN: nothing there. Anything else is the result. Another process may have been faster between the
+ * check and the call: then this kernel thread blocks, and sysmon goes on with another. */
+static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
+	struct pd *pd = c->pd;
+	long r = -EAGAIN;
+	pd_try(pd, PD_READ);
+	if (fd_poll_now(c->fd, POLLIN)) {
+		r = BRACKET(c->g, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+	} else if (!(pd->spare & SPARE_LISTENS)) {
+		int listens = 0;
+		unsigned size = sizeof listens;
+		if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+			r = SYS4(SYS_accept4, c->fd, addr, addr_size, flags); /* fails, and knows why */
+		else
+			pd_spare_set(pd, SPARE_LISTENS);
+	}
+	accepting_give(pd);
+	return r;
+}
+
+static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
+	for (;;) {
+		struct pd *pd = c->pd;
+		long r = -EAGAIN;
+		if (fd_flags_known(pd) & FL_NONBLOCK)
+			return SYS4(SYS_accept4, c->fd, addr, addr_size, flags);
+		if (accepting_take(pd)) {
+			r = accept_turn(c, addr, addr_size, flags);
+			if (r != -EAGAIN) {
+				pd_more(pd, PD_READ); /* the next acceptor tries, too (POL-2) */
+				return r;
+			}
+		} else if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_READ) {
+			g_yield(c->g); /* somebody is at it; the bit is his to clear */
+			continue;
+		}
+		r = fdcall_wait(c, PD_READ, false);
+		if (r == FDCALL_BLOCK)
+			return FDCALL_BLOCKING(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+		if (r < 0)
+			return r;
+	}
+}
+
+SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int flags) {
+	struct g *g = io_g();
+	struct fdcall c;
+	long r;
+	if (!g) {
+		r = CALL_REAL(accept4, fd, addr.__sockaddr__, addr_size, flags);
+		if (r >= 0)
+			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
+		return (int)r;
+	}
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd)) {
+		r = BRACKET(g, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
+		if (r >= 0)
+			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
+		return (int)sys_ret(r);
+	}
+	enum fd_kind kind = fd_kind(c.pd, fd);
+	r = fd_is_socket(kind) ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
+			       : SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags);
+	if (r >= 0)
+		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
+	fdcall_end(&c);
+	return (int)sys_ret(r);
+}
+
+SHIM int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
+	return accept4(fd, addr, addr_size, 0);
+}
+
+/* ---- connect ------------------------------------------------------------------------------------------------------ */
+
+/* The answer may take a network's time to come. */
+static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
+	if ((uintptr_t)addr < 4096 || size < sizeof(sa_family_t))
+		return false;
+	if (addr->sa_family == AF_INET && size >= sizeof(struct sockaddr_in)) {
+		in_addr_t to = ntohl(((const struct sockaddr_in *)(const void *)addr)->sin_addr.s_addr);
+		return to >> 24 != 127 && to != INADDR_ANY;
+	}
+	if (addr->sa_family == AF_INET6 && size >= sizeof(struct sockaddr_in6)) {
+		const struct in6_addr *to = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+		bool mapped_local = IN6_IS_ADDR_V4MAPPED(to) && to->s6_addr[12] == 127;
+		return !IN6_IS_ADDR_LOOPBACK(to) && !IN6_IS_ADDR_UNSPECIFIED(to) && !mapped_local;
+	}
+	return false;
+}
+
+/* connect() has no flag that makes one call non-blocking, and O_NONBLOCK would be seen by others. What there is, is the send timeout: with
+ * one clock tick of it the call returns EINPROGRESS while the handshake goes on. The timeout is put back at once. The second connect()
+ * then takes the outcome, and with it the socket's state is what one blocking call leaves. */
+static long connect_remote(struct fdcall *c, const struct sockaddr *addr, socklen_t size) {
+	struct timeval was, tick = {.tv_usec = 1};
+	unsigned was_size = sizeof was;
+	if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, &was_size) < 0 ||
+	    SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) < 0)
+		return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
+	long r = BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
+	SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was);
+	if (r != -EINPROGRESS && r != -EALREADY)
+		return r;
+	for (;;) {
+		pd_try(c->pd, PD_WRITE);
+		if (fd_poll_now(c->fd, POLLOUT))
+			return BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
+		long waited = fdcall_wait(c, PD_WRITE, false);
+		if (waited == FDCALL_BLOCK)
+			return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
+		if (waited < 0)
+			return waited == -EAGAIN ? r : waited; /* SO_SNDTIMEO is over: as the kernel says it */
+	}
+}
+
+SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
+	struct g *g = io_g();
+	struct fdcall c;
+	if (!g)
+		return CALL_REAL(connect, fd, addr.__sockaddr__, size);
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd))
+		return (int)sys_ret(BRACKET(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
+	long r;
+	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
+	    !(fd_flags(c.pd, fd) & FL_NONBLOCK)) {
+		r = connect_remote(&c, addr.__sockaddr__, size);
+		fdcall_end(&c);
+	} else {
+		fdcall_end(&c); /* not held over a call that may end in a cancellation */
+		r = BRACKET_CANCEL(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
+	}
+	/* What was known of the unconnected socket is void. Not held: too many bits do no harm. */
+	struct pd *pd = fd_lookup(fd);
+	if (pd)
+		pd_set(pd, PD_READ | PD_WRITE);
+	return (int)sys_ret(r);
+}
+
+SHIM_ALIAS(connect, __connect);
+
+/* ---- making sockets, options ------------------------------------------------------------------------------------------ */
+
+SHIM int socket(int domain, int type, int protocol) {
+	int fd = io_g() ? (int)sys_ret(SYS3(SYS_socket, domain, type, protocol))
+			: CALL_REAL(socket, domain, type, protocol);
+	if (fd >= 0)
+		fd_made(fd, fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+	return fd;
+}
+
+SHIM int socketpair(int domain, int type, int protocol, int fds[2]) {
+	int r = io_g() ? (int)sys_ret(SYS4(SYS_socketpair, domain, type, protocol, fds))
+		       : CALL_REAL(socketpair, domain, type, protocol, fds);
+	for (int i = 0; r == 0 && i < 2; i++)
+		fd_made(fds[i], fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+	if (r == 0)
+		fd_paired(fds[0], fds[1]);
+	return r;
+}
+
+SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t size) {
+	int r = CALL_REAL(setsockopt, fd, level, option, value, size);
+	struct pd *pd;
+	if (r != 0 || (level != SOL_SOCKET && level != IPPROTO_TCP) || (tls_g && tls_g->in_vfork) ||
+	    !(pd = fd_lookup(fd)))
+		return r;
+	/* Not held: a pd that was given to another descriptor meanwhile asks once more, or is treated with more caution. */
+	if (level == IPPROTO_TCP) {
+		if (option == TCP_ULP && pd->kind == KIND_TCP)
+			pd->kind = KIND_STREAM; /* a record ends a read; that says nothing about what follows */
+	} else if (option == SO_RCVTIMEO || option == SO_RCVTIMEO_64) {
+		pd->rcv_timeout = -1;
+	} else if (option == SO_SNDTIMEO || option == SO_SNDTIMEO_64) {
+		pd->snd_timeout = -1;
+	} else if (option == SO_RCVLOWAT) {
+		pd_spare_set(pd, SPARE_BLOCKS);
+	}
+	return r;
+}
