@@ -43,6 +43,9 @@ void sysmon_wake(void) {
 static bool all_idle(void) {
 	if (atomic_load(&sched.idle_p_count) != sched.procs || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))
 		return false;
+	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
+	if (atomic_load_explicit(&rt_pending, memory_order_relaxed))
+		return false;
 	bool poller = atomic_load_explicit(&sched.poller, memory_order_relaxed) || !netpoll_has_waiters();
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		struct p *p = sched.all_p[i];
