@@ -29,7 +29,7 @@ struct pd {
 	uint8_t armed;              /* PD_READ|PD_WRITE registered in epoll */
 	bool unpollable;            /* epoll_ctl said EPERM: regular file or directory */
 	_Atomic bool ghost;         /* its number was closed by the program while Gs held it; the last pd_drop closes fd */
-	_Atomic uint16_t waiting;   /* how many pdwaits are linked */
+	_Atomic uint32_t waiting;   /* how many pdwaits are linked */
 	struct pdwait waiters;      /* list head */
 	/* for shims/fdtable.c: what the descriptor is. See fdtable.h */
 	uint8_t kind;

@@ -145,6 +145,10 @@ int backend_evade(unsigned first, unsigned last) {
 		long r = SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, last < 1u << 20 ? last + 1 : 0);
 		if (r < 0)
 			return (int)r;
+		if ((unsigned)r >= first && (unsigned)r <= last) {
+			SYS1(SYS_close, r);
+			return -EMFILE;
+		}
 		if (own[i] == &evfd) {
 			struct epoll_event e = {.events = EPOLLIN, .data.u64 = BREAK_DATA};
 			SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, r, &e);

@@ -1004,7 +1004,7 @@ void g_yield(struct g *g) {
 	struct g *next = NULL;
 	if (p) {
 		next = pick_local(p, false);
-		if (!next && !runq_empty(p)) { /* a GLOBAL_TICK: through g0 */
+		if (!next && (!runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))) { /* a GLOBAL_TICK: through g0 */
 			g->state = GS_RUNNABLE;
 			runq_put(p, g, false);
 			g_switch_out(g, NULL);

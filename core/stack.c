@@ -38,6 +38,7 @@
 #define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused (RLIMIT_AS, strict overcommit) */
 #define SLAB_SLOTS_MAX 64u
 #define CLASSES 32u
+#define SLOT_MAX (1ul << 45) /* more than the address space has room for */
 /* What our frames need on top of the program's: tiny stacks (microsocks asks for 32 KiB) must hold a shim, too. */
 #define SHIM_ROOM (16ul << 10)
 /* Consecutive slots start at different offsets within 2 MiB, so that equal frames do not fight for the same cache sets. */
@@ -147,13 +148,26 @@ static bool guard_install(char *lo, size_t bytes) {
 	return SYS3(SYS_mprotect, lo, bytes, PROT_NONE) == 0;
 }
 
+/* A slot whose guard was refused must not come back as a used one, which has its guard (MEM-5). */
+static void slot_unmake(struct slab_class *c, char *slot) {
+	struct g *held = rt_hold();
+	lock_acquire(&stack_lock);
+	if (c->next == slot + c->stride) {
+		c->next = slot;
+		c->left++;
+	}
+	/* else: others were cut after it; its address space is lost */
+	lock_release(&stack_lock);
+	rt_drop(held);
+}
+
 int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	if (!size)
 		size = default_size;
+	if (size > SLOT_MAX || guard > SLOT_MAX)
+		return -EAGAIN;
 	size_t bytes = (size + SHIM_ROOM + PAGE - 1) & ~(PAGE - 1);
 	guard = (guard + PAGE - 1) & ~(PAGE - 1);
-	if (bytes < size || bytes + guard < bytes || bytes + guard > (1ul << 46))
-		return -EAGAIN;
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock);
 	struct slab_class *c = class_of(bytes, guard);
@@ -182,7 +196,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	out->guard = guard;
 	out->slab = c == &one ? (void *)slot : (void *)c;
 	if (fresh && !guard_install(slot, c->guard)) {
-		stack_release(out);
+		slot_unmake(c, slot);
 		return -EAGAIN;
 	}
 	return 0;

@@ -223,8 +223,9 @@ static void tls_g_set(uintptr_t tcb, struct g *g) {
 }
 
 struct g *g_of_tcb(uintptr_t tcb) {
-	ptrdiff_t offset = (char *)&tls_g - (char *)arch_tp();
-	return *(struct g **)(tcb + offset);
+	uintptr_t where = tcb + ((uintptr_t)&tls_g - arch_tp());
+	__asm__("" : "+r"(where)); /* another thread's block: the compiler must not take it for this thread's variable */
+	return *(struct g **)where;
 }
 
 static struct image *image_get(struct image **list) {

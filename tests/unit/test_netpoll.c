@@ -742,6 +742,37 @@ Test(netpoll, readers_and_writers) {
 	cr_expect(!netpoll_has_waiters());
 }
 
+/* POL-1, arm versus ready: readiness comes at any moment between the check and the sleep. No timeout, no second event to save it. */
+static struct pd *arm_pd;
+static _Atomic int posted, seen;
+
+static void *arm_waiter(void *arg) {
+	for (int i = 1; i <= 60000; i++) {
+		for (;;) {
+			pd_clear(arm_pd, PD_READ);
+			if (posted >= i)
+				break;
+			must(netpoll_wait(arm_pd, PD_READ, -1, false) == 0);
+		}
+		atomic_store(&seen, i);
+	}
+	return arg;
+}
+
+Test(netpoll, arm_versus_ready) {
+	uint32_t seed = 6;
+	arm_pd = pd_new(pipe_r);
+	pthread_t t = thread_start(arm_waiter, NULL);
+	for (int i = 1; i <= 60000; i++) {
+		for (uint32_t n = noise(&seed) % 200; n; n--)
+			arch_relax();
+		atomic_store(&posted, i);
+		pd_pass(arm_pd, PD_READ);
+		until(seen == i);
+	}
+	thread_join(t);
+}
+
 /* FD-3: descriptors closed and made again while others wait for them; numbers and pds are reused at once. The waiter must get exactly
  * the byte that was sent over its own pipe. */
 static struct pd *_Atomic churn_pd;

@@ -556,6 +556,31 @@ Test(sched, running_without_a_p) {
 	cr_expect(counter == 3);
 }
 
+/* Inside the runtime nobody loses his P, however long it takes: he may be in the middle of its queue. */
+static void dawdle_inside(void *arg) {
+	(void)arg;
+	struct g *g = g_self();
+	rt_enter(g);
+	struct p *p = g->m->p;
+	must(p);
+	atomic_store(&stop, false);
+	int64_t end = nanotime() + 60 * MS;
+	while (nanotime() < end)
+		must(g->m->retake != RETAKE_TAKEN && p->m == g->m);
+	rt_exit(g);
+	while (!atomic_load(&stop)) /* outside: it loses it at once */
+		;
+}
+
+Test(sched, nobody_loses_his_p_inside_the_runtime) {
+	start(1);
+	for (int i = 0; i < 5; i++) {
+		go(dawdle_inside, NULL);
+		go(set_stop, NULL);
+		wait_all();
+	}
+}
+
 /* ---- syscalls ---- */
 
 static int fds[2];
@@ -827,6 +852,51 @@ TEST_PROCS(sleeps) {
 		go(many_sleeps, (void *)(uintptr_t)(i + 1));
 	wait_all();
 	cr_expect(nanotime() - begin < 10 * SECOND, "100 times 100 sleeps of 0.15 ms took %ld ms", (long)((nanotime() - begin) / MS));
+}
+
+/* SYN-13: a wait that was woken in time leaves no timer behind, and no old timer ends a new wait. */
+static _Atomic uint32_t bell, quiet;
+
+static void ring(void *arg) {
+	(void)arg;
+	while (!atomic_load(&stop)) {
+		atomic_fetch_add(&bell, 1);
+		futex_wake(&bell, 1, FUTEX_ANY);
+		g_yield(g_self());
+	}
+}
+
+static void listen_for_bell(void *arg) {
+	uint32_t seed = 8;
+	for (int i = 0; i < 3000; i++) {
+		uint32_t b = bell;
+		int r = futex_wait(&bell, b, nanotime() + 2 * MS + noise(&seed) % MS, FUTEX_ANY, false, "bell");
+		must(r == 0 || r == -EAGAIN || r == -ETIMEDOUT);
+		must(g_self()->timer.index == 0);
+	}
+	/* The deadlines of the last waits pass during this one. */
+	atomic_store(&stop, true);
+	must(futex_wait(&quiet, 0, -1, FUTEX_ANY, false, "quiet") == 0);
+	must(quiet == 1);
+	(void)arg;
+}
+
+static void end_quiet(void *arg) {
+	(void)arg;
+	yield_until(stop);
+	sleep_ns(20 * MS);
+	quiet = 1;
+	futex_wake(&quiet, 1, FUTEX_ANY);
+}
+
+TEST_PROCS(woken_waits_leave_no_timer) {
+	start(procs);
+	go(ring, NULL);
+	go(listen_for_bell, NULL);
+	go(end_quiet, NULL);
+	wait_all();
+	for (uint32_t i = 0; i < sched.procs; i++)
+		cr_expect(sched.all_p[i]->timers.count == 0);
 }
 
 /* A timer set while an M blocks in netpoll, and others look at the network without blocking: it must not be forgotten. */
