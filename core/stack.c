@@ -22,6 +22,7 @@
  * Lock: stack_lock, rank LOCK_STACK (the innermost).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -35,7 +36,7 @@
 #endif
 
 #define PAGE 4096ul
-#define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused (RLIMIT_AS, strict overcommit) */
+#define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused; one slot if RLIMIT_AS or strict overcommit count it (MEM-6) */
 #define SLAB_SLOTS_MAX 64u
 #define CLASSES 32u
 #define SLOT_MAX (1ul << 45) /* more than the address space has room for */
@@ -56,6 +57,7 @@ static struct lock stack_lock;
 static struct slab_class classes[CLASSES];
 static bool markers;
 static size_t default_size;
+static bool commit_strict; /* vm.overcommit_memory is 2: MAP_NORESERVE is not heard, reservations count */
 
 static bool failed(long r) {
 	return (unsigned long)r > -4096UL;
@@ -68,6 +70,16 @@ static void *map(size_t bytes) {
 
 bool stack_uses_markers(void) {
 	return markers;
+}
+
+static bool commit_is_strict(void) {
+	char mode = '0';
+	long fd = SYS4(SYS_openat, AT_FDCWD, "/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC, 0);
+	if (failed(fd))
+		return false;
+	SYS3(SYS_read, fd, &mode, 1);
+	SYS1(SYS_close, fd);
+	return mode == '2';
 }
 
 int stack_init(void) {
@@ -84,6 +96,7 @@ int stack_init(void) {
 	}
 	if (default_size < (32ul << 10))
 		default_size = 32ul << 10;
+	commit_strict = commit_is_strict();
 	markers = false;
 	if (!sched_config.stack_mprotect) {
 		void *probe = map(PAGE);
@@ -109,10 +122,18 @@ static struct slab_class *class_of(size_t size, size_t guard) {
 	return NULL;
 }
 
+/* Address space is short: what a slab reserves, the program's own mappings would lack. Then one slot at a time, as NPTL does. */
+static bool address_space_limited(void) {
+	struct rlimit rl;
+	return commit_strict || (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY);
+}
+
 static bool slab_refill(struct slab_class *c) {
 	uint32_t n = SLAB_BYTES / c->stride;
 	if (n > SLAB_SLOTS_MAX)
 		n = SLAB_SLOTS_MAX;
+	if (address_space_limited())
+		n = 1;
 	for (n = n ? n : 1; n; n /= 2) {
 		char *base = map(n * c->stride);
 		if (!base)

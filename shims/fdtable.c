@@ -15,6 +15,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define MEMORY_MAJOR 1
 
 #define ROOT_LEAVES (1u << 19)
 #define PRIVATE_FDS 16384
@@ -172,7 +175,9 @@ static enum fd_kind kind_of(int fd) {
 	case S_IFIFO:
 		return KIND_PIPE;
 	case S_IFCHR:
-		return KIND_CHAR;
+		/* Memory devices (/dev/zero, /dev/null, /dev/urandom) never wait, and read short under RWF_NOWAIT where a plain read does
+		 * not. */
+		return major(st.st_rdev) == MEMORY_MAJOR ? KIND_FILE : KIND_CHAR;
 	case S_IFREG:
 	case S_IFDIR:
 	case S_IFBLK:

@@ -58,6 +58,13 @@ static void crowd(void) {
 	usleep(2000);
 }
 
+/* For somebody else to end the process. */
+static int waits(void) {
+	while (pause() < 0)
+		;
+	return 1;
+}
+
 static int returns(void) {
 	crowd();
 	return 5;
@@ -70,8 +77,7 @@ static void *exits(void *arg) {
 static int thread_exits(void) {
 	crowd();
 	start(exits, (void *)6);
-	for (;;)
-		pause();
+	return waits();
 }
 
 static int thread_exits_while_joined(void) {
@@ -90,8 +96,7 @@ static int two_exit(void) {
 	pthread_barrier_init(&both, NULL, 2);
 	start(exits_together, (void *)8);
 	start(exits_together, (void *)8);
-	for (;;)
-		pause();
+	return waits();
 }
 
 static void *ends_at_once(void *arg) {
@@ -101,8 +106,7 @@ static void *ends_at_once(void *arg) {
 static int thread_ends_process(void) {
 	crowd();
 	start(ends_at_once, (void *)9);
-	for (;;)
-		pause();
+	return waits();
 }
 
 static void *quickly(void *arg) {
@@ -117,8 +121,7 @@ static int thread_quick_exits(void) {
 	at_quick_exit(quick_handler);
 	crowd();
 	start(quickly, (void *)10);
-	for (;;)
-		pause();
+	return waits();
 }
 
 static sem_t first, second;
@@ -183,8 +186,7 @@ static void *raises(void *arg) {
 static int killed(void) {
 	crowd();
 	start(raises, NULL);
-	for (;;)
-		pause();
+	return waits();
 }
 
 struct way {

@@ -47,7 +47,10 @@ static int try_start(uint32_t procs, const char **why) {
 static void start(uint32_t procs) {
 	const char *why = NULL;
 	alarm(100);
-	must(try_start(procs, &why) == 0);
+	int r = try_start(procs, &why);
+	if (r < 0)
+		fprintf(stderr, "start: %s (%d)\n", why, r);
+	must(r == 0);
 }
 
 struct task {
@@ -560,10 +563,11 @@ Test(sched, running_without_a_p) {
 static void dawdle_inside(void *arg) {
 	(void)arg;
 	struct g *g = g_self();
+	atomic_store(&stop, false);
+	go(set_stop, NULL);
 	rt_enter(g);
 	struct p *p = g->m->p;
 	must(p);
-	atomic_store(&stop, false);
 	int64_t end = nanotime() + 60 * MS;
 	while (nanotime() < end)
 		must(g->m->retake != RETAKE_TAKEN && p->m == g->m);
@@ -576,7 +580,6 @@ Test(sched, nobody_loses_his_p_inside_the_runtime) {
 	start(1);
 	for (int i = 0; i < 5; i++) {
 		go(dawdle_inside, NULL);
-		go(set_stop, NULL);
 		wait_all();
 	}
 }
