@@ -822,26 +822,6 @@ TEST_PROCS(claimed_exactly_once) {
 
 /* ---- time ---- */
 
-static void sleep_and_note(void *arg) {
-	static _Atomic int at;
-	int ms = (int)(intptr_t)arg;
-	int64_t begin = nanotime();
-	sleep_ns(ms * MS);
-	must(nanotime() - begin >= ms * MS);
-	order[atomic_fetch_add(&at, 1)] = ms;
-}
-
-Test(sched, sleeps_end_in_order) {
-	start(1);
-	for (int i = 0; i < 100; i++)
-		go(sleep_and_note, (void *)(intptr_t)((i * 37) % 100));
-	wait_all();
-	int out_of_order = 0;
-	for (int i = 1; i < 100; i++)
-		out_of_order += order[i] < order[i - 1];
-	cr_expect(out_of_order < 10, "%d", out_of_order); /* those that were late together start in another order */
-}
-
 static void many_sleeps(void *arg) {
 	uint32_t seed = (uint32_t)(uintptr_t)arg;
 	for (int i = 0; i < 100; i++)
