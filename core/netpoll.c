@@ -92,18 +92,19 @@ void pd_close(struct pd *pd) {
 		long ghost = SYS3(SYS_fcntl, pd->fd, F_DUPFD_CLOEXEC, 1000);
 		if (ghost >= 0) {
 			pd->fd = (int)ghost;
-			atomic_store(&pd->ghost, true);
 			if (pd->armed)
 				backend_arm(pd->fd, pd->armed, pd_tag(pd), 1);
+			/* Last: from here on a holder that drops it may close the ghost and let the pd go. */
+			atomic_store(&pd->ghost, true);
 		} else {
 			pd->fd = -1; /* out of descriptors: the waiters get EBADF, the one answer left */
-			atomic_store(&pd->ghost, true);
 			struct pdwait *w;
 			atomic_fetch_or_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_acq_rel);
 			for (w = pd->waiters.next; w != &pd->waiters; w = w->next) {
 				if (wait_claim(w->g, WAKE_READY))
 					ready(w->g);
 			}
+			atomic_store(&pd->ghost, true);
 		}
 	}
 	lock_release(&pd->lock);

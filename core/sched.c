@@ -410,32 +410,89 @@ static struct m *m_alloc(void) {
 	return m;
 }
 
-/* A new kernel thread with P p. It starts with every signal blocked; the first G it runs brings its own mask. */
-static int m_new(struct p *p, bool spinning) {
-	struct m *m = m_alloc();
+/* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
+ * tries again each tick. */
+static void m_refused(struct p *p, bool spinning) {
+	if (spinning)
+		atomic_fetch_sub(&sched.spinning, 1);
+	p_idle_put(p);
+}
+
+/* The maker: a kernel thread that makes the others. pthread_create() calls the program's malloc, which may wait for a lock of the program's. A
+ * goroutine inside the runtime must not wait for that (it may hold a lock, or be half parked), nor a g0 (the holder may be queued on its P). The maker
+ * is a foreign thread without a P: it may. */
+static struct m *maker_queue;           /* sched.lock */
+static _Atomic uint32_t maker_note;     /* futex word: 1 = look at the queue */
+static struct g maker_g;
+static bool maker_up;                   /* false again in a fork's child */
+
+static void *maker_main(void *arg) {
+	(void)arg;
+	maker_g.kind = G_FOREIGN;
+	maker_g.state = GS_RUNNING;
+	maker_g.tid = (int32_t)SYS0(SYS_gettid);
+	maker_g.ctx.tp = arch_tp();
+	maker_g.in_rt = 0;
+	tls_g = &maker_g;
+	for (;;) {
+		lock_acquire(&sched.lock);
+		struct m *m = maker_queue;
+		if (m)
+			maker_queue = m->idle_next;
+		else
+			/* under the lock, as the store in m_new(): it is not lost */
+			atomic_store_explicit(&maker_note, 0, memory_order_relaxed);
+		lock_release(&sched.lock);
+		if (!m) {
+			SYS4(SYS_futex, &maker_note, FUTEX_WAIT_PRIVATE, 0, 0);
+			continue;
+		}
+		struct p *p = m->p;
+		bool spinning = m->spinning;
+		if (sched_thread_create(m_main, m) < 0) {
+			lock_acquire(&sched.lock);
+			m->p = NULL;
+			m->idle_next = sched.free_m;
+			sched.free_m = m;
+			sched.m_count--;
+			lock_release(&sched.lock);
+			m_refused(p, spinning);
+		}
+	}
+	return NULL;
+}
+
+/* All signals blocked, as for the Ms that inherit it: the first G that an M runs brings its own mask. */
+static void maker_start(void) {
 	uint64_t all = ALL_SIGNALS, old;
-	if (!m)
-		return -ENOMEM;
+	if (maker_up)
+		return;
+	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	int r = sched_thread_create(maker_main, NULL);
+	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
+	maker_up = r == 0;
+}
+
+/* A new kernel thread with P p, soon. */
+static void m_new(struct p *p, bool spinning) {
+	struct m *m = maker_up ? m_alloc() : NULL;
+	if (!m) {
+		m_refused(p, spinning);
+		return;
+	}
 	m->spinning = spinning;
 	m->p = NULL;
 	m->next_p = NULL;
 	p_attach(m, p);
-	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
-	int r = sched_thread_create(m_main, m);
-	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
-	if (r < 0) {
-		lock_acquire(&sched.lock);
-		m->p = NULL;
-		m->idle_next = sched.free_m;
-		sched.free_m = m;
-		sched.m_count--;
-		lock_release(&sched.lock);
-	}
-	return r;
+	lock_acquire(&sched.lock);
+	m->idle_next = maker_queue;
+	maker_queue = m;
+	atomic_store_explicit(&maker_note, 1, memory_order_relaxed);
+	lock_release(&sched.lock);
+	SYS3(SYS_futex, &maker_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
-/* Runs P p on some M: an idle one, else a new one. Back-pressure when the kernel refuses threads (SCH-5): p goes idle, what is queued waits for the Ms there
- * are; sysmon tries again each tick. */
+/* Runs P p on some M: an idle one, else a new one. */
 static void m_start(struct p *p, bool spinning) {
 	lock_acquire(&sched.lock);
 	struct m *m = sched.idle_m;
@@ -450,11 +507,7 @@ static void m_start(struct p *p, bool spinning) {
 		note_wake(m);
 		return;
 	}
-	if (m_new(p, spinning) < 0) {
-		if (spinning)
-			atomic_fetch_sub(&sched.spinning, 1);
-		p_idle_put(p);
-	}
+	m_new(p, spinning);
 }
 
 void startm(struct p *p) {
@@ -755,9 +808,9 @@ static inline void g_switch_prepare(struct m *m, struct p *p, struct g *g) {
 	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
 	g->m = m;
 	g->state = GS_RUNNING;
-	/* release: sysmon's acquire sees g->m */
-	atomic_store_explicit(&m->curg, g, memory_order_release);
 	atomic_store_explicit(&p->schedtick, p->schedtick + 1, memory_order_relaxed);
+	/* release: sysmon's acquire sees g->m and the tick */
+	atomic_store_explicit(&m->curg, g, memory_order_release);
 	resync_signals(m, g);
 }
 
@@ -1194,6 +1247,7 @@ int sched_start(const char **why) {
 		p_idle_push(sched.all_p[i]);
 	lock_release(&sched.lock);
 	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
+	maker_start(); /* refused (RLIMIT_NPROC): then there are no more Ms either, and this one runs everything */
 	atomic_store_explicit(&sched.started, true, memory_order_release);
 	return 0;
 }
@@ -1219,6 +1273,8 @@ void sched_fork_child(void) {
 	}
 	shells = NULL;
 	m0 = NULL;
+	maker_up = false;
+	maker_queue = NULL;
 	futex_init();
 	netpoll_fork_child();
 	tcb_fork_child();

@@ -30,6 +30,7 @@
 #include "pages.h"
 #include "runtime.h"
 #include "stack.h"
+#include "tcb.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -122,17 +123,29 @@ static struct slab_class *class_of(size_t size, size_t guard) {
 	return NULL;
 }
 
-/* Address space is short: what a slab reserves, the program's own mappings would lack. Then one slot at a time, as NPTL does. */
-static bool address_space_limited(void) {
+/* Is a new mapping filled and locked at once? mlockall(MCL_FUTURE) (MEM-14). */
+static bool mappings_are_locked(void) {
+	unsigned char resident = 0;
+	void *probe = map(PAGE);
+	if (!probe)
+		return false;
+	SYS3(SYS_mincore, probe, PAGE, &resident);
+	SYS2(SYS_munmap, probe, PAGE);
+	return resident & 1;
+}
+
+/* What a slab reserves costs something: the program's own mappings would lack it, or it takes memory at once. Then one slot at a
+ * time, as NPTL does. A few calls, once per slab. */
+static bool reserve_is_costly(void) {
 	struct rlimit rl;
-	return commit_strict || (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY);
+	return commit_strict || (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) || mappings_are_locked();
 }
 
 static bool slab_refill(struct slab_class *c) {
 	uint32_t n = SLAB_BYTES / c->stride;
 	if (n > SLAB_SLOTS_MAX)
 		n = SLAB_SLOTS_MAX;
-	if (address_space_limited())
+	if (reserve_is_costly())
 		n = 1;
 	for (n = n ? n : 1; n; n /= 2) {
 		char *base = map(n * c->stride);
@@ -164,8 +177,9 @@ static bool free_reserve(struct slab_class *c) {
 static bool guard_install(char *lo, size_t bytes) {
 	if (!bytes)
 		return true;
-	if (markers)
-		return SYS3(SYS_madvise, lo, bytes, MADV_GUARD_INSTALL) == 0;
+	if (markers && SYS3(SYS_madvise, lo, bytes, MADV_GUARD_INSTALL) == 0)
+		return true;
+	/* Markers are also refused in locked memory (MEM-14). */
 	return SYS3(SYS_mprotect, lo, bytes, PROT_NONE) == 0;
 }
 
@@ -187,7 +201,9 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 		size = default_size;
 	if (size > SLOT_MAX || guard > SLOT_MAX)
 		return -EAGAIN;
-	size_t bytes = (size + SHIM_ROOM + PAGE - 1) & ~(PAGE - 1);
+	/* NPTL takes the TLS out of the size, and so do we while it is small; what a library adds to it must not take a stack away. */
+	size_t room = SHIM_ROOM + (tcb_bytes() > SHIM_ROOM ? tcb_bytes() : 0);
+	size_t bytes = (size + room + PAGE - 1) & ~(PAGE - 1);
 	guard = (guard + PAGE - 1) & ~(PAGE - 1);
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock);

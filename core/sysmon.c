@@ -78,11 +78,14 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	uint32_t none = RETAKE_NONE;
 	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
 		return false; /* it has lost its P already and does not know yet */
+	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 	SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-	/* acquire: in order. curg before and after in_rt: if it did not change, in_rt was that of the G on this M. */
+	/* acquire: in order. No switch on p from before the first look at curg until after the last (the tick is raised before curg is stored):
+	 * so in_rt was that of the G on this M, and g did not leave, run elsewhere and come back meanwhile. */
 	bool outside = atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
 	               __atomic_load_n(&g->in_rt, __ATOMIC_ACQUIRE) == 0 && atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
-	               atomic_load_explicit(&p->m, memory_order_acquire) == m; /* it may have given p away since we looked */
+	               atomic_load_explicit(&p->m, memory_order_acquire) == m && /* it may have given p away since we looked */
+	               atomic_load_explicit(&p->schedtick, memory_order_relaxed) == tick;
 	uint32_t asked = RETAKE_ASKED;
 	/* acq_rel: settles it with rt_enter_slow() */
 	if (!atomic_compare_exchange_strong_explicit(&m->retake, &asked, outside ? RETAKE_TAKEN : RETAKE_NONE, memory_order_acq_rel,

@@ -115,7 +115,7 @@ int tcb_offsets(const char **why) {
 	info(&lay.static_bytes, &lay.align);
 	if (lay.align < 64)
 		lay.align = 64;
-	lay.tls_g = (char *)&tls_g - (char *)arch_tp();
+	lay.tls_g = (ptrdiff_t)((uintptr_t)&tls_g - arch_tp());
 	/* The tid is where the descriptor says, or nothing here can be trusted. */
 	*why = "the thread structure of this libc is not what it says (unknown libc)";
 	if (*(int32_t *)(arch_tp() + tid) != (int32_t)SYS0(SYS_gettid))

@@ -21,6 +21,7 @@
 
 #define M_STACK_BYTES (128ul << 10)
 #define GUARD_DEFAULT 4096ul
+#define STACK_REST_MIN 2048ul /* NPTL: what must be left beside the TLS */
 #define CANCEL_EXITING 16 /* glibc's bit in the cancelhandling word */
 
 struct sigstate *sig_of(struct g *g) {
@@ -196,22 +197,22 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	int err = request_of(attr, &req, &detached, &mask, &has_mask);
 	if (err)
 		return err;
-	if (req.user_lo && req.size < tcb_bytes() + 2048)
+	if (req.size && req.size < tcb_bytes() + STACK_REST_MIN)
 		return EINVAL;
+	struct thread_sched sched_attr;
+	if ((err = thread_sched_of(attr, g_goroutine(), &sched_attr)) != 0)
+		return err;
 	struct g *g = g_new(&req, thread_main, &err);
 	if (!g)
 		return EAGAIN;
-	struct thread *t = thread_of(g), *self = g_goroutine() ? thread_of(g_goroutine()) : NULL;
+	struct thread *t = thread_of(g);
 	memset(t, 0, sizeof *t);
 	t->start = start;
 	t->arg = arg;
 	t->is_c11 = is_c11;
 	t->own_stack = req.user_lo != NULL;
 	thread_name_inherit(g, g_goroutine());
-	if (self) {
-		t->policy = self->policy;
-		t->param = self->param;
-	}
+	thread_sched_apply(g, &sched_attr);
 	atomic_store_explicit(&t->life, detached ? THREAD_DETACHED : THREAD_LIVE, memory_order_relaxed);
 	sig_thread_init(g, has_mask ? &mask : NULL);
 	*out = (pthread_t)g->ctx.tp; /* before it runs: it may look at the variable (NPTL does the same) */

@@ -26,6 +26,8 @@ struct thread {
 	bool own_stack;              /* the program brought the stack */
 	int policy;                  /* what the program set; nothing acts on it */
 	struct sched_param param;
+	int nice;
+	uint64_t affinity;           /* CPUs 0..63 it asked for; 0: whatever the process has */
 	char name[THREAD_NAME_BYTES];
 	struct sigstate sig;
 };
@@ -50,6 +52,15 @@ bool thread_attr_has_stack(const pthread_attr_t *attr);
 /* threadattr.c: names. The first: of the thread that starts the runtime; the second: of a new thread, creator NULL if that is a foreign one. */
 void thread_name_start(struct g *g);
 void thread_name_inherit(struct g *g, struct g *creator);
+
+/* threadattr.c: scheduling attributes of a new thread: its creator's (NULL: a foreign thread), or what `attr` (may be NULL) says. 0, EINVAL or
+ * EPERM. Looks only; thread_sched_apply() writes. */
+struct thread_sched {
+	int policy, priority, nice;
+	uint64_t affinity;
+};
+int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out);
+void thread_sched_apply(struct g *g, const struct thread_sched *s);
 
 /* Acts on a cancellation of the caller: unwinds it with this result. */
 void thread_exit_unwind(void *result) __attribute__((noreturn));

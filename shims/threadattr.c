@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "../core/stack.h"
 #include "thread.h"
@@ -207,31 +208,184 @@ SHIM int pthread_setschedprio(pthread_t thread, int priority) {
 	return g ? policy_set(g, thread_of(g)->policy, priority) : real.pthread_setschedprio(thread, priority);
 }
 
-/* Affinity: what the process has. A goroutine's wish must be possible, and is then granted in name. */
-static bool affinity_possible(size_t size, const cpu_set_t *set) {
+/* ---- affinity -------------------------------------------------------------------------------------------------------- */
+
+/* What of `set` this process may use; 0 and EINVAL if nothing. CPUs above 63 are checked and not remembered. */
+static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
 	unsigned char own[1024] = {0};
+	bool possible = false;
 	long n = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), sizeof own, own);
+	*wish = 0;
 	for (long i = 0; i < n && (size_t)i < size; i++) {
-		if (own[i] & ((const unsigned char *)set)[i])
-			return true;
+		unsigned char both = own[i] & ((const unsigned char *)set)[i];
+		possible |= both != 0;
+		if (i < 8)
+			*wish |= (uint64_t)both << i * 8;
 	}
-	return false;
+	return possible ? 0 : EINVAL;
+}
+
+static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
+	uint64_t wish;
+	int r = affinity_wish(size, set, &wish);
+	if (r == 0)
+		thread_of(g)->affinity = wish;
+	return r;
+}
+
+static int affinity_get(struct g *g, size_t size, cpu_set_t *set) {
+	uint64_t wish = thread_of(g)->affinity;
+	memset(set, 0, size);
+	long r = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), size, set);
+	if (r < 0)
+		return (int)-r;
+	if (wish) {
+		memset(set, 0, size);
+		memcpy(set, &wish, size < sizeof wish ? size : sizeof wish);
+	}
+	return 0;
 }
 
 SHIM int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *set) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
-	if (!g)
-		return real.pthread_setaffinity_np(thread, size, set);
-	return affinity_possible(size, set) ? 0 : EINVAL;
+	return g ? affinity_set(g, size, set) : real.pthread_setaffinity_np(thread, size, set);
 }
 
 SHIM int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t *set) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	return g ? affinity_get(g, size, set) : real.pthread_getaffinity_np(thread, size, set);
+}
+
+/* ---- new threads -------------------------------------------------------------------------------------------------------- */
+
+int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out) {
+	struct thread *t = creator ? thread_of(creator) : NULL;
+	*out = (struct thread_sched){0};
+	if (t)
+		*out = (struct thread_sched){t->policy, t->param.sched_priority, t->nice, t->affinity};
+	if (likely(!attr))
+		return 0;
+	int inherit = PTHREAD_INHERIT_SCHED;
+	real.pthread_attr_getinheritsched(attr, &inherit);
+	if (inherit == PTHREAD_EXPLICIT_SCHED) {
+		struct sched_param param = {0};
+		real.pthread_attr_getschedpolicy(attr, &out->policy);
+		real.pthread_attr_getschedparam(attr, &param);
+		out->priority = param.sched_priority;
+		if (!policy_valid(out->policy, out->priority))
+			return EINVAL;
+		if (out->priority > 0 && !realtime_allowed(out->priority))
+			return EPERM;
+	}
+	cpu_set_t set;
+	unsigned char unset[sizeof set];
+	memset(unset, 0xff, sizeof unset); /* libc's answer for an attribute that names no CPUs */
+	if (real.pthread_attr_getaffinity_np(attr, sizeof set, &set) == 0 && memcmp(&set, unset, sizeof set) != 0)
+		return affinity_wish(sizeof set, &set, &out->affinity);
+	return 0;
+}
+
+void thread_sched_apply(struct g *g, const struct thread_sched *s) {
+	struct thread *t = thread_of(g);
+	t->policy = s->policy;
+	t->param.sched_priority = s->priority;
+	t->nice = s->nice;
+	t->affinity = s->affinity;
+}
+
+/* ---- the same, by thread id ------------------------------------------------------------------------------------------------ */
+
+/* The goroutine meant by a call that names a thread by its number, 0 being the caller; NULL: a process or thread of the kernel's. */
+static struct g *g_meant(pid_t tid) {
+	struct g *self = g_goroutine();
+	if (!self || self->in_vfork || tid == 0 || tid == self->tid)
+		return self && !self->in_vfork ? self : NULL;
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+		if (g->tid == tid && g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
+			return g;
+	}
+	return NULL;
+}
+
+static int errno_ret(int error) {
+	if (error)
+		errno = error;
+	return error ? -1 : 0;
+}
+
+SHIM int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = g_meant(tid);
+	return g ? errno_ret(affinity_set(g, size, set)) : real.sched_setaffinity(tid, size, set);
+}
+
+SHIM int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = g_meant(tid);
+	return g ? errno_ret(affinity_get(g, size, set)) : real.sched_getaffinity(tid, size, set);
+}
+
+SHIM int sched_setscheduler(pid_t tid, int policy, const struct sched_param *param) {
+	REAL_READY();
+	struct g *g = g_meant(tid);
+	return g ? errno_ret(policy_set(g, policy & ~SCHED_RESET_ON_FORK, param->sched_priority)) : real.sched_setscheduler(tid, policy, param);
+}
+
+SHIM int sched_getscheduler(pid_t tid) {
+	REAL_READY();
+	struct g *g = g_meant(tid);
+	return g ? thread_of(g)->policy : real.sched_getscheduler(tid);
+}
+
+SHIM int sched_setparam(pid_t tid, const struct sched_param *param) {
+	REAL_READY();
+	struct g *g = g_meant(tid);
+	return g ? errno_ret(policy_set(g, thread_of(g)->policy, param->sched_priority)) : real.sched_setparam(tid, param);
+}
+
+SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
+	REAL_READY();
+	struct g *g = g_meant(tid);
 	if (!g)
-		return real.pthread_getaffinity_np(thread, size, set);
-	memset(set, 0, size);
-	long r = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), size, set);
-	return r < 0 ? (int)-r : 0;
+		return real.sched_getparam(tid, param);
+	*param = thread_of(g)->param;
+	return 0;
+}
+
+/* The nice value of a thread other than main, in name. Main's number is the process's, and its nice value what people see. */
+SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
+	REAL_READY();
+	struct g *g = which == PRIO_PROCESS ? g_meant((pid_t)who) : NULL;
+	struct rlimit rl;
+	if (!g || g->kind == G_MAIN)
+		return real.setpriority(which, g && who == 0 ? (id_t)SYS0(SYS_getpid) : who, nice);
+	nice = nice < -20 ? -20 : nice > 19 ? 19 : nice;
+	if (nice < thread_of(g)->nice && SYS0(SYS_geteuid) != 0 &&
+	    (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) < 0 || (rlim_t)(20 - nice) > rl.rlim_cur))
+		return errno_ret(EACCES);
+	thread_of(g)->nice = nice;
+	return 0;
+}
+
+SHIM int getpriority(__priority_which_t which, id_t who) {
+	REAL_READY();
+	struct g *g = which == PRIO_PROCESS ? g_meant((pid_t)who) : NULL;
+	if (!g || g->kind == G_MAIN)
+		return real.getpriority(which, g && who == 0 ? (id_t)SYS0(SYS_getpid) : who);
+	return thread_of(g)->nice;
+}
+
+/* The kernel counts the CPU time of kernel threads. The caller's clock is that of the one it runs on; another goroutine has none. */
+SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g || g->kind == G_MAIN)
+		return real.pthread_getcpuclockid(thread, clock);
+	if (g != g_goroutine())
+		return ENOENT;
+	*clock = CLOCK_THREAD_CPUTIME_ID;
+	return 0;
 }

@@ -77,7 +77,10 @@ static void sizes(void) {
 	for (int i = 0; i < 32; i++)
 		join(t[i]);
 	pthread_attr_destroy(&attr);
-	join(start(uses, (void *)(8 * MIB - 64 * KIB))); /* the default; RLIMIT_STACK is 8 MiB where this runs, or there is more */
+	pthread_attr_init(&attr);
+	EQ(pthread_attr_getstacksize(&attr, &size), 0);
+	pthread_attr_destroy(&attr);
+	join(start(uses, (void *)(size < 64 * MIB ? size : 64 * MIB))); /* the default */
 	step("sizes");
 }
 

@@ -315,6 +315,8 @@ static void guards_are_refused(void) {
 		syscall_refuse(SYS_mprotect, 2, PROT_NONE, ENOMEM);
 	else
 		syscall_refuse(SYS_madvise, 2, 102, ENOMEM);
+	if (!sched_config.stack_mprotect) /* it falls back to mprotect (MEM-14) */
+		syscall_refuse(SYS_mprotect, 2, PROT_NONE, ENOMEM);
 	for (int i = 0; i < 10; i++)
 		must(stack_alloc(64 * KIB, PAGE, &again) == -EAGAIN);
 	stack_release(&s);
