@@ -142,27 +142,6 @@ static void deadlocks(void) {
 	step("detaches itself");
 }
 
-/* A thread that is waited for may be detached: the waiter still gets its end. */
-static _Atomic bool joining;
-
-static void *joins(void *target) {
-	joining = true;
-	return (void *)(intptr_t)pthread_join(*(pthread_t *)target, NULL);
-}
-
-static void detached_meanwhile(void) {
-	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	pthread_mutex_lock(&mutex);
-	pthread_t t = start(stays, &mutex), a = start(joins, &t);
-	while (!joining)
-		sched_yield();
-	usleep(20000); /* so that it waits; it cannot say so itself */
-	EQ(pthread_detach(t), 0);
-	pthread_mutex_unlock(&mutex);
-	EQ(join(a), 0);
-	step("detached meanwhile");
-}
-
 /* Signals do not end a join. */
 static volatile sig_atomic_t handled;
 static void handler(int signal) {
@@ -229,7 +208,6 @@ int main(void) {
 	times_out();
 	detached();
 	deadlocks();
-	detached_meanwhile();
 	signals();
 	cancelled();
 	many();
