@@ -216,9 +216,9 @@ static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid
 
 /* Leaf code: the only calls are tail calls, so nothing is saved on the stack. */
 SHIM int pthread_mutex_lock(pthread_mutex_t *m) {
-	size_t tid_offset = tcb_tid_offset;
-	if (likely(mutex_kind(m) == PTHREAD_MUTEX_TIMED_NP) && likely(tid_offset) && likely(word_try_plain(mutex_word(m)))) {
-		owner_set(m, tcb_tid_here(tid_offset));
+	if (likely(mutex_kind(m) == PTHREAD_MUTEX_TIMED_NP) && likely(word_try_plain(mutex_word(m)))) {
+		/* Before our constructor ran the offset is 0, and what is written here is no thread's id; nobody asks who owns a mutex of this type. */
+		owner_set(m, tcb_tid_here(tcb_tid_offset));
 		m->__data.__nusers++;
 		return 0;
 	}

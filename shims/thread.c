@@ -64,7 +64,7 @@ static bool runtime_ready(void) {
 	}
 	struct g *g = g_self();
 	memset(g->ext, 0, sizeof g->ext);
-	thread_name_start(g);
+	thread_attr_start(g);
 	sig_runtime_start(g);
 	return true;
 }

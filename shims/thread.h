@@ -49,8 +49,8 @@ extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used 
 size_t thread_default_stack(void);
 bool thread_attr_has_stack(const pthread_attr_t *attr);
 
-/* threadattr.c: names. The first: of the thread that starts the runtime; the second: of a new thread, creator NULL if that is a foreign one. */
-void thread_name_start(struct g *g);
+/* threadattr.c: what the kernel knows of the thread that starts the runtime; a new thread's name, creator NULL if that is a foreign thread. */
+void thread_attr_start(struct g *g);
 void thread_name_inherit(struct g *g, struct g *creator);
 
 /* threadattr.c: scheduling attributes of a new thread: its creator's (NULL: a foreign thread), or what `attr` (may be NULL) says. 0, EINVAL or

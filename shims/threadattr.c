@@ -77,9 +77,15 @@ static int main_name_write(const char *name, size_t n) {
 /* Main's name when the runtime started, or as it was set since: what a thread made by a foreign thread inherits. */
 static char process_name[THREAD_NAME_BYTES];
 
-void thread_name_start(struct g *g) {
-	SYS2(SYS_prctl, PR_GET_NAME, thread_of(g)->name);
-	memcpy(process_name, thread_of(g)->name, THREAD_NAME_BYTES);
+void thread_attr_start(struct g *g) {
+	struct thread *t = thread_of(g);
+	SYS2(SYS_prctl, PR_GET_NAME, t->name);
+	memcpy(process_name, t->name, THREAD_NAME_BYTES);
+	long policy = SYS1(SYS_sched_getscheduler, 0), nice = SYS2(SYS_getpriority, PRIO_PROCESS, 0);
+	t->policy = policy < 0 ? SCHED_OTHER : (int)policy & ~SCHED_RESET_ON_FORK;
+	if (t->policy != SCHED_OTHER)
+		SYS2(SYS_sched_getparam, 0, &t->param);
+	t->nice = nice < 0 ? 0 : 20 - (int)nice; /* the kernel's own form is never negative */
 }
 
 void thread_name_inherit(struct g *g, struct g *creator) {
@@ -360,9 +366,15 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 	REAL_READY();
 	struct g *g = which == PRIO_PROCESS ? g_meant((pid_t)who) : NULL;
 	struct rlimit rl;
-	if (!g || g->kind == G_MAIN)
-		return real.setpriority(which, g && who == 0 ? (id_t)SYS0(SYS_getpid) : who, nice);
+	if (!g)
+		return real.setpriority(which, who, nice);
 	nice = nice < -20 ? -20 : nice > 19 ? 19 : nice;
+	if (g->kind == G_MAIN) {
+		int r = real.setpriority(which, (id_t)SYS0(SYS_getpid), nice);
+		if (r == 0)
+			thread_of(g)->nice = nice;
+		return r;
+	}
 	if (nice < thread_of(g)->nice && SYS0(SYS_geteuid) != 0 &&
 	    (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) < 0 || (rlim_t)(20 - nice) > rl.rlim_cur))
 		return errno_ret(EACCES);
@@ -373,9 +385,9 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 SHIM int getpriority(__priority_which_t which, id_t who) {
 	REAL_READY();
 	struct g *g = which == PRIO_PROCESS ? g_meant((pid_t)who) : NULL;
-	if (!g || g->kind == G_MAIN)
-		return real.getpriority(which, g && who == 0 ? (id_t)SYS0(SYS_getpid) : who);
-	return thread_of(g)->nice;
+	if (!g)
+		return real.getpriority(which, who);
+	return g->kind == G_MAIN ? real.getpriority(which, (id_t)SYS0(SYS_getpid)) : thread_of(g)->nice;
 }
 
 /* The kernel counts the CPU time of kernel threads. The caller's clock is that of the one it runs on; another goroutine has none. */

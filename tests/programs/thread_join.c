@@ -174,6 +174,11 @@ static void signals(void) {
 }
 
 /* A cancelled joiner leaves the thread joinable. */
+static void *joins(void *target) {
+	pthread_join(*(pthread_t *)target, NULL);
+	return NULL;
+}
+
 static void cancelled(void) {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	pthread_mutex_lock(&mutex);
