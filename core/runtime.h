@@ -100,6 +100,7 @@ struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones 
 
 /* sched.c, for sysmon */
 void wakep(void);
+void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner */
 void startm(struct p *p);
 struct p *p_idle_get(void);
 void p_idle_put(struct p *p);

@@ -17,8 +17,8 @@
  *
  * Waking Ms. A wake-up of a sleeping M costs more than most goroutines run (10 us of CPU here), and the usual ready G is run by its own P a
  * moment later, when the current one parks. So WAKE_BACKLOG queued Gs wake an M; a single one does so only while that proves useful: an M that
- * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody, one that took over a G which really had to
- * wait halves it (wake_skip). A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
+ * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody (wake_skip), and sysmon lowers it when it meets
+ * one that waited behind another for a whole tick. A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
  * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
  * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
  *
@@ -656,6 +656,10 @@ static bool runnext_waits(struct p *victim) {
 	return true;
 }
 
+void sched_single_waited(void) {
+	atomic_store_explicit(&wake_skip, atomic_load_explicit(&wake_skip, memory_order_relaxed) / 4, memory_order_relaxed);
+}
+
 static struct g *steal_work(struct m *m, struct p *p) {
 	uint32_t n = sched.procs;
 	if (n == 1)
@@ -670,9 +674,7 @@ static struct g *steal_work(struct m *m, struct p *p) {
 		if (!g && (atomic_load_explicit(&victim->m, memory_order_relaxed) == NULL || (m->spinning && runnext_waits(victim))))
 			g = runq_steal(p, victim, true);
 		if (g) {
-			/* Halved, not reset: on a busy machine the watched P may have been off its CPU, which proves little. */
-			if (m->spinning)
-				atomic_store_explicit(&wake_skip, atomic_load_explicit(&wake_skip, memory_order_relaxed) / 2, memory_order_relaxed);
+			/* That proves little: on a busy machine the watched P may have been off its CPU. sysmon decides (sched_single_waited). */
 			return g;
 		}
 	}

@@ -143,8 +143,10 @@ static bool tick(int64_t now) {
 	bool did = false, busy = false, queued = false;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		struct p *p = sched.all_p[i];
+		uint32_t before = p->mon_tick;
 		did |= watch_p(p, now, &busy);
-		queued |= !runq_empty(p);
+		/* A P that works through its queue quickly needs no help. */
+		queued |= runq_length(p) >= 2 || (!runq_empty(p) && p->mon_tick == before);
 	}
 	/* While a P is stuck with one G, an idle M may block in netpoll; if all Ps are busy, sysmon polls itself. */
 	bool need = busy && atomic_load(&sched.idle_p_count) > 0 &&
@@ -170,6 +172,7 @@ static bool tick(int64_t now) {
 	if (queued && atomic_load(&sched.idle_p_count) > 0) {
 		static uint32_t seen; /* two ticks in a row: what is queued for a moment only is none of our business */
 		if (++seen >= 2) {
+			sched_single_waited();
 			wakep();
 			did = true;
 			seen = 0;
