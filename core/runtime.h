@@ -23,7 +23,7 @@ struct p {
 	_Atomic uint32_t schedtick;  /* +1 per G started: sysmon sees progress */
 	_Atomic(struct m *) m;       /* who owns it; NULL idle */
 	struct timer_heap timers;
-	struct g *gfree;
+	struct g *gfree, *gfree_tail; /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
 	uint32_t gfree_count;
 	struct p *idle_next;
 	bool idle;                   /* under sched.lock */

@@ -213,17 +213,19 @@ static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
 	struct p *p = self->m ? self->m->p : NULL;
 	struct g *g = NULL;
 	if (p) {
-		struct g **link = &p->gfree;
-		for (int i = 0; i < 4 && *link; i++, link = &(*link)->schedlink) {
+		struct g **link = &p->gfree, *prev = NULL;
+		for (int i = 0; i < 4 && *link; i++, prev = *link, link = &prev->schedlink) {
 			if (gfree_fits(*link, req)) {
 				g = *link;
 				*link = g->schedlink;
+				if (p->gfree_tail == g)
+					p->gfree_tail = prev;
 				p->gfree_count--;
 				return g;
 			}
 		}
 	}
-	if (!sched.gfree)
+	if (!__atomic_load_n(&sched.gfree, __ATOMIC_RELAXED)) /* a hint */
 		return NULL;
 	lock_acquire(&sched.lock);
 	struct g **link = &sched.gfree;
@@ -311,6 +313,8 @@ void g_free(struct g *g) {
 	struct g *strip = NULL;
 	if (p && p->gfree_count < GFREE_MAX) {
 		g->schedlink = p->gfree;
+		if (!p->gfree)
+			p->gfree_tail = g;
 		p->gfree = g;
 		p->gfree_count++;
 	} else {
@@ -347,6 +351,13 @@ static struct p *p_idle_pop(void) {
 }
 
 static void p_idle_push(struct p *p) {
+	if (p->gfree) {
+		p->gfree_tail->schedlink = sched.gfree;
+		sched.gfree = p->gfree;
+		sched.gfree_count += p->gfree_count;
+		p->gfree = p->gfree_tail = NULL;
+		p->gfree_count = 0;
+	}
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	p->idle = true;
 	p->idle_next = sched.idle_p;
