@@ -157,6 +157,9 @@ static void foreign_gone(void *arg) {
 /* A kernel thread that is none of our Ms: it gets a G to wait with. */
 struct g *g_self_slow(void) {
 	static struct g spare; /* out of memory: shared; such a process is about to die anyway, but not by our hand */
+	uint64_t all = ALL_SIGNALS, old;
+	/* Nothing tells a handler yet that this thread is inside the runtime: none may run while shell_get() holds its lock. */
+	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	struct g *g = shell_get();
 	if (!g)
 		g = &spare;
@@ -169,6 +172,7 @@ struct g *g_self_slow(void) {
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	tls_g = g;
+	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	if (g != &spare && g->tid != (int32_t)SYS0(SYS_getpid) && __cxa_thread_atexit_impl)
 		__cxa_thread_atexit_impl(foreign_gone, g, &sched); /* any address of ours: it keeps the library loaded */
 	return g;

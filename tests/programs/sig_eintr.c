@@ -151,7 +151,7 @@ static void drain(void) {
 /* Lets the thread get into the call: there is no way to see it from outside, so it is given time; a signal that comes too early shows
  * as a call that was not interrupted, which the second signal then does. */
 static void settle(void) {
-	usleep(30000);
+	usleep(100000); /* long enough for a loaded machine to get there; nothing tells that a thread sleeps in the kernel */
 }
 
 static void run(unsigned i, int flags) {
