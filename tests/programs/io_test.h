@@ -109,7 +109,7 @@ static inline void become_threaded(void) {
 
 /* Lets other threads get to where they block. Only makes a race likelier to be the interesting one; no result depends on it. */
 static inline void settle(void) {
-	struct timespec ts = {0, 20000000};
+	struct timespec ts = {0, 60000000};
 	nanosleep(&ts, NULL);
 }
 
