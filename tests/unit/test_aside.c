@@ -108,7 +108,7 @@ Test(aside, no_guard_markers) {
 /* SCH-5: kernel threads for the runtime itself, few or none for another M. (In its fork's child the runtime may find none left: then that says so.) */
 Test(aside, no_more_kernel_threads) {
 	for (int n = 4; n <= 8; n++) {
-		char how[32];
+		char how[48];
 		snprintf(how, sizeof how, "nproc=%d uid=%d", n, 54330 + n); /* the limit counts per user: one that no test beside us is */
 		struct child c = confined(how, n % 2 ? "GOMAXPROCS=8" : "GOMAXPROCS=2");
 		expect(c.status == 0, c);
