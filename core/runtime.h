@@ -10,6 +10,8 @@
 #define GOMAXPROCS_MAX 256
 #define GFREE_MAX 64          /* dead Gs kept per P before half go to the global list */
 
+#define ALL_SIGNALS (~(3ull << 31)) /* but libc's own 32 and 33: setuid() waits until every kernel thread has answered */
+
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
 enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN };
 
@@ -98,12 +100,23 @@ void globq_put(struct g *g);           /* takes sched.lock */
 void globq_put_list(struct g *head, struct g *tail, uint32_t n);
 struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones go to p's queue */
 
-/* sched.c, for sysmon */
-void wakep(void);
+/* sched.c */
+void schedule(struct m *m);            /* the loop of an M's g0; returns when the M shall retire */
 void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner */
+
+/* m.c */
+void wakep(void);
 void startm(struct p *p);
 struct p *p_idle_get(void);
 void p_idle_put(struct p *p);
+struct p *p_idle_pop(void);            /* these two with sched.lock held */
+void p_idle_push(struct p *p);
+void p_attach(struct m *m, struct p *p);
+void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
+void m_retire(struct m *m);            /* the struct is free for another thread from here on */
+
+/* g.c */
+void g_fork_child(struct g *self);
 
 /* sysmon.c */
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
@@ -117,10 +130,15 @@ extern _Atomic uint32_t rt_pending;
 extern void (*rt_deliver_hook)(struct g *g);
 /* Makes the kernel's mask and alternate stack of this M those of g (shims/signal.c); called in the switch only when they differ. */
 extern void (*sig_resync_hook)(struct g *g);
+/* On a g0: routes what was deferred. */
+static inline void deliver_pending(void) {
+	if (__builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0) && rt_deliver_hook)
+		rt_deliver_hook(NULL);
+}
 /* sysmon, each time it wakes: set its own signal mask, route what it received. */
 extern void (*sig_sysmon_hook)(void);
 
-/* The runtime's section on the current G (see rt.h's essay in sched.c). */
+/* The runtime's section on the current G (see the essay in sched.c). */
 void rt_enter_slow(struct g *g);
 static inline void rt_enter(struct g *g) {
 	g->in_rt++;

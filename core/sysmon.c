@@ -238,7 +238,7 @@ static void *sysmon_main(void *arg) {
 }
 
 int sysmon_start(const char **why) {
-	uint64_t all = ~(3ull << 31), old; /* but libc's own: setuid() waits for an answer */
+	uint64_t all = ALL_SIGNALS, old;
 	atomic_store_explicit(&start_word, 0, memory_order_relaxed);
 	retake_lock.word = 0;
 	atomic_store_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_relaxed);

@@ -1,0 +1,298 @@
+/* Gs: where they come from and where they go.
+ *
+ * A G is type-stable memory, cut from slabs, never freed: a stale `struct g *` may be read. What a dead one has kept decides its list:
+ *   with stack and TCB   the P's gfree (LIFO, GFREE_MAX), then sched.gfree (GFREE_GLOBAL_MAX); g_new() looks at a few of each for a stack that
+ *                        fits. An idle P gives its own to all. What overflows is stripped: the stack goes back to stack.c, the TCB to libc.
+ *   without              sched.gshell
+ * A G in any of them may still be on its way out of its last M: whoever takes it looks at ctx.on_cpu first.
+ *
+ * Foreign Gs. A kernel thread that is none of our Ms gets a G at its first call (g_self_slow), to wait with; it gives the shell back when
+ * it ends.
+ *
+ * Lock: sched.lock for the lists; stack.c's and tcb.c's locks rank below it and are not taken under it.
+ */
+#include <errno.h>
+
+#include "pages.h"
+#include "runtime.h"
+#include "stack.h"
+#include "tcb.h"
+
+#define G_SLAB_BYTES (256ul << 10)
+#define GFREE_GLOBAL_MAX 1024u  /* dead Gs kept with stack and TCB beyond the Ps' own */
+#define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
+
+static struct g *shells;            /* never used Gs of the current slab; sched.lock */
+static _Atomic uint32_t next_id;
+
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
+
+uint32_t g_count(void) {
+	return atomic_load_explicit(&sched.g_live, memory_order_relaxed);
+}
+
+uint32_t g_live_drop(void) {
+	return atomic_fetch_sub_explicit(&sched.g_live, 1, memory_order_acq_rel) - 1;
+}
+
+struct g *g_all(void) {
+	return atomic_load_explicit(&sched.all_g, memory_order_acquire);
+}
+
+/* ---- shells and foreign threads -------------------------------------------------------------------------------- */
+
+/* A G without stack: a used shell or a new one. NULL: no memory. */
+static struct g *shell_get(void) {
+	struct g *held = rt_hold();
+	lock_acquire(&sched.lock);
+	struct g *g = sched.gshell, **link = &sched.gshell;
+	/* acquire: pairs with arch_switch's last store; it may still be on its way out */
+	while (g && atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire)) {
+		link = &g->schedlink;
+		g = g->schedlink;
+	}
+	if (g) {
+		*link = g->schedlink;
+		lock_release(&sched.lock);
+		rt_drop(held);
+		return g;
+	}
+	if (!shells) {
+		struct g *slab = pages_map(G_SLAB_BYTES);
+		for (size_t i = 0; slab && i < G_SLAB_BYTES / sizeof *slab; i++) {
+			slab[i].schedlink = shells;
+			shells = &slab[i];
+		}
+	}
+	g = shells;
+	if (g)
+		shells = g->schedlink;
+	lock_release(&sched.lock);
+	rt_drop(held);
+	if (!g)
+		return NULL;
+	g->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
+	struct g *head = atomic_load_explicit(&sched.all_g, memory_order_relaxed);
+	do
+		g->all_next = head;
+	while (!atomic_compare_exchange_weak_explicit(&sched.all_g, &head, g, memory_order_release, memory_order_relaxed));
+	return g;
+}
+
+static void shell_put(struct g *g) {
+	g->ctx.tp = 0;
+	g->stack = (struct stack){0};
+	struct g *held = rt_hold();
+	lock_acquire(&sched.lock);
+	g->schedlink = sched.gshell;
+	sched.gshell = g;
+	lock_release(&sched.lock);
+	rt_drop(held);
+}
+
+static void foreign_gone(void *arg) {
+	struct g *g = arg;
+	if (g->kind != G_FOREIGN)
+		return;
+	tls_g = NULL;
+	g->state = GS_DEAD;
+	shell_put(g);
+}
+
+/* A kernel thread that is none of our Ms: it gets a G to wait with. */
+struct g *g_self_slow(void) {
+	static struct g spare; /* out of memory: shared; such a process is about to die anyway, but not by our hand */
+	uint64_t all = ALL_SIGNALS, old;
+	/* Nothing tells a handler yet that this thread is inside the runtime: none may run while shell_get() holds its lock. */
+	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	struct g *g = shell_get();
+	if (!g)
+		g = &spare;
+	g->kind = G_FOREIGN;
+	g->state = GS_RUNNING;
+	g->tid = (int32_t)SYS0(SYS_gettid);
+	g->ctx.tp = arch_tp();
+	g->in_rt = 0;
+	g->m = NULL;
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
+	tls_g = g;
+	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
+	if (g != &spare && g->tid != (int32_t)SYS0(SYS_getpid) && __cxa_thread_atexit_impl)
+		__cxa_thread_atexit_impl(foreign_gone, g, &sched); /* any address of ours: it keeps the library loaded */
+	return g;
+}
+
+/* ---- goroutines ---------------------------------------------------------------------------------------------------- */
+
+static void g_reset(struct g *g) {
+	g->kind = G_GOROUTINE;
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
+	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
+	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
+	g->wired = g->self_claimed = g->in_vfork = false;
+	g->altstack_sp = NULL;
+	g->altstack_flags = 0;
+	g->m = NULL;
+	g->timer.index = 0;
+	g->timer.heap = NULL;
+	g->wait_what = NULL;
+}
+
+static int32_t tid_new(void) {
+	static _Atomic uint32_t counter;
+	/* 30 bits are what glibc's lock words keep of a tid; they repeat only after a billion threads */
+	uint32_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
+	return TID_FIRST + (int32_t)(n % ((1u << 30) - TID_FIRST - 1));
+}
+
+static void g_start(void *arg) {
+	struct g *g = arg;
+	rt_exit(g);
+	g->entry(g);
+	g_exit(g);
+}
+
+static bool gfree_fits(struct g *g, const struct g_stack_req *req) {
+	return g->stack.size == req->size && g->stack.guard == req->guard &&
+	       atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire) == 0;
+}
+
+/* A dead G whose stack fits: the P's list, then the global one. Looks at a few only. */
+static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
+	struct p *p = self->m ? self->m->p : NULL;
+	struct g *g = NULL;
+	if (p) {
+		struct g **link = &p->gfree, *prev = NULL;
+		for (int i = 0; i < 4 && *link; i++, prev = *link, link = &prev->schedlink) {
+			if (gfree_fits(*link, req)) {
+				g = *link;
+				*link = g->schedlink;
+				if (p->gfree_tail == g)
+					p->gfree_tail = prev;
+				p->gfree_count--;
+				return g;
+			}
+		}
+	}
+	if (!__atomic_load_n(&sched.gfree, __ATOMIC_RELAXED)) /* a hint */
+		return NULL;
+	lock_acquire(&sched.lock);
+	struct g **link = &sched.gfree;
+	for (int i = 0; i < 8 && *link; i++, link = &(*link)->schedlink) {
+		if (gfree_fits(*link, req)) {
+			g = *link;
+			*link = g->schedlink;
+			sched.gfree_count--;
+			break;
+		}
+	}
+	lock_release(&sched.lock);
+	return g;
+}
+
+struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *err) {
+	struct g *self = g_self();
+	void *stack_top;
+	struct g *g = NULL;
+	if (!req->user_lo) {
+		rt_enter(self);
+		g = gfree_get(self, req);
+		rt_exit(self);
+	}
+	if (g) {
+		g->tid = tid_new();
+		tcb_reuse(g->ctx.tp, g);
+		stack_top = g->stack_top;
+	} else {
+		g = shell_get();
+		*err = -EAGAIN;
+		if (!g)
+			return NULL;
+		g->tid = tid_new();
+		if (req->user_lo)
+			g->stack = (struct stack){.lo = req->user_lo, .hi = (char *)req->user_lo + req->size, .size = req->size};
+		else if (stack_alloc(req->size, req->guard, &g->stack) < 0) {
+			shell_put(g);
+			return NULL;
+		}
+		g->stack.size = req->size;
+		uintptr_t tcb = tcb_make(g->stack.hi, g, &stack_top);
+		if (!tcb) {
+			stack_release(&g->stack);
+			shell_put(g);
+			return NULL;
+		}
+		g->ctx.tp = tcb;
+		g->stack_top = stack_top;
+	}
+	g_reset(g);
+	g->entry = entry;
+	if (self->kind == G_FOREIGN)
+		SYS4(SYS_rt_sigprocmask, 0, 0, &self->sigmask, 8);
+	g->sigmask = self->sigmask;
+	arch_ctx_init(&g->ctx, stack_top, g_start, g);
+	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
+	return g;
+}
+
+void g_wait_off_cpu(struct g *g) {
+	for (int i = 0; atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire); i++) {
+		if (i < 1000)
+			arch_relax();
+		else
+			SYS0(SYS_sched_yield); /* its M lost the CPU in the few instructions before the store */
+	}
+}
+
+/* Gives back the stack and TCB of a long dead G. */
+static void g_strip(struct g *g) {
+	tcb_free(g->ctx.tp);
+	stack_release(&g->stack);
+	shell_put(g);
+}
+
+void g_free(struct g *g) {
+	struct g *self = g_self();
+	if (g->ctx.tp == 0 || !g->stack.slab) { /* a stack of the program's: its TCB is freed by thread exit */
+		shell_put(g);
+		return;
+	}
+	rt_enter(self);
+	struct p *p = self->m ? self->m->p : NULL;
+	struct g *strip = NULL;
+	if (p && p->gfree_count < GFREE_MAX) {
+		g->schedlink = p->gfree;
+		if (!p->gfree)
+			p->gfree_tail = g;
+		p->gfree = g;
+		p->gfree_count++;
+	} else {
+		lock_acquire(&sched.lock);
+		g->schedlink = sched.gfree;
+		sched.gfree = g;
+		if (++sched.gfree_count > GFREE_GLOBAL_MAX) {
+			/* The one behind the head has been dead for longer, its M has surely left it. */
+			strip = g->schedlink;
+			if (strip && atomic_load_explicit(&strip->ctx.on_cpu, memory_order_acquire) == 0) {
+				g->schedlink = strip->schedlink;
+				sched.gfree_count--;
+			} else {
+				strip = NULL;
+			}
+		}
+		lock_release(&sched.lock);
+	}
+	rt_exit(self);
+	if (strip)
+		g_strip(strip);
+}
+
+void g_fork_child(struct g *self) {
+	shells = NULL;
+	if (self) {
+		self->all_next = NULL;
+		atomic_store_explicit(&sched.all_g, self, memory_order_relaxed);
+	}
+}

@@ -1,0 +1,413 @@
+/* Ms and Ps: idle lists, kernel threads made and retired, start, fork.
+ *
+ * Who has what. A P is idle (sched.idle_p) or belongs to one M (p->m). An M runs Gs with its P, or sleeps on its note in sched.idle_m until
+ * it is handed one (next_p), or is a struct without a thread in sched.free_m. More than m_idle_max + procs sleeping Ms retire.
+ *
+ * Start. sched_start() turns the calling kernel thread into M0: its thread becomes the main G, keeping stack and TCB, and the scheduler's loop gets
+ * a g0 of its own. Everything that can fail comes before the first thing others can see; what was started before a failure is stopped.
+ *
+ * Lock: sched.lock for every list. Nothing is called below it but LOCK_STACK.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <string.h>
+
+#include "futex.h"
+#include "netpoll.h"
+#include "pages.h"
+#include "runtime.h"
+#include "stack.h"
+#include "tcb.h"
+
+struct sched sched;
+struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4};
+int (*sched_thread_create)(void *(*fn)(void *), void *arg);
+
+static struct m *m0;
+
+bool sched_started(void) {
+	/* acquire: pairs with the release at the end of sched_start() */
+	return atomic_load_explicit(&sched.started, memory_order_acquire);
+}
+
+/* ---- Ps and Ms: idle lists ----------------------------------------------------------------------------------------- */
+
+struct p *p_idle_pop(void) {
+	struct p *p = sched.idle_p;
+	if (p) {
+		sched.idle_p = p->idle_next;
+		p->idle = false;
+		atomic_store_explicit(&sched.idle_p_count, sched.idle_p_count - 1, memory_order_seq_cst);
+	}
+	return p;
+}
+
+void p_idle_push(struct p *p) {
+	if (p->gfree) {
+		p->gfree_tail->schedlink = sched.gfree;
+		sched.gfree = p->gfree;
+		sched.gfree_count += p->gfree_count;
+		p->gfree = p->gfree_tail = NULL;
+		p->gfree_count = 0;
+	}
+	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
+	p->idle = true;
+	p->idle_next = sched.idle_p;
+	sched.idle_p = p;
+	atomic_store_explicit(&sched.idle_p_count, sched.idle_p_count + 1, memory_order_seq_cst);
+}
+
+void p_attach(struct m *m, struct p *p) {
+	m->p = p;
+	p->mon_since = 0;
+	atomic_store_explicit(&p->m, m, memory_order_release);
+	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == SYSMON_ASLEEP, 0))
+		sysmon_wake();
+}
+
+static void note_wake(struct m *m) {
+	/* release: publishes next_p to the acquire in note_sleep() */
+	atomic_store_explicit(&m->note, 1, memory_order_release);
+	SYS3(SYS_futex, &m->note, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static void *m_main(void *arg) {
+	struct m *m = arg;
+	m->g0.ctx.tp = arch_tp();
+	m->g0.tid = m->ktid = (int32_t)SYS0(SYS_gettid);
+	tls_g = &m->g0;
+	schedule(m);
+	return NULL;
+}
+
+static struct m *m_alloc(void) {
+	lock_acquire(&sched.lock);
+	struct m *m = sched.free_m;
+	if (m) {
+		sched.free_m = m->idle_next;
+		sched.m_count++;
+		lock_release(&sched.lock);
+	} else {
+		lock_release(&sched.lock);
+		m = pages_map((sizeof *m + 4095) & ~4095ul);
+		if (!m)
+			return NULL;
+		lock_acquire(&sched.lock);
+		m->id = sched.m_count++;
+		m->all_next = sched.all_m;
+		sched.all_m = m;
+		lock_release(&sched.lock);
+	}
+	m->g0.kind = G_G0;
+	m->g0.in_rt = 1;
+	m->g0.m = m;
+	m->g0.state = GS_RUNNING;
+	m->kmask = ALL_SIGNALS;
+	m->kaltstack_sp = NULL;
+	m->exiting = false;
+	atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
+	atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
+	m->rand = m->id * 2654435761u + 1;
+	return m;
+}
+
+/* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
+ * tries again each tick. */
+static void m_refused(struct p *p, bool spinning) {
+	if (spinning)
+		atomic_fetch_sub(&sched.spinning, 1);
+	p_idle_put(p);
+}
+
+/* The maker: a kernel thread that makes the others. pthread_create() calls the program's malloc, which may wait for a lock of the program's. A
+ * goroutine inside the runtime must not wait for that (it may hold a lock, or be half parked), nor a g0 (the holder may be queued on its P). The maker
+ * is a foreign thread without a P: it may. */
+static struct m *maker_queue;           /* sched.lock */
+static _Atomic uint32_t maker_note;     /* futex word: 1 = look at the queue */
+static struct g maker_g;
+static bool maker_up;                   /* false again in a fork's child */
+
+static void *maker_main(void *arg) {
+	(void)arg;
+	maker_g.kind = G_FOREIGN;
+	maker_g.state = GS_RUNNING;
+	maker_g.tid = (int32_t)SYS0(SYS_gettid);
+	maker_g.ctx.tp = arch_tp();
+	maker_g.in_rt = 0;
+	tls_g = &maker_g;
+	for (;;) {
+		lock_acquire(&sched.lock);
+		struct m *m = maker_queue;
+		if (m)
+			maker_queue = m->idle_next;
+		else
+			/* under the lock, as the store in m_new(): it is not lost */
+			atomic_store_explicit(&maker_note, 0, memory_order_relaxed);
+		lock_release(&sched.lock);
+		if (!m) {
+			SYS4(SYS_futex, &maker_note, FUTEX_WAIT_PRIVATE, 0, 0);
+			continue;
+		}
+		struct p *p = m->p;
+		bool spinning = m->spinning;
+		if (sched_thread_create(m_main, m) < 0) {
+			lock_acquire(&sched.lock);
+			m->p = NULL;
+			m->idle_next = sched.free_m;
+			sched.free_m = m;
+			sched.m_count--;
+			lock_release(&sched.lock);
+			m_refused(p, spinning);
+		}
+	}
+	return NULL;
+}
+
+/* All signals blocked, as for the Ms that inherit it: the first G that an M runs brings its own mask. */
+static void maker_start(void) {
+	uint64_t all = ALL_SIGNALS, old;
+	if (maker_up)
+		return;
+	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	int r = sched_thread_create(maker_main, NULL);
+	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
+	maker_up = r == 0;
+}
+
+/* A new kernel thread with P p, soon. */
+static void m_new(struct p *p, bool spinning) {
+	struct m *m = maker_up ? m_alloc() : NULL;
+	if (!m) {
+		m_refused(p, spinning);
+		return;
+	}
+	m->spinning = spinning;
+	m->p = NULL;
+	m->next_p = NULL;
+	p_attach(m, p);
+	lock_acquire(&sched.lock);
+	m->idle_next = maker_queue;
+	maker_queue = m;
+	atomic_store_explicit(&maker_note, 1, memory_order_relaxed);
+	lock_release(&sched.lock);
+	SYS3(SYS_futex, &maker_note, FUTEX_WAKE_PRIVATE, 1);
+}
+
+/* Runs P p on some M: an idle one, else a new one. */
+static void m_start(struct p *p, bool spinning) {
+	lock_acquire(&sched.lock);
+	struct m *m = sched.idle_m;
+	if (m) {
+		sched.idle_m = m->idle_next;
+		sched.idle_m_count--;
+	}
+	lock_release(&sched.lock);
+	if (m) {
+		m->spinning = spinning;
+		m->next_p = p;
+		note_wake(m);
+		return;
+	}
+	m_new(p, spinning);
+}
+
+void startm(struct p *p) {
+	m_start(p, false);
+}
+
+struct p *p_idle_get(void) {
+	lock_acquire(&sched.lock);
+	struct p *p = p_idle_pop();
+	lock_release(&sched.lock);
+	return p;
+}
+
+void p_idle_put(struct p *p) {
+	lock_acquire(&sched.lock);
+	p_idle_push(p);
+	lock_release(&sched.lock);
+}
+
+/* Something became runnable that the Ms at work may not get to soon: wake one more M, one at a time. */
+void wakep(void) {
+	uint32_t none = 0;
+	if (atomic_load(&sched.idle_p_count) == 0 || !atomic_compare_exchange_strong(&sched.spinning, &none, 1))
+		return;
+	lock_acquire(&sched.lock);
+	bool poller = sched.idle_m == NULL && atomic_load_explicit(&sched.poller, memory_order_relaxed);
+	struct p *p = poller ? NULL : p_idle_pop();
+	lock_release(&sched.lock);
+	if (p) {
+		m_start(p, true);
+		return;
+	}
+	atomic_fetch_sub(&sched.spinning, 1);
+	if (poller)
+		netpoll_break(); /* it comes back, takes the P and looks for work */
+}
+
+/* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting). */
+void m_stop(struct m *m) {
+	if (m != m0 && sched.idle_m_count >= sched_config.m_idle_max + sched.procs) {
+		m->exiting = true; /* SCH-6 */
+		lock_release(&sched.lock);
+		return;
+	}
+	atomic_store_explicit(&m->note, 0, memory_order_relaxed);
+	m->next_p = NULL;
+	m->idle_next = sched.idle_m;
+	sched.idle_m = m;
+	sched.idle_m_count++;
+	lock_release(&sched.lock);
+	while (atomic_load_explicit(&m->note, memory_order_acquire) == 0) {
+		SYS4(SYS_futex, &m->note, FUTEX_WAIT_PRIVATE, 0, 0);
+		deliver_pending();
+	}
+	if (m->next_p)
+		p_attach(m, m->next_p);
+	m->next_p = NULL;
+}
+
+void m_retire(struct m *m) {
+	tls_g = NULL; /* from here on a plain kernel thread that ends */
+	lock_acquire(&sched.lock);
+	m->idle_next = sched.free_m;
+	sched.free_m = m;
+	sched.m_count--;
+	lock_release(&sched.lock);
+}
+
+/* ---- start and fork --------------------------------------------------------------------------------------------------------- */
+
+static struct p *p_new(uint32_t id) {
+	struct p *p = sched.all_p[id];
+	if (!p)
+		p = pages_map((sizeof *p + 4095) & ~4095ul);
+	if (p) {
+		p->id = id;
+		atomic_store_explicit(&p->timers.first, INT64_MAX, memory_order_relaxed);
+		sched.all_p[id] = p;
+	}
+	return p;
+}
+
+static void g0_start(void *arg) {
+	schedule(arg);
+	__builtin_unreachable(); /* m0 never retires */
+}
+
+/* The kernel thread that called first: its thread becomes main G, and gets a g0 with a stack and a TCB of its own. */
+static int m0_make(struct p *p) {
+	struct g *g = g_self();
+	struct m *m = m_alloc();
+	struct stack stack;
+	void *top;
+	if (!m || stack_alloc(256 << 10, 4096, &stack) < 0)
+		return -ENOMEM;
+	m->g0_stack = stack;
+	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
+	uintptr_t tcb = tcb_make(stack.hi, &m->g0, &top);
+	if (!tcb) {
+		stack_release(&stack);
+		return -ENOMEM;
+	}
+	m->g0.ctx.tp = tcb;
+	arch_ctx_init(&m->g0.ctx, top, g0_start, m);
+	SYS4(SYS_rt_sigprocmask, 0, 0, &m->kmask, 8);
+	g->sigmask = m->kmask;
+	stack_t ss;
+	SYS2(SYS_sigaltstack, 0, &ss);
+	if (!(ss.ss_flags & SS_DISABLE)) {
+		g->altstack_sp = m->kaltstack_sp = ss.ss_sp;
+		g->altstack_size = m->kaltstack_size = ss.ss_size;
+		g->altstack_flags = m->kaltstack_flags = ss.ss_flags & ~SS_ONSTACK;
+	}
+	g->kind = G_MAIN;
+	g->ctx.tp = arch_tp();
+	g->in_rt = 0;
+	g->m = m;
+	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
+	p_attach(m, p);
+	atomic_store_explicit(&m->curg, g, memory_order_relaxed);
+	m0 = m;
+	tcb_rseq_off();
+	return 0;
+}
+
+int sched_start(const char **why) {
+	if (sched_started())
+		return 0;
+	int r;
+	arch_init();
+	*why = "membarrier is refused";
+	if ((r = (int)SYS3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0)) < 0)
+		return r;
+	if ((r = tcb_offsets(why)) < 0)
+		return r;
+	*why = "out of memory";
+	if ((r = stack_init()) < 0)
+		return r;
+	futex_init();
+	sched.procs = sched_config.gomaxprocs < 1 ? 1 : sched_config.gomaxprocs > GOMAXPROCS_MAX ? GOMAXPROCS_MAX : sched_config.gomaxprocs;
+	for (uint32_t i = 0; i < sched.procs; i++) {
+		if (!p_new(i))
+			return -ENOMEM;
+	}
+	*why = "epoll is refused";
+	if ((r = netpoll_init()) < 0)
+		return r;
+	*why = "the kernel refuses a thread for sysmon";
+	if ((r = sysmon_start(why)) < 0) {
+		netpoll_fork_child(); /* closes what init opened */
+		return r;
+	}
+	*why = "out of memory";
+	if ((r = m0_make(sched.all_p[0])) < 0) {
+		netpoll_fork_child();
+		return r;
+	}
+	lock_acquire(&sched.lock);
+	for (uint32_t i = sched.procs; i-- > 1;)
+		p_idle_push(sched.all_p[i]);
+	lock_release(&sched.lock);
+	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
+	maker_start(); /* refused (RLIMIT_NPROC): then there are no more Ms either, and this one runs everything */
+	atomic_store_explicit(&sched.started, true, memory_order_release);
+	return 0;
+}
+
+void sched_fork_child(void) {
+	struct g *g = tls_g;
+	bool was = sched_started();
+	if (!was)
+		return;
+	/* Everything else died with the other kernel threads; their memory is the price of fork, as under NPTL. Locks may be held by the dead:
+	 * nothing is taken over but the calling G. */
+	struct p *keep[GOMAXPROCS_MAX];
+	memcpy(keep, sched.all_p, sizeof keep);
+	memset(&sched, 0, sizeof sched);
+	for (uint32_t i = 0; i < GOMAXPROCS_MAX; i++) {
+		if (keep[i])
+			memset(keep[i], 0, sizeof *keep[i]);
+		sched.all_p[i] = keep[i];
+	}
+	g_fork_child(g);
+	m0 = NULL;
+	maker_up = false;
+	maker_queue = NULL;
+	futex_init();
+	netpoll_fork_child();
+	tcb_fork_child();
+	atomic_store_explicit(&rt_pending, 0, memory_order_relaxed);
+	if (g) {
+		g->kind = G_FOREIGN;
+		g->m = NULL;
+		g->in_rt = 0;
+		g->wired = false;
+		atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
+		g->tid = (int32_t)SYS0(SYS_gettid);
+	}
+}
+
