@@ -215,7 +215,7 @@ static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid
 }
 
 /* Leaf code: the only calls are tail calls, so nothing is saved on the stack. */
-SHIM int pthread_mutex_lock(pthread_mutex_t *m) {
+SHIM_HOT int pthread_mutex_lock(pthread_mutex_t *m) {
 	if (likely(mutex_kind(m) == PTHREAD_MUTEX_TIMED_NP) && likely(word_try_plain(mutex_word(m)))) {
 		/* Before our constructor ran the offset is 0, and what is written here is no thread's id; nobody asks who owns a mutex of this type. */
 		owner_set(m, tcb_tid_here(tcb_tid_offset));
@@ -297,7 +297,7 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	return 0;
 }
 
-SHIM int pthread_mutex_unlock(pthread_mutex_t *m) {
+SHIM_HOT int pthread_mutex_unlock(pthread_mutex_t *m) {
 	if (unlikely(mutex_kind(m) != PTHREAD_MUTEX_TIMED_NP))
 		return mutex_unlock_full(m);
 	_Atomic uint32_t *word = mutex_word(m);
