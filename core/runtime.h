@@ -125,10 +125,10 @@ void sysmon_poke(void);
 /* A P whose M sits in a bracketed syscall, taken from it; NULL: there is none. For an M that came back from its own and has work. */
 struct p *sysmon_take_from_syscall(void);
 
-/* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/signal.c). */
+/* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/sigrun.c). */
 extern _Atomic uint32_t rt_pending;
 extern void (*rt_deliver_hook)(struct g *g);
-/* Makes the kernel's mask and alternate stack of this M those of g (shims/signal.c); called in the switch only when they differ. */
+/* Makes the kernel's mask and alternate stack of this M those of g (shims/sigentry.c); called in the switch only when they differ. */
 extern void (*sig_resync_hook)(struct g *g);
 /* On a g0: routes what was deferred. */
 static inline void deliver_pending(void) {

@@ -13,7 +13,7 @@
  * an idle P and else gives itself up. What it makes ready meanwhile goes to the global queue.
  *
  * The runtime's section. Between rt_enter() and rt_exit() (g->in_rt > 0) the P is not taken away and handlers of the program do not
- * run (they are deferred, shims/signal.c). A switched-out G is always inside.
+ * run (they are deferred, shims/sigrun.c). A switched-out G is always inside.
  *
  * Waking Ms. A wake-up of a sleeping M costs more than most goroutines run (10 us of CPU here), and the usual ready G is run by its own P a
  * moment later, when the current one parks. So WAKE_BACKLOG queued Gs wake an M; a single one does so only while that proves useful: an M that

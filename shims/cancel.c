@@ -6,7 +6,7 @@
  * tid in the TCB, and a goroutine's tid is no kernel thread.
  *
  * So pthread_cancel() sets the bits, ends the target's wait if it is in one (the waiting shim then calls
- * shim_testcancel), and if it runs, sends SIGCANCEL to its M, where signal.c's handler calls cancel_now(): that acts
+ * shim_testcancel), and if it runs, sends SIGCANCEL to its M, where sigentry.c's handler calls cancel_now(): that acts
  * if the type is asynchronous, which libc also sets for the time of its own blocking calls (system(),
  * getaddrinfo()...). A target that is inside the runtime at that moment acts when it leaves it: the nudge has the
  * delivery hook called. */

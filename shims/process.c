@@ -15,7 +15,7 @@
  *
  * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads,
  * the caller included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer
- * of the M's own TCB, and so does libc's handler on the other Ms (reserved_entry in signal.c). */
+ * of the M's own TCB, and so does libc's handler on the other Ms (reserved_entry in sigentry.c). */
 #include <grp.h>
 #include <stdlib.h>
 #include <sys/types.h>

@@ -41,7 +41,7 @@ bool timespec_valid(const struct timespec *ts);
 
 /* The calling goroutine was interrupted (-EINTR from a wait): run what is pending (handlers of signals sent to this goroutine,
  * cancellation). Returns true if the call must now fail with EINTR, false if it restarts. `restartable`: the call is one the kernel restarts
- * under SA_RESTART. In shims/signal.c. */
+ * under SA_RESTART. In shims/sigrun.c. */
 bool shim_interrupted(struct g *g, bool restartable);
 
 /* Cancellation point: acts on a pending cancel of the calling goroutine. May not return. In shims/cancel.c. */

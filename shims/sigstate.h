@@ -10,7 +10,7 @@
  *    resets a dead one).
  *  - `attention` is set when an entry may be deliverable, and counted in rt_pending while it is.
  *
- * Lock order: route lock (signal.c) -> sigstate.lock -> nothing. Neither is held over g_interrupt() of a parked
+ * Lock order: route lock (sigqueue.c) -> sigstate.lock -> nothing. Neither is held over g_interrupt() of a parked
  * goroutine's locks in reverse: the core never calls up here with a lock held. */
 #ifndef GOSHIM_SIGSTATE_H
 #define GOSHIM_SIGSTATE_H
@@ -24,7 +24,7 @@
 
 struct sigstate {
 	struct lock lock;
-	uint32_t head, tail;          /* queue of entries: index + 1 in signal.c's pool; 0 none. Under lock */
+	uint32_t head, tail;          /* queue of entries: index + 1 in sigqueue.c's pool; 0 none. Under lock */
 	_Atomic uint64_t pending;     /* signals in the queue or in `bare`; written under lock, read by the owner without */
 	uint64_t bare;                /* pending without an entry: the pool was empty; as the kernel, we then forget the siginfo */
 	_Atomic uint64_t waiting;     /* in sigwait() & co. for these */
@@ -74,7 +74,7 @@ static inline uint32_t sig_handlers_run(struct g *g) {
  * tkill. */
 long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 
-/* ---- between signal.c, cancel.c and process.c
+/* ---- between the signal shims, cancel.c and process.c
  * ----------------------------------------------------------------------------- */
 
 /* In a fork's child, on the surviving thread, first: the pending signals did not come along. */

@@ -1,0 +1,210 @@
+/* Dispositions, which are the process's, and alternate stacks, which are each goroutine's.
+ *
+ * The kernel is given sig_entry() for every handler; what the program asked for is an interned record, so that a handler on another
+ * thread reads either the old one or the new one, whole, and without a lock. */
+#include "siginternal.h"
+
+#define RECORDS 4096u           /* distinct (handler, flags, mask) a program ever sets; power of two */
+#define RECORD_PROBES 64u
+
+_Atomic(struct sigrecord *) sig_handlers[NSIGNALS + 1];
+static struct sigrecord records[RECORDS];
+static _Atomic uint64_t interrupting; /* signals that siginterrupt() made interrupt (BSD signal()) */
+
+/* ---- dispositions ------------------------------------------------------------------------------------------------ */
+
+static struct sigrecord *record_find(const struct sigaction *act) {
+	void (*handler)(int, siginfo_t *, void *) = act->sa_sigaction;
+	uint64_t mask = sigset_bits(&act->sa_mask);
+	uint64_t hash = ((uint64_t)(uintptr_t)handler ^ mask * 31 ^ (uint64_t)(uint32_t)act->sa_flags << 7) * 0x9E3779B97F4A7C15ull;
+	uint32_t start = (uint32_t)(hash >> 52);
+	for (uint32_t i = 0; i < RECORD_PROBES; i++) {
+		struct sigrecord *r = &records[(start + i) % RECORDS];
+		/* acquire: pairs with the release below */
+		uint32_t state = atomic_load_explicit(&r->state, memory_order_acquire);
+		if (state == 2 && r->handler == handler && r->flags == act->sa_flags && r->mask == mask)
+			return r;
+		if (state == 0 && atomic_compare_exchange_strong_explicit(&r->state, &state, 1, memory_order_acquire, memory_order_relaxed)) {
+			r->handler = handler;
+			r->flags = act->sa_flags;
+			r->mask = mask;
+			atomic_store_explicit(&r->state, 2, memory_order_release);
+			return r;
+		}
+	}
+	return NULL;
+}
+
+SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) {
+	REAL_READY();
+	if (sig < 1 || sig > NSIGNALS || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
+		return real.sigaction(sig, act, old);
+	struct sigrecord *before = handler_of(sig), *record = NULL;
+	struct sigaction set, was;
+	bool ours = !process_in_vfork(); /* the table is the parent's */
+	if (act) {
+		set = *act;
+		if (ours && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)
+			record = record_find(act);
+	}
+	if (act && ours && act->sa_handler == SIG_DFL && !default_ignores(sig) &&
+	    (atomic_load_explicit(&sigp.kicked_ever, memory_order_relaxed) & SIGBIT(sig))) {
+		/* A kick that arrives late must not act as the signal itself. */
+		set.sa_sigaction = sig_entry;
+		set.sa_flags = SA_SIGINFO | SA_RESTART;
+	}
+	if (record) {
+		/* Ours first, then the kernel's: when it calls sig_entry() the record is there. */
+		atomic_store_explicit(&sig_handlers[sig], record, memory_order_release);
+		set.sa_sigaction = sig_entry;
+		set.sa_flags |= SA_SIGINFO;
+	}
+	if (real.sigaction(sig, act ? &set : NULL, &was) < 0) {
+		if (record)
+			atomic_compare_exchange_strong(&sig_handlers[sig], &record, before);
+		return -1;
+	}
+	/* A handler of ours on top may have called sigaction() in between: the last system call wins, so does the
+	 * last store. */
+	if (act && ours)
+		atomic_store_explicit(&sig_handlers[sig], record, memory_order_release);
+	if (old) {
+		*old = was;
+		if (was.sa_sigaction == sig_entry && before) {
+			old->sa_sigaction = before->handler;
+			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & SA_SIGINFO);
+		} else if (was.sa_sigaction == sig_entry) {
+			old->sa_handler = SIG_DFL;
+			old->sa_flags = 0;
+		}
+	}
+	return 0;
+}
+
+SHIM int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+SHIM int __sigaction(int sig, const struct sigaction *act, struct sigaction *old) {
+	return sigaction(sig, act, old);
+}
+
+static sighandler_t handler_set(int sig, sighandler_t handler, int flags, bool mask_self) {
+	struct sigaction act, old;
+	if (handler == SIG_ERR || sig < 1 || sig > NSIGNALS) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	memset(&act, 0, sizeof act);
+	act.sa_handler = handler;
+	act.sa_flags = flags;
+	if (mask_self)
+		sigaddset(&act.sa_mask, sig);
+	return sigaction(sig, &act, &old) < 0 ? SIG_ERR : old.sa_handler;
+}
+
+SHIM sighandler_t signal(int sig, sighandler_t handler) {
+	bool interrupts = sig >= 1 && sig <= NSIGNALS && (atomic_load(&interrupting) & SIGBIT(sig));
+	return handler_set(sig, handler, interrupts ? 0 : SA_RESTART, true);
+}
+
+SHIM sighandler_t bsd_signal(int sig, sighandler_t handler) {
+	return signal(sig, handler);
+}
+
+SHIM sighandler_t ssignal(int sig, sighandler_t handler) {
+	return signal(sig, handler);
+}
+
+SHIM sighandler_t __sysv_signal(int sig, sighandler_t handler) {
+	return handler_set(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | 0x20000000u /* SA_INTERRUPT */), false);
+}
+
+SHIM sighandler_t sysv_signal(int sig, sighandler_t handler) {
+	return __sysv_signal(sig, handler);
+}
+
+SHIM int sigignore(int sig) {
+	struct sigaction act;
+	memset(&act, 0, sizeof act);
+	act.sa_handler = SIG_IGN;
+	return sigaction(sig, &act, NULL);
+}
+
+SHIM int siginterrupt(int sig, int interrupt) {
+	struct sigaction act;
+	if (sigaction(sig, NULL, &act) < 0)
+		return -1;
+	if (interrupt) {
+		atomic_fetch_or(&interrupting, SIGBIT(sig));
+		act.sa_flags &= ~SA_RESTART;
+	} else {
+		atomic_fetch_and(&interrupting, ~SIGBIT(sig));
+		act.sa_flags |= SA_RESTART;
+	}
+	return sigaction(sig, &act, NULL) < 0 ? -1 : 0;
+}
+
+/* System V's: SIG_HOLD blocks, anything else sets the handler and unblocks. */
+SHIM sighandler_t sigset(int sig, sighandler_t handler) {
+	struct sigaction act, old;
+	sigset_t set, was;
+	if (handler == SIG_ERR || sig < 1 || sig > NSIGNALS) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	sigemptyset(&set);
+	sigemptyset(&was);
+	if (sigaddset(&set, sig) < 0)
+		return SIG_ERR;
+	if (handler == SIG_HOLD) {
+		if (sigprocmask(SIG_BLOCK, &set, &was) < 0)
+			return SIG_ERR;
+		if (sigismember(&was, sig))
+			return SIG_HOLD;
+		return sigaction(sig, NULL, &old) < 0 ? SIG_ERR : old.sa_handler;
+	}
+	memset(&act, 0, sizeof act);
+	act.sa_handler = handler;
+	if (sigaction(sig, &act, &old) < 0 || sigprocmask(SIG_UNBLOCK, &set, &was) < 0)
+		return SIG_ERR;
+	return sigismember(&was, sig) ? SIG_HOLD : old.sa_handler;
+}
+
+/* ---- the alternate stack ----------------------------------------------------------------------------------------- */
+
+SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
+	REAL_READY();
+	struct g *g = self_g();
+	if (!g)
+		return real.sigaltstack(ss, old);
+	struct sigstate *s = sig_of(g);
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	bool on = s->alt_sp && !(s->alt_flags & (int)SS_AUTODISARM) && here - (uintptr_t)s->alt_sp < s->alt_size;
+	stack_t was = {.ss_sp = s->alt_sp, .ss_size = s->alt_size,
+	               .ss_flags = s->alt_sp ? s->alt_flags | (on ? SS_ONSTACK : 0) : SS_DISABLE};
+	if (ss) {
+		stack_t set = *ss;
+		if (on) {
+			errno = EPERM;
+			return -1;
+		}
+		if (!(set.ss_flags & SS_DISABLE))
+			set.ss_flags |= (int)SS_AUTODISARM;
+		rt_enter(g);
+		long r = SYS2(SYS_sigaltstack, &set, 0); /* the kernel checks size and flags */
+		if (r == 0) {
+			bool none = set.ss_flags & SS_DISABLE;
+			s->alt_sp = none ? NULL : set.ss_sp;
+			s->alt_size = none ? 0 : set.ss_size;
+			s->alt_flags = none ? 0 : ss->ss_flags & (int)SS_AUTODISARM;
+			g->altstack_sp = g->m->kaltstack_sp = s->alt_sp;
+			g->altstack_size = g->m->kaltstack_size = s->alt_size;
+		}
+		rt_exit(g);
+		if (r < 0) {
+			errno = (int)-r;
+			return -1;
+		}
+	}
+	if (old)
+		*old = was;
+	return 0;
+}

@@ -1,0 +1,308 @@
+/* The kernel's way in: the handlers that are installed for the program's signals and for libc's own two.
+ *
+ * sig_entry() may interrupt anything, and decides by what it interrupted: a goroutine in user code runs the program's handler on the
+ * kernel's frame (handler_enter); anything else leaves the signal in the ring. sig_resync() is the other direction: what the kernel
+ * must know of the goroutine that an M switches to. */
+#include <linux/futex.h>
+
+#include "siginternal.h"
+
+#define SA_RESTORER_FLAG 0x04000000ul
+
+static void *restorer;              /* libc's, for our raw rt_sigaction */
+static void (*setxid_libc)(int, siginfo_t *, void *);
+
+static bool is_fault(int sig, const siginfo_t *info) {
+	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS);
+}
+
+/* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel
+ * keeps a thread's. */
+static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context) {
+	struct sigstate *s = sig_of(g);
+	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
+	g->in_rt++; /* no nested signal between these stores; no retake check: nothing of the P is touched */
+	uint64_t added = sig_handler_mask(h, sig);
+	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
+	g->m->kmask = kernel_before | added;
+	/* The kernel has disarmed the alternate stack it put us on (SS_AUTODISARM): so that a park in here leaves
+	 * nothing armed on this M. */
+	stack_t kernel_stack = context->uc_stack;
+	uintptr_t here = (uintptr_t)context;
+	bool entered_alt = s->alt_sp && !s->on_alt && here - (uintptr_t)s->alt_sp < s->alt_size;
+	if (entered_alt) {
+		s->on_alt = true;
+		g->altstack_sp = g->m->kaltstack_sp = NULL;
+		g->altstack_size = g->m->kaltstack_size = 0;
+	}
+	context->uc_stack.ss_flags &= ~(int)SS_AUTODISARM;
+	rt_leave(g);
+
+	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	if (in_syscall)
+		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
+
+	h->handler(sig, info, context);
+
+	if (!self_g()) /* it forked, and this is the child */
+		return;
+	context->uc_stack = kernel_stack;
+	uint64_t asked = sigset_bits(&context->uc_sigmask);
+	if (asked == kernel_before) {
+		mask_store(g, virtual_before);
+	} else { /* it changed the mask it returns to */
+		asked &= ~SIG_NEVER_BLOCKED;
+		mask_store(g, asked);
+	}
+	sig_handler_done(g, s);
+	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !sig_must_defer(g))
+		sig_queue_run(g);
+	if (in_syscall && self_g())
+		syscall_enter(g);
+	if (!self_g())
+		return;
+	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested
+	 * signals only. */
+	g->in_rt++;
+	g->m->kmask = asked;
+	if (entered_alt)
+		s->on_alt = false;
+	if (kernel_stack.ss_flags & SS_DISABLE) {
+		g->altstack_sp = g->m->kaltstack_sp = NULL;
+		g->altstack_size = g->m->kaltstack_size = 0;
+	} else {
+		g->altstack_sp = g->m->kaltstack_sp = kernel_stack.ss_sp;
+		g->altstack_size = g->m->kaltstack_size = kernel_stack.ss_size;
+	}
+	rt_leave(g);
+}
+
+/* Outside the runtime on g: route what is in the ring, run what is ours. */
+static void look_now(struct g *g) {
+	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	if (in_syscall)
+		syscall_exit(g);
+	sig_deliver(g);
+	if (in_syscall && self_g())
+		syscall_enter(g);
+}
+
+/* The program has set the signal back to SIG_DFL while a kick of ours may have been on its way, so the kernel still has sig_entry()
+ * (sigaction()): a true signal gets its default action now. It is blocked in here and acts on return. */
+static void default_action(int sig, siginfo_t *info) {
+	struct ksigaction dfl = {.handler = (void *)SIG_DFL};
+	SYS4(SYS_rt_sigaction, sig, &dfl, 0, 8);
+	if (kernel_queue_self(sig, info) < 0)
+		SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+}
+
+void sig_entry(int sig, siginfo_t *info, void *context) {
+	struct g *g = tls_g;
+	struct sigrecord *h = handler_of(sig);
+	if (unlikely(!h) && info->si_code != KICK_CODE) {
+		default_action(sig, info);
+		return;
+	}
+	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0) || process_in_vfork()) {
+		if (h) {
+			sig_handler_reset(sig, h);
+			h->handler(sig, info, context);
+		}
+		return;
+	}
+	bool kicked = info->si_code == KICK_CODE;
+	if (is_fault(sig, info)) {
+		if (!h)
+			return; /* set to SIG_DFL a moment ago: the instruction faults again and the kernel acts */
+		sig_handler_reset(sig, h);
+		if (g->kind <= G_MAIN)
+			handler_enter(g, h, sig, info, context);
+		else
+			h->handler(sig, info, context);
+		return;
+	}
+	if (!kicked && h)
+		sig_handler_reset(sig, h);
+	if (g->kind > G_MAIN || sig_must_defer(g)) {
+		if (kicked) { /* it is in a queue; g looks when it leaves the runtime */
+			if (h && (h->flags & (int)SA_RESETHAND))
+				sig_handler_rearm(sig, h);
+			return;
+		}
+		bool to_thread = info->si_code == SI_TKILL && info->si_pid == self_pid() && g->kind <= G_MAIN;
+		if (g->kind == G_FOREIGN)
+			rt_deliver_hook = sig_deliver; /* the runtime may not have started */
+		sig_ring_push(sig, info, to_thread ? g : NULL);
+		if (g->kind == G_G0)
+			sysmon_poke(); /* this M may be past its last look before it sleeps */
+		if (g->kind <= G_MAIN && g->in_rt == 0)
+			look_now(g); /* routes; g's own handlers wait for shim_interrupted() */
+		return;
+	}
+	if (kicked) {
+		/* A true frame for a true handler; the rest of the queue follows it. */
+		sig_interrupt_spend(g);
+		if ((mask_of(g) & SIGBIT(sig)) || !h || !sig_queue_take(g, SIGBIT(sig), info)) {
+			if (h && (h->flags & (int)SA_RESETHAND))
+				sig_handler_rearm(sig, h);
+			look_now(g);
+			return;
+		}
+		if (h->flags & (int)SA_RESETHAND)
+			sig_handler_reset(sig, h); /* the kernel has reset its own */
+	} else if (info->si_code != SI_TKILL || info->si_pid != self_pid()) {
+		/* To the process. main goes first, as in the kernel's choice of a thread. */
+		bool ours = !(mask_of(g) & SIGBIT(sig)) && is_alive(g) &&
+		            (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) || (mask_of(sigp.main_g) & SIGBIT(sig)));
+		if (!ours) {
+			sig_ring_push(sig, info, NULL);
+			look_now(g);
+			return;
+		}
+	}
+	if (h)
+		handler_enter(g, h, sig, info, context);
+}
+
+/* Makes the kernel's mask and alternate stack of this M those of g. In the switch, inside the runtime. The mask is
+ * stored before the system call and compared after: reserved_entry() may add to both in between. */
+void sig_resync(struct g *g) {
+	struct m *m = g->m;
+	uint64_t want = mask_of(g);
+	if (m->kmask != want) {
+		do {
+			__atomic_store_n(&m->kmask, want, __ATOMIC_RELAXED);
+			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &want, 0, 8);
+		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
+	}
+	if (m->kaltstack_sp != g->altstack_sp || m->kaltstack_size != g->altstack_size) {
+		stack_t ss = {.ss_sp = g->altstack_sp, .ss_size = g->altstack_size, .ss_flags = (int)SS_AUTODISARM};
+		if (!g->altstack_sp)
+			ss = (stack_t){.ss_flags = SS_DISABLE};
+		SYS2(SYS_sigaltstack, &ss, 0);
+		m->kaltstack_sp = g->altstack_sp;
+		m->kaltstack_size = g->altstack_size;
+	}
+}
+
+/* ---- libc's two signals ------------------------------------------------------------------------------------------ */
+
+static struct m *m_of_ktid(int32_t ktid) {
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		if (m->ktid == ktid)
+			return m;
+	}
+	return NULL;
+}
+
+uintptr_t process_tcb_of(int32_t ktid) {
+	struct m *m = m_of_ktid(ktid);
+	if (!m)
+		return 0;
+	/* libc knows the first kernel thread by main's TCB, the others by the one that is their g0's. */
+	return ktid == self_pid() ? sigp.main_g->ctx.tp : m->g0.ctx.tp;
+}
+
+/* Not arch_tp(): the compiler takes that for a constant and reads it again where it likes. */
+__attribute__((noinline)) uintptr_t process_tp(void) {
+	uintptr_t tp = arch_tp();
+	__asm__ volatile("" : "+r"(tp) : : "memory");
+	return tp;
+}
+
+__attribute__((noinline)) void process_tp_set(uintptr_t tp) {
+#if defined(__x86_64__)
+	SYS2(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, tp);
+#elif defined(__aarch64__)
+	__asm__ volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory");
+#endif
+}
+
+/* SIGSETXID. With KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
+ * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
+static void reserved_entry(int sig, siginfo_t *info, void *context) {
+	int32_t ktid = self_ktid();
+	if (info->si_code == KICK_CODE) {
+		ucontext_t *uc = context;
+		uint64_t and_now = atomic_load(&sigp.and_mask);
+		if (ktid == atomic_load(&sigp.sysmon_tid)) {
+			sigset_store(&uc->uc_sigmask, and_now);
+		} else {
+			struct g *g = tls_g;
+			struct m *m = m_of_ktid(ktid);
+			if (m && (!g || g->kind > G_MAIN || g->in_rt)) {
+				sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) | and_now);
+				__atomic_store_n(&m->kmask, m->kmask | and_now, __ATOMIC_RELAXED);
+			}
+		}
+		atomic_fetch_add(&sigp.acks, 1);
+		SYS3(SYS_futex, &sigp.acks, FUTEX_WAKE_PRIVATE, 1);
+		return;
+	}
+	if (!setxid_libc)
+		return;
+	uintptr_t tcb = process_tcb_of(ktid), mine = process_tp();
+	if (tcb && tcb != mine)
+		process_tp_set(tcb);
+	setxid_libc(sig, info, context);
+	if (tcb && tcb != mine)
+		process_tp_set(mine);
+}
+
+/* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means
+ * nothing. */
+static void cancel_entry(int sig, siginfo_t *info, void *context) {
+	(void)sig;
+	(void)info;
+	(void)context;
+	struct g *g = self_g();
+	if (g && !sig_must_defer(g))
+		cancel_now(g);
+}
+
+void sig_reserve(void) {
+	int none = 0;
+	if (atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2 || !atomic_compare_exchange_strong(&sigp.reserved, &none, 1))
+		return;
+	struct ksigaction old, set;
+	if (SYS4(SYS_rt_sigaction, SIGSETXID_NR, 0, &old, 8) < 0 || !old.restorer) {
+		atomic_store(&sigp.reserved, 0); /* libc has not created a thread yet: later */
+		return;
+	}
+	restorer = old.restorer;
+	if ((void (*)(int, siginfo_t *, void *))old.handler != reserved_entry)
+		setxid_libc = (void (*)(int, siginfo_t *, void *))old.handler;
+	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_RESTORER_FLAG,
+	                          .restorer = restorer, .mask = ~0ull};
+	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
+	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
+	 * blocked. */
+	set = (struct ksigaction){.handler = (void *)cancel_entry, .flags = SA_SIGINFO | SA_NODEFER | SA_RESTORER_FLAG,
+	                          .restorer = restorer, .mask = 0};
+	SYS4(SYS_rt_sigaction, SIGCANCEL_NR, &set, 0, 8);
+	atomic_store_explicit(&sigp.reserved, 2, memory_order_release);
+}
+
+/* sysmon, each time it wakes. It receives what no running goroutine accepts; a goroutine whose kick missed it is
+ * kicked again. */
+void sig_sysmon(void) {
+	if (unlikely(!atomic_load_explicit(&sigp.sysmon_tid, memory_order_relaxed))) {
+		sig_reserve();
+		lock_acquire(&sigp.and_lock);
+		uint64_t mask = atomic_load(&sigp.and_mask);
+		atomic_store(&sigp.sysmon_tid, self_ktid());
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+		lock_release(&sigp.and_lock);
+	}
+	if (likely(atomic_load_explicit(&rt_pending, memory_order_relaxed) == 0))
+		return;
+	sig_ring_drain(false);
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (g->kind > G_MAIN || !atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed) || !is_alive(g))
+			continue;
+		uint64_t pending = atomic_load(&sig_of(g)->pending) & (~mask_of(g) | atomic_load(&sig_of(g)->waiting));
+		int32_t ktid = sig_running_on(g);
+		if (pending && ktid)
+			kick(ktid, __builtin_ctzll(pending) + 1);
+	}
+}

@@ -1,0 +1,177 @@
+/* What the signal shims share and nobody else knows: the process-wide state, records of handlers, and how the files call each
+ * other. signal.c's head has the whole picture. */
+#ifndef GOSHIM_SIGINTERNAL_H
+#define GOSHIM_SIGINTERNAL_H
+
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "../core/runtime.h"
+#include "io.h"
+#include "process.h"
+#include "shim.h"
+#include "sigstate.h"
+
+#define NSIGNALS 64
+#define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
+/* The kernel's struct sigaction. */
+struct ksigaction {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+/* What the program asked for. Never changes once published, never freed: read from handlers without locks. */
+struct sigrecord {
+	_Atomic uint32_t state; /* 0 free, 1 being written, 2 ready */
+	int flags;
+	void (*handler)(int, siginfo_t *, void *);
+	uint64_t mask;
+};
+
+/* What the kernel keeps per process. */
+struct sig_process {
+	struct g *main_g;             /* NULL: no runtime */
+	uint64_t base_mask;           /* main's mask when the runtime started */
+	_Atomic int32_t dev[NSIGNALS]; /* goroutines whose mask differs from base_mask in this signal */
+	_Atomic int32_t dev_total;    /* goroutines that differ anywhere */
+	_Atomic int32_t live;
+	struct lock and_lock;
+	_Atomic uint64_t and_mask;
+	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
+	_Atomic uint64_t held;        /* signals with held entries */
+	_Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */
+	_Atomic int32_t sysmon_tid;
+	_Atomic int reserved;         /* 2: libc's two signals come to us; 1: being done */
+};
+extern struct sig_process sigp;
+extern _Atomic(struct sigrecord *) sig_handlers[NSIGNALS + 1];
+
+/* The goroutine whose state the kernel thread stands for. A vfork child has its parent's memory, but mask, handlers
+ * and pending signals of its own, which are the kernel's (FRK-5). */
+static inline struct g *self_g(void) {
+	struct g *g = g_goroutine();
+	return g && likely(!g->in_vfork) ? g : NULL;
+}
+
+static inline struct sigrecord *handler_of(int sig) {
+	/* acquire: pairs with the release of the writer; the record's fields were written before */
+	return atomic_load_explicit(&sig_handlers[sig], memory_order_acquire);
+}
+
+static inline int32_t self_pid(void) {
+	return (int32_t)SYS0(SYS_getpid);
+}
+
+static inline int32_t self_ktid(void) {
+	return (int32_t)SYS0(SYS_gettid);
+}
+
+static inline uint64_t mask_of(struct g *g) {
+	return __atomic_load_n(&g->sigmask, __ATOMIC_RELAXED);
+}
+
+/* seq_cst: Dekker with senders, which queue first and read the mask then */
+static inline void mask_store(struct g *g, uint64_t mask) {
+	__atomic_store_n(&g->sigmask, mask, __ATOMIC_SEQ_CST);
+}
+
+/* Leaves the runtime without delivering: for sections inside the delivery itself. */
+static inline void rt_leave(struct g *g) {
+	atomic_signal_fence(memory_order_seq_cst);
+	g->in_rt--;
+}
+
+static inline bool is_alive(struct g *g) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
+	return g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE && !sig_of(g)->dead;
+}
+
+static inline void attention_set(struct sigstate *s) {
+	if (!atomic_exchange(&s->attention, true))
+		atomic_fetch_add(&rt_pending, 1);
+}
+
+static inline void attention_clear(struct sigstate *s) {
+	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && atomic_exchange(&s->attention, false))
+		atomic_fetch_sub(&rt_pending, 1);
+}
+
+static inline bool default_ignores(int sig) {
+	return sig == SIGCHLD || sig == SIGURG || sig == SIGWINCH || sig == SIGCONT;
+}
+
+static inline long kernel_queue_self(int sig, siginfo_t *info) {
+	return SYS4(SYS_rt_tgsigqueueinfo, self_pid(), self_ktid(), sig, info);
+}
+
+static inline void kick(int32_t ktid, int sig) {
+	siginfo_t info;
+	atomic_fetch_or_explicit(&sigp.kicked_ever, SIGBIT(sig), memory_order_relaxed);
+	memset(&info, 0, sizeof info);
+	info.si_signo = sig;
+	info.si_code = KICK_CODE;
+	SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
+}
+
+/* ---- sigqueue.c ----------------------------------------------------------------------------------------------- */
+
+/* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
+ * RLIMIT_SIGPENDING does. */
+void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
+/* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
+void sig_ring_drain(bool held_too);
+/* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
+int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info);
+/* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
+int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
+/* sigstate.lock held or nobody else there. */
+void sig_queue_drop(struct sigstate *s);
+/* Inside the runtime. Queues for g and makes it look, if it would take it. 0 or -EAGAIN. */
+int sig_send(struct g *g, int sig, const siginfo_t *info);
+/* Who takes a signal sent to the process; NULL: nobody. */
+struct g *sig_taker(int sig);
+void sig_foreign_deliver(struct g *g);
+/* In a fork's child: nothing was ever sent. */
+void sig_queue_fork_child(void);
+
+/* ---- sigmask.c ------------------------------------------------------------------------------------------------ */
+
+/* Inside the runtime. */
+void sig_and_refresh(void);
+/* Inside the runtime. The goroutine's mask is `mask` from now on, as far as the process is concerned. */
+void sig_account(struct sigstate *s, uint64_t mask);
+/* The mask changes for good. Negative error. *old: the kernel's idea of it before, which is also right after a change inside libc
+ * (swapcontext). */
+int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old);
+
+/* ---- sigrun.c ------------------------------------------------------------------------------------------------- */
+
+uint64_t sig_handler_mask(const struct sigrecord *h, int sig);
+void sig_handler_rearm(int sig, struct sigrecord *h);
+void sig_handler_reset(int sig, struct sigrecord *h);
+void sig_handler_done(struct g *g, struct sigstate *s);
+/* Outside the runtime: everything deliverable in g's queue, or of `allowed` only. 0: no handler ran; 1: one did; 3: one without
+ * SA_RESTART did. 0, too, if one forked and this is the child: check self_g(). */
+unsigned sig_queue_run(struct g *g);
+unsigned sig_queue_run_some(struct g *g, uint64_t allowed);
+void sig_interrupt_spend(struct g *g);
+bool sig_must_defer(struct g *g);
+/* rt_deliver_hook */
+void sig_deliver(struct g *g);
+
+/* ---- sigentry.c ----------------------------------------------------------------------------------------------- */
+
+/* What the kernel calls for every signal that the program handles. */
+void sig_entry(int sig, siginfo_t *info, void *context);
+/* sig_resync_hook, sig_sysmon_hook */
+void sig_resync(struct g *g);
+void sig_sysmon(void);
+
+#endif

@@ -1,0 +1,197 @@
+/* Masks: each goroutine's, their AND, and the calls that change them.
+ *
+ * The AND is what every kernel thread must block (signal.c says why). It is counted, not walked: sig_account() is told of each change,
+ * and recomputes only when a count comes near "all" or "none". Changing a mask costs the system call it costs a kernel thread.
+ *
+ * sigp.and_lock orders the recomputations; nothing is called below it but raw system calls. */
+#include <linux/futex.h>
+
+#include "siginternal.h"
+
+#define ACK_WAIT_NS 100000000 /* an M that does not answer this long is stopped or gone */
+
+/* ---- the AND of all masks ---------------------------------------------------------------------------------------- */
+
+static uint64_t and_compute(void) {
+	uint64_t bits = 0;
+	int32_t all = atomic_load(&sigp.live);
+	for (int i = 0; i < NSIGNALS; i++) {
+		int32_t d = atomic_load(&sigp.dev[i]);
+		if ((sigp.base_mask >> i & 1) ? d <= 0 : d >= all)
+			bits |= 1ull << i;
+	}
+	return bits & ~SIG_NEVER_BLOCKED;
+}
+
+/* The Ms that sit on their g0 with a mask that lets a signal through which nobody accepts any more. They answer from
+ * reserved_entry(). sysmon always: it opens what was lost, too. sigp.and_lock held. */
+static void and_broadcast(uint64_t gained) {
+	uint32_t asked = 0;
+	int32_t pid = self_pid(), me = self_ktid();
+	siginfo_t info;
+	memset(&info, 0, sizeof info);
+	info.si_signo = SIGSETXID_NR;
+	info.si_code = KICK_CODE;
+	atomic_store(&sigp.acks, 0);
+	int32_t sysmon = atomic_load(&sigp.sysmon_tid);
+	if (sysmon && sysmon != me && SYS4(SYS_rt_tgsigqueueinfo, pid, sysmon, SIGSETXID_NR, &info) == 0)
+		asked++;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); gained && m; m = m->all_next) {
+		if (m->ktid == me || m->ktid == 0 || atomic_load(&m->curg) || !(gained & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
+			continue;
+		if (SYS4(SYS_rt_tgsigqueueinfo, pid, m->ktid, SIGSETXID_NR, &info) == 0)
+			asked++;
+	}
+	int64_t limit = nanotime() + ACK_WAIT_NS;
+	for (;;) {
+		uint32_t have = atomic_load(&sigp.acks);
+		if (have >= asked || nanotime() > limit)
+			return;
+		struct timespec ts = {0, ACK_WAIT_NS / 10};
+		SYS4(SYS_futex, &sigp.acks, FUTEX_WAIT_PRIVATE, have, &ts);
+	}
+}
+
+/* Inside the runtime. */
+void sig_and_refresh(void) {
+	lock_acquire(&sigp.and_lock);
+	uint64_t now = and_compute(), before = atomic_load(&sigp.and_mask);
+	if (now != before) {
+		atomic_store(&sigp.and_mask, now);
+		if (atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
+			and_broadcast(now & ~before);
+	}
+	lock_release(&sigp.and_lock);
+}
+
+/* The goroutine's mask is `mask` from now on, as far as the process is concerned. Inside the runtime. */
+void sig_account(struct sigstate *s, uint64_t mask) {
+	uint64_t changed = s->counted ^ mask;
+	if (!changed)
+		return;
+	uint64_t deviates = mask ^ sigp.base_mask;
+	bool did = s->counted != sigp.base_mask, does = mask != sigp.base_mask, refresh = false;
+	int32_t all = atomic_load_explicit(&sigp.live, memory_order_relaxed);
+	s->counted = mask;
+	if (did != does)
+		atomic_fetch_add(&sigp.dev_total, does ? 1 : -1);
+	for (uint64_t bits = changed; bits; bits &= bits - 1) {
+		int i = __builtin_ctzll(bits);
+		int32_t step = (deviates >> i & 1) ? 1 : -1;
+		int32_t now = atomic_fetch_add(&sigp.dev[i], step) + step;
+		/* Near enough to "all" or "none" that and_mask may change; sig_and_refresh() finds out. */
+		refresh |= (sigp.base_mask >> i & 1) ? now <= 1 : now >= all - 1;
+	}
+	if (refresh)
+		sig_and_refresh();
+}
+
+/* ---- the calls --------------------------------------------------------------------------------------------------- */
+
+/* The mask changes for good (or until the program changes it). Negative error. *old: the kernel's idea of it before,
+ * which is also right after a libc-internal change (swapcontext). */
+int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
+	struct sigstate *s = sig_of(g);
+	if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
+		return -EINVAL;
+	bits &= ~SIG_NEVER_BLOCKED;
+	rt_enter(g);
+	SYS4(SYS_rt_sigprocmask, how, &bits, old, 8);
+	uint64_t mask = how == SIG_BLOCK ? *old | bits : how == SIG_UNBLOCK ? *old & ~bits : bits;
+	mask &= ~SIG_NEVER_BLOCKED;
+	g->m->kmask = mask;
+	mask_store(g, mask);
+	sig_account(s, mask);
+	if (atomic_load(&s->pending) & ~mask) /* seq_cst: Dekker with sig_send() */
+		attention_set(s);
+	if (unlikely(atomic_load(&sigp.held) & ~mask))
+		sig_ring_drain(true);
+	rt_exit(g); /* POSIX: at least one of those is delivered before we return */
+	return 0;
+}
+
+uint64_t sig_mask_push(struct g *g, const sigset_t *set) {
+	uint64_t old = 0;
+	struct sigstate *s = sig_of(g);
+	s->defer = true; /* first: what the new mask lets in must end the wait that follows */
+	sig_mask_change(g, SIG_SETMASK, sigset_bits(set), &old);
+	if (atomic_load(&s->pending) & ~mask_of(g))
+		g_interrupt(g);
+	return old;
+}
+
+void sig_mask_pop(struct g *g, uint64_t saved) {
+	uint64_t old;
+	struct sigstate *s = sig_of(g);
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+	s->defer = false;
+	sig_mask_change(g, SIG_SETMASK, saved, &old);
+}
+
+SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
+	REAL_READY();
+	struct g *g = self_g();
+	uint64_t before;
+	if (!g || !set)
+		return real.pthread_sigmask(how, set, old);
+	int r = sig_mask_change(g, how, sigset_bits(set), &before);
+	if (r == 0 && old)
+		sigset_store(old, before);
+	return -r;
+}
+
+SHIM int sigprocmask(int how, const sigset_t *set, sigset_t *old) {
+	REAL_READY();
+	if (!self_g() || !set)
+		return real.sigprocmask(how, set, old);
+	int r = pthread_sigmask(how, set, old);
+	if (r) {
+		errno = r;
+		return -1;
+	}
+	return 0;
+}
+
+static int mask_one(int how, int sig) {
+	sigset_t set;
+	sigemptyset(&set);
+	return sigaddset(&set, sig) < 0 ? -1 : sigprocmask(how, &set, NULL);
+}
+
+SHIM int sighold(int sig) {
+	return mask_one(SIG_BLOCK, sig);
+}
+
+SHIM int sigrelse(int sig) {
+	return mask_one(SIG_UNBLOCK, sig);
+}
+
+/* BSD's: 32 signals in an int. */
+static int mask_bsd(int how, int mask) {
+	sigset_t set, old;
+	sigemptyset(&set);
+	sigemptyset(&old);
+	sigset_store(&set, (uint32_t)mask);
+	return sigprocmask(how, &set, &old) < 0 ? -1 : (int)(uint32_t)sigset_bits(&old);
+}
+
+SHIM int sigblock(int mask) {
+	return mask_bsd(SIG_BLOCK, mask);
+}
+
+SHIM int sigsetmask(int mask) {
+	return mask_bsd(SIG_SETMASK, mask);
+}
+
+SHIM int siggetmask(void) {
+	return mask_bsd(SIG_BLOCK, 0);
+}
+
+SHIM int sigpending(sigset_t *set) {
+	REAL_READY();
+	int r = real.sigpending(set);
+	struct g *g = self_g();
+	if (r == 0 && g)
+		sigset_store(set, sigset_bits(set) | (atomic_load(&sig_of(g)->pending) & mask_of(g)));
+	return r;
+}

@@ -1,0 +1,298 @@
+/* Where signals wait: the ring for what came in at a bad moment, a queue per goroutine for what is its own, and the way from one to
+ * the other.
+ *
+ * Entries come from one fixed pool, taken without locks: the ring is filled by handlers, which may have interrupted the holder of
+ * any lock.
+ *     FREE --entry_alloc--> WRITING --sig_ring_push--> RING --route--> FREE, and a copy QUEUED with its goroutine
+ *                              `--sig_queue_put--> QUEUED --sig_queue_take--> FREE     `--nobody takes it yet--> HELD
+ * The ring is all entries in state RING, in the order of `seq`; there is no list to corrupt. ring_count says how many, so that nobody
+ * scans in vain; rt_pending counts them, too, and makes whoever leaves the runtime look.
+ *
+ * Locks: route_lock -> sigstate.lock. */
+#include "siginternal.h"
+
+#define ENTRIES 2048u
+
+enum entry_state { ENTRY_FREE, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
+
+struct entry {
+	_Atomic uint32_t state;
+	uint32_t next;      /* queue link: index + 1 */
+	uint32_t seq;       /* order of arrival in the ring */
+	int sig;
+	struct g *to;       /* thread-directed: for whom; NULL the process */
+	siginfo_t info;
+};
+
+static struct entry entries[ENTRIES];
+static _Atomic uint32_t entry_hint, ring_seq, ring_count;
+static struct lock route_lock;
+
+/* ---- entries: the ring and the queues ---------------------------------------------------------------------------- */
+
+/* Async-signal-safe. NULL: all in use. */
+static struct entry *entry_alloc(void) {
+	uint32_t start = atomic_load_explicit(&entry_hint, memory_order_relaxed);
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		struct entry *e = &entries[(start + i) % ENTRIES];
+		uint32_t free_state = ENTRY_FREE;
+		/* acquire: pairs with the release in entry_free() */
+		if (atomic_load_explicit(&e->state, memory_order_relaxed) == ENTRY_FREE &&
+		    atomic_compare_exchange_strong_explicit(&e->state, &free_state, ENTRY_WRITING, memory_order_acquire,
+		                                            memory_order_relaxed)) {
+			atomic_store_explicit(&entry_hint, start + i + 1, memory_order_relaxed);
+			return e;
+		}
+	}
+	return NULL;
+}
+
+static void entry_free(struct entry *e) {
+	uint32_t index = (uint32_t)(e - entries);
+	atomic_store_explicit(&e->state, ENTRY_FREE, memory_order_release);
+	atomic_store_explicit(&entry_hint, index, memory_order_relaxed); /* few entries in use: stay in few pages */
+}
+
+/* Signal context. A full ring loses the signal, as RLIMIT_SIGPENDING does. */
+void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
+	struct entry *e = entry_alloc();
+	if (!e)
+		return;
+	e->sig = sig;
+	e->info = *info;
+	e->to = to;
+	e->seq = atomic_fetch_add_explicit(&ring_seq, 1, memory_order_relaxed);
+	/* Counted before it is visible: a consumer never counts below zero. */
+	atomic_fetch_add_explicit(&ring_count, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&rt_pending, 1, memory_order_relaxed);
+	/* release: publishes the entry to sig_ring_drain() */
+	atomic_store_explicit(&e->state, ENTRY_RING, memory_order_release);
+}
+
+/* sigstate.lock held. */
+static void queue_append(struct sigstate *s, struct entry *e) {
+	uint32_t index = (uint32_t)(e - entries) + 1;
+	e->next = 0;
+	if (s->tail)
+		entries[s->tail - 1].next = index;
+	else
+		s->head = index;
+	s->tail = index;
+	atomic_store_explicit(&e->state, ENTRY_QUEUED, memory_order_relaxed);
+}
+
+/* sigstate.lock held. The oldest entry of `sig`, taken out; pending is brought up to date. */
+static struct entry *queue_remove(struct sigstate *s, int sig) {
+	struct entry *found = NULL;
+	uint32_t *link = &s->head, previous = 0;
+	bool more = false;
+	while (*link) {
+		struct entry *e = &entries[*link - 1];
+		if (e->sig == sig && !found) {
+			found = e;
+			if (s->tail == *link)
+				s->tail = previous;
+			*link = e->next;
+			continue;
+		}
+		more |= e->sig == sig;
+		previous = *link;
+		link = &e->next;
+	}
+	if (!more)
+		atomic_fetch_and_explicit(&s->pending, ~(SIGBIT(sig) & ~s->bare), memory_order_relaxed);
+	return found;
+}
+
+/* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
+int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info) {
+	int r = 0;
+	lock_acquire(&s->lock);
+	/* Signals below the real-time ones are pending or not, no more (as in the kernel). */
+	if (!s->dead && !(sig < 32 && (s->pending & SIGBIT(sig)))) {
+		struct entry *e = entry_alloc();
+		if (e) {
+			e->sig = sig;
+			e->info = *info;
+			queue_append(s, e);
+		} else if (sig < 32) {
+			s->bare |= SIGBIT(sig);
+		} else {
+			r = -EAGAIN;
+		}
+		if (r == 0)
+			atomic_fetch_or(&s->pending, SIGBIT(sig)); /* seq_cst: Dekker with mask_store() and sigwait */
+	}
+	lock_release(&s->lock);
+	return r;
+}
+
+/* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
+int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
+	struct sigstate *s = sig_of(g);
+	if (!(atomic_load(&s->pending) & allowed)) /* seq_cst: Dekker with sig_queue_put() */
+		return 0;
+	int sig = 0;
+	rt_enter(g); /* no handler on top of the lock */
+	lock_acquire(&s->lock);
+	uint64_t ready_bits = s->pending & allowed;
+	if (ready_bits) {
+		sig = __builtin_ctzll(ready_bits) + 1;
+		struct entry *e = queue_remove(s, sig);
+		if (e) {
+			*info = e->info;
+			entry_free(e);
+		} else {
+			memset(info, 0, sizeof *info);
+			info->si_signo = sig;
+			info->si_code = SI_USER;
+			s->bare &= ~SIGBIT(sig);
+			atomic_fetch_and_explicit(&s->pending, ~SIGBIT(sig), memory_order_relaxed);
+		}
+	}
+	lock_release(&s->lock);
+	rt_leave(g);
+	return sig;
+}
+
+/* sigstate.lock held or nobody else there. */
+void sig_queue_drop(struct sigstate *s) {
+	while (s->head) {
+		struct entry *e = &entries[s->head - 1];
+		s->head = e->next;
+		entry_free(e);
+	}
+	s->tail = 0;
+	s->bare = 0;
+	atomic_store_explicit(&s->pending, 0, memory_order_relaxed);
+}
+
+/* ---- routing ----------------------------------------------------------------------------------------------------- */
+
+int32_t sig_running_on(struct g *g) {
+	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
+	return m && atomic_load_explicit(&m->curg, memory_order_relaxed) == g ? m->ktid : 0;
+}
+
+void sig_nudge(struct g *g, int sig) {
+	attention_set(sig_of(g));
+	if (g == tls_g)
+		return; /* looks by itself when it leaves the runtime */
+	g_interrupt(g);
+	int32_t ktid = sig_running_on(g);
+	if (!ktid)
+		return;
+	sig_reserve(); /* before the first SIGCANCEL: libc has no handler for it yet */
+	if (sig != SIGCANCEL_NR || atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
+		kick(ktid, sig);
+}
+
+/* Queues for g and makes it look, if it would take it. */
+int sig_send(struct g *g, int sig, const siginfo_t *info) {
+	struct sigstate *s = sig_of(g);
+	int r = sig_queue_put(s, sig, info);
+	/* seq_cst by the RMW in sig_queue_put() and these loads: either we see the open mask or the owner sees the entry */
+	uint64_t mask = __atomic_load_n(&g->sigmask, __ATOMIC_SEQ_CST);
+	if (r == 0 && (!(mask & SIGBIT(sig)) || (atomic_load(&s->waiting) & SIGBIT(sig))))
+		sig_nudge(g, sig);
+	return r;
+}
+
+/* Who takes a signal sent to the process: main first, as the kernel does; then the caller, then anybody. */
+struct g *sig_taker(int sig) {
+	struct g *self = tls_g;
+	if (sigp.main_g && is_alive(sigp.main_g) && !(mask_of(sigp.main_g) & SIGBIT(sig)))
+		return sigp.main_g;
+	if (self && self->kind <= G_MAIN && is_alive(self) && !(mask_of(self) & SIGBIT(sig)))
+		return self;
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (is_alive(g) && !(mask_of(g) & SIGBIT(sig)))
+			return g;
+	}
+	return NULL;
+}
+
+/* Back to the kernel, which keeps what everybody blocks. Only the first thread may forge a kernel's or kill()'s
+ * siginfo. */
+static void signal_return(int sig, siginfo_t *info) {
+	int32_t pid = self_pid();
+	if (SYS3(SYS_rt_sigqueueinfo, pid, sig, info) < 0)
+		SYS2(SYS_kill, pid, sig);
+}
+
+/* route_lock held. */
+static void route(struct entry *e) {
+	struct g *to = e->to ? e->to : sig_taker(e->sig);
+	int sig = e->sig;
+	siginfo_t info = e->info;
+	if (!to && !(atomic_load(&sigp.and_mask) & SIGBIT(sig))) {
+		/* Somebody accepts it, once the handler he is in returns. */
+		atomic_store_explicit(&e->state, ENTRY_HELD, memory_order_relaxed);
+		atomic_fetch_or(&sigp.held, SIGBIT(sig));
+		return;
+	}
+	entry_free(e);
+	if (to)
+		sig_send(to, sig, &info);
+	else
+		signal_return(sig, &info);
+}
+
+/* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if
+ * asked. */
+void sig_ring_drain(bool held_too) {
+	if (!atomic_load_explicit(&ring_count, memory_order_relaxed) && !(held_too && atomic_load(&sigp.held)))
+		return;
+	lock_acquire(&route_lock);
+	if (held_too && atomic_exchange(&sigp.held, 0)) {
+		for (uint32_t i = 0; i < ENTRIES; i++) {
+			if (atomic_load_explicit(&entries[i].state, memory_order_relaxed) == ENTRY_HELD)
+				route(&entries[i]);
+		}
+	}
+	while (atomic_load_explicit(&ring_count, memory_order_relaxed)) {
+		struct entry *first = NULL;
+		for (uint32_t i = 0; i < ENTRIES; i++) {
+			struct entry *e = &entries[i];
+			/* acquire: pairs with sig_ring_push() */
+			if (atomic_load_explicit(&e->state, memory_order_acquire) == ENTRY_RING &&
+			    (!first || (int32_t)(e->seq - first->seq) < 0))
+				first = e;
+		}
+		if (!first)
+			break; /* counted, not visible yet: its producer's thread looks itself */
+		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
+		route(first);
+	}
+	lock_release(&route_lock);
+}
+
+/* A kernel thread of a process without goroutines leaves the runtime: what came in meanwhile is sent to it again, and now finds
+ * it outside. */
+void sig_foreign_deliver(struct g *g) {
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		struct entry *e = &entries[i];
+		uint32_t in_ring = ENTRY_RING;
+		if (atomic_load_explicit(&e->state, memory_order_acquire) != in_ring)
+			continue;
+		g->in_rt++;
+		int sig = e->sig;
+		siginfo_t info = e->info;
+		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
+		entry_free(e);
+		rt_leave(g);
+		if (kernel_queue_self(sig, &info) < 0)
+			SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+	}
+}
+
+void sig_queue_fork_child(void) {
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		if (atomic_load_explicit(&entries[i].state, memory_order_relaxed) != ENTRY_FREE)
+			atomic_store_explicit(&entries[i].state, ENTRY_FREE, memory_order_relaxed);
+	}
+	atomic_store(&ring_count, 0);
+	route_lock = (struct lock){0};
+}

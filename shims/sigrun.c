@@ -1,0 +1,161 @@
+/* Running the handlers of queued signals, and when: signal.c's "Running a queued handler" is the rule, this is the code.
+ *
+ * Everything here runs on the goroutine that the signal was sent to. A handler may do what a program may: park, come back on another
+ * M, fork, jump away. So nothing of the M is kept over the call of one, and after it self_g() is asked whether this still is a
+ * goroutine. */
+#include "siginternal.h"
+
+/* The mask of g and of the M under it. Not accounted. */
+static void mask_force(struct g *g, uint64_t mask) {
+	rt_enter(g);
+	mask &= ~SIG_NEVER_BLOCKED;
+	mask_store(g, mask);
+	g->m->kmask = mask;
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+	rt_leave(g);
+}
+
+uint64_t sig_handler_mask(const struct sigrecord *h, int sig) {
+	return (h->mask | (h->flags & SA_NODEFER ? 0 : SIGBIT(sig))) & ~SIG_NEVER_BLOCKED;
+}
+
+/* The kernel reset a SA_RESETHAND handler for a kick that turned out to mean nothing: as if it had not been. */
+void sig_handler_rearm(int sig, struct sigrecord *h) {
+	struct sigaction set = {.sa_sigaction = sig_entry, .sa_flags = h->flags | SA_SIGINFO};
+	sigset_store(&set.sa_mask, h->mask);
+	real.sigaction(sig, &set, NULL);
+}
+
+void sig_handler_reset(int sig, struct sigrecord *h) {
+	if (h->flags & (int)SA_RESETHAND)
+		atomic_compare_exchange_strong(&sig_handlers[sig], &h, NULL);
+}
+
+/* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention`
+ * for it), or be held. */
+void sig_handler_done(struct g *g, struct sigstate *s) {
+	s->handlers++;
+	if (atomic_load(&s->pending) & ~mask_of(g)) /* seq_cst: Dekker with sig_send() */
+		attention_set(s);
+	if (__builtin_expect(s->counted != mask_of(g), 0)) {
+		rt_enter(g);
+		sig_account(s, mask_of(g));
+		rt_leave(g);
+	}
+	if (__builtin_expect(atomic_load(&sigp.held) != 0, 0)) {
+		rt_enter(g);
+		sig_ring_drain(true);
+		rt_leave(g);
+	}
+}
+
+/* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the
+ * queue and masking it no kick lets a later one overtake it. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
+static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
+	struct sigrecord *h = handler_of(sig);
+	struct sigstate *s = sig_of(g);
+	if (!h) {
+		/* Default or ignored by now: the kernel knows what that means. */
+		kernel_queue_self(sig, info);
+		return 0;
+	}
+	if (h->flags & (int)SA_RESETHAND) {
+		struct sigaction reset = {.sa_handler = SIG_DFL};
+		real.sigaction(sig, &reset, NULL);
+		sig_handler_reset(sig, h);
+	}
+	uint64_t before = mask_of(g);
+	ucontext_t context;
+	memset(&context, 0, sizeof context);
+	getcontext(&context);
+	sigset_store(&context.uc_sigmask, before);
+	context.uc_stack = (stack_t){.ss_sp = s->alt_sp, .ss_size = s->alt_size, .ss_flags = s->alt_sp ? s->alt_flags : SS_DISABLE};
+	mask_force(g, before | sig_handler_mask(h, sig));
+	int saved_errno = errno;
+	rt_leave(g);
+	h->handler(sig, info, &context);
+	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside
+	 * a call. */
+	errno = saved_errno;
+	uint64_t after = sigset_bits(&context.uc_sigmask);
+	if (!self_g()) { /* it forked, and this is the child */
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
+		return 0;
+	}
+	rt_enter(g);
+	mask_force(g, after);
+	sig_handler_done(g, s);
+	return h->flags & SA_RESTART ? 1 : 3;
+}
+
+/* Everything of `allowed` that is deliverable in g's queue. Outside the runtime. */
+unsigned sig_queue_run_some(struct g *g, uint64_t allowed) {
+	unsigned ran = 0;
+	siginfo_t info;
+	int sig;
+	rt_enter(g);
+	while ((sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
+		ran |= handler_run(g, sig, &info);
+		if (!self_g())
+			return 0;
+	}
+	rt_leave(g);
+	return ran;
+}
+
+/* The interrupt that came with a signal is spent: the next wait must not end for it. A cancellation's stays. */
+void sig_interrupt_spend(struct g *g) {
+	if (g_interrupt_clear(g) && shim_cancel_pending(g))
+		g_interrupt(g);
+}
+
+/* Everything deliverable in g's queue. Outside the runtime. */
+unsigned sig_queue_run(struct g *g) {
+	attention_clear(sig_of(g)); /* before the look: who queues after it sets it again */
+	return sig_queue_run_some(g, ~0ull);
+}
+
+/* A wait was ended for a signal and its shim has not asked yet, or a mask is in force for one call only. */
+bool sig_must_defer(struct g *g) {
+	return g->in_rt || g->in_vfork || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
+}
+
+/* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while
+ * rt_pending != 0. */
+void sig_deliver(struct g *g) {
+	if (!g) {
+		sig_ring_drain(false);
+		return;
+	}
+	if (unlikely(g->kind == G_FOREIGN) && !sched_started()) {
+		sig_foreign_deliver(g);
+		return;
+	}
+	rt_enter(g);
+	sig_ring_drain(false);
+	rt_leave(g);
+	if (g->kind > G_MAIN || sig_must_defer(g))
+		return;
+	cancel_now(g);
+	if (atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed)) {
+		sig_interrupt_spend(g); /* before the queue: who queues later interrupts again */
+		sig_queue_run(g);
+	}
+}
+
+bool shim_interrupted(struct g *g, bool restartable) {
+	if (g->kind > G_MAIN)
+		return true; /* a foreign thread: the kernel ran the handler */
+	struct sigstate *s = sig_of(g);
+	/* In this order: who interrupts after the clear has queued before, or sets it again. */
+	g_interrupt_clear(g);
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+	bool defer = s->defer;
+	rt_enter(g);
+	sig_ring_drain(false);
+	rt_leave(g);
+	s->defer = false;
+	unsigned ran = sig_queue_run(g);
+	s->defer = defer;
+	return ran && (!restartable || (ran & 2));
+}

@@ -1,0 +1,167 @@
+/* Sending: to a goroutine by pthread_t or thread id, to this process, to others (the kernel's business). */
+#include "siginternal.h"
+
+static siginfo_t info_make(int sig, int code) {
+	siginfo_t info;
+	memset(&info, 0, sizeof info);
+	info.si_signo = sig;
+	info.si_code = code;
+	info.si_pid = self_pid();
+	info.si_uid = (uid_t)SYS0(SYS_getuid);
+	return info;
+}
+
+static bool signal_valid(int sig) {
+	return sig >= 0 && sig <= NSIGNALS;
+}
+
+/* Ignored here and now? Then it vanishes, unless it is blocked. */
+static bool ignored_by_kernel(int sig) {
+	struct ksigaction now;
+	if (SYS4(SYS_rt_sigaction, sig, 0, &now, 8) < 0)
+		return false;
+	if ((sighandler_t)now.handler == SIG_IGN)
+		return true;
+	return (sighandler_t)now.handler == SIG_DFL && default_ignores(sig);
+}
+
+/* To the calling goroutine: when it does not block it, the handler has run when this returns. */
+static int signal_self(struct g *g, int sig, siginfo_t *info) {
+	bool blocked = mask_of(g) & SIGBIT(sig);
+	if (!blocked && !handler_of(sig))
+		return (int)kernel_queue_self(sig, info); /* default action, or ignored */
+	rt_enter(g);
+	int r = sig_queue_put(sig_of(g), sig, info);
+	rt_leave(g);
+	if (r == 0 && !blocked && !sig_must_defer(g)) {
+		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us
+		 * to another M, the kick finds nothing there. */
+		kick(self_ktid(), sig);
+		if (self_g())
+			sig_queue_run_some(g, SIGBIT(sig));
+	}
+	return r;
+}
+
+/* To a goroutine. 0 or a negative error. */
+static int signal_thread(struct g *g, int sig, siginfo_t *info) {
+	struct g *self = g_self();
+	if (sig_of(g)->dead || sig == 0)
+		return 0;
+	if (sig == SIGKILL || sig == SIGSTOP)
+		return (int)SYS2(SYS_kill, self_pid(), sig);
+	if (g == self)
+		return signal_self(g, sig, info);
+	bool blocked = mask_of(g) & SIGBIT(sig);
+	if (!blocked && !handler_of(sig)) {
+		if (ignored_by_kernel(sig))
+			return 0;
+		return (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */
+	}
+	rt_enter(self);
+	int r = sig_send(g, sig, info);
+	rt_exit(self);
+	return r;
+}
+
+SHIM int pthread_kill(pthread_t thread, int sig) {
+	REAL_READY();
+	struct g *g = sched_started() ? g_of_tcb((uintptr_t)thread) : NULL;
+	if (!g || g->kind > G_MAIN)
+		return real.pthread_kill(thread, sig);
+	if (!signal_valid(sig) || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
+		return EINVAL;
+	siginfo_t info = info_make(sig, SI_TKILL);
+	return -signal_thread(g, sig, &info);
+}
+
+SHIM int pthread_sigqueue(pthread_t thread, int sig, const union sigval value) {
+	REAL_READY();
+	struct g *g = sched_started() ? g_of_tcb((uintptr_t)thread) : NULL;
+	if (!g || g->kind > G_MAIN)
+		return real.pthread_sigqueue(thread, sig, value);
+	if (!signal_valid(sig) || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
+		return EINVAL;
+	if (sig_of(g)->dead)
+		return ESRCH;
+	siginfo_t info = info_make(sig, SI_QUEUE);
+	info.si_value = value;
+	return -signal_thread(g, sig, &info);
+}
+
+static struct g *g_of_tid(pid_t tid) {
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (g->tid == tid && is_alive(g))
+			return g;
+	}
+	return NULL;
+}
+
+long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
+	struct g *g = sched_started() && (tgid == -1 || tgid == self_pid()) ? g_of_tid(tid) : NULL;
+	if (!g)
+		return sys_ret(tgid == -1 ? SYS2(SYS_tkill, tid, sig) : SYS3(SYS_tgkill, tgid, tid, sig));
+	if (!signal_valid(sig)) {
+		errno = EINVAL;
+		return -1;
+	}
+	siginfo_t info = info_make(sig, SI_TKILL);
+	return sys_ret(signal_thread(g, sig, &info));
+}
+
+SHIM int tgkill(pid_t tgid, pid_t tid, int sig) {
+	REAL_READY();
+	return sched_started() ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
+}
+
+SHIM int raise(int sig) {
+	REAL_READY();
+	struct g *g = self_g();
+	if (!g)
+		return real.raise(sig);
+	int r = pthread_kill((pthread_t)g->ctx.tp, sig);
+	if (r) {
+		errno = r;
+		return -1;
+	}
+	return 0;
+}
+
+SHIM int gsignal(int sig) {
+	return raise(sig);
+}
+
+/* kill() of one's own process. The kernel would give it to one of its threads, and that to a goroutine, some time;
+ * here the goroutine that takes it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is about to end its wait, before it does. NULL:
+ * the kernel's business (nobody takes it: pending; default action; another process). */
+static struct g *taker_here(struct g *g, pid_t pid, int sig) {
+	return g && pid == self_pid() && sig > 0 && sig <= NSIGNALS && handler_of(sig) ? sig_taker(sig) : NULL;
+}
+
+static int signal_process(struct g *self, struct g *taker, int sig, siginfo_t *info) {
+	if (taker == self)
+		return signal_self(self, sig, info);
+	rt_enter(self);
+	int r = sig_send(taker, sig, info);
+	rt_exit(self);
+	return r;
+}
+
+SHIM int kill(pid_t pid, int sig) {
+	REAL_READY();
+	struct g *g = self_g(), *taker = taker_here(g, pid, sig);
+	if (!taker)
+		return real.kill(pid, sig);
+	siginfo_t info = info_make(sig, SI_USER);
+	return (int)sys_ret(signal_process(g, taker, sig, &info));
+}
+
+SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
+	REAL_READY();
+	struct g *g = self_g(), *taker = taker_here(g, pid, sig);
+	if (!taker)
+		return real.sigqueue(pid, sig, value);
+	siginfo_t info = info_make(sig, SI_QUEUE);
+	info.si_value = value;
+	return (int)sys_ret(signal_process(g, taker, sig, &info));
+}

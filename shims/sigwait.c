@@ -1,0 +1,140 @@
+/* Waiting for signals: sigwait() and its family in the kernel, sigsuspend() and pause() on the wake word. */
+#include <time.h>
+
+#include "siginternal.h"
+
+/* The first signal of `want` into *info. deadline: CLOCK_MONOTONIC ns, -1 none, 0 do not wait. The number or a
+ * negative error. In the kernel, on an M of its own while it lasts: process-wide signals that everybody blocks are pending there. What was sent to
+ * this goroutine is in its queue, and a kick with the signal's number ends the kernel's wait. */
+static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t deadline) {
+	struct sigstate *s = sig_of(g);
+	int r;
+	want &= ~SIG_NEVER_BLOCKED;
+	shim_testcancel(g);
+	for (;;) {
+		atomic_store(&s->waiting, want); /* seq_cst: senders queue first, then look at it */
+		attention_clear(s);
+		if ((r = sig_queue_take(g, want, info)))
+			break;
+		if (unlikely(atomic_load(&sigp.held) & want)) {
+			rt_enter(g);
+			sig_ring_drain(true);
+			rt_leave(g);
+		}
+		struct timespec ts = {0, 0};
+		if (deadline > 0) {
+			int64_t left = deadline - nanotime();
+			if (left > 0)
+				ts = (struct timespec){left / 1000000000, left % 1000000000};
+		}
+		uint32_t ran = s->handlers;
+		if (deadline)
+			r = (int)BRACKET_BLOCKING(g, SYS4(SYS_rt_sigtimedwait, &want, info, deadline < 0 ? NULL : &ts, 8));
+		else
+			r = (int)SYS4(SYS_rt_sigtimedwait, &want, info, &ts, 8);
+		if (r > 0 && info->si_code == KICK_CODE)
+			continue; /* it is in the queue, or was a stray one */
+		if (r == -EINTR) {
+			shim_testcancel(g);
+			if (s->handlers == ran)
+				continue; /* for somebody else, who has it by now */
+		}
+		break;
+	}
+	atomic_store(&s->waiting, 0);
+	rt_enter(g);
+	rt_exit(g);
+	return r;
+}
+
+SHIM int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
+	REAL_READY();
+	struct g *g = self_g();
+	siginfo_t unused;
+	if (!g)
+		return real.sigtimedwait(set, info, timeout);
+	if (timeout && !timespec_valid(timeout)) {
+		errno = EINVAL;
+		return -1;
+	}
+	int64_t deadline = !timeout ? -1 : timeout->tv_sec == 0 && timeout->tv_nsec == 0 ? 0 : deadline_rel(timeout);
+	int r = signal_await(g, sigset_bits(set), info ? info : &unused, deadline);
+	if (r > 0 && info && info->si_code == SI_TKILL)
+		info->si_code = SI_USER; /* as libc does */
+	return (int)sys_ret(r);
+}
+
+SHIM int sigwaitinfo(const sigset_t *set, siginfo_t *info) {
+	REAL_READY();
+	return self_g() ? sigtimedwait(set, info, NULL) : real.sigwaitinfo(set, info);
+}
+
+SHIM int sigwait(const sigset_t *set, int *sig) {
+	REAL_READY();
+	struct g *g = self_g();
+	siginfo_t info;
+	int r;
+	if (!g)
+		return real.sigwait(set, sig);
+	do
+		r = signal_await(g, sigset_bits(set), &info, -1);
+	while (r == -EINTR);
+	if (r < 0)
+		return -r;
+	*sig = r;
+	return 0;
+}
+
+SHIM int sigsuspend(const sigset_t *set) {
+	REAL_READY();
+	struct g *g = self_g();
+	if (!g)
+		return real.sigsuspend(set);
+	shim_testcancel(g);
+	uint64_t saved = sig_mask_push(g, set);
+	for (;;) {
+		wait_begin(g, true, "sigsuspend", 0);
+		wait_park(g, -1);
+		if (shim_interrupted(g, false))
+			break;
+		shim_testcancel(g);
+	}
+	sig_mask_pop(g, saved);
+	errno = EINTR;
+	return -1;
+}
+
+SHIM int __sigsuspend(const sigset_t *set);
+SHIM int __sigsuspend(const sigset_t *set) {
+	return sigsuspend(set);
+}
+
+static int pause_without(int sig) {
+	sigset_t set;
+	if (sigprocmask(SIG_BLOCK, NULL, &set) < 0 || sigdelset(&set, sig) < 0)
+		return -1;
+	return sigsuspend(&set);
+}
+
+SHIM int __xpg_sigpause(int sig);
+SHIM int __xpg_sigpause(int sig) {
+	return pause_without(sig);
+}
+
+static int pause_with(int mask) {
+	sigset_t set;
+	sigemptyset(&set);
+	sigset_store(&set, (uint32_t)mask);
+	return sigsuspend(&set);
+}
+
+/* <signal.h> renames sigpause to __xpg_sigpause: this is the symbol of that name, BSD's. */
+SHIM int sigpause_bsd(int mask) __asm__("sigpause");
+SHIM int sigpause_bsd(int mask) {
+	return pause_with(mask);
+}
+
+SHIM int __sigpause(int value, int is_signal);
+SHIM int __sigpause(int value, int is_signal) {
+	return is_signal ? pause_without(value) : pause_with(value);
+}
