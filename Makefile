@@ -51,7 +51,7 @@ LAUNCHER_SRCS := preload/goshim.c preload/settings.c
 LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
 VERSION := 0.1.0
 
-.PHONY: all lib help setup test unit programs check-clang check-exports exports demo bench install clean format lint
+.PHONY: all lib help setup test unit programs check-clang check-exports exports demo bench conformance install clean format lint
 .DELETE_ON_ERROR:
 # As many jobs as CPUs, unless told otherwise.
 ifeq (,$(filter -j%,$(MAKEFLAGS)))
@@ -256,6 +256,12 @@ bench:
 	@scripts/setup build
 	@$(MAKE) --no-print-directory lib
 	@BUILD=$(abspath $(BUILD)) scripts/bench
+
+# Other people's test suites. make conformance SUITES="glibc python" CONFORMANCE="--runs 3 --only 'tst-cancel*'"
+conformance:
+	@scripts/setup build test conformance
+	@$(MAKE) --no-print-directory lib
+	@BUILD=$(abspath $(BUILD)) scripts/conformance $(SUITES) $(CONFORMANCE)
 
 install: lib
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib

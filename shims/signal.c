@@ -27,8 +27,8 @@
  *   pending signals: so a signal that every goroutine blocks must be blocked on every kernel thread (else it would
  *   be taken, or kill us by its default action), and one that a single parked goroutine accepts must be open on some
  *   kernel thread. `and_mask` is the AND of all goroutines' masks, counted (not walked): dev[] counts goroutines that
- *   differ from the mask at start, so goroutines that never touch their mask cost nothing. sysmon has and_mask as its mask and is the receiver of last resort. When and_mask gains a
- *   bit, Ms on their g0, which keep the mask of whoever ran there last, are told by SIGSETXID (33) with KICK_CODE,
+ *   differ from the mask at start, so goroutines that never touch their mask cost nothing. sysmon has and_mask as its
+ *   mask and is the receiver of last resort. When and_mask gains a bit, Ms on their g0, which keep the mask of whoever ran there last, are told by SIGSETXID (33) with KICK_CODE,
  *   and the gainer waits for their answers. While a handler runs, its sa_mask is not accounted; a signal nobody
  *   takes for that reason is *held* until a handler returns.
  *
@@ -43,6 +43,7 @@
 #include "siginternal.h"
 
 struct sig_process sigp;
+
 static void sigstate_reset(struct sigstate *s, uint64_t mask) {
 	memset(s, 0, sizeof *s);
 	s->counted = mask;

@@ -1,0 +1,301 @@
+"""What the conformance suites have in common: Debian's sources, running a program natively and under goshim, comparing.
+
+A suite module offers
+    prepare(directory) -> (tests, skipped)   fetches and builds there, once; later calls find it done. tests: list of Test.
+                                             skipped: {name: reason} of what is not run at all. Raises Failed.
+    PROTECTED                                optional: a compiled pattern; no test it matches may be in tests/problems
+A Test is one process. It has one outcome, or, where `cases` is given, one for each case that the process reports. An outcome is a
+word or two: "pass", "skip", "exit 1", "SIGSEGV", "timeout"; "pass" is what is compared.
+
+Each run is a session of its own, in a fresh directory that is removed afterwards, with a limit of time; at the limit, the whole session
+is killed. Native outcomes are kept in the build directory (native.json), for as long as suite and libc stay the same.
+"""
+
+import concurrent.futures
+import dataclasses
+import fnmatch
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(ROOT, "build"))
+LIBRARY = os.path.join(BUILD, "libgoshim.so")
+PROBLEMS = os.path.join(ROOT, "tests", "problems")
+OUTPUT_KEPT = 20000
+SLOW = float(os.environ.get("CONFORMANCE_SLOW") or 1)  # factor on all limits of time, for slow machines
+
+
+class Failed(Exception):
+    """A suite that cannot be built; str() is the reason."""
+
+
+@dataclasses.dataclass
+class Test:
+    name: str
+    command: list
+    timeout: float = 30
+    env: dict = dataclasses.field(default_factory=dict)
+    cwd: str = None          # None: a fresh directory for each run
+    cases: object = None     # function(status, output) -> {case: outcome}, where the process is many tests
+    alone: bool = False      # not beside others: it measures time, or uses what exists once
+
+
+# ---- saying what happens ----------------------------------------------------------------------------------------------
+
+_said = threading.Lock()
+
+
+def say(text=""):
+    """Progress on a terminal: replaces the line before it."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K" + text[:(os.get_terminal_size(2).columns or 80) - 1])
+        sys.stderr.flush()
+
+
+def said(text):
+    """A line of progress that stays."""
+    with _said:
+        say()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+# ---- Debian's packages ------------------------------------------------------------------------------------------------
+
+
+def call(command, log, **more):
+    """Runs a step of building; its output goes to the file `log`. Raises Failed."""
+    with open(log, "ab") as out:
+        if subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more).returncode:
+            raise Failed(f"'{' '.join(command)[:200]}' failed; see {os.path.relpath(log)}")
+
+
+def installed_version(package):
+    """Version of the source package that an installed binary package was built from."""
+    shown = subprocess.run(["dpkg-query", "-W", "-f", "${source:Version}", package], capture_output=True, text=True)
+    if shown.returncode:
+        raise Failed(f"the Debian package {package} is not installed")
+    return shown.stdout.strip()
+
+
+def source_package(package, version, directory):
+    """The unpacked source of a Debian package, in directory/src-VERSION. The system's apt configuration is only read: where it
+    lists binary packages, a private copy lists sources."""
+    target = os.path.join(directory, "src-" + version.replace(":", "_"))
+    if os.path.isdir(target):
+        return target
+    for tool in ("apt-get", "dpkg-source"):
+        if not shutil.which(tool):
+            raise Failed(f"needs {tool}, as Debian's dpkg-dev has it")
+    apt = os.path.join(BUILD, "conformance", "apt")
+    for d in ("lists/partial", "archives/partial"):
+        os.makedirs(os.path.join(apt, d), exist_ok=True)
+    os.makedirs(directory, exist_ok=True)
+    where = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
+                           capture_output=True, text=True, check=True).stdout.split("\n")
+    with open(os.path.join(apt, "sources.list"), "w") as f:
+        f.write("".join(sorted({f"deb-src {line}\n" for line in where if line})))
+    settings = ["-o", f"Dir::Etc::sourcelist={apt}/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null",
+                "-o", f"Dir::State::lists={apt}/lists", "-o", f"Dir::Cache={apt}", "-o", "APT::Sandbox::User=root"]
+    log = os.path.join(directory, "fetch.log")
+    said(f"fetching the source of {package} {version}")
+    call(["apt-get", *settings, "update"], log)
+    call(["apt-get", *settings, "source", "--download-only", f"{package}={version}"], log, cwd=directory)
+    dsc = [f for f in os.listdir(directory) if f.endswith(".dsc")]
+    if len(dsc) != 1:
+        raise Failed(f"{len(dsc)} .dsc files in {directory}")
+    shutil.rmtree(target + ".new", ignore_errors=True)
+    call(["dpkg-source", "--no-check", "-x", dsc[0], target + ".new"], log, cwd=directory)
+    os.rename(target + ".new", target)
+    return target
+
+
+# ---- running ----------------------------------------------------------------------------------------------------------
+
+
+def environment(mode, settings=()):
+    """mode: "native", or GOMAXPROCS."""
+    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "GOMAXPROCS", "GOSHIM", "MAKEFLAGS", "MFLAGS")}
+    if mode != "native":
+        env["LD_PRELOAD"] = LIBRARY
+        env["GOMAXPROCS"] = str(mode)
+        if settings:
+            env["GOSHIM"] = ",".join(settings)
+    return env
+
+
+def outcome_of(status):
+    if status < 0:
+        return signal.Signals(-status).name if -status < 32 else f"signal {-status}"
+    return {0: "pass", 77: "skip"}.get(status, f"exit {status}")
+
+
+def kill_session(leader):
+    """Everything in the session that `leader` began: by /proc, since its members may have left its process group."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                if int(f.read().rpartition(")")[2].split()[3]) == leader:
+                    os.kill(int(pid), signal.SIGKILL)
+        except (OSError, IndexError):
+            pass
+
+
+def run(test, mode, settings=()):
+    """One run: (outcome, output, seconds)."""
+    env = environment(mode, settings)
+    env.update(test.env)
+    work = test.cwd or tempfile.mkdtemp(prefix="conformance-")
+    start = time.monotonic()
+    try:
+        with tempfile.TemporaryFile() as out:
+            child = subprocess.Popen(test.command, cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                     start_new_session=True)
+            try:
+                outcome = outcome_of(child.wait(test.timeout * SLOW))
+            except subprocess.TimeoutExpired:
+                outcome = "timeout"
+            kill_session(child.pid)
+            child.wait()
+            out.seek(max(0, out.seek(0, os.SEEK_END) - (1 << 24 if test.cases else OUTPUT_KEPT)))
+            return outcome, out.read().decode(errors="replace"), time.monotonic() - start
+    finally:
+        if not test.cwd:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+class Results:
+    """Outcomes by test and mode."""
+
+    def __init__(self):
+        self.of = {}
+
+    def add(self, test, mode, outcome):
+        self.of.setdefault(test, {}).setdefault(mode, []).append(outcome)
+
+    def modes(self):
+        found = {m for by_mode in self.of.values() for m in by_mode}
+        return sorted(found, key=lambda m: (m != "native", m if m != "native" else 0))
+
+    def score(self, mode, tests):
+        ran = [self.of[t][mode] for t in tests if mode in self.of[t]]
+        return len(ran), sum(all(o == "pass" for o in outcomes) for outcomes in ran)
+
+
+@dataclasses.dataclass
+class Comparison:
+    passed: set
+    differs: dict  # test: ["GOMAXPROCS=2: timeout", ...]
+    native: dict   # test: what it does natively instead of passing
+
+
+def compare(results):
+    c = Comparison(set(), {}, {})
+    for test, modes in results.of.items():
+        odd = sorted({o for o in modes.get("native", ["did not run"]) if o != "pass"})
+        if odd:
+            c.native[test] = ", ".join(odd)
+            continue
+        wrong = []
+        for mode in sorted(m for m in modes if m != "native"):
+            bad = [o for o in modes[mode] if o != "pass"]
+            if bad:
+                times = f" ({len(bad)} of {len(modes[mode])})" if len(modes[mode]) > 1 else ""
+                wrong.append(f"GOMAXPROCS={mode}: {', '.join(sorted(set(bad)))}{times}")
+        if wrong:
+            c.differs[test] = wrong
+        else:
+            c.passed.add(test)
+    return c
+
+
+def matches(name, globs):
+    return not globs or any(fnmatch.fnmatch(name, g) or fnmatch.fnmatch(name, g + "*") for g in globs)
+
+
+def run_all(name, tests, o):
+    """Every test in every mode, o.jobs at a time, those that must be alone at the end. What a failed run printed is kept in
+    BUILD/conformance/NAME/failed/TEST.MODE."""
+    directory = os.path.join(BUILD, "conformance", name)
+    kept = os.path.join(directory, "failed")
+    native_file = os.path.join(directory, "native.json")
+    os.makedirs(kept, exist_ok=True)
+    results, lock = Results(), threading.Lock()
+    native = {}
+    if not o.native and os.path.exists(native_file):
+        with open(native_file) as f:
+            native = json.load(f)
+    work = []
+    for alone in (False, True):
+        for t in (t for t in tests if t.alone == alone):
+            if t.name in native:
+                for case, outcome in native[t.name].items():
+                    results.add(case, "native", outcome)
+            else:
+                work += [(t, "native")] * o.runs
+            work += [(t, mode) for mode in o.procs for _ in range(o.runs)]
+    done, bad = 0, 0
+    shown = time.monotonic()
+
+    def one(item):
+        nonlocal done, bad, shown
+        t, mode = item
+        outcome, output, seconds = run(t, mode, o.set if mode != "native" else ())
+        cases = t.cases(outcome, output) if t.cases else {t.name: outcome}
+        with lock:
+            done += 1
+            for case, what in cases.items():
+                results.add(case, mode, what)
+                passes_natively = all(x == "pass" for x in results.of[case].get("native", ["pass"]))
+                if what != "pass" and mode != "native" and passes_natively:
+                    bad += 1
+                    said(f"  {name}/{case} at GOMAXPROCS={mode}: {what} after {seconds:.1f} s")
+            if mode == "native":
+                native.setdefault(t.name, {}).update(cases)
+            if any(what != "pass" for what in cases.values()):
+                with open(os.path.join(kept, f"{t.name.replace('/', '_')}.{mode}"), "w") as f:
+                    f.write(f"{outcome} after {seconds:.1f} s: {' '.join(t.command)}\n{output}")
+            progress = f"{name}: {done} of {len(work)} runs, {bad} bad; {t.name}"
+            if sys.stderr.isatty():
+                say(progress)
+            elif time.monotonic() - shown > 30:
+                shown = time.monotonic()
+                said(progress)
+
+    # In the order of the list: natively first, so that what fails there is not called a difference.
+    for alone in (False, True):
+        with concurrent.futures.ThreadPoolExecutor(1 if alone else o.jobs) as pool:
+            list(pool.map(one, [w for w in work if w[0].alone == alone]))
+    say()
+    with open(native_file + ".new", "w") as f:
+        json.dump(native, f, indent=0, sort_keys=True)
+    os.replace(native_file + ".new", native_file)
+    return results
+
+
+# ---- tests/problems ---------------------------------------------------------------------------------------------------
+
+
+def problems():
+    """tests/problems: {SUITE/TEST: (reason, why no user can meet it)}."""
+    found = {}
+    if not os.path.exists(PROBLEMS):
+        return found
+    with open(PROBLEMS) as f:
+        for number, line in enumerate(f, 1):
+            line = line.split("#", 1)[0].strip()
+            if not line:
+                continue
+            fields = [x.strip() for x in line.split("|")]
+            if len(fields) != 3 or not all(fields):
+                raise SystemExit(f"tests/problems:{number}: not 'TEST | reason | why no user can meet it'")
+            found[fields[0]] = tuple(fields[1:])
+    return found
