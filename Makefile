@@ -51,7 +51,7 @@ LAUNCHER_SRCS := preload/goshim.c preload/settings.c
 LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
 VERSION := 0.1.0
 
-.PHONY: all lib help setup test unit programs check-clang check-exports exports demo bench conformance install clean format lint
+.PHONY: all lib help setup test unit programs chaos check-clang check-exports exports demo bench conformance install clean format lint
 .DELETE_ON_ERROR:
 # As many jobs as CPUs, unless told otherwise.
 ifeq (,$(filter -j%,$(MAKEFLAGS)))
@@ -67,6 +67,7 @@ lib: $(BUILD)/libgoshim.so $(BUILD)/goshim
 help:
 	@sed -n 's/^#   //p' Makefile
 	@echo 'make test            everything that must pass: both compilers, exported symbols, unit tests, test programs'
+	@echo 'make chaos           the test programs with forced bad luck: SEEDS=8 CHAOS_FIRST=1 CHAOS_PERCENT=10 ONLY=NAME'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -244,6 +245,19 @@ unit: $(UNIT_TESTS) $(HELPERS) lib
 programs: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 	@echo "  RUN      run_programs"
 	@$(RUN_TEST) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*')
+
+# The programs with forced bad luck (core/chaos.c): once per seed. A failure names the seed: RUN_PROGRAMS_SETTINGS=chaos=SEED make programs ONLY=NAME
+SEEDS ?= 8
+CHAOS_FIRST ?= 1
+CHAOS_PERCENT ?= 10
+
+chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
+	@status=0; seed=$(CHAOS_FIRST); while [ $$seed -lt $$(($(CHAOS_FIRST) + $(SEEDS))) ]; do \
+		echo "  CHAOS    chaos=$$seed,p=$(CHAOS_PERCENT)"; \
+		$(RUN_TEST) RUN_PROGRAMS_SETTINGS=chaos=$$seed,p=$(CHAOS_PERCENT) $(BUILD)/tests/run_programs -j$(TEST_JOBS) \
+			$(if $(ONLY),--filter 'programs/$(ONLY)*') || { status=1; echo "FAILED: chaos=$$seed,p=$(CHAOS_PERCENT)" >&2; }; \
+		seed=$$((seed + 1)); \
+	done; exit $$status
 
 # ---- the rest --------------------------------------------------------------------------------------------------
 

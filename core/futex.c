@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "chaos.h"
 #include "futex.h"
 #include "runtime.h"
 
@@ -98,6 +99,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
                const char *what) {
 	struct g *g = g_self();
 	struct fwaiter w;
+	chaos_yield();
 	waiter_init(&w, (const void *)addr, g, bitset);
 	wait_begin(g, interruptible, what, (uintptr_t)addr);
 	struct bucket *b = bucket_of((const void *)addr);
@@ -176,6 +178,7 @@ static int wake(const void *addr, int n, uint32_t bitset, _Atomic uint32_t *coun
 	else if (list)
 		ready_list(list);
 	rt_exit(self);
+	chaos_yield();
 	return taken;
 }
 

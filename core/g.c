@@ -130,6 +130,7 @@ static void g_reset(struct g *g) {
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
+	g->chaos_count = 0;
 	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
 	g->wired = g->self_claimed = g->in_vfork = false;
 	g->altstack_sp = NULL;
@@ -253,40 +254,56 @@ static void g_strip(struct g *g) {
 	shell_put(g);
 }
 
-void g_free(struct g *g) {
-	struct g *self = g_self();
-	if (g->ctx.tp == 0 || !g->stack.slab) { /* a stack of the program's: its TCB is freed by thread exit */
-		shell_put(g);
-		return;
+/* Out of the global list, if it is full: one that nothing runs on any more. */
+static struct g *gfree_overflow(void) {
+	struct g *g = NULL;
+	lock_acquire(&sched.lock);
+	if (sched.gfree_count >= GFREE_GLOBAL_MAX && sched.gfree &&
+	    atomic_load_explicit(&sched.gfree->ctx.on_cpu, memory_order_acquire) == 0) {
+		g = sched.gfree;
+		sched.gfree = g->schedlink;
+		sched.gfree_count--;
 	}
-	rt_enter(self);
-	struct p *p = self->m ? self->m->p : NULL;
-	struct g *strip = NULL;
+	lock_release(&sched.lock);
+	return g;
+}
+
+static void gfree_put(struct p *p, struct g *g) {
 	if (p && p->gfree_count < GFREE_MAX) {
 		g->schedlink = p->gfree;
 		if (!p->gfree)
 			p->gfree_tail = g;
 		p->gfree = g;
 		p->gfree_count++;
-	} else {
-		lock_acquire(&sched.lock);
-		g->schedlink = sched.gfree;
-		sched.gfree = g;
-		if (++sched.gfree_count > GFREE_GLOBAL_MAX) {
-			/* The one behind the head has been dead for longer, its M has surely left it. */
-			strip = g->schedlink;
-			if (strip && atomic_load_explicit(&strip->ctx.on_cpu, memory_order_acquire) == 0) {
-				g->schedlink = strip->schedlink;
-				sched.gfree_count--;
-			} else {
-				strip = NULL;
-			}
-		}
-		lock_release(&sched.lock);
+		return;
 	}
-	rt_exit(self);
-	if (strip)
+	lock_acquire(&sched.lock);
+	g->schedlink = sched.gfree;
+	sched.gfree = g;
+	sched.gfree_count++;
+	lock_release(&sched.lock);
+}
+
+void g_free(struct g *g) {
+	struct g *self = g_self();
+	bool bare = g->ctx.tp == 0 || !g->stack.slab; /* a stack of the program's: its TCB is freed by thread exit */
+	rt_enter(self);
+	struct p *p = self->m ? self->m->p : NULL;
+	/* Room first: stripping calls the program's free, which may park, and a G that is in a list already must not. */
+	struct g *strip = !bare && !(p && p->gfree_count < GFREE_MAX) ? gfree_overflow() : NULL;
+	if (strip) {
+		rt_exit(self);
 		g_strip(strip);
+		rt_enter(self);
+		p = self->m ? self->m->p : NULL;
+	}
+	if (bare)
+		shell_put(g);
+	else
+		gfree_put(p, g);
+	if (g != self)
+		rt_exit(self);
+	/* else: it stays inside until g_exit(). It is in a list already: were it switched out, it would be given a new life. */
 }
 
 void g_fork_child(struct g *self) {

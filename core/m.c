@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "chaos.h"
 #include "futex.h"
 #include "netpoll.h"
 #include "pages.h"
@@ -152,7 +153,7 @@ static void *maker_main(void *arg) {
 		}
 		struct p *p = m->p;
 		bool spinning = m->spinning;
-		if (sched_thread_create(m_main, m) < 0) {
+		if (MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m)) < 0) {
 			lock_acquire(&sched.lock);
 			m->p = NULL;
 			m->idle_next = sched.free_m;
@@ -171,7 +172,7 @@ static void maker_start(void) {
 	if (maker_up)
 		return;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
-	int r = sched_thread_create(maker_main, NULL);
+	int r = MAY_FAIL(-EAGAIN, sched_thread_create(maker_main, NULL));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	maker_up = r == 0;
 }
@@ -342,7 +343,7 @@ int sched_start(const char **why) {
 	int r;
 	arch_init();
 	*why = "membarrier is refused";
-	if ((r = (int)SYS3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0)) < 0)
+	if ((r = (int)MAY_FAIL(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0))) < 0)
 		return r;
 	if ((r = tcb_offsets(why)) < 0)
 		return r;

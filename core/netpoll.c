@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "chaos.h"
 #include "netpoll.h"
 #include "netpoll_backend.h"
 #include "pages.h"
@@ -37,7 +38,7 @@ bool netpoll_has_waiters(void) {
 }
 
 static bool pd_slab(void) {
-	struct pd *pd = pages_map(PD_SLAB_BYTES);
+	struct pd *pd = pages_map_spare(PD_SLAB_BYTES);
 	for (size_t i = 0; pd && i < PD_SLAB_BYTES / sizeof *pd; i++) {
 		pd[i].free_next = pd_free_list;
 		pd_free_list = &pd[i];
@@ -89,7 +90,7 @@ void pd_close(struct pd *pd) {
 	if (keep) {
 		/* Kernel threads blocked in read or accept hold the description: data and connections that come later still reach them
 		 * (FD-1). Do the same with a duplicate that only they know. */
-		long ghost = SYS3(SYS_fcntl, pd->fd, F_DUPFD_CLOEXEC, 1000);
+		long ghost = MAY_FAIL(-EMFILE, SYS3(SYS_fcntl, pd->fd, F_DUPFD_CLOEXEC, 1000));
 		if (ghost >= 0) {
 			pd->fd = (int)ghost;
 			if (pd->armed)
@@ -207,6 +208,7 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 	struct pdwait w = {.g = g, .mode = mode};
 	wait_begin(g, interruptible, mode == PD_READ ? "fd read" : "fd write", (uintptr_t)pd->fd);
 	wait_link(pd, &w);
+	chaos_delay();
 	if (atomic_load(&pd->ready) & mode)
 		wait_claim_self(g, WAKE_READY);
 	r = wait_park(g, deadline);
@@ -260,6 +262,7 @@ struct g *netpoll_poll(int64_t timeout_ns) {
 			continue; /* the descriptor is gone (FD-3); edge-triggered, so it cannot spin (FD-4) */
 		/* seq_cst RMW, then the load of waiting: the poller's half of the Dekker pair */
 		atomic_fetch_or(&pd->ready, ev[i].ready);
+		chaos_delay();
 		if (atomic_load(&pd->waiting))
 			end = pd_collect(pd, ev[i].ready, end);
 	}

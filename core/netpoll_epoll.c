@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "arch.h"
+#include "chaos.h"
 #include "netpoll.h"
 #include "netpoll_backend.h"
 
@@ -30,7 +31,7 @@ static int fd_hide(int fd, unsigned first, unsigned last) {
 	unsigned base = limit > OWN_FD_BASE + 8 ? OWN_FD_BASE : limit > 16 ? limit - 8 : 3;
 	if (base >= first && base <= last)
 		base = last < limit - 8 ? last + 1 : 3;
-	long r = SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, base);
+	long r = MAY_FAIL(-EMFILE, SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, base));
 	if (r < 0)
 		return fd; /* no room up there: keep the number we have */
 	SYS1(SYS_close, fd);
@@ -38,11 +39,11 @@ static int fd_hide(int fd, unsigned first, unsigned last) {
 }
 
 int backend_init(void) {
-	long r = SYS1(SYS_epoll_create1, EPOLL_CLOEXEC);
+	long r = MAY_FAIL(-EMFILE, SYS1(SYS_epoll_create1, EPOLL_CLOEXEC));
 	if (r < 0)
 		return (int)r;
 	int ep = fd_hide((int)r, 1, 0);
-	r = SYS2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = MAY_FAIL(-EMFILE, SYS2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (r < 0) {
 		SYS1(SYS_close, ep);
 		return (int)r;
@@ -50,7 +51,7 @@ int backend_init(void) {
 	int ev = fd_hide((int)r, 1, 0);
 	/* Level-triggered: a poll that does not wait sees it, too, and must leave it to the one it was meant for. */
 	struct epoll_event e = {.events = EPOLLIN, .data.u64 = BREAK_DATA};
-	r = SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, ev, &e);
+	r = MAY_FAIL(-ENOMEM, SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, ev, &e));
 	if (r < 0) {
 		SYS1(SYS_close, ep);
 		SYS1(SYS_close, ev);
@@ -67,7 +68,7 @@ int backend_arm(int fd, uint8_t modes, uint64_t data, int add) {
 		e.events |= EPOLLIN | EPOLLPRI;
 	if (modes & PD_WRITE)
 		e.events |= EPOLLOUT;
-	long r = SYS4(SYS_epoll_ctl, epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e);
+	long r = MAY_FAIL_UNSEEN(-ENOSPC, SYS4(SYS_epoll_ctl, epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e));
 	if (add && r == -EEXIST) /* a registration the kernel kept: ours again */
 		r = SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, fd, &e);
 	else if (!add && r == -ENOENT)
@@ -83,7 +84,7 @@ void backend_disarm(int fd) {
 static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 	if (timeout_ns > 0 && !no_pwait2) {
 		struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-		long r = SYS6(SYS_epoll_pwait2, epfd, ev, BACKEND_EVENTS, &ts, 0, 8);
+		long r = MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait2, epfd, ev, BACKEND_EVENTS, &ts, 0, 8));
 		if (r != -ENOSYS && r != -EPERM)
 			return r;
 		no_pwait2 = true; /* old kernel or a seccomp filter (POL-8) */
@@ -91,7 +92,7 @@ static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 	int64_t ms = timeout_ns <= 0 ? timeout_ns : (timeout_ns + 999999) / 1000000;
 	if (ms > 1 << 30)
 		ms = 1 << 30;
-	return SYS6(SYS_epoll_pwait, epfd, ev, BACKEND_EVENTS, (int)ms, 0, 8);
+	return MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait, epfd, ev, BACKEND_EVENTS, (int)ms, 0, 8));
 }
 
 int backend_wait(struct backend_event *events, int64_t timeout_ns) {
@@ -142,7 +143,7 @@ int backend_evade(unsigned first, unsigned last) {
 		int fd = *own[i];
 		if (fd < 0 || (unsigned)fd < first || (unsigned)fd > last)
 			continue;
-		long r = SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, last < 1u << 20 ? last + 1 : 0);
+		long r = MAY_FAIL(-EMFILE, SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, last < 1u << 20 ? last + 1 : 0));
 		if (r < 0)
 			return (int)r;
 		if ((unsigned)r >= first && (unsigned)r <= last) {

@@ -3,15 +3,22 @@
 #ifndef GOSHIM_PAGES_H
 #define GOSHIM_PAGES_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
 
 #include "arch.h"
+#include "chaos.h"
 
 /* Zeroed; NULL: refused. */
 static inline void *pages_map(size_t bytes) {
-	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	return (unsigned long)r > -4096UL ? NULL : (void *)r;
+}
+
+/* The same for callers that have another way when it is refused: chaos refuses it now and then. */
+static inline void *pages_map_spare(size_t bytes) {
+	return chaos(CHAOS_REFUSE) ? NULL : pages_map(bytes);
 }
 
 static inline void pages_unmap(void *p, size_t bytes) {

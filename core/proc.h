@@ -92,6 +92,7 @@ struct g {
 	void *stack_top;           /* where frames begin, below static TLS */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
 	uint32_t id;               /* 1, 2, ... for people */
+	uint64_t chaos_count;      /* decisions that chaos.c made for it */
 	struct g *all_next;        /* every G ever made; append-only */
 	const char *wait_what;     /* for dumps: "mutex", "fd read", ... */
 	uintptr_t wait_on;         /* for dumps: address or descriptor */
@@ -135,7 +136,9 @@ void g_exit(struct g *g) __attribute__((noreturn));
 /* Waits until nothing runs on g's stack any more (it is DEAD): before a joiner may tell the program that the stack is its own again. */
 void g_wait_off_cpu(struct g *g);
 
-/* Gives a DEAD (or about to be) goroutine back for reuse: by the joiner, or by itself before g_exit() if detached. */
+/* Gives a DEAD (or about to be) goroutine back for reuse: by the joiner, or by itself if detached; then it is inside the runtime and must go
+ * on with g_exit(). Who is about to be joined calls rt_enter() before the joiner can know, for the same reason: switched out and not yet
+ * dead, it would be given a new life. */
 void g_free(struct g *g);
 
 /* Makes a kernel thread that runs fn(arg), detached, on a small stack: 0 or a negative error. Set by the shims before

@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "chaos.h"
 #include "netpoll.h"
 #include "runtime.h"
 
@@ -157,7 +158,8 @@ static struct g *steal_work(struct m *m, struct p *p) {
 		if (victim == p || runq_empty(victim))
 			continue;
 		struct g *g = runq_steal(p, victim, false);
-		if (!g && (atomic_load_explicit(&victim->m, memory_order_relaxed) == NULL || (m->spinning && runnext_waits(victim))))
+		if (!g && (atomic_load_explicit(&victim->m, memory_order_relaxed) == NULL || (m->spinning && runnext_waits(victim)) ||
+		           chaos(CHAOS_STEAL)))
 			g = runq_steal(p, victim, true);
 		if (g) {
 			/* That proves little: on a busy machine the watched P may have been off its CPU. sysmon decides (sched_single_waited). */
@@ -239,6 +241,8 @@ static struct g *find_runnable(struct m *m) {
 		}
 		struct p *p = m->p;
 		timers_run_all();
+		if (chaos(CHAOS_STEAL) && (g = steal_work(m, p)))
+			return g;
 		if ((g = pick_local(p, true)) || (g = steal_work(m, p)))
 			return g;
 
@@ -371,7 +375,7 @@ void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on)
 	/* seq_cst store, then the load of `interrupt`: Dekker with g_interrupt() */
 	if (interruptible) {
 		atomic_store(&g->wake, WAKE_ARMED_INTR);
-		if (atomic_load(&g->interrupt))
+		if (atomic_load(&g->interrupt) || (g->kind <= G_MAIN && chaos(CHAOS_INTR)))
 			wait_claim_self(g, WAKE_INTR);
 	} else {
 		atomic_store_explicit(&g->wake, WAKE_ARMED, memory_order_release);
@@ -448,6 +452,7 @@ int wait_park(struct g *g, int64_t deadline) {
 				else if (wait_claim_self(g, WAKE_TIMEOUT)) /* no memory for the heap: better early than never */
 					timed = false;
 			}
+			chaos_delay();
 			if (!g->self_claimed)
 				g_switch_out(g, NULL);
 			if (timed && atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_TIMEOUT)
@@ -473,7 +478,7 @@ static void ready_local(struct g *self, struct g *g, bool next) {
 	struct m *m = self->m;
 	struct p *p = m ? m->p : NULL;
 	g->state = GS_RUNNABLE;
-	if (p) {
+	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
 		if (atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) &&
 		    (runq_length(p) >= WAKE_BACKLOG || p->singles++ >= atomic_load_explicit(&wake_skip, memory_order_relaxed))) {
@@ -488,6 +493,7 @@ static void ready_local(struct g *self, struct g *g, bool next) {
 
 void ready(struct g *g) {
 	struct g *self = g_self();
+	chaos_delay();
 	if (__builtin_expect(g->kind == G_FOREIGN, 0)) {
 		foreign_ready(g);
 		return;
@@ -534,7 +540,7 @@ void g_yield(struct g *g) {
 	rt_enter(g);
 	struct p *p = g->m->p;
 	struct g *next = NULL;
-	if (p) {
+	if (p && !chaos(CHAOS_MIGRATE)) {
 		next = pick_local(p, false);
 		if (!next && (!runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))) { /* a GLOBAL_TICK: through g0 */
 			g->state = GS_RUNNABLE;
@@ -589,7 +595,9 @@ void g_exit(struct g *g) {
 /* ---- syscalls ------------------------------------------------------------------------------------------------------------ */
 
 void syscall_enter(struct g *g) {
-	if (g && g->kind <= G_MAIN)
+	if (chaos(CHAOS_HANDOFF))
+		syscall_enter_blocking(g);
+	else if (g && g->kind <= G_MAIN)
 		atomic_store_explicit(&g->in_syscall, 1, memory_order_relaxed);
 }
 

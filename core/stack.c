@@ -65,7 +65,8 @@ static bool failed(long r) {
 }
 
 static void *map(size_t bytes) {
-	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+	                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0));
 	return failed(r) ? NULL : (void *)r;
 }
 
@@ -75,7 +76,7 @@ bool stack_uses_markers(void) {
 
 static bool commit_is_strict(void) {
 	char mode = '0';
-	long fd = SYS4(SYS_openat, AT_FDCWD, "/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC, 0);
+	long fd = MAY_FAIL_UNSEEN(-EMFILE, SYS4(SYS_openat, AT_FDCWD, "/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC, 0));
 	if (failed(fd))
 		return false;
 	SYS3(SYS_read, fd, &mode, 1);
@@ -103,7 +104,7 @@ int stack_init(void) {
 		void *probe = map(PAGE);
 		if (!probe)
 			return -ENOMEM;
-		markers = SYS3(SYS_madvise, probe, PAGE, MADV_GUARD_INSTALL) == 0;
+		markers = MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, probe, PAGE, MADV_GUARD_INSTALL)) == 0;
 		SYS2(SYS_munmap, probe, PAGE);
 	}
 	return 0;
@@ -163,7 +164,7 @@ static bool free_reserve(struct slab_class *c) {
 	if (c->free_count < c->free_cap)
 		return true;
 	uint32_t cap = c->free_cap ? c->free_cap * 2 : 512;
-	char **free = pages_map(cap * sizeof(char *));
+	char **free = pages_map_spare(cap * sizeof(char *));
 	if (!free)
 		return false;
 	for (uint32_t i = 0; i < c->free_count; i++)
@@ -177,10 +178,10 @@ static bool free_reserve(struct slab_class *c) {
 static bool guard_install(char *lo, size_t bytes) {
 	if (!bytes)
 		return true;
-	if (markers && SYS3(SYS_madvise, lo, bytes, MADV_GUARD_INSTALL) == 0)
+	if (markers && MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, lo, bytes, MADV_GUARD_INSTALL)) == 0)
 		return true;
 	/* Markers are also refused in locked memory (MEM-14). */
-	return SYS3(SYS_mprotect, lo, bytes, PROT_NONE) == 0;
+	return MAY_FAIL(-ENOMEM, SYS3(SYS_mprotect, lo, bytes, PROT_NONE)) == 0;
 }
 
 /* A slot whose guard was refused must not come back as a used one, which has its guard (MEM-5). */
@@ -248,7 +249,7 @@ void stack_release(struct stack *s) {
 		return;
 	}
 	struct slab_class *c = s->slab;
-	SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED);
+	MAY_FAIL(-ENOMEM, SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED));
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock);
 	if (free_reserve(c))

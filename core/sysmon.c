@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "chaos.h"
 #include "netpoll.h"
 #include "runtime.h"
 #include "tcb.h"
@@ -79,10 +80,11 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
 		return false; /* it has lost its P already and does not know yet */
 	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
-	SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	/* It needs memory on large machines: without the barrier, no answer is to be trusted. */
+	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
 	/* acquire: in order. No switch on p from before the first look at curg until after the last (the tick is raised before curg is stored):
 	 * so in_rt was that of the G on this M, and g did not leave, run elsewhere and come back meanwhile. */
-	bool outside = atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
+	bool outside = ordered && atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
 	               __atomic_load_n(&g->in_rt, __ATOMIC_ACQUIRE) == 0 && atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
 	               atomic_load_explicit(&p->m, memory_order_acquire) == m && /* it may have given p away since we looked */
 	               atomic_load_explicit(&p->schedtick, memory_order_relaxed) == tick;
@@ -131,7 +133,7 @@ static bool watch_p(struct p *p, int64_t now, bool *busy) {
 	int64_t ran = now - p->mon_since;
 	if (ran >= SYSCALL_NS)
 		*busy = true;
-	if (ran < (in_syscall ? SYSCALL_NS : HOG_NS) || !(work_waits(p) || events_wait(p)))
+	if ((ran < (in_syscall ? SYSCALL_NS : HOG_NS) && !chaos(CHAOS_HANDOFF)) || !(work_waits(p) || events_wait(p)))
 		return false;
 	if (!retake(p, m, g))
 		return false;
@@ -244,7 +246,7 @@ int sysmon_start(const char **why) {
 	atomic_store_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_relaxed);
 	/* All signals blocked: nothing of the program's may land there (SIG-4). */
 	SYS4(SYS_rt_sigprocmask, 0, &all, &old, 8);
-	int r = sched_thread_create(sysmon_main, NULL);
+	int r = MAY_FAIL(-EAGAIN, sched_thread_create(sysmon_main, NULL));
 	SYS4(SYS_rt_sigprocmask, 2, &old, 0, 8);
 	if (r < 0)
 		return r;

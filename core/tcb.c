@@ -251,7 +251,7 @@ static void image_put(struct image **list, struct image *im) {
 /* New shells; one is returned. NULL: no memory (then libc's state of one dead thread is lost, not more). */
 static struct image *image_slab(void) {
 	size_t bytes = (sizeof(struct image) + lay.libc_tls_bytes + 15) & ~15ul;
-	char *slab = bytes <= IMAGE_SLAB_BYTES ? pages_map(IMAGE_SLAB_BYTES) : NULL;
+	char *slab = bytes <= IMAGE_SLAB_BYTES ? pages_map_spare(IMAGE_SLAB_BYTES) : NULL;
 	if (!slab)
 		return NULL;
 	for (size_t at = bytes; at + bytes <= IMAGE_SLAB_BYTES; at += bytes)
@@ -262,7 +262,7 @@ static struct image *image_slab(void) {
 uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
 	uintptr_t tcb = ((uintptr_t)hi - lay.struct_bytes) & ~(lay.align - 1);
 	memset((void *)tcb, 0, lay.struct_bytes);
-	if (!lay.allocate((void *)tcb))
+	if (!MAY_FAIL(NULL, lay.allocate((void *)tcb)))
 		return 0;
 	struct_fill(tcb, g);
 	if (__atomic_load_n(&images, __ATOMIC_RELAXED)) { /* a hint: missing one costs a fresh state */

@@ -14,6 +14,7 @@
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 
+#include "../core/chaos.h"
 #include "../core/proc.h"
 #include "../core/tcb.h"
 #include "../shims/shim.h"
@@ -119,6 +120,7 @@ void goshim_configure(void) {
 	sched_config.stack_default = stack_default();
 	sched_config.stack_mprotect = settings.guard_mprotect;
 	sched_config.m_idle_max = settings.idle_ms;
+	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (!settings.verbose)
 		return;
 	char procs[24], stack[24], idle[24];

@@ -16,10 +16,11 @@
 #define PROCS_MAX 256
 #define IDLE_MS_DEFAULT 4
 #define IDLE_MS_MAX 1024
+#define CHAOS_PERCENT_DEFAULT 10
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
-struct settings settings = {.idle_ms = IDLE_MS_DEFAULT};
+struct settings settings = {.idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT};
 
 /* ---- text without stdio ------------------------------------------------------------------------------------------- */
 
@@ -120,6 +121,31 @@ static bool parse_guard(const char *text) {
 	return true;
 }
 
+/* 0 to 10^15: room for any seed that a person or a clock makes up. */
+static bool parse_count(const char *text, uint64_t *out) {
+	long long n;
+	if (!parse_integer(text, &n) || n < 0 || n > 1000000000000000)
+		return false;
+	*out = (uint64_t)n;
+	return true;
+}
+
+static bool parse_chaos(const char *text) {
+	return parse_count(text, &settings.chaos);
+}
+
+static bool parse_fail(const char *text) {
+	return parse_count(text, &settings.fail);
+}
+
+static bool parse_percent(const char *text) {
+	uint64_t n;
+	if (!parse_count(text, &n) || n < 1 || n > 100)
+		return false;
+	settings.chaos_percent = (uint32_t)n;
+	return true;
+}
+
 static bool parse_idle_ms(const char *text) {
 	long long n;
 	if (!parse_integer(text, &n) || n < 0 || n > IDLE_MS_MAX)
@@ -154,6 +180,11 @@ static const struct setting table[] = {
 	 "how stacks are fenced; markers (default) cost no memory mapping each, older kernels get mprotect anyway"},
 	{"idle_ms", parse_idle_ms, "must be a number of 0 to 1024", "N",
 	 "idle kernel threads kept above GOMAXPROCS for the next blocking call; default 4"},
+	{"chaos", parse_chaos, "must be a whole number of 0 to 10^15", "SEED",
+	 "for tests: force yields, migrations, steals, handoffs, delays, parts and refusals at random; default 0, none"},
+	{"p", parse_percent, "must be a number of 1 to 100", "PERCENT", "how often chaos strikes; default 10"},
+	{"fail", parse_fail, "must be a whole number of 0 to 10^15", "N",
+	 "for tests: the runtime's N-th allocation or system call that may fail does, once; default 0, none"},
 };
 
 #define TABLE_COUNT (sizeof(table) / sizeof(table[0]))

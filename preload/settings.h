@@ -14,6 +14,9 @@ struct settings {
 	bool verbose;          /* GOSHIM=verbose=1: say on stderr what was decided */
 	size_t stack;          /* GOSHIM=stack=BYTES[k|m|g]: default stack size; 0 = RLIMIT_STACK as NPTL */
 	bool guard_mprotect;   /* GOSHIM=guard=markers|mprotect */
+	uint64_t chaos;        /* GOSHIM=chaos=SEED: force what is rare (core/chaos.c); 0 = no */
+	uint32_t chaos_percent; /* GOSHIM=p=PERCENT: how often */
+	uint64_t fail;         /* GOSHIM=fail=N: refuse the runtime's N-th call that may fail; 0 = none */
 	uint32_t idle_ms;      /* GOSHIM=idle_ms=N: idle kernel threads kept above GOMAXPROCS */
 };
 extern struct settings settings __attribute__((visibility("hidden")));

@@ -12,6 +12,8 @@
  * shim makes a descriptor of that number; it is also dropped when a call finds that the kind does not fit (fd_stale). */
 #include "fdtable.h"
 
+#include "../core/chaos.h"
+
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,7 +53,8 @@ static void private_put(int fd, bool is_private) {
 /* ---- the table ---------------------------------------------------------------------------------------------------- */
 
 static void *table_map(size_t bytes) {
-	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long r = MAY_FAIL_UNSEEN(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+					       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	return (unsigned long)r > -4096UL ? NULL : (void *)r;
 }
 

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/uio.h>
 
+#include "../core/chaos.h"
 #include "fdtable.h"
 #include "sigstate.h"
 
@@ -99,6 +100,7 @@ enum {
 
 /* False: no pd; make a bracketed plain call on c->fd. Every true one needs fdcall_end(). */
 static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
+	chaos_yield();
 	c->g = g;
 	c->number = c->fd = fd;
 	c->deadline = 0;

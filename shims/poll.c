@@ -35,7 +35,7 @@ static void pollset_init(struct pollset *s, size_t room) {
 	s->wait = s->inline_wait;
 	if (room <= POLL_INLINE)
 		return;
-	struct pdwait *heap = pages_map(room * sizeof *heap); /* poll() is async-signal-safe: no malloc */
+	struct pdwait *heap = pages_map_spare(room * sizeof *heap); /* poll() is async-signal-safe: no malloc */
 	if (heap) {
 		s->wait = heap;
 		s->room = (unsigned)room;
@@ -293,7 +293,7 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 		.work = work,
 	};
 	if (n > FD_SETSIZE)
-		s.work = work = pages_map(3 * SET_WORDS(n) * sizeof(uint64_t));
+		s.work = work = pages_map_spare(3 * SET_WORDS(n) * sizeof(uint64_t));
 	long r = work ? pollcall_masked(&s.call, mask) : FDCALL_BLOCK;
 	if (work != inline_work)
 		pages_unmap(work, 3 * SET_WORDS(n) * sizeof(uint64_t));

@@ -98,6 +98,10 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count) {
 		struct pd *pd = c->pd;
 		const struct iovec *rest = done ? window : iov;
 		int rest_count = done ? iov_window(window, iov, (size_t)count, done) : count;
+		if (rest_count == 1 && rest->iov_len > PIPE_BUF) { /* smaller records are never split */
+			window[0] = (struct iovec){rest->iov_base, chaos_part(rest->iov_len)};
+			rest = window;
+		}
 		long r = try_writev(c, rest, rest_count);
 		if (r > 0) {
 			done += (size_t)r;

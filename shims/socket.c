@@ -11,6 +11,12 @@
 
 /* ---- receiving ---------------------------------------------------------------------------------------------------- */
 
+/* How much to ask for. TCP may bring less than there is; with MSG_WAITALL the rest is fetched here anyway. */
+static inline size_t recv_part(struct pd *pd, size_t n, int flags) {
+	bool stream = pd->kind == KIND_TCP || (pd->kind == KIND_STREAM && (flags & MSG_WAITALL));
+	return stream && !(flags & ~(MSG_WAITALL | MSG_NOSIGNAL)) ? chaos_part(n) : n;
+}
+
 /* What a successful receive says about the next one. */
 static inline void recv_done(struct pd *pd, long got, size_t wanted, int flags) {
 	if (pd->kind != KIND_TCP || got <= 0 || (size_t)got >= wanted || (flags & MSG_PEEK))
@@ -37,13 +43,14 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 	for (;;) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
+		size_t part = n - got;
 		if (unlikely(n > RW_MAX) || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
-			r = SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags | MSG_DONTWAIT, addr,
-				 addr_size);
+			part = recv_part(pd, part, flags);
+			r = SYS6(SYS_recvfrom, c->fd, (char *)buf + got, part, flags | MSG_DONTWAIT, addr, addr_size);
 		}
 		if (r != -EAGAIN) {
-			recv_done(pd, r, n - got, flags);
+			recv_done(pd, r, part, flags);
 			if (r > 0)
 				got += (size_t)r;
 			if (r > 0 && pd->kind != KIND_TCP)
@@ -180,6 +187,11 @@ static inline bool sends_in_parts(struct pd *pd) {
 	return pd->kind == KIND_TCP || pd->kind == KIND_STREAM;
 }
 
+/* How much to offer at once. Small records stay whole: others may be writing, too. */
+static inline size_t send_part(struct pd *pd, size_t n, int flags) {
+	return n > PIPE_BUF && sends_in_parts(pd) && !(flags & ~MSG_NOSIGNAL) ? chaos_part(n) : n;
+}
+
 /* What waiting for a writable socket cannot stand for: the receiver's queue is what is full. */
 static inline bool send_must_block(struct pd *pd) {
 	return pd->kind == KIND_UNIX_DGRAM;
@@ -207,9 +219,12 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 		return BRACKET(c->g, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
 		int how = flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0);
-		long r = SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, how, addr, addr_size);
+		size_t part = send_part(c->pd, n - done, flags);
+		long r = SYS6(SYS_sendto, c->fd, (const char *)buf + done, part, how, addr, addr_size);
 		if (r > 0)
 			done += (size_t)r;
+		if (unlikely(part < n) && r == (long)part && done < n)
+			continue; /* it was not the socket that stopped it */
 		if (r != -EAGAIN && (r <= 0 || done >= n || !sends_in_parts(c->pd))) {
 			pd_more(c->pd, PD_WRITE);
 			if (c->pd->kind != KIND_TCP && r >= 0)

@@ -15,6 +15,7 @@
 #include <threads.h>
 
 #include "../core/futex.h"
+#include "../core/runtime.h"
 #include "../core/tcb.h"
 #include "entry.h"
 #include "thread.h"
@@ -86,6 +87,8 @@ static void thread_finish(struct g *g) {
 	uint32_t life = THREAD_LIVE;
 	if (t->own_stack)
 		tcb_free(g->ctx.tp); /* nobody may touch the program's stack once a joiner knows */
+	/* To the end: once a joiner knows, g may get a new life as soon as nothing runs on it, so it must not be switched out and come back. */
+	rt_enter(g);
 	/* acq_rel: publishes the result to the joiner; takes over what a detacher did */
 	if (g->kind == G_MAIN) {
 		atomic_store_explicit(&t->life, THREAD_EXITED, memory_order_release);
@@ -95,7 +98,8 @@ static void thread_finish(struct g *g) {
 		atomic_store_explicit(&t->done, 1, memory_order_release);
 		futex_wake(&t->done, 1, FUTEX_ANY);
 	} else {
-		g_free(g);
+		rt_exit(g);
+		g_free(g); /* enters it again */
 	}
 	g_exit(g);
 }

@@ -17,6 +17,8 @@
  *     procs=N,N            instead of 1,2,8
  *     threads=0            creates no thread: the runtime must not start
  *     aside=1              standing aside is what the test expects
+ * RUN_PROGRAMS_SETTINGS in the environment is added to GOSHIM of every run, and shown with a failure; time limits are four times as long
+ * then: chaos=SEED slows programs down (make chaos).
  * The make variable ONLY chooses programs; each is one Criterion test, so --filter works, too. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -52,7 +54,7 @@ struct config {
 };
 
 struct run {
-	char mode[32];   /* "native", "GOMAXPROCS=2" */
+	char mode[96];   /* "native", "GOMAXPROCS=2" */
 	int status;      /* as waitpid()'s */
 	bool hung;
 	char *out, *err; /* NUL-terminated */
@@ -140,6 +142,12 @@ static void config_read(struct config *c, const char *name) {
 	}
 	free(text);
 	free(path);
+	const char *more = root_of("RUN_PROGRAMS_SETTINGS", NULL);
+	if (more) {
+		size_t length = strlen(c->goshim);
+		snprintf(c->goshim + length, sizeof(c->goshim) - length, ",%s", more);
+		c->timeout_s *= 4;
+	}
 }
 
 /* ---- one run -------------------------------------------------------------------------------------------------------- */
@@ -222,7 +230,7 @@ static bool child_wait(pid_t pid, int timeout_s) {
 static struct run program_run(const struct config *c, int procs) {
 	struct run r = {0};
 	if (procs > 0)
-		snprintf(r.mode, sizeof(r.mode), "GOMAXPROCS=%d", procs);
+		snprintf(r.mode, sizeof(r.mode), "GOMAXPROCS=%d %s", procs, root_of("RUN_PROGRAMS_SETTINGS", ""));
 	else
 		snprintf(r.mode, sizeof(r.mode), "native");
 	int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC);

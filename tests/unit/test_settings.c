@@ -4,7 +4,7 @@
 
 #include "settings.h"
 
-#define DEFAULTS ((struct settings){.idle_ms = 4})
+#define DEFAULTS ((struct settings){.idle_ms = 4, .chaos_percent = 10})
 
 static const char *error;
 
@@ -78,9 +78,15 @@ Test(parser, the_last_value_counts) {
 	cr_expect(!settings.guard_mprotect);
 }
 
+Test(parser, chaos) {
+	cr_assert(list("chaos=18,p=3,fail=1000000000000000"));
+	cr_expect(settings.chaos == 18 && settings.chaos_percent == 3 && settings.fail == 1000000000000000);
+}
+
 Test(parser, malformed_lists) {
 	static const char *const bad[] = {",", "off=1,", ",off=1", "off=1,,off=0", "off", "off=", "=1", "OFF=1", "off =1", "off= 1",
-	                                  "off=1 ", "off=2", "off=11", "off=1;verbose=1", "guard=", "idle_ms=1025"};
+	                                  "off=1 ", "off=2", "off=11", "off=1;verbose=1", "guard=", "idle_ms=1025", "chaos=-1",
+	                                  "chaos=x", "p=0", "p=101", "fail=1000000000000001"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		error = NULL;
 		cr_expect(!list(bad[i]), "\"%s\" was accepted", bad[i]);
