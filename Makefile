@@ -51,7 +51,7 @@ LAUNCHER_SRCS := preload/goshim.c preload/settings.c
 LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
 VERSION := 0.1.0
 
-.PHONY: all lib help setup test unit programs chaos check-clang check-exports exports demo bench conformance install clean format lint
+.PHONY: all lib help setup test unit programs check-clang check-exports exports demo bench install clean format lint
 .DELETE_ON_ERROR:
 # As many jobs as CPUs, unless told otherwise.
 ifeq (,$(filter -j%,$(MAKEFLAGS)))
@@ -68,6 +68,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo 'make test            everything that must pass: both compilers, exported symbols, unit tests, test programs'
 	@echo 'make chaos           the test programs with forced bad luck: SEEDS=8 CHAOS_FIRST=1 CHAOS_PERCENT=10 ONLY=NAME'
+	@echo 'make soak            tests/stress: the same programs for much longer'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -251,6 +252,7 @@ SEEDS ?= 8
 CHAOS_FIRST ?= 1
 CHAOS_PERCENT ?= 10
 
+.PHONY: chaos
 chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 	@status=0; seed=$(CHAOS_FIRST); while [ $$seed -lt $$(($(CHAOS_FIRST) + $(SEEDS))) ]; do \
 		echo "  CHAOS    chaos=$$seed,p=$(CHAOS_PERCENT)"; \
@@ -258,6 +260,19 @@ chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 			$(if $(ONLY),--filter 'programs/$(ONLY)*') || { status=1; echo "FAILED: chaos=$$seed,p=$(CHAOS_PERCENT)" >&2; }; \
 		seed=$$((seed + 1)); \
 	done; exit $$status
+# Hours of tests/programs' work in minutes: longer arguments, one after the other. One: make soak ONLY=NAME
+SOAKS := $(basename $(notdir $(wildcard tests/stress/*.args)))
+$(BUILD)/tests/soak/program_list.inc: force
+	@mkdir -p $(@D)
+	@printf 'PROGRAM(%s)\n' $(SOAKS) | cmp -s - $@ || printf 'PROGRAM(%s)\n' $(SOAKS) > $@
+
+$(BUILD)/tests/run_soak: tests/run_programs.c $(BUILD)/tests/soak/program_list.inc
+	$(call say,TEST,$<)
+	$(Q)$(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -DSUITE='"stress"' -I$(BUILD)/tests/soak $< -o $@ $(CRITERION)
+
+.PHONY: soak
+soak: $(BUILD)/tests/run_soak $(PROGRAMS) lib
+	@$(RUN_TEST) $(BUILD)/tests/run_soak -j1 $(if $(ONLY),--filter 'programs/$(ONLY)*')
 
 # ---- the rest --------------------------------------------------------------------------------------------------
 
@@ -272,6 +287,7 @@ bench:
 	@BUILD=$(abspath $(BUILD)) scripts/bench
 
 # Other people's test suites. make conformance SUITES="glibc python" CONFORMANCE="--runs 3 --only 'tst-cancel*'"
+.PHONY: conformance
 conformance:
 	@scripts/setup build test conformance
 	@$(MAKE) --no-print-directory lib

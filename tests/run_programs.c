@@ -17,8 +17,12 @@
  *     procs=N,N            instead of 1,2,8
  *     threads=0            creates no thread: the runtime must not start
  *     aside=1              standing aside is what the test expects
+ *     program=NAME         runs that program instead of the one of its own name
  * RUN_PROGRAMS_SETTINGS in the environment is added to GOSHIM of every run, and shown with a failure; time limits are four times as long
  * then: chaos=SEED slows programs down (make chaos).
+ *
+ * The same source makes two runners: `make programs` over tests/programs, and `make soak` over tests/stress, whose *.args run programs of
+ * tests/programs for long (SUITE). What those print, NAME.out of the program says, or a native run of the same length.
  * The make variable ONLY chooses programs; each is one Criterion test, so --filter works, too. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -36,6 +40,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef SUITE
+#define SUITE "programs"
+#endif
 #define OUTPUT_MAX (1 << 20)
 #define SHOWN_MAX 3000
 #define TIMEOUT_DEFAULT_S 30
@@ -97,6 +104,10 @@ static char *file_read_all(const char *path) {
 	return text;
 }
 
+static char *program_path(const char *name) {
+	return text_format("%s/tests/programs/%s", root_of("GOSHIM_BUILD", "build"), name);
+}
+
 /* ---- NAME.args ---------------------------------------------------------------------------------------------------- */
 
 static void config_line(struct config *c, const char *line, const char *path) {
@@ -112,6 +123,8 @@ static void config_line(struct config *c, const char *line, const char *path) {
 		c->env[c->env_count++] = strdup(value);
 	} else if (IS("goshim")) {
 		snprintf(c->goshim, sizeof(c->goshim), "verbose=1,%s", value);
+	} else if (IS("program")) {
+		c->args[0] = program_path(value);
 	} else if (IS("aside")) {
 		c->aside = atoi(value) != 0;
 	} else if (IS("threads")) {
@@ -129,8 +142,8 @@ static void config_line(struct config *c, const char *line, const char *path) {
 static void config_read(struct config *c, const char *name) {
 	*c = (struct config){.timeout_s = TIMEOUT_DEFAULT_S, .procs = {1, 2, 8}, .procs_count = 3, .goshim = "verbose=1",
 	                     .threads = true};
-	c->args[c->arg_count++] = text_format("%s/tests/programs/%s", root_of("GOSHIM_BUILD", "build"), name);
-	char *path = text_format("%s/tests/programs/%s.args", root_of("GOSHIM_SOURCE", "."), name);
+	c->args[c->arg_count++] = program_path(name);
+	char *path = text_format("%s/tests/" SUITE "/%s.args", root_of("GOSHIM_SOURCE", "."), name);
 	char *text = file_read_all(path);
 	for (char *line = text; line && *line;) {
 		size_t length = strcspn(line, "\n");
@@ -297,7 +310,7 @@ static const char *run_judge(const struct config *c, const struct run *r, const 
 
 /* What every run is compared with. False: there is nothing to compare with, and it was reported. */
 static bool reference_get(const char *name, const struct config *c, struct run *reference) {
-	char *path = text_format("%s/tests/programs/%s.out", root_of("GOSHIM_SOURCE", "."), name);
+	char *path = text_format("%s/tests/" SUITE "/%s.out", root_of("GOSHIM_SOURCE", "."), name);
 	char *expected = file_read_all(path);
 	free(path);
 	if (expected) {

@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
 	long n = argc > 1 ? atol(argv[1]) : 1000000, expected = 0;
 	pthread_attr_t detached;
 	test_begin();
-	alarm(100);
+	alarm((unsigned)(100 + n / 10000));
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
 	size_t before = 0;

@@ -1,5 +1,5 @@
 /* A tree of threads: each makes its children, joins them, and adds up what they return; many deep, many wide, several trees at once; and a chain
- * in which each joins the one before. */
+ * in which each joins the one before. The argument: how many trees of a million threads, after that. */
 #include "sync_test.h"
 
 struct node {
@@ -34,7 +34,16 @@ static void *link_run(void *arg) {
 	return (void *)1;
 }
 
-int main(void) {
+/* `trees` times a million and more: a thread for each of ten children, six deep. */
+static void forest(long trees) {
+	struct node ten = {6, 10};
+	if (trees)
+		alarm((unsigned)trees * 300);
+	for (long i = 0; i < trees; i++)
+		EQ((long)node_run(&ten), 1111111);
+}
+
+int main(int argc, char **argv) {
 	test_begin();
 	struct node binary = {10, 2}, wide = {3, 12}, path = {400, 1};
 	EQ((long)node_run(&binary), 2047);
@@ -61,5 +70,6 @@ int main(void) {
 	pthread_mutex_unlock(&gate);
 	EQ(join(last), N);
 	step("chain");
+	forest(argc > 1 ? atol(argv[1]) : 0);
 	return test_end();
 }
