@@ -124,6 +124,7 @@ int timer_run(struct timer_heap *h, int64_t now) {
 		heap_remove(h, t);
 		t->fire(t);
 		fired++;
+		h->fired++;
 	}
 	heap_publish(h);
 	lock_release(&h->lock);

@@ -17,7 +17,9 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "../core/tcb.h"
+#include "ctl.h"
 #include "entry.h"
+#include "inspect.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -59,6 +61,7 @@ static bool runtime_ready(void) {
 	const char *why = "the runtime could not start";
 	sched_thread_create = kernel_thread_create;
 	goshim_configure();
+	inspect_init();
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
 		return false;
@@ -67,6 +70,7 @@ static bool runtime_ready(void) {
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);
 	sig_runtime_start(g);
+	ctl_start();
 	return true;
 }
 
