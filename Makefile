@@ -71,6 +71,7 @@ help:
 	@echo 'make soak            tests/stress: the same programs for much longer'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
+	@echo 'make servers         real servers, kernel threads and goroutines in turns (scripts/servers NAME... for some)'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make exports         rewrite preload/goshim.map from what the library exports'
 	@echo 'make format lint clean'
@@ -292,6 +293,12 @@ conformance:
 	@scripts/setup build test conformance
 	@$(MAKE) --no-print-directory lib
 	@BUILD=$(abspath $(BUILD)) scripts/conformance $(SUITES) $(CONFORMANCE)
+
+.PHONY: servers
+servers:
+	@scripts/setup build servers
+	@$(MAKE) --no-print-directory lib
+	@BUILD=$(abspath $(BUILD)) scripts/servers
 
 install: lib
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib

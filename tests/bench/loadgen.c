@@ -5,7 +5,8 @@
  * so nothing the generator does is charged to it.
  *
  * What is expected: the bodies of http.h (-b BYTES each), or with -f DIR -n K the files DIR/0 ... DIR/K-1, asked for
- * in turn. How the server is reached: directly, or through a SOCKS5 proxy (-x PORT) or an HTTP proxy's CONNECT (-X
+ * in turn. With -r REQUEST -e ANSWER, templates as in template.h, it is any protocol whose answers are known in advance;
+ * -i BYTES -I N is said first on each connection, and answered by N bytes (not looked at). How the server is reached: directly, or through a SOCKS5 proxy (-x PORT) or an HTTP proxy's CONNECT (-X
  * PORT).
  *
  * Phases, all in one event loop:
@@ -24,6 +25,7 @@
  * seconds; errors are counted in every phase. Exit status 0 also with errors: who runs it reads the count.
  */
 #include "http.h"
+#include "template.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -47,6 +49,7 @@ enum {
 	HEAD_MAX_BYTES = 1024,
 	READ_BYTES = 65536,
 	FILES_MAX = 256,
+	SERVERS_MAX = 16,
 	ERROR_LINES = 5,  /* errors told on stderr; the rest is only counted */
 	LATENCY_SUB = 32, /* histogram: 32 steps to each doubling, so a quantile is right to 3 % */
 	LATENCY_SLOTS = 64 * LATENCY_SUB,
@@ -56,6 +59,7 @@ enum conn_state {
 	CONN_CLOSED,   /* no socket; waits for its turn to connect */
 	CONN_OPENING,  /* connect() in progress */
 	CONN_GREETING, /* first answer of a SOCKS5 proxy outstanding */
+	CONN_PREAMBLE, /* answer to what is said first outstanding */
 	CONN_TUNNEL,   /* proxy's answer to our CONNECT outstanding */
 	CONN_HEAD,     /* request sent, head of the answer not complete */
 	CONN_BODY,     /* head done, `left` bytes of body outstanding */
@@ -85,7 +89,10 @@ static struct options {
 	double seconds, warm_seconds, timeout_seconds;
 	size_t body_bytes;
 	const char *directory;
-	pid_t server;
+	struct template request, answer, preamble; /* no HTTP: request.text is set */
+	size_t preamble_answer;
+	pid_t servers[SERVERS_MAX];
+	int nservers;
 	bool churn, hold, progress;
 } options = {
 	.connections = 10, .seconds = 1.5, .warm_seconds = 0.3, .timeout_seconds = 30, .body_bytes = HTTP_BODY_BYTES};
@@ -118,12 +125,14 @@ static uint64_t now_ns(void) {
 }
 
 static uint64_t server_cpu_ns(void) {
-	clockid_t id;
-	if (!options.server)
-		return 0;
-	if ((errno = clock_getcpuclockid(options.server, &id)) != 0)
-		die("clock_getcpuclockid");
-	return clock_ns(id);
+	uint64_t sum = 0;
+	for (int i = 0; i < options.nservers; i++) {
+		clockid_t id;
+		if ((errno = clock_getcpuclockid(options.servers[i], &id)) != 0)
+			die("clock_getcpuclockid");
+		sum += clock_ns(id);
+	}
+	return sum;
 }
 
 static int latency_slot(uint64_t ns) {
@@ -152,6 +161,10 @@ static double latency_quantile_us(double q) {
 	return 0;
 }
 
+static int conn_number(const struct conn *c) {
+	return (int)(c - conns);
+}
+
 static bool conn_outstanding(const struct conn *c) {
 	return c->state != CONN_CLOSED && c->state != CONN_IDLE;
 }
@@ -175,7 +188,7 @@ static void conn_close(struct conn *c) {
 
 static void conn_fail(struct conn *c, const char *why) {
 	if (errors++ < ERROR_LINES)
-		fprintf(stderr, "loadgen: connection %d: %s\n", (int)(c - conns), why);
+		fprintf(stderr, "loadgen: connection %d: %s\n", conn_number(c), why);
 	if (c->state != CONN_OPENING)
 		reconnects++;
 	if (++c->failures == 3)
@@ -192,6 +205,12 @@ static bool conn_send(struct conn *c, const void *data, size_t len) {
 	return false;
 }
 
+static uint64_t request_id(const struct conn *c) {
+	return c->serial * 0x9e3779b97f4a7c15u;
+}
+
+static void body_expect(struct conn *c);
+
 static void request_send(struct conn *c) {
 	char buf[256];
 	int len;
@@ -199,12 +218,19 @@ static void request_send(struct conn *c) {
 		c->sent_ns = now_ns();
 	c->serial = ++serial;
 	c->have = 0;
+	if (options.request.text) {
+		const char *text = template_fill(&options.request, request_id(c), conn_number(c));
+		body_expect(c);
+		if (conn_send(c, text, options.request.len))
+			conn_become(c, CONN_BODY);
+		return;
+	}
 	if (options.files > 0)
 		len = snprintf(buf, sizeof buf, "GET /%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
 			       (int)(c->serial % (unsigned)options.files));
 	else
 		len = snprintf(buf, sizeof buf, "GET /%016" PRIx64 " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-			       c->serial * 0x9e3779b97f4a7c15u);
+			       request_id(c));
 	if (conn_send(c, buf, (size_t)len))
 		conn_become(c, CONN_HEAD);
 }
@@ -212,7 +238,10 @@ static void request_send(struct conn *c) {
 /* The socket is connected: greets the proxy in between, if there is one. */
 static void conn_opened(struct conn *c) {
 	char buf[128];
-	if (options.socks_port) {
+	if (options.preamble.text) {
+		if (conn_send(c, options.preamble.text, options.preamble.len))
+			conn_become(c, CONN_PREAMBLE);
+	} else if (options.socks_port) {
 		if (conn_send(c, "\x05\x01\x00", 3))
 			conn_become(c, CONN_GREETING);
 	} else if (options.proxy_port) {
@@ -297,12 +326,17 @@ static void body_expect(struct conn *c) {
 		c->left = file->size;
 		return;
 	}
+	if (options.request.text) {
+		c->expect = template_fill(&options.answer, request_id(c), conn_number(c));
+		c->left = options.answer.len;
+		return;
+	}
 	/* One buffer is enough while one connection is looked at; it is made again when a torn body goes on later
 	 * (answer_take). */
 	char id[HTTP_ID_BYTES + 1];
 	if (!body && !(body = malloc(options.body_bytes)))
 		die("malloc");
-	snprintf(id, sizeof id, "%016" PRIx64, c->serial * 0x9e3779b97f4a7c15u);
+	snprintf(id, sizeof id, "%016" PRIx64, request_id(c));
 	for (size_t i = 0; i < options.body_bytes; i += HTTP_ID_BYTES)
 		memcpy(body + i, id, HTTP_ID_BYTES);
 	c->expect = body;
@@ -374,7 +408,12 @@ static void tunnel_take(struct conn *c, const char *buf, size_t len) {
 	memcpy(c->head + c->have, buf, len);
 	c->have += (uint32_t)len;
 	c->head[c->have] = 0;
-	if (c->state == CONN_GREETING) {
+	if (c->state == CONN_PREAMBLE) {
+		if (c->have > options.preamble_answer)
+			conn_fail(c, "first answer too long");
+		else if (c->have == options.preamble_answer)
+			request_send(c);
+	} else if (c->state == CONN_GREETING) {
 		if (c->have < 2)
 			return;
 		if (c->have > 2 || memcmp(c->head, "\x05\x00", 2) != 0) {
@@ -509,15 +548,22 @@ static void files_load(void) {
 }
 
 static void usage(void) {
-	fprintf(stderr, "usage: loadgen -P PORT [-c CONNECTIONS] [-s SECONDS] [-w WARM_SECONDS] [-t TIMEOUT_SECONDS] "
-			"[-b BODY_BYTES]\n"
-			"               [-f DIRECTORY -n FILES] [-x SOCKS5_PORT | -X PROXY_PORT] [-S SERVER_PID] [-k] "
-			"[-h] [-p]\n");
+	fprintf(stderr,
+		"usage: loadgen -P PORT [-c CONNECTIONS] [-s SECONDS] [-w WARM_SECONDS] [-t TIMEOUT_SECONDS] "
+		"[-b BODY_BYTES]\n"
+		"               [-f DIRECTORY -n FILES] [-x SOCKS5_PORT | -X PROXY_PORT] [-S SERVER_PID]... [-k] "
+		"[-h] [-p]\n"
+		"               [-r REQUEST -e ANSWER [-i PREAMBLE -I ANSWER_BYTES]]\n");
 	exit(2);
 }
 
+static void template_read(struct template *t, const char *text) {
+	if (template_parse(t, text) < 0)
+		usage();
+}
+
 static void options_read(int argc, char **argv) {
-	for (int opt; (opt = getopt(argc, argv, "P:c:s:w:t:b:f:n:x:X:S:khp")) != -1;)
+	for (int opt; (opt = getopt(argc, argv, "P:c:s:w:t:b:f:n:x:X:S:r:e:i:I:khp")) != -1;)
 		switch (opt) {
 		case 'P':
 			options.port = atoi(optarg);
@@ -550,7 +596,21 @@ static void options_read(int argc, char **argv) {
 			options.proxy_port = atoi(optarg);
 			break;
 		case 'S':
-			options.server = (pid_t)atoi(optarg);
+			if (options.nservers == SERVERS_MAX)
+				usage();
+			options.servers[options.nservers++] = (pid_t)atoi(optarg);
+			break;
+		case 'r':
+			template_read(&options.request, optarg);
+			break;
+		case 'e':
+			template_read(&options.answer, optarg);
+			break;
+		case 'i':
+			template_read(&options.preamble, optarg);
+			break;
+		case 'I':
+			options.preamble_answer = strtoul(optarg, NULL, 10);
 			break;
 		case 'k':
 			options.churn = true;
@@ -566,7 +626,7 @@ static void options_read(int argc, char **argv) {
 		}
 	if (options.port <= 0 || options.connections <= 0 || options.files > FILES_MAX ||
 	    !options.directory != (options.files == 0) || options.body_bytes % HTTP_ID_BYTES != 0 ||
-	    options.body_bytes == 0)
+	    options.body_bytes == 0 || !options.request.text != !options.answer.text)
 		usage();
 }
 

@@ -1,0 +1,94 @@
+"""Proxies in C with a thread for each connection. The backend is a plain program of tests/bench or memcached, and the
+same process for both sides."""
+
+import os
+import subprocess
+
+import lab
+from kinds import Process, Server, port_free
+
+
+class Tunnel(Server):
+    descriptors = 2
+    cpu_goal = 0.8
+
+    def prepare(self):
+        self.backend, self.backend_port = lab.server_start([lab.program("epoll_server"), "-b", "1024"], lab.environment())
+
+
+class Microsocks(Tunnel):
+    name = "microsocks"
+    title = "microsocks: HTTP requests through SOCKS5"
+    programs = ("/usr/bin/microsocks",)
+
+    def command(self, port):
+        return ["/usr/bin/microsocks", "-i", "127.0.0.1", "-p", str(port)]
+
+    def load(self, port):
+        return ["-P", self.backend_port, "-x", port, "-b", 1024]
+
+
+class MicrosocksChurn(Microsocks):
+    name = "microsocks-churn"
+    title = "microsocks: a new connection for every request"
+    has_threads = False
+
+    def load(self, port):
+        return super().load(port) + ["-k"]
+
+
+class Tinyproxy(Tunnel):
+    name = "tinyproxy"
+    title = "tinyproxy: HTTP requests through CONNECT"
+    programs = ("/usr/bin/tinyproxy",)
+
+    def command(self, port):
+        config = self.write("tinyproxy.conf", f"Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 19000\n"
+                                              "LogLevel Critical\nDisableViaHeader Yes\n")
+        return ["/usr/bin/tinyproxy", "-d", "-c", config]
+
+    def load(self, port):
+        return ["-P", self.backend_port, "-X", port, "-b", 1024]
+
+
+class TinyproxyChurn(Tinyproxy):
+    name = "tinyproxy-churn"
+    title = "tinyproxy: a new connection for every request"
+    has_threads = False
+
+    def load(self, port):
+        return super().load(port) + ["-k"]
+
+
+class Stunnel(Server):
+    name = "stunnel4"
+    title = "stunnel4: to TLS and back in one process, memcached behind it"
+    programs = ("/usr/bin/stunnel4", "/usr/bin/memcached", "openssl")
+    descriptors = 4
+    limit = 2000
+
+    def prepare(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj",
+                        "/CN=localhost", "-keyout", self.path("key.pem"), "-out", self.path("cert.pem")], check=True,
+                       capture_output=True, env=lab.environment())
+        with open(self.path("key.pem")) as key, open(self.path("cert.pem")) as cert:
+            self.write("both.pem", key.read() + cert.read(), 0o600)
+        self.backend_port = port_free()
+        self.backend = Process(["/usr/bin/memcached", "-l", "127.0.0.1", "-p", str(self.backend_port), "-t", "2", "-c",
+                                "19000"] + (["-u", "nobody"] if os.geteuid() == 0 else []), lab.environment())
+        self.await_port(self.backend, self.backend_port)
+
+    def command(self, port):
+        inner = port_free()
+        config = self.write("stunnel.conf", "foreground = yes\npid =\ndebug = err\n"
+                            f"[a]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{inner}\nverifyChain = no\n"
+                            f"[b]\naccept = 127.0.0.1:{inner}\nconnect = 127.0.0.1:{self.backend_port}\n"
+                            f"cert = {self.path('both.pem')}\n")
+        return ["/usr/bin/stunnel4", config]
+
+    def load(self, port):
+        return ["-P", port, "-r", r"set k%C 0 0 16\r\n%I\r\nget k%C\r\n",
+                "-e", r"STORED\r\nVALUE k%C 0 16\r\n%I\r\nEND\r\n"]
+
+
+SERVERS = [Microsocks, MicrosocksChurn, Tinyproxy, TinyproxyChurn, Stunnel]
