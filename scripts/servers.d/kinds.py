@@ -11,6 +11,7 @@ that is registered with epoll has 0.25 KiB of slab, counted for every descriptor
 """
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -74,6 +75,19 @@ class Process(Child):
         except (ProcessLookupError, PermissionError):
             pass
 
+    def everything(self, timeout):
+        """What it writes to its standard output until it ends; Failed unless that is with exit status 0."""
+        output, deadline = [], time.monotonic() + timeout
+        while data := self.read(deadline):
+            output.append(data)
+        self.finish(10)
+        return b"".join(output).decode(errors="replace")
+
+    def read(self, deadline):
+        if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise Failed(f"{self.name}: did not end in time")
+        return os.read(self.process.stdout.fileno(), 65536)
+
     def terminate(self):
         """SIGTERM as an operator would send it: (exit status as in subprocess, seconds it took)."""
         start = time.monotonic()
@@ -91,6 +105,8 @@ class Server:
     has_threads = True   # a thread for each connection: its memory is worth comparing
     precreated = False   # threads exist before the first connection: they count as the connections'
     patience = 60        # seconds that an answer may take
+    churn = False        # a new connection for each request
+    more = None          # a method (bench, report): clients of its own beside the load generator
     cpu_goal = 1.0       # goshim/plain at 1,000 connections and more
 
     def __init__(self, directory):
@@ -220,6 +236,8 @@ def measure(server, env, ours, level, seconds, progress, warm=1):
             seen.update(threads=own.threads, rss_mib=own.rss / 1024, connection_kib=total / level)
 
         arguments = ["-c", level, "-s", seconds, "-w", warm, "-t", server.patience, "-h", "-p"]
+        if server.churn:
+            arguments.append("-k")
         for pid in pids:
             arguments += ["-S", pid]
         try:
@@ -235,7 +253,7 @@ def measure(server, env, ours, level, seconds, progress, warm=1):
                     p99_ms=result["p99_us"] / 1e3, requests=requests, errors=result["errors"], open=result["open"],
                     first_error=result["first_error"], exit_status=status, exit_seconds=took)
         child.stderr.seek(0)
-        noise = [line for line in child.stderr.read().decode(errors="replace").splitlines() if "goshim" in line]
+        noise = [line for line in child.stderr.read().decode(errors="replace").splitlines() if line.startswith("goshim")]
         if noise:
             seen["noise"] = noise[0][:200]
     return seen

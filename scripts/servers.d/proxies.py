@@ -32,9 +32,7 @@ class MicrosocksChurn(Microsocks):
     name = "microsocks-churn"
     title = "microsocks: a new connection for every request"
     has_threads = False
-
-    def load(self, port):
-        return super().load(port) + ["-k"]
+    churn = True
 
 
 class Tinyproxy(Tunnel):
@@ -55,9 +53,7 @@ class TinyproxyChurn(Tinyproxy):
     name = "tinyproxy-churn"
     title = "tinyproxy: a new connection for every request"
     has_threads = False
-
-    def load(self, port):
-        return super().load(port) + ["-k"]
+    churn = True
 
 
 class Stunnel(Server):
