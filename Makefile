@@ -244,7 +244,7 @@ unit: $(UNIT_TESTS) $(HELPERS) lib
 	done; exit $$status
 
 # One program: make programs ONLY=NAME
-programs: $(BUILD)/tests/run_programs $(PROGRAMS) lib
+programs: $(BUILD)/tests/run_programs $(if $(ONLY),$(filter $(BUILD)/tests/programs/$(ONLY)%,$(PROGRAMS)),$(PROGRAMS)) lib
 	@echo "  RUN      run_programs"
 	@$(RUN_TEST) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*')
 
