@@ -4,8 +4,8 @@
  * taken from a holder; only the kernel may deschedule one, which is why waiters end in the kernel and do not spin on.
  * States: 0 free, 1 held, 2 held and somebody may sleep in the kernel.
  *
- * Ranks (a thread takes locks only in this order; never two of one rank): LOCK_NETPOLL < LOCK_FUTEX < LOCK_TIMER < LOCK_SCHED
- * < LOCK_STACK.
+ * Ranks (a thread takes locks only in this order; never two of one rank): LOCK_CTX < LOCK_NETPOLL < LOCK_FUTEX < LOCK_TIMER
+ * < LOCK_CHAN < LOCK_SCHED < LOCK_STACK; only a select takes several channels', by address.
  */
 #ifndef GOSHIM_LOCK_H
 #define GOSHIM_LOCK_H

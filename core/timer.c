@@ -114,6 +114,13 @@ bool timer_del(struct timer *t) {
 	return queued;
 }
 
+/* In step with its first time, and never behind: what was missed is missed. */
+static void period_next(struct timer_heap *h, struct timer *t, int64_t now) {
+	t->when += (1 + (now - t->when) / t->period) * t->period;
+	h->count++; /* it was in the heap a moment ago: there is a slot */
+	sift_up(h, h->count, t);
+}
+
 int timer_run(struct timer_heap *h, int64_t now) {
 	int fired = 0;
 	if (atomic_load_explicit(&h->first, memory_order_relaxed) > now)
@@ -122,9 +129,16 @@ int timer_run(struct timer_heap *h, int64_t now) {
 	while (h->count && h->slot[1]->when <= now) {
 		struct timer *t = h->slot[1];
 		heap_remove(h, t);
-		t->fire(t);
 		fired++;
-		h->fired++;
+		if (t->unlocked) {
+			lock_release(&h->lock);
+			t->fire(t);
+			lock_acquire(&h->lock);
+			continue;
+		}
+		if (t->period > 0)
+			period_next(h, t, now);
+		t->fire(t);
 	}
 	heap_publish(h);
 	lock_release(&h->lock);

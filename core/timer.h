@@ -8,7 +8,6 @@ struct timer_heap {
 	struct lock lock;
 	struct timer **slot;      /* slot[1..count]; grows by doubling with mmap, never shrinks */
 	uint32_t count, cap;
-	uint64_t fired;           /* under lock */
 	_Atomic int64_t first;    /* when of slot[1]; INT64_MAX if empty; written under lock, read without */
 };
 
@@ -18,4 +17,9 @@ int timer_add(struct timer_heap *h, struct timer *t);
 bool timer_del(struct timer *t);
 /* Fires everything due at `now`. Returns how many. */
 int timer_run(struct timer_heap *h, int64_t now);
+
+/* Queues t where somebody will fire it: on the caller's P; without a runtime, on a heap that a kernel thread of its own looks after. Any thread. 0 or
+ * -ENOMEM, or -EAGAIN: that thread could not be made. In alarm.c. */
+int timer_arm(struct timer *t);
+void timer_fork_child(void);
 #endif
