@@ -44,10 +44,10 @@ ALL_CFLAGS := $(OPT_FLAGS) $(CFLAGS) $(BASE_FLAGS)
 LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs \
 	-Wl,-z,noexecstack -Wl,--exclude-libs,ALL $(LDFLAGS)
 
-LIB_SRCS := preload/entry.c preload/symbols.c preload/settings.c preload/ctl.c $(wildcard core/*.c) $(wildcard shims/*.c) \
+LIB_SRCS := preload/entry.c preload/symbols.c preload/settings.c $(wildcard core/*.c) $(wildcard shims/*.c) \
 	$(wildcard arch/$(ARCH)/*.c) $(wildcard arch/$(ARCH)/*.S)
 LIB_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LIB_SRCS)))
-LAUNCHER_SRCS := preload/goshim.c preload/settings.c preload/ctl_client.c preload/elfsym.c
+LAUNCHER_SRCS := preload/goshim.c preload/settings.c
 LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
 VERSION := 0.1.0
 
@@ -213,6 +213,38 @@ $(BUILD)/tests/helpers/%: tests/helpers/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ $(shell cat tests/helpers/$*.flags 2>/dev/null)
 
+# Programs that use goshim.h: tests/golib, and the examples, each built as C11 and as C++17 by both compilers.
+GOLIB_FLAGS := -D_GNU_SOURCE -O1 -g -fexceptions -pthread -Wall -Wextra -Wpedantic -Werror -Ishims
+GOLIB_LINK = -L$(BUILD) -lgoshim -Wl,-rpath,$(abspath $(BUILD))
+GOLIB := $(patsubst tests/golib/%.c,$(BUILD)/tests/golib/%,$(wildcard tests/golib/*.c)) \
+	$(patsubst tests/golib/%.cc,$(BUILD)/tests/golib/%,$(wildcard tests/golib/*.cc))
+EXAMPLE_NAMES := $(patsubst tests/examples/%.c,%,$(wildcard tests/examples/*.c))
+EXAMPLES := $(foreach kind,gcc-c11 clang-c11 g++-c++17 clang++-c++17,$(addprefix $(BUILD)/tests/examples/$(kind)/,$(EXAMPLE_NAMES)))
+
+$(BUILD)/tests/golib/%: tests/golib/%.c | $(BUILD)/libgoshim.so
+	$(call say,PROGRAM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 $(GOLIB_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(GOLIB_LINK)
+
+$(BUILD)/tests/golib/%: tests/golib/%.cc | $(BUILD)/libgoshim.so
+	$(call say,PROGRAM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 $(GOLIB_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(GOLIB_LINK)
+
+# compiler, language, what makes it take .c for C++. *_pthread.c know nothing of goshim and are not linked with it.
+define example_rule
+$(BUILD)/tests/examples/$(1)-$(2)/%: tests/examples/%.c | $(BUILD)/libgoshim.so
+	$$(call say,EXAMPLE,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(1) -std=$(2) $(3) $(GOLIB_FLAGS) -MMD -MP -MF $$@.d $$< $(if $(3),-x none) -o $$@ $$(if $$(filter %_pthread,$$*),,$$(GOLIB_LINK))
+endef
+$(eval $(call example_rule,gcc,c11))
+$(eval $(call example_rule,clang,c11))
+$(eval $(call example_rule,g++,c++17,-x c++))
+$(eval $(call example_rule,clang++,c++17,-x c++))
+
+-include $(GOLIB:=.d) $(EXAMPLES:=.d)
+
 # One Criterion test per program.
 $(BUILD)/tests/program_list.inc: force
 	@mkdir -p $(@D)
@@ -237,7 +269,7 @@ test:
 check-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang lib
 
-unit: $(UNIT_TESTS) $(HELPERS) lib
+unit: $(UNIT_TESTS) $(HELPERS) $(GOLIB) $(EXAMPLES) lib
 	@status=0; for test in $(UNIT_TESTS); do \
 		echo "  RUN      $${test##*/}"; \
 		$(RUN_TEST) timeout -k 5 240 $$test -j$(TEST_JOBS) || status=1; \
@@ -304,6 +336,10 @@ install: lib
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(BUILD)/goshim $(DESTDIR)$(PREFIX)/bin/goshim
 	install -m 755 $(BUILD)/libgoshim.so $(DESTDIR)$(PREFIX)/lib/libgoshim.so
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 shims/goshim.h $(DESTDIR)$(PREFIX)/include/goshim.h
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' shims/goshim.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/goshim.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/goshim.pc
 
 clean:
 	rm -rf $(BUILD)

@@ -18,7 +18,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "ctl.h"
 #include "settings.h"
 
 #ifndef GOSHIM_VERSION
@@ -44,7 +43,6 @@ __attribute__((format(printf, 2, 3), noreturn)) static void fail(int status, con
 
 static void usage(FILE *out) {
 	fputs("usage: goshim [--procs N] [--stack SIZE] [--set KEY=VALUE]... [--] PROGRAM [ARGS...]\n"
-	      "       goshim ctl PID COMMAND (see goshim ctl --help)\n"
 	      "       goshim --list | --version | --help\n"
 	      "\n"
 	      "Runs PROGRAM, unmodified, with its threads as goroutines on a few kernel threads.\n"
@@ -398,8 +396,6 @@ static int options_read(int argc, char **argv) {
 
 int main(int argc, char **argv) {
 	const char *error;
-	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
-		return ctl_client(argc - 2, argv + 2);
 	int program = options_read(argc, argv);
 	if (program < 0)
 		return 0;

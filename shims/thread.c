@@ -17,9 +17,8 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "../core/tcb.h"
-#include "ctl.h"
 #include "entry.h"
-#include "inspect.h"
+#include "golib.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -39,7 +38,7 @@ struct g *thread_g(pthread_t t) {
 /* ---- start of the runtime ------------------------------------------------------------------------------------------- */
 
 /* For the core: Ms and sysmon are libc threads with small stacks. */
-static int kernel_thread_create(void *(*fn)(void *), void *arg) {
+int thread_kernel_create(void *(*fn)(void *), void *arg) {
 	static _Atomic size_t bytes = M_STACK_BYTES;
 	pthread_attr_t attr;
 	pthread_t t;
@@ -52,16 +51,14 @@ static int kernel_thread_create(void *(*fn)(void *), void *arg) {
 	return -r;
 }
 
-/* True if threads are goroutines. Starts the runtime if need be. */
-static bool runtime_ready(void) {
+bool thread_runtime_ready(void) {
 	if (likely(sched_started()))
 		return true;
 	if (!goshim_enabled())
 		return false;
 	const char *why = "the runtime could not start";
-	sched_thread_create = kernel_thread_create;
+	sched_thread_create = thread_kernel_create;
 	goshim_configure();
-	inspect_init();
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
 		return false;
@@ -70,7 +67,6 @@ static bool runtime_ready(void) {
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);
 	sig_runtime_start(g);
-	ctl_start();
 	return true;
 }
 
@@ -84,6 +80,8 @@ static void thread_finish(struct g *g) {
 	atomic_fetch_or_explicit(tcb_cancelhandling(arch_tp()), CANCEL_EXITING, memory_order_relaxed);
 	real.__call_tls_dtors();
 	key_run_destructors();
+	if (unlikely(t->group || t->task))
+		golib_thread_done(g);
 	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
 	if (g->kind == G_FOREIGN || g_live_drop() == 0)
 		exit(0);
@@ -118,6 +116,8 @@ static void thread_main(struct g *g) {
 			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(t->arg);
 		else
 			t->result = t->start(t->arg);
+	} else if (golib_unwound(g, false)) {
+		t->result = NULL;
 	} else if (!t->left_by_call) {
 		t->result = PTHREAD_CANCELED;
 	}
@@ -132,6 +132,10 @@ int thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **argv
 		int r = main_fn(argc, argv, envp);
 		real.__pthread_unregister_cancel(&buf);
 		return r;
+	}
+	if (golib_unwound(g_self(), true)) {
+		golib_rejoin(&buf);
+		return 0; /* main() as good as returned */
 	}
 	struct g *g = g_goroutine();
 	if (!g)
@@ -198,6 +202,32 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 	return 0;
 }
 
+/* mask NULL: the creator's. */
+static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *), void *arg,
+			    const struct thread_sched *sched_attr, const sigset_t *mask, bool detached) {
+	int err;
+	struct g *g = g_new(req, thread_main, &err);
+	if (!g)
+		return NULL;
+	struct thread *t = thread_of(g);
+	memset(t, 0, sizeof *t);
+	t->start = start;
+	t->arg = arg;
+	t->own_stack = req->user_lo != NULL;
+	thread_name_inherit(g, g_goroutine());
+	thread_sched_apply(g, sched_attr);
+	atomic_store_explicit(&t->life, detached ? THREAD_DETACHED : THREAD_LIVE, memory_order_relaxed);
+	sig_thread_init(g, mask);
+	return g;
+}
+
+struct g *thread_new_detached(const struct g_stack_req *req, void *(*start)(void *), void *arg) {
+	struct thread_sched sched_attr;
+	if (thread_sched_of(NULL, g_goroutine(), &sched_attr) != 0)
+		return NULL;
+	return thread_new(req, start, arg, &sched_attr, NULL, true);
+}
+
 static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *arg, bool is_c11) {
 	struct g_stack_req req;
 	bool detached, has_mask;
@@ -210,19 +240,10 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	struct thread_sched sched_attr;
 	if ((err = thread_sched_of(attr, g_goroutine(), &sched_attr)) != 0)
 		return err;
-	struct g *g = g_new(&req, thread_main, &err);
+	struct g *g = thread_new(&req, start, arg, &sched_attr, has_mask ? &mask : NULL, detached);
 	if (!g)
 		return EAGAIN;
-	struct thread *t = thread_of(g);
-	memset(t, 0, sizeof *t);
-	t->start = start;
-	t->arg = arg;
-	t->is_c11 = is_c11;
-	t->own_stack = req.user_lo != NULL;
-	thread_name_inherit(g, g_goroutine());
-	thread_sched_apply(g, &sched_attr);
-	atomic_store_explicit(&t->life, detached ? THREAD_DETACHED : THREAD_LIVE, memory_order_relaxed);
-	sig_thread_init(g, has_mask ? &mask : NULL);
+	thread_of(g)->is_c11 = is_c11;
 	*out = (pthread_t)g->ctx.tp; /* before it runs: it may look at the variable (NPTL does the same) */
 	ready_new(g);
 	return 0;
@@ -230,14 +251,14 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 
 SHIM int pthread_create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
 	REAL_READY();
-	if (!runtime_ready())
+	if (!thread_runtime_ready())
 		return real.pthread_create(out, attr, start, arg);
 	return create(out, attr, start, arg, false);
 }
 
 SHIM int thrd_create(thrd_t *out, thrd_start_t start, void *arg) {
 	REAL_READY();
-	if (!runtime_ready())
+	if (!thread_runtime_ready())
 		return real.thrd_create(out, start, arg);
 	int r = create(out, NULL, (void *(*)(void *))(uintptr_t)start, arg, true);
 	return r == 0 ? thrd_success : r == ENOMEM ? thrd_nomem : thrd_error;

@@ -29,6 +29,9 @@ struct thread {
 	int nice;
 	uint64_t affinity;           /* CPUs 0..63 it asked for; 0: whatever the process has */
 	char name[THREAD_NAME_BYTES];
+	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
+	void *panic;                 /* payload of go_panic() */
+	uint8_t panic_state;         /* go_panic.c */
 	struct sigstate sig;
 };
 
@@ -61,6 +64,15 @@ struct thread_sched {
 };
 int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out);
 void thread_sched_apply(struct g *g, const struct thread_sched *s);
+
+/* True if threads are goroutines. Starts the runtime if need be. */
+bool thread_runtime_ready(void);
+
+/* A detached goroutine that will run start(arg), with its creator's name, scheduling attributes and signal mask; not queued yet. NULL: no memory. */
+struct g *thread_new_detached(const struct g_stack_req *req, void *(*start)(void *), void *arg);
+
+/* For the core: Ms, sysmon and other kernel threads of the library's own. */
+int thread_kernel_create(void *(*fn)(void *), void *arg);
 
 /* Acts on a cancellation of the caller: unwinds it with this result. */
 void thread_exit_unwind(void *result) __attribute__((noreturn));

@@ -1,0 +1,296 @@
+/* Mutex, condition variable and wait group of goshim.h. No bigger than they need be: they are the program's own, not glibc's objects.
+ *
+ * Mutex: one word, 0 free, 1 locked, 2 locked and somebody may wait; waiters park on the word (core/futex.c). A woken one competes with newcomers: who is
+ * running gets it, which is what makes an unlock cheap.
+ *
+ * Condition variable: a queue of its own, because "waits end for no other reason" includes handlers of signals. A waiter that has to run one stays
+ * in the queue, marked `away`: a notification that meets it is left in its node instead of waking it.
+ *
+ * Wait group: count in the low half of one 64-bit word, in the high half "somebody waits", on which waiters park. Whoever brings the count to 0 clears both at
+ * once, and uses nothing but the address afterwards: the object may be gone.
+ *
+ * Locks: cond->lock has rank LOCK_CHAN. */
+#include <string.h>
+
+#include "../core/futex.h"
+#include "../core/runtime.h"
+#include "golib.h"
+#include "sync.h"
+
+/* ---- mutex ------------------------------------------------------------------------------------------------------------ */
+
+enum { UNLOCKED, LOCKED, CONTENDED };
+
+static _Atomic uint32_t *word_of(go_mutex *m) {
+	return (_Atomic uint32_t *)&m->private_[0];
+}
+
+SHIM int go_mutex_trylock(go_mutex *m) {
+	uint32_t v = UNLOCKED;
+	/* acquire: pairs with the release in go_mutex_unlock() */
+	return atomic_compare_exchange_strong_explicit(word_of(m), &v, LOCKED, memory_order_acquire, memory_order_relaxed) ? 0 : -EBUSY;
+}
+
+static __attribute__((noinline)) int mutex_wait(go_mutex *m, struct ctx *ctx, bool cancel_point) {
+	_Atomic uint32_t *word = word_of(m);
+	for (int i = 0; sync_can_spin() && i < SYNC_SPINS; i++) {
+		if (atomic_load_explicit(word, memory_order_relaxed) == UNLOCKED && go_mutex_trylock(m) == 0)
+			return 0;
+		arch_relax();
+	}
+	/* From here on taken as CONTENDED: we cannot know whether others wait. */
+	while (atomic_exchange_explicit(word, CONTENDED, memory_order_acquire) != UNLOCKED) {
+		int r = chan_futex_wait(word, CONTENDED, -1, ctx ? ctx_done(ctx) : NULL, "go_mutex");
+		if (r == -ECANCELED)
+			return ctx_err(ctx);
+		if (r == -EINTR) {
+			struct g *g = g_self();
+			shim_interrupted(g, true);
+			if (cancel_point)
+				shim_testcancel(g);
+		}
+	}
+	return 0;
+}
+
+SHIM void go_mutex_lock(go_mutex *m) {
+	if (unlikely(go_mutex_trylock(m) != 0))
+		mutex_wait(m, NULL, false);
+}
+
+SHIM int go_mutex_lock_ctx(go_ctx *ctx, go_mutex *m) {
+	int err = ctx_err(ctx_of(ctx));
+	if (err || go_mutex_trylock(m) == 0)
+		return err;
+	return mutex_wait(m, ctx_of(ctx), true);
+}
+
+SHIM int go_mutex_unlock(go_mutex *m) {
+	_Atomic uint32_t *word = word_of(m);
+	if (unlikely(atomic_load_explicit(word, memory_order_relaxed) == UNLOCKED))
+		return -EPERM;
+	/* release: pairs with the acquire in trylock. The address is only a key afterwards. */
+	if (unlikely(atomic_exchange_explicit(word, UNLOCKED, memory_order_release) == CONTENDED))
+		futex_wake(word, 1, FUTEX_ANY);
+	return 0;
+}
+
+/* ---- condition variable --------------------------------------------------------------------------------------------------- */
+
+struct cond_waiter {
+	struct cond_waiter *next, *prev;
+	struct g *g;
+	bool away;     /* runs a handler: is not armed */
+	bool notified; /* and out of the queue */
+};
+
+struct cond {
+	struct lock lock;
+	struct cond_waiter *head, *tail;
+};
+_Static_assert(sizeof(struct cond) <= sizeof(go_cond), "go_cond has room for a cond");
+
+static struct cond *cond_of(go_cond *c) {
+	return (struct cond *)c;
+}
+
+static void cond_append(struct cond *c, struct cond_waiter *w) {
+	w->next = NULL;
+	w->prev = c->tail;
+	if (c->tail)
+		c->tail->next = w;
+	else
+		c->head = w;
+	c->tail = w;
+}
+
+static void cond_remove(struct cond *c, struct cond_waiter *w) {
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		c->head = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	else
+		c->tail = w->prev;
+}
+
+static void cond_notify(struct cond *c, bool all) {
+	struct g *g = g_self(), *list = NULL, **end = &list;
+	struct cond_waiter *next;
+	rt_enter(g);
+	lock_acquire(&c->lock);
+	for (struct cond_waiter *w = c->head; w; w = next) {
+		next = w->next;
+		cond_remove(c, w);
+		w->notified = true;
+		/* One that cannot be claimed is awake for another reason, and will find the mark under the lock. */
+		if (!w->away && wait_claim(w->g, WAKE_READY)) {
+			*end = w->g;
+			end = &w->g->schedlink;
+		}
+		if (!all)
+			break;
+	}
+	*end = NULL;
+	lock_release(&c->lock);
+	if (list && !all)
+		ready(list);
+	else if (list)
+		ready_list(list);
+	rt_exit(g);
+}
+
+SHIM void go_cond_notify_one(go_cond *c) {
+	cond_notify(cond_of(c), false);
+}
+
+SHIM void go_cond_notify_all(go_cond *c) {
+	cond_notify(cond_of(c), true);
+}
+
+/* Not notified, and the wait is over for another reason than a handler: out of the queue. False: notified after all. */
+static bool cond_leave(struct cond *c, struct cond_waiter *w) {
+	struct g *g = w->g;
+	rt_enter(g);
+	lock_acquire(&c->lock);
+	bool leaves = !w->notified;
+	if (leaves)
+		cond_remove(c, w);
+	lock_release(&c->lock);
+	rt_exit(g);
+	return leaves;
+}
+
+/* The wait was interrupted. Runs handlers, or is cancelled: then with the mutex, and what was notified meanwhile is passed on. */
+static void cond_interrupted(struct cond *c, struct cond_waiter *w, go_mutex *m) {
+	struct g *g = w->g;
+	rt_enter(g);
+	lock_acquire(&c->lock);
+	w->away = true;
+	lock_release(&c->lock);
+	rt_exit(g);
+	if (!shim_cancel_pending(g)) {
+		shim_interrupted(g, true);
+		return;
+	}
+	if (!cond_leave(c, w))
+		cond_notify(c, false);
+	go_mutex_lock(m);
+	shim_testcancel(g);
+}
+
+/* One sleep. 0: notified. `first`: m is to be unlocked. */
+static int cond_park(struct cond *c, struct cond_waiter *w, go_mutex *m, struct chan *done, bool first) {
+	struct g *g = w->g;
+	struct chan_waiter watch;
+	bool watching = false;
+	rt_enter(g);
+	wait_begin(g, g->kind <= G_MAIN, "go_cond", (uintptr_t)c);
+	lock_acquire(&c->lock);
+	if (first)
+		cond_append(c, w);
+	w->away = false;
+	bool notified = w->notified;
+	lock_release(&c->lock);
+	if (first)
+		go_mutex_unlock(m); /* wakes, never parks */
+	if (notified || (done && !(watching = chan_watch(done, &watch, g))))
+		wait_claim_self(g, WAKE_INTR);
+	int r = wait_park(g, -1);
+	if (notified)
+		r = 0;
+	else if (done && (!watching || chan_unwatch(done, &watch)))
+		r = r == 0 ? 0 : -ECANCELED;
+	rt_exit(g);
+	return r;
+}
+
+static int cond_wait(go_cond *cond, go_mutex *m, struct ctx *ctx) {
+	struct cond *c = cond_of(cond);
+	struct cond_waiter w = {.g = g_self()};
+	struct chan *done = ctx ? ctx_done(ctx) : NULL;
+	int err = ctx ? ctx_err(ctx) : 0;
+	if (err)
+		return err;
+	int r = cond_park(c, &w, m, done, true);
+	while (r == -EINTR) {
+		cond_interrupted(c, &w, m);
+		r = cond_park(c, &w, m, done, false);
+	}
+	if (r < 0 && !cond_leave(c, &w))
+		r = 0;
+	go_mutex_lock(m);
+	return golib_result(ctx, r);
+}
+
+SHIM int go_cond_wait(go_cond *c, go_mutex *m) {
+	return cond_wait(c, m, NULL);
+}
+
+SHIM int go_cond_wait_ctx(go_ctx *ctx, go_cond *c, go_mutex *m) {
+	return cond_wait(c, m, ctx_of(ctx));
+}
+
+/* ---- wait group ----------------------------------------------------------------------------------------------------------- */
+
+#define WG_WAITED (1ull << 32)
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the high half is the second word");
+
+static _Atomic uint64_t *state_of(go_wg *wg) {
+	return (_Atomic uint64_t *)&wg->private_[0];
+}
+
+static _Atomic uint32_t *waited_of(go_wg *wg) {
+	return (_Atomic uint32_t *)&wg->private_[0] + 1;
+}
+
+SHIM int go_wg_add(go_wg *wg, int n) {
+	uint64_t v = atomic_load_explicit(state_of(wg), memory_order_relaxed), next;
+	do {
+		int64_t count = (int64_t)(uint32_t)v + n;
+		if (count < 0)
+			return -EINVAL;
+		if (count > INT32_MAX)
+			return -EOVERFLOW;
+		next = count ? (v & WG_WAITED) | (uint64_t)count : 0;
+		/* acq_rel: what was done before each done is seen by who finds 0 */
+	} while (!atomic_compare_exchange_weak_explicit(state_of(wg), &v, next, memory_order_acq_rel, memory_order_relaxed));
+	if (!next && (v & WG_WAITED))
+		futex_wake(waited_of(wg), INT32_MAX, FUTEX_ANY);
+	return 0;
+}
+
+SHIM int go_wg_done(go_wg *wg) {
+	return go_wg_add(wg, -1);
+}
+
+static int wg_wait(go_wg *wg, struct ctx *ctx) {
+	struct chan *done = ctx ? ctx_done(ctx) : NULL;
+	for (;;) {
+		/* acquire: see go_wg_add() */
+		uint64_t v = atomic_load_explicit(state_of(wg), memory_order_acquire);
+		if ((uint32_t)v == 0)
+			return 0;
+		if (!(v & WG_WAITED) && !atomic_compare_exchange_strong_explicit(state_of(wg), &v, v | WG_WAITED,
+										 memory_order_relaxed, memory_order_relaxed))
+			continue;
+		int r = chan_futex_wait(waited_of(wg), 1, -1, done, "go_wg");
+		if (r == 0 || r == -EAGAIN)
+			return 0; /* nobody waits for it any more, so it was 0. Not looked at again: it may be gone */
+		if (r == -ECANCELED)
+			return ctx_err(ctx);
+		if (r == -EINTR)
+			golib_interrupted();
+	}
+}
+
+SHIM int go_wg_wait(go_wg *wg) {
+	return wg_wait(wg, NULL);
+}
+
+SHIM int go_wg_wait_ctx(go_ctx *ctx, go_wg *wg) {
+	int err = ctx_err(ctx_of(ctx));
+	return err ? err : wg_wait(wg, ctx_of(ctx));
+}

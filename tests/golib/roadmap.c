@@ -1,0 +1,231 @@
+/* Properties of the scheduler that the library promises: preemption, stacks, netpoll. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "golib_test.h"
+
+/* ---- stacks grow in place ------------------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) long recurse(volatile long *above, int depth) {
+	volatile long here = *above + 1;
+	return depth == 0 ? here : recurse(&here, depth - 1) + (here != *above + 1);
+}
+
+static void *deep(void *arg) {
+	volatile long zero = 0;
+	return (void *)(intptr_t)recurse(&zero, (int)(intptr_t)arg);
+}
+
+/* 100,000 levels, with pointers into the stack on each. */
+static void stack_deep_recursion(void) {
+	go_options o = {.stack = 64u << 20};
+	go_task t[4];
+	void *r;
+	for (int i = 0; i < 4; i++) {
+		o.task = &t[i];
+		CHECK(go_spawn_with(&o, deep, (void *)100000) == 0);
+	}
+	for (int i = 0; i < 4; i++)
+		CHECK(go_join(&t[i], &r) == 0 && (intptr_t)r == 100001);
+}
+
+static size_t resident(char *lo, size_t bytes) {
+	static unsigned char page[(16u << 20) / 4096];
+	size_t n = 0;
+	CHECK(bytes / 4096 <= sizeof page && mincore(lo, bytes, page) == 0);
+	for (size_t i = 0; i < bytes / 4096; i++)
+		n += page[i] & 1;
+	return n;
+}
+
+/* The window that has memory grows with the depth, and only with it; what was written keeps its address. */
+static void *window(void *arg) {
+	pthread_attr_t attr;
+	void *lo;
+	size_t size;
+	CHECK(pthread_getattr_np(pthread_self(), &attr) == 0 && pthread_attr_getstack(&attr, &lo, &size) == 0);
+	pthread_attr_destroy(&attr);
+	lo = (void *)(((uintptr_t)lo + 4095) & ~(uintptr_t)4095);
+	size_t bytes = ((uintptr_t)&attr & ~(uintptr_t)4095) - (uintptr_t)lo;
+	size_t before = resident(lo, bytes);
+	CHECK(bytes > (7u << 20) && before < 16);
+	deep((void *)1000);
+	size_t some = resident(lo, bytes);
+	deep((void *)30000);
+	size_t more = resident(lo, bytes);
+	CHECK(some > before && more > some + 100 && more < bytes / 4096);
+	return arg;
+}
+
+static void stack_window_grows(void) {
+	go_task t;
+	go_options o = {.stack = 8u << 20, .task = &t};
+	if (getenv("ASIDE"))
+		return;
+	CHECK(go_spawn_with(&o, window, NULL) == 0 && go_join(&t, NULL) == 0);
+}
+
+/* ---- preemption --------------------------------------------------------------------------------------------------------- */
+
+static int stop, spinning, switches;
+
+static void *spin(void *arg) {
+	add(&spinning, 1);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		;
+	return arg;
+}
+
+/* Goroutines that compute without a call do not keep others from running. */
+static void preempt_hogs(void) {
+	go_wg wg = {{0}};
+	for (int i = 0; i < 10; i++)
+		CHECK(go_spawn_wg(&wg, spin, NULL) == 0);
+	until(&spinning, 10); /* all of them, on however few Ps */
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	CHECK(go_wg_wait(&wg) == 0);
+}
+
+static go_mutex m;
+static go_cond c;
+
+static void *wait_once(void *arg) {
+	go_mutex_lock(&m);
+	add(&switches, 1);
+	CHECK(go_cond_wait(&c, &m) == 0);
+	CHECK(__atomic_load_n(&stop, __ATOMIC_RELAXED) == 1);
+	go_mutex_unlock(&m);
+	return arg;
+}
+
+/* Who is parked does not notice that others are preempted. */
+static void preempt_parked_undisturbed(void) {
+	go_wg wg = {{0}}, hogs = {{0}};
+	for (int i = 0; i < 20; i++)
+		CHECK(go_spawn_wg(&wg, wait_once, NULL) == 0);
+	until(&switches, 20);
+	for (int i = 0; i < 4; i++)
+		CHECK(go_spawn_wg(&hogs, spin, NULL) == 0);
+	until(&spinning, 4);
+	go_sleep(50 * GO_MILLISECOND); /* several time slices: a chance to go wrong, nothing depends on it */
+	go_mutex_lock(&m);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	go_cond_notify_all(&c);
+	go_mutex_unlock(&m);
+	CHECK(go_wg_wait(&wg) == 0 && go_wg_wait(&hogs) == 0);
+}
+
+/* ---- netpoll -------------------------------------------------------------------------------------------------------------- */
+
+static int pairs[20][2];
+
+static int kernel_threads(void) {
+	DIR *d = opendir("/proc/self/task");
+	int n = 0;
+	struct dirent *e;
+	while ((e = readdir(d)))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static void *echo(void *arg) {
+	char b[16];
+	ssize_t n;
+	while ((n = read(pairs[(intptr_t)arg][0], b, sizeof b)) > 0)
+		CHECK(write(pairs[(intptr_t)arg][0], b, (size_t)n) == n);
+	return NULL;
+}
+
+static void *echo_client(void *arg) {
+	int fd = pairs[(intptr_t)arg][1], x = 0;
+	for (int i = 0; i < 500; i++) {
+		CHECK(write(fd, &i, sizeof i) == sizeof i && read(fd, &x, sizeof x) == sizeof x && x == i);
+	}
+	shutdown(fd, SHUT_RDWR);
+	return NULL;
+}
+
+/* 10,000 messages there and back between 40 goroutines, on no more kernel threads than Ms. */
+static void netpoll_echo(void) {
+	go_wg wg = {{0}};
+	for (intptr_t i = 0; i < 20; i++) {
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0);
+		CHECK(go_spawn_wg(&wg, echo, (void *)i) == 0 && go_spawn_wg(&wg, echo_client, (void *)i) == 0);
+	}
+	CHECK(go_wg_wait(&wg) == 0);
+	const char *procs = getenv("GOMAXPROCS");
+	CHECK(getenv("ASIDE") || kernel_threads() <= 4 + 2 * (procs ? atoi(procs) : 2) + 4);
+}
+
+static void *read_one(void *arg) {
+	char b;
+	add(&switches, 1);
+	CHECK(read(pairs[0][0], &b, 1) == 1 && b == 'x');
+	return arg;
+}
+
+static void *progress(void *arg) {
+	for (int i = 0; i < 1000; i++)
+		go_yield();
+	CHECK(write(pairs[0][1], "x", 1) == 1);
+	return arg;
+}
+
+/* A reader that waits holds no P: what it waits for is done by another on the same one. */
+static void netpoll_frees_p(void) {
+	go_wg wg = {{0}};
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[0]) == 0);
+	CHECK(go_spawn_wg(&wg, read_one, NULL) == 0);
+	until(&switches, 1);
+	CHECK(go_spawn_wg(&wg, progress, NULL) == 0 && go_wg_wait(&wg) == 0);
+}
+
+static void *write_later(void *arg) {
+	go_sleep(GO_MILLISECOND);
+	CHECK(write((int)(intptr_t)arg, "x", 1) == 1);
+	return NULL;
+}
+
+static void *wait_ctx(void *arg) {
+	return (void *)(intptr_t)go_wait_fd_ctx(arg, pairs[1][0], GO_READ, GO_FOREVER);
+}
+
+static void netpoll_wait(void) {
+	go_wg wg = {{0}};
+	go_task t;
+	void *r;
+	char b;
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pairs[0]) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[1]) == 0);
+	CHECK(go_wait_fd(pairs[0][0], GO_READ | GO_WRITE, GO_FOREVER) == GO_WRITE);
+	for (int i = 0; i < 20; i++) {
+		CHECK(go_wait_fd(pairs[0][0], GO_READ, 10000) == -ETIMEDOUT);
+		CHECK(go_spawn_wg(&wg, write_later, (void *)(intptr_t)pairs[0][1]) == 0);
+		CHECK(go_wait_fd(pairs[0][0], GO_READ, GO_FOREVER) == GO_READ && read(pairs[0][0], &b, 1) == 1);
+	}
+	go_ctx *ctx = go_ctx_with_cancel(go_ctx_background());
+	CHECK(go_spawn_task(&t, wait_ctx, ctx) == 0);
+	go_sleep(GO_MILLISECOND); /* so that it probably waits already; right either way */
+	go_ctx_cancel(ctx);
+	CHECK(go_join(&t, &r) == 0 && (intptr_t)r == -ECANCELED && go_wg_wait(&wg) == 0);
+	close(pairs[0][1]);
+	CHECK(go_wait_fd(pairs[0][0], GO_READ, GO_FOREVER) == GO_READ);
+	CHECK(go_wait_fd(999, GO_READ, 0) == -EBADF && go_wait_fd(pairs[0][0], 0, 0) == -EINVAL);
+	int null = open("/dev/null", O_RDWR);
+	CHECK(go_wait_fd(null, GO_WRITE, GO_FOREVER) == GO_WRITE);
+	go_ctx_release(ctx);
+}
+
+int main(int argc, char **argv) {
+	static const struct test tests[] = {
+		{"stack_deep_recursion", stack_deep_recursion}, {"stack_window_grows", stack_window_grows},
+		{"preempt_hogs", preempt_hogs}, {"preempt_parked_undisturbed", preempt_parked_undisturbed},
+		{"netpoll_echo", netpoll_echo}, {"netpoll_frees_p", netpoll_frees_p}, {"netpoll_wait", netpoll_wait},
+		{NULL, NULL},
+	};
+	return tests_main(tests, argc, argv);
+}
