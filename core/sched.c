@@ -28,6 +28,7 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <signal.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -322,6 +323,17 @@ void schedule(struct m *m) {
 	m_retire(m);
 }
 
+/* The M leaves its goroutine for g0, and the goroutine's alternate signal stack goes with the goroutine: a signal that found this kernel thread
+ * on g0, or asleep, would put its frame on top of the handler that the goroutine runs elsewhere by then, and return into it (SIG-7). Before the
+ * switch, because g may be picked up the moment its registers are saved. */
+static void altstack_disarm(struct m *m) {
+	stack_t none = {.ss_flags = SS_DISABLE};
+	if (SYS2(SYS_sigaltstack, &none, 0) < 0)
+		return; /* a handler that was on it already when the runtime started */
+	m->kaltstack_sp = NULL;
+	m->kaltstack_size = 0;
+}
+
 /* Leaves the current goroutine (already published where its wakers look, or dead) for whatever is next. */
 static void g_switch_out(struct g *g, struct g *next) {
 	struct m *m = g->m;
@@ -339,6 +351,8 @@ static void g_switch_out(struct g *g, struct g *next) {
 		return;
 	}
 	m->next_g = next;
+	if (__builtin_expect(m->kaltstack_sp != NULL, 0))
+		altstack_disarm(m);
 	/* Before the switch, while in_rt of g is certainly > 0: once g's registers are saved it may run elsewhere, and sysmon must not take its
 	 * in_rt for this M's. */
 	atomic_store_explicit(&m->curg, NULL, memory_order_release);
