@@ -101,6 +101,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	struct fwaiter w;
 	chaos_yield();
 	waiter_init(&w, (const void *)addr, g, bitset);
+	rt_enter(g); /* until w is in no bucket: a signal that comes right after the park must not find us published either */
 	wait_begin(g, interruptible, what, (uintptr_t)addr);
 	struct bucket *b = bucket_of((const void *)addr);
 	lock_acquire(&b->lock);
@@ -109,6 +110,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 		lock_release(&b->lock);
 		wait_claim_self(g, WAKE_READY);
 		wait_park(g, -1);
+		rt_exit(g);
 		return -EAGAIN;
 	}
 	bucket_append(b, &w);
@@ -116,13 +118,14 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	int r = wait_park(g, deadline);
 	if (r < 0)
 		waiter_leave(&w, (const void *)addr, NULL);
-	rt_check(g);
+	rt_exit(g);
 	return r;
 }
 
 void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what) {
 	struct g *g = g_self();
 	waiter_init(w, addr, g, FUTEX_ANY);
+	rt_enter(g); /* as in futex_wait(); futex_commit() leaves */
 	wait_begin(g, interruptible, what, (uintptr_t)addr);
 	struct bucket *b = bucket_of(addr);
 	lock_acquire(&b->lock);
@@ -136,7 +139,7 @@ int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, i
 	int r = wait_park(w->g, deadline);
 	if (r < 0)
 		waiter_leave(w, addr, count);
-	rt_check(w->g);
+	rt_exit(w->g);
 	return r;
 }
 

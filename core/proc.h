@@ -162,7 +162,8 @@ struct g *g_all(void);
 void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on);
 
 /* Sleeps until claimed. deadline: CLOCK_MONOTONIC ns, or -1 for none. Returns 0 (ready), -ETIMEDOUT or -EINTR. After anything but 0 the
- * caller must take itself out of where it is published, under that place's lock, before it waits again or leaves. */
+ * caller must take itself out of where it is published, under that place's lock, before it waits again or leaves; and who is published
+ * anywhere stays inside the runtime until then (rt_enter before wait_begin, rt_exit after): no handler of the program may find it there. */
 int wait_park(struct g *g, int64_t deadline);
 
 /* The waker's side: true for exactly one caller per wait; that one must call ready(g), exactly once, soon. */

@@ -14,6 +14,7 @@
 #include <sys/select.h>
 
 #include "../core/pages.h"
+#include "../core/runtime.h"
 #include "io.h"
 
 #define POLL_INLINE 12
@@ -64,6 +65,7 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (
 	int linked = 0;
 	unsigned i;
 	*found = 0;
+	rt_enter(g); /* until nothing of it is linked: a handler on top could wait itself, and be woken for us */
 	wait_begin(g, true, "poll", s->count);
 	for (i = 0; i < s->count && linked == 0; i++)
 		linked = netpoll_link(s->wait[i].pd, &s->wait[i], g, s->wait[i].mode);
@@ -73,6 +75,7 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (
 	int r = wait_park(g, deadline);
 	while (i-- > 0)
 		netpoll_unlink(&s->wait[i]);
+	rt_exit(g);
 	return linked < 0 ? FDCALL_BLOCK : r;
 }
 
