@@ -47,11 +47,14 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		if (ours && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)
 			record = record_find(act);
 	}
-	if (act && ours && act->sa_handler == SIG_DFL && !default_ignores(sig) &&
-	    (atomic_load_explicit(&sigp.kicked_ever, memory_order_relaxed) & SIGBIT(sig))) {
-		/* A kick that arrives late must not act as the signal itself. */
-		set.sa_sigaction = sig_entry;
-		set.sa_flags = SA_SIGINFO | SA_RESTART;
+	if (act && ours && act->sa_handler == SIG_DFL && !default_ignores(sig)) {
+		/* A kick that arrives late must not act as the signal itself. Both seq_cst: Dekker with sig_kick(). A true signal that comes before
+		 * the system call below finds no handler, and does what it would do after it. */
+		atomic_store(&sig_handlers[sig], NULL);
+		if (atomic_load(&sigp.kicked_ever) & SIGBIT(sig)) {
+			set.sa_sigaction = sig_entry;
+			set.sa_flags = SA_SIGINFO | SA_RESTART;
+		}
 	}
 	if (record) {
 		/* Ours first, then the kernel's: when it calls sig_entry() the record is there. */

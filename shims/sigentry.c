@@ -303,6 +303,6 @@ void sig_sysmon(void) {
 		uint64_t pending = atomic_load(&sig_of(g)->pending) & (~mask_of(g) | atomic_load(&sig_of(g)->waiting));
 		int32_t ktid = sig_running_on(g);
 		if (pending && ktid)
-			kick(ktid, __builtin_ctzll(pending) + 1);
+			sig_kick(g, ktid, __builtin_ctzll(pending) + 1);
 	}
 }

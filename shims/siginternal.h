@@ -111,15 +111,6 @@ static inline long kernel_queue_self(int sig, siginfo_t *info) {
 	return SYS4(SYS_rt_tgsigqueueinfo, self_pid(), self_ktid(), sig, info);
 }
 
-static inline void kick(int32_t ktid, int sig) {
-	siginfo_t info;
-	atomic_fetch_or_explicit(&sigp.kicked_ever, SIGBIT(sig), memory_order_relaxed);
-	memset(&info, 0, sizeof info);
-	info.si_signo = sig;
-	info.si_code = KICK_CODE;
-	SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
-}
-
 /* ---- sigqueue.c ----------------------------------------------------------------------------------------------- */
 
 /* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
@@ -131,6 +122,8 @@ void sig_ring_drain(bool held_too);
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info);
 /* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
 int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
+/* Makes the kernel thread ktid, on which g was a moment ago, look at g's queue: a signal of the same number whose only meaning is that. */
+void sig_kick(struct g *g, int32_t ktid, int sig);
 /* sigstate.lock held or nobody else there. */
 void sig_queue_drop(struct sigstate *s);
 /* Inside the runtime. Queues for g and makes it look, if it would take it. 0 or -EAGAIN. */

@@ -133,7 +133,7 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	if (!(atomic_load(&s->pending) & allowed)) /* seq_cst: Dekker with sig_queue_put() */
 		return 0;
 	int sig = 0;
-	rt_enter(g); /* no handler on top of the lock */
+	struct g *self = rt_hold(); /* no handler on top of the lock */
 	lock_acquire(&s->lock);
 	uint64_t ready_bits = s->pending & allowed;
 	if (ready_bits) {
@@ -151,7 +151,8 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 		}
 	}
 	lock_release(&s->lock);
-	rt_leave(g);
+	if (self)
+		rt_leave(self);
 	return sig;
 }
 
@@ -174,6 +175,23 @@ int32_t sig_running_on(struct g *g) {
 	return m && atomic_load_explicit(&m->curg, memory_order_relaxed) == g ? m->ktid : 0;
 }
 
+void sig_kick(struct g *g, int32_t ktid, int sig) {
+	siginfo_t info;
+	/* seq_cst, then the look at the handler: Dekker with sigaction(). Either it sees that a kick may be on its way, and sig_entry() stays in
+	 * place for SIG_DFL; or we see that there is no handler any more, and our kick would be taken for the signal itself. */
+	atomic_fetch_or(&sigp.kicked_ever, SIGBIT(sig));
+	if (sig != SIGCANCEL_NR && !atomic_load(&sig_handlers[sig])) {
+		/* If it is still in the queue it is time for its default action: the kernel's, by a true signal. */
+		if (!sig_queue_take(g, SIGBIT(sig) & ~mask_of(g), &info))
+			return;
+	} else {
+		memset(&info, 0, sizeof info);
+		info.si_signo = sig;
+		info.si_code = KICK_CODE;
+	}
+	SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
+}
+
 void sig_nudge(struct g *g, int sig) {
 	attention_set(sig_of(g));
 	if (g == tls_g)
@@ -184,7 +202,7 @@ void sig_nudge(struct g *g, int sig) {
 		return;
 	sig_reserve(); /* before the first SIGCANCEL: libc has no handler for it yet */
 	if (sig != SIGCANCEL_NR || atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
-		kick(ktid, sig);
+		sig_kick(g, ktid, sig);
 }
 
 /* Queues for g and makes it look, if it would take it. */

@@ -36,7 +36,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 	if (r == 0 && !blocked && !sig_must_defer(g)) {
 		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us
 		 * to another M, the kick finds nothing there. */
-		kick(self_ktid(), sig);
+		sig_kick(g, self_ktid(), sig);
 		if (self_g())
 			sig_queue_run_some(g, SIGBIT(sig));
 	}
