@@ -33,6 +33,21 @@ static inline uintptr_t arch_tp(void) {
 /* Chooses how the thread pointer is written (x86-64: WRFSBASE if the kernel allows it, else arch_prctl). Once, at start. */
 void arch_init(void);
 
+/* ---- replacing functions of libc (preload/patch.c) ---- */
+
+enum arch_function {
+	ARCH_WRAPPER,  /* makes one system call, perhaps as a cancellation point */
+	ARCH_LOCK_WAIT, /* futex: a thread can be inside only while it waits */
+	ARCH_LOCK_WAKE,
+};
+
+/* Where in `code` (`size` bytes of a function of that kind, which makes system call `number`) a jump may be written: the offset, or -1 if
+ * this is not the code that we know. For a wrapper the jump must lie in one instruction: an interrupted context may be anywhere in it. */
+int arch_jump_place(const unsigned char *code, size_t size, enum arch_function kind, long number);
+
+/* Writes into `copy`, which will be found at `at`, a jump to `target`. Returns its bytes; 0: too far. */
+size_t arch_jump_write(unsigned char *copy, uintptr_t at, uintptr_t target);
+
 /* Tells the CPU that this is a spin loop. */
 static inline void arch_relax(void) {
 #if defined(__x86_64__)

@@ -130,6 +130,11 @@ void goshim_configure(void) {
 		settings.guard_mprotect ? "mprotect" : "markers", ", idle_ms ", number_text(idle, settings.idle_ms), NULL});
 }
 
+void goshim_note(const char *what, const char *why) {
+	if (settings.verbose)
+		line_write((const char *const[]){"goshim: ", what, ": ", why, NULL});
+}
+
 /* ---- start ------------------------------------------------------------------------------------------------------------ */
 
 static void environment_read(char **envp) {

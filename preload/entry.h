@@ -15,6 +15,9 @@ void goshim_stand_aside(const char *why);
 /* Fills sched_config from the settings. Call once goshim_enabled() said yes, before sched_start(). */
 void goshim_configure(void);
 
+/* One line on stderr, "goshim: WHAT: WHY", if the user asked to be told (verbose). */
+void goshim_note(const char *what, const char *why);
+
 /* In shims/thread.c: calls main, so that pthread_exit() from main works and the rest of the process goes on. */
 int thread_run_main(int (*main)(int, char **, char **), int argc, char **argv, char **envp);
 

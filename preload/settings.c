@@ -20,7 +20,7 @@
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
-struct settings settings = {.idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT};
+struct settings settings = {.patch = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT};
 
 /* ---- text without stdio ------------------------------------------------------------------------------------------- */
 
@@ -86,6 +86,10 @@ static bool parse_off(const char *text) {
 
 static bool parse_verbose(const char *text) {
 	return parse_bool(text, &settings.verbose);
+}
+
+static bool parse_patch(const char *text) {
+	return parse_bool(text, &settings.patch);
 }
 
 static bool parse_stack(const char *text) {
@@ -178,6 +182,8 @@ static const struct setting table[] = {
 	 "stack of a thread that asks for none; default: the limit of `ulimit -s`, as without goshim"},
 	{"guard", parse_guard, "must be markers or mprotect", "markers|mprotect",
 	 "how stacks are fenced; markers (default) cost no memory mapping each, older kernels get mprotect anyway"},
+	{"patch", parse_patch, ACCEPTS_BOOL, "0|1",
+	 "0: leave libc's code in memory alone; what waits inside libc (stdio, resolver, malloc) then holds a kernel thread; default 1"},
 	{"idle_ms", parse_idle_ms, "must be a number of 0 to 1024", "N",
 	 "idle kernel threads kept above GOMAXPROCS for the next blocking call; default 4"},
 	{"chaos", parse_chaos, "must be a whole number of 0 to 10^15", "SEED",

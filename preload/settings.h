@@ -17,6 +17,7 @@ struct settings {
 	uint64_t chaos;        /* GOSHIM=chaos=SEED: force what is rare (core/chaos.c); 0 = no */
 	uint32_t chaos_percent; /* GOSHIM=p=PERCENT: how often */
 	uint64_t fail;         /* GOSHIM=fail=N: refuse the runtime's N-th call that may fail; 0 = none */
+	bool patch;            /* GOSHIM=patch=0|1: may libc's own calls be led to us by changing its code in memory */
 	uint32_t idle_ms;      /* GOSHIM=idle_ms=N: idle kernel threads kept above GOMAXPROCS */
 };
 extern struct settings settings __attribute__((visibility("hidden")));

@@ -24,6 +24,7 @@
 #include "../core/pages.h"
 #include "../core/runtime.h"
 #include "fdtable.h"
+#include "inside.h"
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
@@ -34,6 +35,10 @@
 /* In the goroutine's TLS: the child's is the parent's. */
 static __thread uint64_t fork_mask;
 static __thread bool fork_blocked;
+
+bool process_in_fork(void) {
+	return fork_blocked;
+}
 
 static void fork_prepare(void) {
 	fdtable_fork_prepare();
@@ -55,6 +60,7 @@ void process_child_fixup(void) {
 	if (!sched_started())
 		return;
 	loader_fork_child();
+	inside_fork_child();
 	sig_fork_child();
 	sched_fork_child(); /* from here on the caller is a plain thread */
 	fdtable_fork_child();

@@ -17,6 +17,9 @@ static inline bool process_in_vfork(void) {
 	return __builtin_expect(vfork_depth != 0, 0);
 }
 
+/* The caller is between fork's handlers: all signals are blocked on its kernel thread, which it must not leave. */
+bool process_in_fork(void);
+
 /* Around vfork's system call. After: called in the parent only, with the kernel's result; returns libc's (errno
  * set). */
 void vfork_before(void);

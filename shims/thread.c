@@ -19,6 +19,7 @@
 #include "../core/tcb.h"
 #include "entry.h"
 #include "golib.h"
+#include "inside.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -59,6 +60,9 @@ bool thread_runtime_ready(void) {
 	const char *why = "the runtime could not start";
 	sched_thread_create = thread_kernel_create;
 	goshim_configure();
+	const char *unpatched = inside_start();
+	if (unpatched)
+		goshim_note("waits inside libc are left to sysmon", unpatched);
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
 		return false;

@@ -28,6 +28,7 @@ static const struct call {
 	{"eventfd2", SYS_eventfd2},
 	{"madvise", SYS_madvise},
 	{"membarrier", SYS_membarrier},
+	{"mremap", SYS_mremap},
 	{"preadv2", SYS_preadv2},
 	{"pwritev2", SYS_pwritev2},
 	{"rseq", SYS_rseq},

@@ -1,0 +1,199 @@
+/* Makes functions of libc jump to ours, so that libc's own calls of them reach us: they do not go through the PLT.
+ *
+ * When. While the process has one thread, at the first pthread_create: nobody else executes the code, and a process without threads
+ * never comes here. Every page that is changed is prepared elsewhere, as a private copy of the same part of libc's file, made
+ * executable there, and then moved over the original in one step (mremap). So
+ *   - no page is writable and executable at any time (SEC-10), and none of libc's is ever not executable;
+ *   - a refusal (SELinux's execmod, systemd's MemoryDenyWriteExecute, a sealed mapping) comes before anything has changed;
+ *   - the mapping still names libc's file, for debuggers, profilers and crash reporters.
+ *
+ * What. Functions whose symbol libc exports and whose first bytes arch/ knows; see arch/CPU/patch.c. Another libc, another compiler: the
+ * function is left alone. If one that the others depend on is left alone, all are.
+ *
+ * libc's symbols are read from its own tables: dlsym() would find another preloaded library's function of that name, and does not tell
+ * how long a function is. No allocation, no lock, raw system calls. */
+#include "patch.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "symbols.h"
+
+#define PAGE 4096ul
+#define PAGES_MAX 16
+
+/* A page of libc's text, and its changed copy. */
+struct page {
+	uintptr_t at;
+	unsigned char *copy;
+};
+
+struct object {
+	const struct link_map *map;
+	const ElfW(Sym) * symbols;
+	const char *names;
+	const uint32_t *hash; /* DT_GNU_HASH */
+};
+
+static bool one_thread(void) {
+	struct stat st;
+	/* Two links of a directory of its own, and one for each thread. */
+	return SYS4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) == 0 && st.st_nlink == 3;
+}
+
+/* ---- libc's symbols ------------------------------------------------------------------------------------------------ */
+
+static bool object_open(struct object *o, const void *inside) {
+	Dl_info info;
+	struct link_map *map = NULL;
+	if (!dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
+		return false;
+	*o = (struct object){.map = map};
+	for (const ElfW(Dyn) *dyn = map->l_ld; dyn->d_tag != DT_NULL; dyn++) {
+		const void *value = (const void *)dyn->d_un.d_ptr; /* glibc's loader has relocated these */
+		if (dyn->d_tag == DT_SYMTAB)
+			o->symbols = value;
+		else if (dyn->d_tag == DT_STRTAB)
+			o->names = value;
+		else if (dyn->d_tag == DT_GNU_HASH)
+			o->hash = value;
+	}
+	return o->symbols && o->names && o->hash;
+}
+
+/* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). */
+static const ElfW(Sym) * symbol_find(const struct object *o, const char *name) {
+	uint32_t hash = 5381;
+	for (const unsigned char *s = (const unsigned char *)name; *s; s++)
+		hash = hash * 33 + *s;
+	uint32_t count = o->hash[0], first = o->hash[1];
+	const uint32_t *buckets = (const uint32_t *)((const ElfW(Addr) *)(o->hash + 4) + o->hash[2]);
+	const uint32_t *chains = buckets + count;
+	uint32_t i = count ? buckets[hash % count] : 0;
+	for (; i >= first && i; i++) {
+		const ElfW(Sym) *sym = &o->symbols[i];
+		if ((chains[i - first] | 1) == (hash | 1) && sym->st_shndx != SHN_UNDEF &&
+		    ELF64_ST_TYPE(sym->st_info) == STT_FUNC && strcmp(o->names + sym->st_name, name) == 0)
+			return sym;
+		if (chains[i - first] & 1)
+			break;
+	}
+	return NULL;
+}
+
+/* Where libc's file holds what is mapped at `at`; -1 unknown. */
+static off_t file_offset(const struct object *o, uintptr_t at) {
+	const ElfW(Ehdr) *header =
+		(const ElfW(Ehdr) *)o->map->l_addr; /* a shared object's first segment begins with it */
+	if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)))
+		return -1;
+	const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(o->map->l_addr + header->e_phoff);
+	for (int i = 0; i < header->e_phnum; i++) {
+		uintptr_t start = o->map->l_addr + ph[i].p_vaddr;
+		if (ph[i].p_type == PT_LOAD && ph[i].p_flags == (PF_R | PF_X) && at >= start &&
+		    at + PAGE <= start + ph[i].p_filesz)
+			return (off_t)(ph[i].p_offset + (at - start));
+	}
+	return -1;
+}
+
+/* ---- pages ---------------------------------------------------------------------------------------------------------- */
+
+static bool page_copy(struct page *page, const struct object *o, int fd) {
+	off_t offset = file_offset(o, page->at);
+	if (offset < 0 || offset % (off_t)PAGE)
+		return false;
+	long copy = SYS6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset);
+	if ((unsigned long)copy > -4096ul)
+		return false;
+	page->copy = (unsigned char *)copy;
+	/* All of it, from memory: the file may have been replaced by another since the process started. */
+	memcpy(page->copy, (const void *)page->at, PAGE);
+	return true;
+}
+
+static struct page *page_of(struct page *pages, size_t *count, uintptr_t at, const struct object *o, int fd) {
+	at &= ~(PAGE - 1);
+	for (size_t i = 0; i < *count; i++) {
+		if (pages[i].at == at)
+			return &pages[i];
+	}
+	if (*count == PAGES_MAX)
+		return NULL;
+	pages[*count] = (struct page){.at = at};
+	return page_copy(&pages[*count], o, fd) ? &pages[(*count)++] : NULL;
+}
+
+/* Writes p's jump into the copy of its page; sets p->from. */
+static void patch_prepare(struct patch *p, const struct object *o, int fd, struct page *pages, size_t *count) {
+	const ElfW(Sym) *sym = symbol_find(o, p->name);
+	if (!sym)
+		return;
+	uintptr_t function = o->map->l_addr + sym->st_value;
+	int skip = arch_jump_place((const unsigned char *)function, sym->st_size, p->kind, p->number);
+	uintptr_t at = function + (uintptr_t)skip;
+	if (skip < 0 || at % PAGE > PAGE - 16) /* not across two pages */
+		return;
+	struct page *page = page_of(pages, count, at, o, fd);
+	if (page && arch_jump_write(page->copy + at % PAGE, at, (uintptr_t)p->to) != 0)
+		p->from = (void *)function;
+}
+
+static const char *pages_commit(struct page *pages, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		if (SYS3(SYS_mprotect, pages[i].copy, PAGE, PROT_READ | PROT_EXEC) < 0)
+			return "changed code may not be made executable here";
+	}
+	for (size_t i = 0; i < count; i++) {
+		long r = SYS5(SYS_mremap, pages[i].copy, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, pages[i].at);
+		if (r < 0)
+			return "libc's pages may not be replaced here";
+		pages[i].copy = NULL;
+	}
+	return NULL;
+}
+
+static const char *patch_all(struct patch *list, size_t n, const struct object *o, int fd) {
+	struct page pages[PAGES_MAX];
+	size_t count = 0;
+	const char *why = NULL;
+	for (size_t i = 0; i < n && !why; i++) {
+		patch_prepare(&list[i], o, fd, pages, &count);
+		if (list[i].required && !list[i].from)
+			why = "the code of this libc is not known";
+	}
+	if (!why)
+		why = pages_commit(pages, count);
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < count; j++) {
+			if (pages[j].copy && ((uintptr_t)list[i].from & ~(PAGE - 1)) == pages[j].at)
+				list[i].from = NULL; /* its page was not replaced */
+		}
+	}
+	for (size_t j = 0; j < count; j++) {
+		if (pages[j].copy)
+			SYS2(SYS_munmap, pages[j].copy, PAGE);
+	}
+	return why;
+}
+
+const char *patch_apply(struct patch *list, size_t n) {
+	struct object libc;
+	/* A private symbol: no other library's can be meant. */
+	const void *inside = symbols_private("__libc_early_init");
+	if (!one_thread())
+		return "the process has several threads already, or no /proc";
+	if (!inside || !object_open(&libc, inside))
+		return "libc's symbol table was not found";
+	long fd = SYS4(SYS_openat, AT_FDCWD, libc.map->l_name, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return "libc's file cannot be opened";
+	const char *why = patch_all(list, n, &libc, (int)fd);
+	SYS1(SYS_close, fd);
+	return why;
+}
