@@ -59,20 +59,19 @@ int timer_arm(struct timer *t) {
 		if (!aside_start())
 			return -EAGAIN;
 		rt_enter(g);
-		int r = timer_add(&aside, t);
+		timer_add(&aside, t);
 		rt_exit(g);
 		/* release: see aside_main() */
 		atomic_fetch_add_explicit(&aside_note, 1, memory_order_release);
 		SYS3(SYS_futex, &aside_note, FUTEX_WAKE_PRIVATE, 1);
-		return r;
+		return 0;
 	}
 	rt_enter(g);
 	struct m *m = g->m;
-	int r = timer_add(&(m && m->p ? m->p : sched.all_p[0])->timers, t);
-	if (r == 0)
-		timer_wake_poller(when);
+	timer_add(&(m && m->p ? m->p : sched.all_p[0])->timers, t);
+	timer_wake_poller(when);
 	rt_exit(g);
-	return r;
+	return 0;
 }
 
 void timer_fork_child(void) {

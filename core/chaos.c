@@ -7,7 +7,7 @@
  * A program must not be able to tell chaos from a busy machine. So:
  *   - a wait is interrupted (CHAOS_INTR), but no handler ran: the shim finds that and waits on, the program sees no EINTR. One that it saw
  *     would have to follow a handler that ran, and chaos runs none;
- *   - a read of a TCP socket comes back short, as the network may cut it. Pipes and Unix sockets give natively what is there, so chaos does
+ *   - a read of a TCP socket comes back short, as the network may cut it, but never shorter than the smallest segment. Pipes and Unix sockets give natively what is there, so chaos does
  *     not shorten their reads. Writes go out in parts, but the loop that writes the rest is ours, and nothing that the kernel moves as a
  *     whole (PIPE_BUF, messages) is cut;
  *   - what is refused (CHAOS_REFUSE) is what the runtime can do without: a kernel thread, a registration with epoll, a guard marker, a cache. Where

@@ -49,7 +49,8 @@ struct timer {
 	void *arg;
 	struct timer_heap *heap; /* where it is queued; stable while it is */
 	int64_t period;        /* > 0: queued again, so many ns later, before it fires */
-	uint32_t index;        /* 1-based slot in the heap */
+	struct timer *spill_next; /* of those without a slot */
+	uint32_t index;        /* 1-based slot in the heap; TIMER_SPILLED: it has none */
 	bool unlocked;         /* fire is called without the lock, once and for all: it may take any lock and free t; timer_del() does not wait for it */
 };
 

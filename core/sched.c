@@ -461,14 +461,11 @@ int wait_park(struct g *g, int64_t deadline) {
 				g->timer.when = deadline;
 				g->timer.fire = timer_fire;
 				g->timer.arg = g;
-				if (timer_add(h, &g->timer) == 0)
-					timer_wake_poller(deadline);
-				else if (wait_claim_self(g, WAKE_TIMEOUT)) /* no memory for the heap: better early than never */
-					timed = false;
+				timer_add(h, &g->timer);
+				timer_wake_poller(deadline);
 			}
 			chaos_delay();
-			if (!g->self_claimed)
-				g_switch_out(g, NULL);
+			g_switch_out(g, NULL);
 			if (timed && atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_TIMEOUT)
 				timer_del(&g->timer);
 		}

@@ -39,6 +39,18 @@ void sysmon_wake(void) {
 		SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Somebody ought to block in netpoll, for a descriptor or a timer, and nobody does. Not for long as a rule: an M is on its way. But the last
+ * M to go idle may have left it to one that the kernel then refused. */
+static bool poller_missing(void) {
+	if (atomic_load_explicit(&sched.poller, memory_order_relaxed))
+		return false;
+	for (uint32_t i = 0; i < sched.procs; i++) {
+		if (atomic_load_explicit(&sched.all_p[i]->timers.first, memory_order_relaxed) != INT64_MAX)
+			return true;
+	}
+	return netpoll_has_waiters();
+}
+
 /* Nothing to watch: every P is idle, nothing is queued (it may be, when the kernel refused an M), and an M blocks in netpoll if there is
  * anything to wait for. */
 static bool all_idle(void) {
@@ -47,14 +59,11 @@ static bool all_idle(void) {
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
 	if (atomic_load_explicit(&rt_pending, memory_order_relaxed))
 		return false;
-	bool poller = atomic_load_explicit(&sched.poller, memory_order_relaxed) || !netpoll_has_waiters();
 	for (uint32_t i = 0; i < sched.procs; i++) {
-		struct p *p = sched.all_p[i];
-		if (!runq_empty(p) ||
-		    (!poller && atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX))
+		if (!runq_empty(sched.all_p[i]))
 			return false;
 	}
-	return poller;
+	return !poller_missing();
 }
 
 /* Would a free P do any good? */
@@ -169,6 +178,10 @@ static bool tick(int64_t now) {
 				did = true;
 			}
 		}
+	}
+	if (atomic_load(&sched.idle_p_count) == sched.procs && poller_missing()) {
+		wakep(); /* it finds nothing and goes to sleep in netpoll */
+		did = true;
 	}
 	queued |= atomic_load_explicit(&sched.runq_size, memory_order_relaxed) != 0;
 	if (queued && atomic_load(&sched.idle_p_count) > 0) {

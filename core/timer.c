@@ -6,6 +6,10 @@
  * returned, the callback is over: the owner may reuse the timer (SYN-13). Rejected: one global heap (a lock every P shares); timer wheels
  * (coarse, and empty buckets cost wake-ups).
  *
+ * Out of memory. The slot array may not grow; but a timed wait must end in time and not before, and cannot fail. So a timer for which there is no slot
+ * goes to a plain list through the timers themselves, which every run and every look at the earliest one walks. It is as long as the
+ * shortage.
+ *
  * Lock: heap->lock has rank LOCK_TIMER. fire() may take LOCK_SCHED (ready()).
  */
 #include <errno.h>
@@ -16,9 +20,14 @@
 
 #define HEAP_MIN 64u
 
+#define TIMER_SPILLED UINT32_MAX
+
 static void heap_publish(struct timer_heap *h) {
+	int64_t first = h->count ? h->slot[1]->when : INT64_MAX;
+	for (struct timer *t = h->spilled; __builtin_expect(t != NULL, 0); t = t->spill_next)
+		first = t->when < first ? t->when : first;
 	/* relaxed: readers use it as a hint and take the lock before acting */
-	atomic_store_explicit(&h->first, h->count ? h->slot[1]->when : INT64_MAX, memory_order_relaxed);
+	atomic_store_explicit(&h->first, first, memory_order_relaxed);
 }
 
 static void heap_set(struct timer_heap *h, uint32_t i, struct timer *t) {
@@ -62,7 +71,7 @@ static void sift_down(struct timer_heap *h, uint32_t i, struct timer *t) {
 static int heap_grow(struct timer_heap *h) {
 	uint32_t cap = h->cap ? h->cap * 2 : HEAP_MIN;
 	size_t bytes = sizeof(struct timer *) * (cap + 1);
-	struct timer **slot = pages_map(bytes);
+	struct timer **slot = pages_map_spare(bytes);
 	if (!slot)
 		return -ENOMEM;
 	if (h->cap) {
@@ -86,18 +95,38 @@ static void heap_remove(struct timer_heap *h, struct timer *t) {
 	t->index = 0;
 }
 
-int timer_add(struct timer_heap *h, struct timer *t) {
-	lock_acquire(&h->lock);
-	if (h->count == h->cap && heap_grow(h) < 0) {
-		lock_release(&h->lock);
-		return -ENOMEM;
+static void spill_remove(struct timer_heap *h, struct timer *t) {
+	struct timer **link = &h->spilled;
+	while (*link != t)
+		link = &(*link)->spill_next;
+	*link = t->spill_next;
+	t->index = 0;
+}
+
+static void queue(struct timer_heap *h, struct timer *t) {
+	if (h->count < h->cap || heap_grow(h) == 0) {
+		h->count++;
+		sift_up(h, h->count, t);
+	} else {
+		t->index = TIMER_SPILLED;
+		t->spill_next = h->spilled;
+		h->spilled = t;
 	}
+}
+
+static void unqueue(struct timer_heap *h, struct timer *t) {
+	if (t->index == TIMER_SPILLED)
+		spill_remove(h, t);
+	else
+		heap_remove(h, t);
+}
+
+void timer_add(struct timer_heap *h, struct timer *t) {
+	lock_acquire(&h->lock);
 	t->heap = h; /* only the owner adds and deletes, so it needs no order of its own */
-	h->count++;
-	sift_up(h, h->count, t);
+	queue(h, t);
 	heap_publish(h);
 	lock_release(&h->lock);
-	return 0;
 }
 
 bool timer_del(struct timer *t) {
@@ -107,7 +136,7 @@ bool timer_del(struct timer *t) {
 	lock_acquire(&h->lock);
 	bool queued = t->index != 0;
 	if (queued) {
-		heap_remove(h, t);
+		unqueue(h, t);
 		heap_publish(h);
 	}
 	lock_release(&h->lock);
@@ -117,19 +146,26 @@ bool timer_del(struct timer *t) {
 /* In step with its first time, and never behind: what was missed is missed. */
 static void period_next(struct timer_heap *h, struct timer *t, int64_t now) {
 	t->when += (1 + (now - t->when) / t->period) * t->period;
-	h->count++; /* it was in the heap a moment ago: there is a slot */
-	sift_up(h, h->count, t);
+	queue(h, t);
+}
+
+static struct timer *due(struct timer_heap *h, int64_t now) {
+	if (h->count && h->slot[1]->when <= now)
+		return h->slot[1];
+	struct timer *t = h->spilled;
+	while (__builtin_expect(t != NULL, 0) && t->when > now)
+		t = t->spill_next;
+	return t;
 }
 
 int timer_run(struct timer_heap *h, int64_t now) {
 	int fired = 0;
+	struct timer *t;
 	if (atomic_load_explicit(&h->first, memory_order_relaxed) > now)
 		return 0;
 	lock_acquire(&h->lock);
-	while (h->count && h->slot[1]->when <= now) {
-		struct timer *t = h->slot[1];
-		heap_remove(h, t);
-		fired++;
+	for (; (t = due(h, now)); fired++) {
+		unqueue(h, t);
 		if (t->unlocked) {
 			lock_release(&h->lock);
 			t->fire(t);

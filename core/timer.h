@@ -8,11 +8,12 @@ struct timer_heap {
 	struct lock lock;
 	struct timer **slot;      /* slot[1..count]; grows by doubling with mmap, never shrinks */
 	uint32_t count, cap;
+	struct timer *spilled;    /* queued when there was no memory for a slot */
 	_Atomic int64_t first;    /* when of slot[1]; INT64_MAX if empty; written under lock, read without */
 };
 
-/* Queues t (when, fire, arg set; index 0) on heap h. 0 or -ENOMEM. */
-int timer_add(struct timer_heap *h, struct timer *t);
+/* Queues t (when, fire, arg set; index 0) on heap h. */
+void timer_add(struct timer_heap *h, struct timer *t);
 /* Takes t out; false if it was not queued (it fired). After it returns, fire is not running and will not run. */
 bool timer_del(struct timer *t);
 /* Fires everything due at `now`. Returns how many. */

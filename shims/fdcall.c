@@ -55,7 +55,10 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		int64_t timeout = fd_is_socket(pd->kind) ? socket_timeout(c, mode) : 0;
 		c->deadline = timeout ? nanotime() + timeout : -1;
 	}
-	int r = netpoll_wait(pd, mode, c->deadline, true);
+	int r;
+	do /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
+		r = netpoll_wait(pd, mode, c->deadline, true);
+	while (r == -EINTR && shim_stray(c->g));
 	if (likely(r == 0)) {
 		/* relaxed: our own waker's or the closer's store; either number names the description while we hold it */
 		c->fd = __atomic_load_n(&pd->fd, __ATOMIC_RELAXED);

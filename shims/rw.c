@@ -90,15 +90,16 @@ static long try_writev(struct fdcall *c, const struct iovec *iov, int count) {
 	return BRACKET(c->g, SYS3(SYS_writev, c->fd, iov, count));
 }
 
-/* Pipes and character devices: all of it, unless an error or a handler comes in between. */
-static long loop_writev(struct fdcall *c, const struct iovec *iov, int count) {
+/* Pipes and character devices: all of it, unless an error or a handler comes in between. `ours`: the vector is not the program's, we may read it
+ * before the kernel did. */
+static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bool ours) {
 	struct iovec window[IOV_WINDOW];
 	size_t done = 0;
 	for (;;) {
 		struct pd *pd = c->pd;
 		const struct iovec *rest = done ? window : iov;
 		int rest_count = done ? iov_window(window, iov, (size_t)count, done) : count;
-		if (rest_count == 1 && rest->iov_len > PIPE_BUF) { /* smaller records are never split */
+		if ((done || ours) && rest_count == 1 && rest->iov_len > PIPE_BUF) { /* smaller records are never split */
 			window[0] = (struct iovec){rest->iov_base, chaos_part(rest->iov_len)};
 			rest = window;
 		}
@@ -173,7 +174,7 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 	if (kind == KIND_FILE || kind == KIND_UNKNOWN || kind == KIND_ANON)
 		return BRACKET(c->g, SYS3(SYS_write, c->fd, buf, n));
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
-	return loop_writev(c, &iov, 1);
+	return loop_writev(c, &iov, 1, true);
 }
 
 long io_write(struct g *g, int fd, const void *buf, size_t n) {
@@ -221,7 +222,7 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 	} else if (kind == KIND_FILE || kind == KIND_UNKNOWN || kind == KIND_ANON) {
 		r = BRACKET(g, SYS3(SYS_writev, fd, iov, count));
 	} else {
-		r = loop_writev(&c, iov, count);
+		r = loop_writev(&c, iov, count, false);
 	}
 	fdcall_end(&c);
 	return r;

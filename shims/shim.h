@@ -44,6 +44,10 @@ bool timespec_valid(const struct timespec *ts);
  * under SA_RESTART. In shims/sigrun.c. */
 bool shim_interrupted(struct g *g, bool restartable);
 
+/* A wait of the calling goroutine ended with -EINTR: for nothing that concerns it? Then waiting may go on as if it had not; else
+ * shim_interrupted() is to be called. In shims/sigrun.c. */
+bool shim_stray(struct g *g);
+
 /* Cancellation point: acts on a pending cancel of the calling goroutine. May not return. In shims/cancel.c. */
 void shim_testcancel(struct g *g);
 

@@ -143,6 +143,19 @@ void sig_deliver(struct g *g) {
 	}
 }
 
+bool shim_stray(struct g *g) {
+	struct sigstate *s = sig_of(g);
+	g_interrupt_clear(g); /* first, as below */
+	rt_enter(g);
+	sig_ring_drain(false);
+	rt_leave(g);
+	if ((atomic_load_explicit(&s->pending, memory_order_relaxed) & ~mask_of(g)) || shim_cancel_pending(g))
+		return false;
+	/* What comes before this store is queued, has set the interrupt again, and ends the next wait. */
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+	return true;
+}
+
 bool shim_interrupted(struct g *g, bool restartable) {
 	if (g->kind > G_MAIN)
 		return true; /* a foreign thread: the kernel ran the handler */

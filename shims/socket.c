@@ -11,10 +11,15 @@
 
 /* ---- receiving ---------------------------------------------------------------------------------------------------- */
 
-/* How much to ask for. TCP may bring less than there is; with MSG_WAITALL the rest is fetched here anyway. */
+/* How much to ask for: all, but for chaos. TCP may bring less than there is, but what fits the smallest segment comes whole on every network, and
+ * programs rely on that. With MSG_WAITALL the rest is fetched here anyway. */
+#define SEGMENT_MIN 536
 static inline size_t recv_part(struct pd *pd, size_t n, int flags) {
-	bool stream = pd->kind == KIND_TCP || (pd->kind == KIND_STREAM && (flags & MSG_WAITALL));
-	return stream && !(flags & ~(MSG_WAITALL | MSG_NOSIGNAL)) ? chaos_part(n) : n;
+	if (likely(!chaos_modes) || (flags & ~(MSG_WAITALL | MSG_NOSIGNAL)))
+		return n;
+	if (flags & MSG_WAITALL)
+		return pd->kind == KIND_TCP || pd->kind == KIND_STREAM ? chaos_part(n) : n;
+	return pd->kind == KIND_TCP && n > SEGMENT_MIN ? SEGMENT_MIN + chaos_part(n - SEGMENT_MIN) : n;
 }
 
 /* What a successful receive says about the next one. */
