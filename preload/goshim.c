@@ -18,20 +18,18 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "launcher.h"
 #include "settings.h"
 
 #ifndef GOSHIM_VERSION
 #define GOSHIM_VERSION "unknown"
 #endif
 
-/* As env(1), nohup(1) and their like: the program's own status is everything below 125. */
-enum { EXIT_USAGE = 2, EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
-
 static char library_path[PATH_MAX + 32];
 
 /* ---- messages --------------------------------------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3), noreturn)) static void fail(int status, const char *format, ...) {
+void fail(int status, const char *format, ...) {
 	va_list args;
 	va_start(args, format);
 	fputs("goshim: ", stderr);
@@ -43,6 +41,7 @@ __attribute__((format(printf, 2, 3), noreturn)) static void fail(int status, con
 
 static void usage(FILE *out) {
 	fputs("usage: goshim [--procs N] [--stack SIZE] [--set KEY=VALUE]... [--] PROGRAM [ARGS...]\n"
+	      "       goshim check PROGRAM\n"
 	      "       goshim --list | --version | --help\n"
 	      "\n"
 	      "Runs PROGRAM, unmodified, with its threads as goroutines on a few kernel threads.\n"
@@ -51,6 +50,8 @@ static void usage(FILE *out) {
 	      "  --stack SIZE     the same as --set stack=SIZE\n"
 	      "  --set KEY=VALUE  one setting of GOSHIM; may be repeated\n"
 	      "  --list           print every libc function that goshim stands in front of, by family\n"
+	      "  check PROGRAM    say, without running it, whether goshim can serve it: 0 yes, 1 with reservations, 2 "
+	      "no\n"
 	      "  --version        print the version\n"
 	      "  --help           print this text\n"
 	      "\n"
@@ -70,7 +71,7 @@ __attribute__((noreturn)) static void fail_usage(const char *what, const char *d
 /* ---- the library -------------------------------------------------------------------------------------------------------- */
 
 /* Beside the launcher (a build), else in ../lib (installed). */
-static void library_find(void) {
+const char *library_find(void) {
 	char self[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (length <= 0)
@@ -83,8 +84,9 @@ static void library_find(void) {
 		snprintf(candidate, sizeof(candidate), "%s%s/libgoshim.so", folder, places[i]);
 		if (access(candidate, R_OK) == 0 && realpath(candidate, library_path)) {
 			if (strpbrk(library_path, " :"))
-				fail(EXIT_OWN_FAILURE, "%s: LD_PRELOAD cannot hold a path with a space or a colon", library_path);
-			return;
+				fail(EXIT_OWN_FAILURE, "%s: LD_PRELOAD cannot hold a path with a space or a colon",
+				     library_path);
+			return library_path;
 		}
 	}
 	fail(EXIT_OWN_FAILURE, "libgoshim.so is neither in %s nor in %s/../lib", folder, folder);
@@ -154,8 +156,9 @@ static void list_symbols(void) {
 		if (sections[i].sh_type != SHT_DYNSYM || sections[i].sh_link >= header.e_shnum)
 			continue;
 		const Elf64_Shdr *strings = &sections[sections[i].sh_link];
-		list_print(read_all(fd, (off_t)sections[i].sh_offset, sections[i].sh_size), sections[i].sh_size / sizeof(Elf64_Sym),
-		           read_all(fd, (off_t)strings->sh_offset, strings->sh_size), strings->sh_size);
+		list_print(read_all(fd, (off_t)sections[i].sh_offset, sections[i].sh_size),
+			   sections[i].sh_size / sizeof(Elf64_Sym),
+			   read_all(fd, (off_t)strings->sh_offset, strings->sh_size), strings->sh_size);
 		return;
 	}
 	fail(EXIT_OWN_FAILURE, "%s: has no symbol table", library_path);
@@ -174,7 +177,7 @@ static int executable_check(const char *path) {
 }
 
 /* As execvp(3): a name with a slash is a path; others are looked for in PATH, where an unusable one is kept in mind. */
-static void program_find(const char *name, char path[PATH_MAX]) {
+void program_find(const char *name, char path[PATH_MAX]) {
 	int error = ENOENT;
 	if (strchr(name, '/')) {
 		snprintf(path, PATH_MAX, "%s", name);
@@ -239,14 +242,16 @@ static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, const char *pa
 	}
 	/* The loader itself, called by name, has no loader and preloads all the same. */
 	const char *base = strrchr(path, '/');
-	return strncmp(base ? base + 1 : path, "ld-", 3) == 0 && header->e_type == ET_DYN ? NULL : "is statically linked";
+	return strncmp(base ? base + 1 : path, "ld-", 3) == 0 && header->e_type == ET_DYN ? NULL
+											  : "is statically linked";
 }
 
-/* Why ld.so will not preload into `path`; NULL: it will, or this cannot be told (an unreadable file). A script is as its
- * interpreter is; the kernel follows at most four. */
-static const char *preload_obstacle(const char *path) {
+/* The kernel follows at most four interpreters. */
+const char *preload_obstacle(const char *path, char end[PATH_MAX]) {
 	char interpreter[PATH_MAX];
 	for (int depth = 0; depth < 5; depth++) {
+		if (end)
+			snprintf(end, PATH_MAX, "%s", path);
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		union {
 			Elf64_Ehdr elf;
@@ -381,7 +386,8 @@ static int options_read(int argc, char **argv) {
 			return -1;
 		char option[16];
 		size_t length = strcspn(argv[i], "=");
-		snprintf(option, sizeof(option), "%.*s", (int)(length < sizeof(option) ? length : sizeof(option) - 1), argv[i]);
+		snprintf(option, sizeof(option), "%.*s", (int)(length < sizeof(option) ? length : sizeof(option) - 1),
+			 argv[i]);
 		if (!option_takes_value(option))
 			fail_usage("unknown option ", argv[i]);
 		if (argv[i][length] == '=')
@@ -396,6 +402,8 @@ static int options_read(int argc, char **argv) {
 
 int main(int argc, char **argv) {
 	const char *error;
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		return check_main(argc - 2, argv + 2);
 	int program = options_read(argc, argv);
 	if (program < 0)
 		return 0;
@@ -405,9 +413,10 @@ int main(int argc, char **argv) {
 		fail(EXIT_USAGE, "%s", error);
 	char path[PATH_MAX];
 	program_find(argv[program], path);
-	const char *why = preload_obstacle(path);
+	const char *why = preload_obstacle(path, NULL);
 	if (why) {
-		fprintf(stderr, "goshim: %s %s and cannot be preloaded into; running on kernel threads\n", argv[program], why);
+		fprintf(stderr, "goshim: %s %s and cannot be preloaded into; running on kernel threads\n",
+			argv[program], why);
 	} else {
 		library_find();
 		preload_add();

@@ -1,0 +1,99 @@
+/* goshim check, as a user meets it: child processes only. */
+#include <criterion/criterion.h>
+#include <unistd.h>
+
+#include "child.h"
+
+#define expect_status(c, n) cr_expect((c).status == (n), "status %d, expected %d:\n%s", (c).status, (n), (c).output)
+#define expect_text(c, text) cr_expect(strstr((c).output, text), "\"%s\" is missing in:\n%s", text, (c).output)
+
+Test(check, threaded_program) {
+	struct child c = child_run("$B/goshim check $B/tests/helpers/works");
+	expect_status(c, 0);
+	expect_text(c, "pthread_create is imported");
+	expect_text(c, "verdict: yes\n");
+}
+
+Test(check, does_not_run_it) {
+	struct child c = child_run("cd $(mktemp -d); $B/goshim check touch >/dev/null && ls | wc -l");
+	expect_status(c, 0);
+	expect_text(c, "0\n");
+}
+
+Test(check, static_program) {
+	struct child c = child_run("$B/goshim check $B/tests/helpers/static_program");
+	expect_status(c, 2);
+	expect_text(c, "is statically linked");
+}
+
+Test(check, gains_privileges) {
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	struct child c =
+		child_run("d=$(mktemp -d) && cp $B/tests/helpers/works $d/w && chown nobody $d/w && chmod 4755 $d/w && "
+			  "$B/goshim check $d/w; r=$?; rm -r $d; exit $r");
+	expect_status(c, 2);
+	expect_text(c, "gains privileges");
+}
+
+Test(check, other_architecture) {
+	/* e_machine, at offset 18, made that of a 68000 */
+	struct child c = child_run("f=$(mktemp) && cp $B/tests/helpers/works $f && printf '\\004\\000' | dd of=$f bs=1 "
+				   "seek=18 conv=notrunc "
+				   "2>/dev/null && chmod 755 $f && $B/goshim check $f; r=$?; rm $f; exit $r");
+	expect_status(c, 2);
+	expect_text(c, "another kind of CPU");
+}
+
+Test(check, missing_symbol_version) {
+	struct child c =
+		child_run("f=$(mktemp) && sed s/GLIBC_2.34/GLIBC_9.99/ $B/tests/helpers/works >$f && chmod 755 $f && "
+			  "$B/goshim check $f; r=$?; rm $f; exit $r");
+	expect_status(c, 2);
+	expect_text(c, "does not start: version `GLIBC_9.99' not found");
+}
+
+Test(check, script_is_as_its_interpreter) {
+	struct child c = child_run("d=$(mktemp -d) && printf '#!/bin/sh\\n' >$d/a && printf '#!/usr/bin/env sh\\n' "
+				   ">$d/b && chmod 755 $d/? && "
+				   "$B/goshim check $d/a && $B/goshim check $d/b; r=$?; rm -r $d; exit $r");
+	expect_status(c, 0);
+	expect_text(c, ", run by /bin/sh\n");
+	cr_expect(!strstr(c.output, "run by /usr/bin/env"), "%s", c.output);
+}
+
+Test(check, raw_system_calls) {
+#if !defined(__x86_64__)
+	cr_skip_test("only known on x86-64");
+#endif
+	struct child c = child_run("$B/goshim check $B/tests/helpers/raw_clone");
+	expect_status(c, 1);
+	expect_text(c, "raw_clone: futex (1)");
+	expect_text(c, "raw_clone: clone3 (1)");
+	expect_text(c, "makes kernel threads that stay kernel threads");
+}
+
+Test(check, own_runtime) {
+	struct child c = child_run("$B/goshim check $B/tests/helpers/own_runtime");
+	expect_status(c, 1);
+	expect_text(c, "allocator    own_runtime\n");
+	expect_text(c, "own_runtime (swapcontext)");
+	expect_text(c, "128 KiB of static TLS");
+}
+
+Test(check, damaged_files) {
+	/* Cut anywhere, it says something and does not crash. */
+	struct child c = child_run("d=$(mktemp -d) && for n in 20 64 100 900 4000 9000 15000; do head -c $n "
+				   "$B/tests/helpers/works >$d/f; chmod 755 $d/f; "
+				   "$B/goshim check $d/f >/dev/null 2>&1; echo \"status $?\"; done; rm -r $d");
+	expect_status(c, 0);
+	cr_expect(!strstr(c.output, "status 13"), "a signal:\n%s", c.output);
+}
+
+Test(check, wrong_usage) {
+	struct child c = child_run("$B/goshim check");
+	expect_status(c, 2);
+	expect_text(c, "usage: goshim check PROGRAM");
+	c = child_run("$B/goshim check no-such-program");
+	expect_status(c, 127);
+}
