@@ -145,6 +145,16 @@ static void environment_read(char **envp) {
 		aside_why = error;
 }
 
+/* GOSHIM=stack=SIZE stands for another `ulimit -s`: libc, too, must say so to who asks an attribute for its default. */
+static void default_stack_tell(void) {
+	pthread_attr_t attr;
+	if (!settings.stack || sync_real || !real.pthread_setattr_default_np || real.pthread_attr_init(&attr))
+		return;
+	if (real.pthread_attr_setstacksize(&attr, settings.stack) == 0)
+		real.pthread_setattr_default_np(&attr);
+	real.pthread_attr_destroy(&attr);
+}
+
 /* ld.so passes main's arguments to constructors; `environ` is not set yet this early. */
 __attribute__((constructor)) static void goshim_init(int argc, char **argv, char **envp) {
 	(void)argc;
@@ -155,6 +165,7 @@ __attribute__((constructor)) static void goshim_init(int argc, char **argv, char
 	if (!lacking) {
 		environment_read(envp);
 		sync_real = settings.off || aside_why; /* no goroutine will ever wait: the objects are libc's from the first use */
+		default_stack_tell();
 		return;
 	}
 	static char why[128] = "this libc has no ";

@@ -297,12 +297,13 @@ void sig_sysmon(void) {
 	if (likely(atomic_load_explicit(&rt_pending, memory_order_relaxed) == 0))
 		return;
 	sig_ring_drain(false);
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (g->kind > G_MAIN || !atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed) || !is_alive(g))
+	/* Only who runs can have been missed. */
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *g = atomic_load_explicit(&m->curg, memory_order_relaxed);
+		if (!g || g->kind > G_MAIN || !atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed) || !is_alive(g))
 			continue;
 		uint64_t pending = atomic_load(&sig_of(g)->pending) & (~mask_of(g) | atomic_load(&sig_of(g)->waiting));
-		int32_t ktid = sig_running_on(g);
-		if (pending && ktid)
-			sig_kick(g, ktid, __builtin_ctzll(pending) + 1);
+		if (pending && m->ktid)
+			sig_kick(g, m->ktid, __builtin_ctzll(pending) + 1);
 	}
 }

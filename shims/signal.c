@@ -108,6 +108,15 @@ void sig_thread_init(struct g *g, const sigset_t *set) {
 	rt_exit(self);
 }
 
+void sig_thread_ready(void) {
+	if (likely(!atomic_load(&sigp.held)))
+		return;
+	struct g *self = g_self();
+	rt_enter(self);
+	sig_ring_drain(true);
+	rt_exit(self);
+}
+
 void sig_thread_exit(struct g *g) {
 	struct sigstate *s = sig_of(g);
 	rt_enter(g);
@@ -121,7 +130,7 @@ void sig_thread_exit(struct g *g) {
 	atomic_fetch_sub(&sigp.live, 1);
 	if (unlikely(deviates))
 		sig_and_refresh();
-	sig_ring_drain(false);
+	sig_ring_drain(true); /* what was held for the handler it is in, too: nobody may be left to take it */
 	g->altstack_sp = NULL;
 	g->altstack_size = 0;
 	rt_leave(g);

@@ -216,16 +216,29 @@ int sig_send(struct g *g, int sig, const siginfo_t *info) {
 	return r;
 }
 
-/* Who takes a signal sent to the process: main first, as the kernel does; then the caller, then anybody. */
+static bool would_take(struct g *g, int sig) {
+	return g && is_alive(g) && !(mask_of(g) & SIGBIT(sig));
+}
+
+/* Who takes a signal sent to the process: main first, as the kernel does; then the caller, then anybody, and once found, the same
+ * again: to look for him among all goroutines that ever were is what a fast timer in a process of many threads cannot afford. */
 struct g *sig_taker(int sig) {
+	static _Atomic(struct g *) last[NSIGNALS + 1]; /* Gs are never freed: a stale one is merely refused */
 	struct g *self = tls_g;
-	if (sigp.main_g && is_alive(sigp.main_g) && !(mask_of(sigp.main_g) & SIGBIT(sig)))
+	if (would_take(sigp.main_g, sig))
 		return sigp.main_g;
-	if (self && self->kind <= G_MAIN && is_alive(self) && !(mask_of(self) & SIGBIT(sig)))
+	if (self && self->kind <= G_MAIN && would_take(self, sig))
 		return self;
+	if (atomic_load(&sigp.and_mask) & SIGBIT(sig))
+		return NULL; /* everybody blocks it */
+	struct g *before = atomic_load_explicit(&last[sig], memory_order_relaxed);
+	if (would_take(before, sig))
+		return before;
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (is_alive(g) && !(mask_of(g) & SIGBIT(sig)))
+		if (would_take(g, sig)) {
+			atomic_store_explicit(&last[sig], g, memory_order_relaxed);
 			return g;
+		}
 	}
 	return NULL;
 }
@@ -238,17 +251,35 @@ static void signal_return(int sig, siginfo_t *info) {
 		SYS2(SYS_kill, pid, sig);
 }
 
+/* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: somebody does already. */
+static bool hold(struct entry *e, struct g **taker) {
+	uint64_t bit = SIGBIT(e->sig);
+	/* As behind a blocked one in the kernel: a standard signal that is pending is not pending twice, and a real-time one waits for
+	 * its turn, without a search. */
+	if (atomic_fetch_or(&sigp.held, bit) & bit) {
+		if (e->sig < 32)
+			entry_free(e);
+		else
+			atomic_store_explicit(&e->state, ENTRY_HELD, memory_order_relaxed);
+		return true;
+	}
+	/* seq_cst: Dekker with those who open their mask first and look at `held` then. Who did not see it is seen here. */
+	if ((*taker = sig_taker(e->sig))) {
+		atomic_fetch_and(&sigp.held, ~bit);
+		return false;
+	}
+	atomic_store_explicit(&e->state, ENTRY_HELD, memory_order_relaxed);
+	return true;
+}
+
 /* route_lock held. */
 static void route(struct entry *e) {
-	struct g *to = e->to ? e->to : sig_taker(e->sig);
+	bool retry = atomic_load(&sigp.held) & SIGBIT(e->sig);
+	struct g *to = e->to ? e->to : retry ? NULL : sig_taker(e->sig);
 	int sig = e->sig;
 	siginfo_t info = e->info;
-	if (!to && !(atomic_load(&sigp.and_mask) & SIGBIT(sig))) {
-		/* Somebody accepts it, once the handler he is in returns. */
-		atomic_store_explicit(&e->state, ENTRY_HELD, memory_order_relaxed);
-		atomic_fetch_or(&sigp.held, SIGBIT(sig));
+	if (!to && !(atomic_load(&sigp.and_mask) & SIGBIT(sig)) && hold(e, &to))
 		return;
-	}
 	entry_free(e);
 	if (to)
 		sig_send(to, sig, &info);
@@ -268,7 +299,9 @@ void sig_ring_drain(bool held_too) {
 				route(&entries[i]);
 		}
 	}
-	while (atomic_load_explicit(&ring_count, memory_order_relaxed)) {
+	/* No more than there are now: what is returned to the kernel may come back at once, from a thread that is just opening its mask
+	 * and would never get out of its handler. */
+	for (uint32_t left = atomic_load_explicit(&ring_count, memory_order_relaxed); left; left--) {
 		struct entry *first = NULL;
 		for (uint32_t i = 0; i < ENTRIES; i++) {
 			struct entry *e = &entries[i];

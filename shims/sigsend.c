@@ -132,36 +132,41 @@ SHIM int gsignal(int sig) {
 }
 
 /* kill() of one's own process. The kernel would give it to one of its threads, and that to a goroutine, some time;
- * here the goroutine that takes it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is about to end its wait, before it does. NULL:
- * the kernel's business (nobody takes it: pending; default action; another process). */
-static struct g *taker_here(struct g *g, pid_t pid, int sig) {
-	return g && pid == self_pid() && sig > 0 && sig <= NSIGNALS && handler_of(sig) ? sig_taker(sig) : NULL;
-}
-
-static int signal_process(struct g *self, struct g *taker, int sig, siginfo_t *info) {
+ * here the goroutine that takes it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is
+ * about to end its wait, before it does. Where those who would take it are in handlers, it is pending before kill() returns, so that a
+ * second one counts as none. 1: the kernel's business (everybody blocks it, default action, another process); else 0 or a negative error. */
+static int signal_process(pid_t pid, int sig, int code, const union sigval *value) {
+	struct g *self = self_g();
+	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS || !handler_of(sig))
+		return 1;
+	struct g *taker = sig_taker(sig);
+	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
+		return 1;
+	siginfo_t info = info_make(sig, code);
+	if (value)
+		info.si_value = *value;
 	if (taker == self)
-		return signal_self(self, sig, info);
+		return signal_self(self, sig, &info);
+	int r = 0;
 	rt_enter(self);
-	int r = sig_send(taker, sig, info);
+	if (taker) {
+		r = sig_send(taker, sig, &info);
+	} else {
+		sig_ring_push(sig, &info, NULL);
+		sig_ring_drain(false);
+	}
 	rt_exit(self);
 	return r;
 }
 
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
-	struct g *g = self_g(), *taker = taker_here(g, pid, sig);
-	if (!taker)
-		return real.kill(pid, sig);
-	siginfo_t info = info_make(sig, SI_USER);
-	return (int)sys_ret(signal_process(g, taker, sig, &info));
+	int r = signal_process(pid, sig, SI_USER, NULL);
+	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
-	struct g *g = self_g(), *taker = taker_here(g, pid, sig);
-	if (!taker)
-		return real.sigqueue(pid, sig, value);
-	siginfo_t info = info_make(sig, SI_QUEUE);
-	info.si_value = value;
-	return (int)sys_ret(signal_process(g, taker, sig, &info));
+	int r = signal_process(pid, sig, SI_QUEUE, &value);
+	return r == 1 ? real.sigqueue(pid, sig, value) : (int)sys_ret(r);
 }

@@ -52,6 +52,8 @@ void sig_runtime_start(struct g *g);
 /* A goroutine made by g_new(), before ready_new(): inherits the caller's mask, or *mask (an attribute's) if not
  * NULL. */
 void sig_thread_init(struct g *g, const sigset_t *mask);
+/* After ready_new(): the new one may be the first that accepts what is held. */
+void sig_thread_ready(void);
 /* The calling goroutine is past its last program code: from now on signals to it vanish. Blocks everything. */
 void sig_thread_exit(struct g *g);
 

@@ -200,6 +200,8 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 		req->guard = 0;
 	} else if (size && size != thread_default_stack()) {
 		req->size = size;
+	} else if (!size && unlikely(thread_default_attr_set)) {
+		real.pthread_attr_getstacksize(attr, &req->size); /* the default of now */
 	}
 	if (real.pthread_attr_getsigmask_np)
 		*has_mask = real.pthread_attr_getsigmask_np(attr, mask) == 0;
@@ -250,6 +252,7 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	thread_of(g)->is_c11 = is_c11;
 	*out = (pthread_t)g->ctx.tp; /* before it runs: it may look at the variable (NPTL does the same) */
 	ready_new(g);
+	sig_thread_ready();
 	return 0;
 }
 

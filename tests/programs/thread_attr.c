@@ -305,7 +305,8 @@ static void defaults(void) {
 	EQ(size, 192 * KIB);
 	join(start_with(&fresh, uses, (void *)(192 * KIB)));
 	EQ(pthread_setattr_default_np(&old), 0);
-	join(start(uses, (void *)(1 * MIB)));
+	EQ(pthread_attr_getstacksize(&old, &size), 0);
+	join(start(uses, (void *)(size < MIB ? size : MIB)));
 	pthread_attr_destroy(&fresh);
 	pthread_attr_destroy(&attr);
 	pthread_attr_destroy(&old);
