@@ -134,7 +134,8 @@ static void g_reset(struct g *g) {
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	g->chaos_count = 0;
 	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
-	g->wired = g->self_claimed = g->in_vfork = false;
+	g->wired_m = NULL;
+	g->self_claimed = g->in_vfork = false;
 	g->altstack_sp = NULL;
 	g->altstack_flags = 0;
 	g->m = NULL;

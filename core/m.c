@@ -109,6 +109,7 @@ static struct m *m_alloc(void) {
 	m->kmask = ALL_SIGNALS;
 	m->kaltstack_sp = NULL;
 	m->exiting = false;
+	m->wired_g = NULL;
 	atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
 	atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
 	m->rand = m->id * 2654435761u + 1;
@@ -409,7 +410,7 @@ void sched_fork_child(void) {
 		g->kind = G_FOREIGN;
 		g->m = NULL;
 		g->in_rt = 0;
-		g->wired = false;
+		g->wired_m = NULL;
 		atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 		g->tid = (int32_t)SYS0(SYS_gettid);
 	}

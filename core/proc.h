@@ -79,7 +79,6 @@ struct g {
 	uint8_t kind;
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
-	bool wired;                /* runs only on m */
 	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
 	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
@@ -88,6 +87,7 @@ struct g {
 	int altstack_flags;
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
 	struct m *m;               /* who runs it; valid only while it runs */
+	struct m *wired_m;         /* the only one that may run it; NULL: any. Changed by itself */
 	struct g *schedlink;       /* run-queue and free-list link */
 	struct timer timer;        /* the timeout of its current wait */
 	void (*entry)(struct g *g); /* first function on its stack; ends in g_exit() */
@@ -181,6 +181,9 @@ void ready_list(struct g *head);
 void g_interrupt(struct g *g);
 /* Takes back a pending interrupt of the current G; true if there was one. */
 bool g_interrupt_clear(struct g *g);
+
+/* The current goroutine stays on its kernel thread, and nobody else runs there, from now on or no longer. Returns what was; always true for a foreign thread. */
+bool g_wire(struct g *g, bool on);
 
 /* Puts the current goroutine at the end of the run queue. No-op (kernel yield) for a foreign thread. */
 void g_yield(struct g *g);

@@ -50,7 +50,9 @@ struct m {
 	struct m *all_next;
 	uint32_t id;
 	int32_t ktid;
-	struct g *wired_g;
+	struct g *wired_g;           /* runs nobody else; wired.c */
+	_Atomic uint32_t wired_note; /* futex word: 1 = wired_p and wired_g are there to be run */
+	struct p *wired_p;
 	uint32_t rand;
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
@@ -115,6 +117,10 @@ void p_idle_push(struct p *p);
 void p_attach(struct m *m, struct p *p);
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */
+
+/* wired.c */
+void wired_wait(struct m *m);              /* on g0 of an M whose wired G has left: returns with a P, next_g set */
+void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */
 
 /* g.c */
 void g_fork_child(struct g *self);

@@ -310,11 +310,19 @@ static inline void g_switch_prepare(struct m *m, struct p *p, struct g *g) {
 
 void schedule(struct m *m) {
 	struct g *g;
-	while ((g = find_runnable(m))) {
+	for (;;) {
+		if (__builtin_expect(m->wired_g != NULL, 0))
+			wired_wait(m);
+		if (!(g = find_runnable(m)))
+			break;
 		if (m->spinning) {
 			spinning_end(m);
 			if (backlog_anywhere())
 				wakep();
+		}
+		if (__builtin_expect(g->wired_m && g->wired_m != m, 0)) {
+			wired_hand(m, g);
+			continue;
 		}
 		g_wait_off_cpu(g);
 		g_switch_prepare(m, m->p, g);
@@ -338,14 +346,19 @@ static void altstack_disarm(struct m *m) {
 static void g_switch_out(struct g *g, struct g *next) {
 	struct m *m = g->m;
 	struct p *p = m->p;
-	if (p && !next)
+	if (__builtin_expect(g->wired_m != NULL, 0)) { /* nobody else runs here */
+		if (next && next != g)
+			runq_put(p, next, true);
+		next = NULL;
+	} else if (p && !next) {
 		next = pick_local(p, false);
+	}
 	if (next == g) { /* made ready again meanwhile, and it is our turn */
 		g->state = GS_RUNNING;
 		return;
 	}
 	/* acquire: pairs with arch_switch's store. Still 1: another M is leaving it; wait on g0, never here (see the top). */
-	if (next && atomic_load_explicit(&next->ctx.on_cpu, memory_order_acquire) == 0) {
+	if (next && !next->wired_m && atomic_load_explicit(&next->ctx.on_cpu, memory_order_acquire) == 0) {
 		g_switch_prepare(m, p, next);
 		arch_switch(&g->ctx, &next->ctx);
 		return;
@@ -598,6 +611,8 @@ void g_yield(struct g *g) {
 
 void g_exit(struct g *g) {
 	rt_enter(g);
+	if (__builtin_expect(g->wired_m != NULL, 0))
+		g_wire(g, false);
 	g->state = GS_DEAD;
 	g_switch_out(g, NULL);
 	__builtin_unreachable();

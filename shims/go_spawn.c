@@ -146,7 +146,8 @@ static void let_run(void) {
 	struct g *g = g_goroutine();
 	struct m *m = g ? g->m : NULL;
 	struct p *p = m ? m->p : NULL;
-	if (p && runq_length(p) >= SPAWN_AHEAD)
+	/* Without a P the global queue is where they are. */
+	if (p ? runq_length(p) >= SPAWN_AHEAD : m && atomic_load_explicit(&sched.runq_size, memory_order_relaxed) >= SPAWN_AHEAD)
 		g_yield(g);
 }
 
@@ -176,6 +177,11 @@ SHIM int go_spawn(go_fn fn, void *arg) {
 
 SHIM void go_yield(void) {
 	g_yield(g_self());
+}
+
+SHIM bool go_wired(bool on) {
+	golib_start(); /* whether it is a goroutine is decided from here on */
+	return g_wire(g_self(), on);
 }
 
 SHIM uint64_t go_self(void) {

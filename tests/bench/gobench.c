@@ -1,9 +1,10 @@
-/* What scripts/bench --go measures of goshim; gobench.go is the same in Go. One figure a run: prints its name, operations, CPU ns and wall ns of each operation, and
- * for the memory figures bytes of each goroutine. Arguments: figure, seconds. */
+/* What scripts/bench --go measures of goshim; gobench.go is the same in Go. One figure a run: prints its name, operations, CPU ns, wall ns and user CPU ns of each operation,
+ * and for `park` bytes of each goroutine. Arguments: figure, seconds. */
 #include <goshim.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +14,12 @@ static int64_t cpu_now(void) {
 	struct timespec ts;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	return (int64_t)ts.tv_sec * GO_SECOND + ts.tv_nsec;
+}
+
+static int64_t user_now(void) {
+	struct rusage u;
+	getrusage(RUSAGE_SELF, &u);
+	return (int64_t)u.ru_utime.tv_sec * GO_SECOND + (int64_t)u.ru_utime.tv_usec * 1000;
 }
 
 /* ---- channels ---------------------------------------------------------------------------------------------------- */
@@ -185,7 +192,7 @@ static void park_many(long n) {
 static void measure(const char *name, long (*run)(long), long batch) {
 	long ops = 0;
 	run(batch < 1000 ? batch : 1000); /* warm */
-	int64_t cpu = cpu_now(), wall = go_now(), end = wall + seconds * GO_SECOND;
+	int64_t cpu = cpu_now(), user = user_now(), wall = go_now(), end = wall + seconds * GO_SECOND;
 	do {
 		long done = run(batch);
 		if (!done) {
@@ -194,7 +201,8 @@ static void measure(const char *name, long (*run)(long), long batch) {
 		}
 		ops += done;
 	} while (go_now() < end);
-	printf("%s %ld %.1f %.1f\n", name, ops, (double)(cpu_now() - cpu) / (double)ops, (double)(go_now() - wall) / (double)ops);
+	printf("%s %ld %.1f %.1f %.1f\n", name, ops, (double)(cpu_now() - cpu) / (double)ops, (double)(go_now() - wall) / (double)ops,
+	       (double)(user_now() - user) / (double)ops);
 }
 
 int main(int argc, char **argv) {

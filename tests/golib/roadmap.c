@@ -220,11 +220,80 @@ static void netpoll_wait(void) {
 	go_ctx_release(ctx);
 }
 
+/* ---- wired goroutines ------------------------------------------------------------------------------------------------------ */
+
+static go_chan *ring[2];
+
+static pid_t kernel_thread(void) {
+	char text[64];
+	ssize_t n = readlink("/proc/thread-self", text, sizeof text - 1);
+	CHECK(n > 0);
+	text[n] = '\0';
+	return (pid_t)atoi(strrchr(text, '/') + 1);
+}
+
+/* Through parks, yields, sleeps and blocking calls it stays where it is. */
+static void *wired(void *arg) {
+	CHECK(go_wired(true) == (getenv("ASIDE") != NULL) && go_wired(true));
+	pid_t here = kernel_thread();
+	for (int i = 0, x; i < 200; i++) {
+		CHECK(go_recv(ring[0], &x) == 0 && kernel_thread() == here);
+		go_yield();
+		CHECK(kernel_thread() == here);
+		if (i % 50 == 0)
+			go_sleep(GO_MILLISECOND);
+		CHECK(go_send(ring[1], &x) == 0 && kernel_thread() == here);
+	}
+	if (arg)
+		CHECK(go_wired(false));
+	return NULL;
+}
+
+static int not_alone;
+static pid_t wired_thread;
+
+static void *stranger(void *arg) {
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		if (kernel_thread() == __atomic_load_n(&wired_thread, __ATOMIC_RELAXED))
+			add(&not_alone, 1);
+		go_yield();
+	}
+	return arg;
+}
+
+static void *keeps_to_itself(void *arg) {
+	go_wired(true);
+	__atomic_store_n(&wired_thread, kernel_thread(), __ATOMIC_RELAXED);
+	for (int i = 0; i < 100; i++)
+		go_yield();
+	__atomic_store_n(&wired_thread, 0, __ATOMIC_RELAXED);
+	return arg; /* still wired: the kernel thread is everybody's again */
+}
+
+static void wired_goroutines(void) {
+	go_wg wg = {{0}}, others = {{0}};
+	ring[0] = go_chan_make(sizeof(int), 0);
+	ring[1] = go_chan_make(sizeof(int), 0);
+	for (intptr_t i = 0; i < 3; i++)
+		CHECK(go_spawn_wg(&wg, wired, (void *)i) == 0);
+	for (int i = 0; i < 600; i++)
+		CHECK(go_send(ring[0], &i) == 0 && go_recv(ring[1], NULL) == 0);
+	CHECK(go_wg_wait(&wg) == 0);
+	CHECK(go_wired(true) == (getenv("ASIDE") != NULL));
+	for (int i = 0; i < 4; i++)
+		CHECK(go_spawn_wg(&others, stranger, NULL) == 0);
+	for (int i = 0; i < 5; i++)
+		CHECK(go_spawn_wg(&wg, keeps_to_itself, NULL) == 0 && go_wg_wait(&wg) == 0);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	CHECK(go_wg_wait(&others) == 0 && not_alone == 0 && go_wired(false));
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		{"stack_deep_recursion", stack_deep_recursion}, {"stack_window_grows", stack_window_grows},
 		{"preempt_hogs", preempt_hogs}, {"preempt_parked_undisturbed", preempt_parked_undisturbed},
 		{"netpoll_echo", netpoll_echo}, {"netpoll_frees_p", netpoll_frees_p}, {"netpoll_wait", netpoll_wait},
+		{"wired_goroutines", wired_goroutines},
 		{NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);

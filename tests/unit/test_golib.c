@@ -80,6 +80,7 @@ GOLIB(sync, wait_group_ends_with_its_waiter, "sync", "wg_ends_with_its_waiter")
 GOLIB(sync, tasks, "sync", "task_results")
 GOLIB(sync, sleep_and_self, "sync", "sleep_and_self")
 GOLIB(sync, before_the_runtime, "sync", "before_the_runtime")
+GOLIB(sync, wired, "roadmap", "wired_goroutines")
 GOLIB(sync, std_thread, "cxx", "with_std_thread")
 GOLIB(sync, thread_locals, "cxx", "thread_locals")
 

@@ -1,0 +1,59 @@
+/* Wired goroutines: one that runs on its own M only, and an M that runs nobody else (Go's LockOSThread).
+ *
+ * An M whose wired G leaves (parks, yields, loses its P) gives its P to another M and sleeps on a note of its own. Whoever picks the G from a queue is another M,
+ * always: the G's own sleeps. That one hands its P over together with the duty to run it, and goes on without a P.
+ *
+ *     G parks:    M gives P to some M, sleeps         G picked on M':    M' writes M.next_p, M.wired_note = 1, wakes M; looks for another P
+ *
+ * So each park and wake-up costs two hand-overs between kernel threads, which is what the program asked for. The G may be picked before its M has even left it: the
+ * note is a word that only wired_wait() clears, so nothing is lost; and M waits for ctx.on_cpu as for any G.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+
+#include "runtime.h"
+
+/* The P goes to another M, which looks for work, or becomes the poller. */
+static void p_give(struct m *m) {
+	struct p *p = m->p;
+	if (!p)
+		return;
+	m->p = NULL;
+	/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
+	atomic_store_explicit(&p->m, NULL, memory_order_release);
+	startm(p);
+}
+
+void wired_wait(struct m *m) {
+	p_give(m);
+	/* acquire: pairs with the release in wired_hand(), which publishes next_p */
+	while (atomic_load_explicit(&m->wired_note, memory_order_acquire) == 0) {
+		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, 0);
+		deliver_pending();
+	}
+	/* relaxed: nobody sets it again before the G has run */
+	atomic_store_explicit(&m->wired_note, 0, memory_order_relaxed);
+	p_attach(m, m->wired_p);
+	m->next_g = m->wired_g;
+}
+
+void wired_hand(struct m *m, struct g *g) {
+	struct m *owner = g->wired_m;
+	struct p *p = m->p;
+	m->p = NULL;
+	atomic_store_explicit(&p->m, NULL, memory_order_release); /* as in p_give() */
+	owner->wired_p = p;
+	atomic_store_explicit(&owner->wired_note, 1, memory_order_release);
+	SYS3(SYS_futex, &owner->wired_note, FUTEX_WAKE_PRIVATE, 1);
+}
+
+bool g_wire(struct g *g, bool on) {
+	if (g->kind > G_MAIN)
+		return true; /* a kernel thread by itself */
+	rt_enter(g);
+	bool was = g->wired_m != NULL;
+	g->m->wired_g = on ? g : NULL;
+	g->wired_m = on ? g->m : NULL;
+	rt_exit(g);
+	return was;
+}
