@@ -31,7 +31,7 @@ static void *aside_main(void *arg) {
 	for (;;) {
 		/* acquire: pairs with the release in timer_arm(): a timer queued before is seen below; a later one changes the word */
 		uint32_t note = atomic_load_explicit(&aside_note, memory_order_acquire);
-		timer_run(&aside, nanotime());
+		timer_run(&aside, nanotime(), INT_MAX);
 		int64_t first = atomic_load_explicit(&aside.first, memory_order_relaxed);
 		struct timespec ts = {first / 1000000000, first % 1000000000};
 		SYS6(SYS_futex, &aside_note, FUTEX_WAIT_BITSET_PRIVATE, note, first == INT64_MAX ? NULL : &ts, 0,

@@ -5,8 +5,8 @@
  *    bucket's lock.
  * 2. Who leaves by timeout or interrupt takes itself out under the bucket's lock. A waker that meets such a waiter fails to claim it
  *    (wait_claim) and goes on to the next one, so no wake-up is lost on somebody who is leaving (SYN-13).
- * 3. A woken waiter was taken out by its waker: `addr` is NULL. It never touches the object again, so the object may be freed as
- *    soon as the waker's call is over (SYN-10, SYN-17, SYN-20).
+ * 3. A waker takes out whom it meets. A woken waiter finds `addr` NULL and never touches the object again, so the object may be freed as
+ *    soon as the waker's call is over (SYN-10, SYN-17, SYN-20). Those who are leaving find that it was done for them.
  *
  * Buckets are fixed: 4096 of 64 bytes in .bss, touched only when used. Rejected: a growing table (a rehash would stop the world), and
  * queues inside the objects (glibc's layouts leave no room, and destroyed objects would leave dangling queues).
@@ -153,13 +153,15 @@ static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t
 		if (w->addr != addr || !(w->bitset & bitset))
 			continue;
 		struct g *g = w->g;
-		if (!wait_claim(g, WAKE_READY))
-			continue; /* it is leaving by itself */
+		bool claimed = wait_claim(g, WAKE_READY);
 		bucket_remove(b, w);
 		if (count)
 			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
-		/* release: the last access to *w, which lives on the waiter's stack. The waiter runs only after ready(). */
+		/* release: the last access to *w, which lives on the waiter's stack. One that we claimed runs only after ready(). */
 		__atomic_store_n(&w->addr, NULL, __ATOMIC_RELEASE);
+		/* It is leaving by itself; taken out for it, or every waker would walk past the thousands that timed out and had no turn yet. */
+		if (!claimed)
+			continue;
 		*end = g;
 		end = &g->schedlink;
 		++*taken;

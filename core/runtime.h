@@ -10,6 +10,8 @@
 #define GOMAXPROCS_MAX 256
 #define GFREE_MAX 64          /* dead Gs kept per P before half go to the global list */
 
+#define TIMER_BATCH 32        /* timers that fire in one go when nothing else is queued; those left are not forgotten: they are due */
+
 #define ALL_SIGNALS (~(3ull << 31)) /* but libc's own 32 and 33: setuid() waits until every kernel thread has answered */
 
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };

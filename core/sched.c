@@ -22,6 +22,10 @@
  * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
  * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
  *
+ * Timeouts. Thousands of threads that wait for one lock with a timeout of milliseconds (CPython's) time out faster than one CPU can run
+ * them, only to wait again; the one that was handed the lock must not stand in the queue behind them all. So while others are queued
+ * on a P, timers have a quarter of its switches, earliest deadline first; the rest fires later, as it would with as many kernel threads runnable.
+ *
  * Elsewhere: Ms and Ps, idle lists, start and fork are m.c; memory of Gs is g.c; the queues are runq.c.
  *
  * Lock: sched.lock (LOCK_SCHED), see m.c.
@@ -41,6 +45,7 @@
 #define STEAL_WATCH 160         /* relax loops, about 8 us, that a runnext must have been passed over */
 #define GLOBAL_TICK 61          /* every so many Gs the global queue goes first */
 #define TIMER_TICK 16           /* ... and the own timers are looked at without an idle moment */
+#define TIMER_SHARE 4           /* ... and so many of them fire while others are queued, see "Timeouts" */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
 
 _Static_assert(offsetof(struct arch_ctx, sp) == 0 && offsetof(struct arch_ctx, tp) == 8 && offsetof(struct arch_ctx, on_cpu) == 16,
@@ -69,7 +74,7 @@ static void spinning_end(struct m *m) {
 	}
 }
 
-static void timers_run_all(void) {
+static void timers_run_all(int max) {
 	int64_t now = 0;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		struct timer_heap *h = &sched.all_p[i]->timers;
@@ -79,7 +84,7 @@ static void timers_run_all(void) {
 		if (!now)
 			now = nanotime();
 		if (first <= now)
-			timer_run(h, now);
+			timer_run(h, now, max);
 	}
 }
 
@@ -113,12 +118,12 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 	struct g *g;
 	if (tick % TIMER_TICK == 0 && atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX)
-		timer_run(&p->timers, nanotime());
+		timer_run(&p->timers, nanotime(), TIMER_SHARE);
 	if (__builtin_expect(tick % GLOBAL_TICK == 0, 0)) {
 		if (!on_g0)
 			return NULL;
 		if (tick % (GLOBAL_TICK * 4) == 0)
-			timers_run_all();
+			timers_run_all(TIMER_SHARE);
 		g = globq_get(p, 1);
 		if (g)
 			return g;
@@ -241,7 +246,7 @@ static struct g *find_runnable(struct m *m) {
 			p_attach(m, p);
 		}
 		struct p *p = m->p;
-		timers_run_all();
+		timers_run_all(runq_empty(p) ? TIMER_BATCH : TIMER_SHARE);
 		if (chaos(CHAOS_STEAL) && (g = steal_work(m, p)))
 			return g;
 		if ((g = pick_local(p, true)) || (g = steal_work(m, p)))
@@ -578,7 +583,7 @@ void g_yield(struct g *g) {
 			 * kernel threads have the CPU now and then. */
 			uint32_t n = ++p->idle_yields;
 			if (n % YIELD_KERNEL == 0) {
-				timers_run_all();
+				timers_run_all(TIMER_BATCH);
 				if (netpoll_has_waiters()) {
 					struct g *list = netpoll_poll(0);
 					if (list)

@@ -169,7 +169,7 @@ static bool tick(int64_t now) {
 	}
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		for (uint32_t i = 0; i < sched.procs; i++)
-			did |= timer_run(&sched.all_p[i]->timers, now) > 0;
+			did |= timer_run(&sched.all_p[i]->timers, now, TIMER_BATCH) > 0;
 		if (netpoll_has_waiters() && now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >= POLL_NS) {
 			atomic_store_explicit(&sched.last_poll, now, memory_order_relaxed);
 			struct g *list = netpoll_poll(0);

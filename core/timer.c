@@ -158,13 +158,13 @@ static struct timer *due(struct timer_heap *h, int64_t now) {
 	return t;
 }
 
-int timer_run(struct timer_heap *h, int64_t now) {
+int timer_run(struct timer_heap *h, int64_t now, int max) {
 	int fired = 0;
 	struct timer *t;
 	if (atomic_load_explicit(&h->first, memory_order_relaxed) > now)
 		return 0;
 	lock_acquire(&h->lock);
-	for (; (t = due(h, now)); fired++) {
+	for (; fired < max && (t = due(h, now)); fired++) {
 		unqueue(h, t);
 		if (t->unlocked) {
 			lock_release(&h->lock);

@@ -16,8 +16,8 @@ struct timer_heap {
 void timer_add(struct timer_heap *h, struct timer *t);
 /* Takes t out; false if it was not queued (it fired). After it returns, fire is not running and will not run. */
 bool timer_del(struct timer *t);
-/* Fires everything due at `now`. Returns how many. */
-int timer_run(struct timer_heap *h, int64_t now);
+/* Fires what is due at `now`, earliest first, `max` at most. Returns how many. */
+int timer_run(struct timer_heap *h, int64_t now, int max);
 
 /* Queues t where somebody will fire it: on the caller's P; without a runtime, on a heap that a kernel thread of its own looks after. Any thread. 0 or
  * -ENOMEM, or -EAGAIN: that thread could not be made. In alarm.c. */

@@ -300,6 +300,26 @@ static void *prepared(void *arg) {
 	return NULL;
 }
 
+/* Its timeout has fired, its turn has not come: a waker takes it out of the queue, goes on to the next, and it finds that. */
+Test(futex, waker_takes_out_who_is_leaving) {
+	struct fwaiter w, next;
+	struct waiter other = {.bitset = 0};
+	futex_prepare(&w, &word, &queued_count, false, "test");
+	cr_assert(wait_claim_self(w.g, WAKE_TIMEOUT));
+	cr_expect(futex_wake_counted(&word, 1, &queued_count) == 0);
+	cr_expect(w.addr == NULL && waiters(&word) == 0 && queued_count == 0);
+	cr_expect(futex_commit(&w, &word, &queued_count, -1) == -ETIMEDOUT && queued_count == 0);
+
+	futex_prepare(&next, &word, NULL, false, "test");
+	cr_assert(wait_claim_self(next.g, WAKE_TIMEOUT));
+	waiter_start(&other, &word);
+	while (waiters(&word) != 2)
+		sched_yield();
+	cr_expect(futex_wake(&word, 1, FUTEX_ANY) == 1, "the one behind it");
+	pthread_join(other.thread, NULL);
+	cr_expect(other.result == 0 && futex_commit(&next, &word, NULL, -1) == -ETIMEDOUT);
+}
+
 Test(futex, requeue_counts_out) {
 	struct waiter w[4] = {{.deadline = -1}, {.deadline = -1}, {.deadline = nanotime() + 300 * MS}, {.deadline = -1}};
 	for (int i = 0; i < 4; i++) {

@@ -1,4 +1,6 @@
 /* The timer heap against a plain list. */
+#include <limits.h>
+
 #include "core_test.h"
 #include "timer.h"
 
@@ -44,7 +46,7 @@ static int due(int64_t now) {
 static void run(int64_t now) {
 	int expected = due(now);
 	fired_count = 0;
-	cr_assert(timer_run(&heap, now) == expected);
+	cr_assert(timer_run(&heap, now, INT_MAX) == expected);
 	cr_assert(fired_count == expected && due(now) == 0);
 	for (int i = 1; i < fired_count; i++)
 		cr_assert(fired[i - 1] <= fired[i], "fired out of order");
@@ -81,10 +83,22 @@ Test(timer, duplicates) {
 }
 
 Test(timer, empty) {
-	cr_expect(timer_run(&heap, INT64_MAX - 1) == 0);
+	cr_expect(timer_run(&heap, INT64_MAX - 1, INT_MAX) == 0);
 	cr_expect(heap.first == INT64_MAX);
 	struct timer never = {0};
 	cr_expect(!timer_del(&never), "never queued");
+}
+
+/* What is left is due, and goes first the next time. */
+Test(timer, in_batches) {
+	for (size_t i = 0; i < 100; i++)
+		add(i, (int64_t)(100 - i));
+	fired_count = 0;
+	cr_expect(timer_run(&heap, 50, 32) == 32 && fired[0] == 1 && fired[31] == 32);
+	cr_expect(heap.first == 33);
+	cr_expect(timer_run(&heap, 50, 32) == 18 && fired[49] == 50);
+	cr_expect(timer_run(&heap, 50, 32) == 0 && heap.first == 51);
+	run(INT64_MAX - 1);
 }
 
 Test(timer, delete_the_fired) {
@@ -137,9 +151,9 @@ Test(timer, growth) {
 	for (int i = 0; i < MANY; i += 3)
 		cr_assert(timer_del(&many[i]));
 	int left = MANY - (MANY + 2) / 3;
-	cr_expect(timer_run(&heap, 500000) == ordered);
+	cr_expect(timer_run(&heap, 500000, INT_MAX) == ordered);
 	cr_expect(ordered > left / 3 && ordered < left);
-	timer_run(&heap, 1000000);
+	timer_run(&heap, 1000000, INT_MAX);
 	cr_expect(ordered == left);
 	free(many);
 }
@@ -167,12 +181,12 @@ static void no_memory_to_grow(void) {
 	must(!timer_del(&t[5]) && !timer_del(&t[150]) && h.first == t[198].when);
 	timer_add(&h, &t[150]); /* room again */
 	must(h.count == h.cap);
-	must(timer_run(&h, 801) == 0 && h.first == 802 && timer_run(&h, 850) == 49 && h.first == 851);
-	must(timer_run(&h, 1000) == 149 && spill_fires == 198 && h.first == INT64_MAX);
+	must(timer_run(&h, 801, INT_MAX) == 0 && h.first == 802 && timer_run(&h, 850, INT_MAX) == 49 && h.first == 851);
+	must(timer_run(&h, 1000, INT_MAX) == 149 && spill_fires == 198 && h.first == INT64_MAX);
 	static struct timer_heap fresh = {.first = INT64_MAX};
 	t[0].when = 5;
 	timer_add(&fresh, &t[0]);
-	must(fresh.first == 5 && timer_run(&fresh, 4) == 0 && timer_del(&t[0]) && fresh.first == INT64_MAX);
+	must(fresh.first == 5 && timer_run(&fresh, 4, INT_MAX) == 0 && timer_del(&t[0]) && fresh.first == INT64_MAX);
 }
 
 Test(timer, no_memory_to_grow) {
@@ -230,7 +244,7 @@ static void *owner(void *arg) {
 static void *runner(void *arg) {
 	(void)arg;
 	while (!atomic_load(&owners_done))
-		timer_run(&shared, nanotime());
+		timer_run(&shared, nanotime(), INT_MAX);
 	return NULL;
 }
 
