@@ -340,6 +340,8 @@ install: lib
 	install -m 644 shims/goshim.h $(DESTDIR)$(PREFIX)/include/goshim.h
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' shims/goshim.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/goshim.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/goshim.pc
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 preload/goshim.1 $(DESTDIR)$(PREFIX)/share/man/man1/goshim.1
 
 clean:
 	rm -rf $(BUILD)
