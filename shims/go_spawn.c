@@ -8,6 +8,7 @@
  *
  * Where the library stands aside they are detached kernel threads; what such a thread needs to know is in a small object that it frees. */
 #include <pthread.h>
+#include <unistd.h>
 
 #include "../core/futex.h"
 #include "../core/runtime.h"
@@ -177,6 +178,17 @@ SHIM int go_spawn(go_fn fn, void *arg) {
 
 SHIM void go_yield(void) {
 	g_yield(g_self());
+}
+
+/* core/procs.c; a build without it cannot change the number. */
+int procs_set(uint32_t n) __attribute__((weak));
+
+SHIM int go_gomaxprocs(int n) {
+	if (!golib_start()) /* kernel threads: as many as there are CPUs */
+		return n > 0 ? -ENOTSUP : (int)sysconf(_SC_NPROCESSORS_ONLN);
+	if (n <= 0)
+		return (int)sched.procs;
+	return procs_set ? procs_set((uint32_t)n) : -ENOTSUP;
 }
 
 SHIM bool go_wired(bool on) {

@@ -220,6 +220,52 @@ static void netpoll_wait(void) {
 	go_ctx_release(ctx);
 }
 
+/* ---- GOMAXPROCS at run time ---------------------------------------------------------------------------------------------- */
+
+static void procs_change(int from, int to) {
+	int before = go_gomaxprocs(0);
+	if (go_gomaxprocs(from) == -ENOTSUP)
+		return; /* stands aside */
+	CHECK(before >= 1 && go_gomaxprocs(0) == from && go_gomaxprocs(to) == from && go_gomaxprocs(-1) == to);
+	/* There are so many Ps: as many goroutines run at once, or this hangs; and no fewer get through. */
+	preempt_hogs();
+}
+
+static void procs_increase(void) {
+	procs_change(1, 5);
+}
+
+static void procs_decrease(void) {
+	procs_change(6, 2);
+}
+
+static int toggled;
+
+static void *toggle_worker(void *arg) {
+	for (int i = 0; i < 200; i++) {
+		go_mutex_lock(&m);
+		toggled++;
+		go_mutex_unlock(&m);
+		go_yield();
+		if (i % 50 == 0)
+			go_sleep(1000);
+	}
+	return arg;
+}
+
+/* 64 goroutines while the number goes up and down between 1 and 8. */
+static void procs_toggle(void) {
+	go_wg wg = {{0}};
+	for (int i = 0; i < 64; i++)
+		CHECK(go_spawn_wg(&wg, toggle_worker, NULL) == 0);
+	for (int i = 0; i < 40; i++) {
+		int r = go_gomaxprocs(i % 2 ? 1 : 8);
+		CHECK(r == -ENOTSUP || r >= 1);
+		go_sleep(100000);
+	}
+	CHECK(go_wg_wait(&wg) == 0 && toggled == 64 * 200);
+}
+
 /* ---- wired goroutines ------------------------------------------------------------------------------------------------------ */
 
 static go_chan *ring[2];
@@ -293,7 +339,8 @@ int main(int argc, char **argv) {
 		{"stack_deep_recursion", stack_deep_recursion}, {"stack_window_grows", stack_window_grows},
 		{"preempt_hogs", preempt_hogs}, {"preempt_parked_undisturbed", preempt_parked_undisturbed},
 		{"netpoll_echo", netpoll_echo}, {"netpoll_frees_p", netpoll_frees_p}, {"netpoll_wait", netpoll_wait},
-		{"wired_goroutines", wired_goroutines},
+		{"wired_goroutines", wired_goroutines}, {"procs_increase", procs_increase},
+		{"procs_decrease", procs_decrease}, {"procs_toggle", procs_toggle},
 		{NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);

@@ -30,6 +30,10 @@ GOLIB(step1_cond, notifications_and_handlers, "sync", "cond_signal_storm")
 GOLIB(step1_cond, context, "sync", "cond_context")
 GOLIB(step1_cond, cancel, "sync", "cond_cancel")
 
+GOLIB(step2_gomaxprocs, increase, "roadmap", "procs_increase")
+GOLIB(step2_gomaxprocs, decrease, "roadmap", "procs_decrease")
+GOLIB(step2_gomaxprocs, toggle_under_load, "roadmap", "procs_toggle")
+
 GOLIB(step3_stack, hundred_thousand_levels, "roadmap", "stack_deep_recursion")
 GOLIB(step3_stack, window_grows, "roadmap", "stack_window_grows")
 
