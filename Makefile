@@ -69,6 +69,7 @@ help:
 	@echo 'make test            everything that must pass: both compilers, exported symbols, unit tests, test programs'
 	@echo 'make chaos           the test programs with forced bad luck: SEEDS=8 CHAOS_FIRST=1 CHAOS_PERCENT=10 ONLY=NAME'
 	@echo 'make soak            tests/stress: the same programs for much longer'
+	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make servers         real servers, kernel threads and goroutines in turns (scripts/servers NAME... for some)'
@@ -280,12 +281,28 @@ programs: $(BUILD)/tests/run_programs $(if $(ONLY),$(filter $(BUILD)/tests/progr
 	@echo "  RUN      run_programs"
 	@$(RUN_TEST) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*')
 
+# Every call that may be refused is, one at a time.
+FAIL_PROGRAMS := $(patsubst tests/fail/%.c,$(BUILD)/tests/fail/%,$(wildcard tests/fail/*.c))
+$(BUILD)/tests/fail/%: tests/fail/%.c tests/fail/fail_test.h
+	$(call say,PROGRAM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@
+
+fail: $(FAIL_PROGRAMS) lib
+	@BUILD=$(abspath $(BUILD)) scripts/fail sync io
+	@BUILD=$(abspath $(BUILD)) scripts/fail -s 41 churn # a guard per stack: thousands of calls
+
+# A few of them: part of `make test`.
+fail-quick: $(FAIL_PROGRAMS) lib
+	@BUILD=$(abspath $(BUILD)) scripts/fail -s 17 sync io
+
 # The programs with forced bad luck (core/chaos.c): once per seed. A failure names the seed: RUN_PROGRAMS_SETTINGS=chaos=SEED make programs ONLY=NAME
 SEEDS ?= 8
 CHAOS_FIRST ?= 1
 CHAOS_PERCENT ?= 10
 
 .PHONY: chaos
+.PHONY: fail fail-quick
 chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 	@status=0; seed=$(CHAOS_FIRST); while [ $$seed -lt $$(($(CHAOS_FIRST) + $(SEEDS))) ]; do \
 		echo "  CHAOS    chaos=$$seed,p=$(CHAOS_PERCENT)"; \

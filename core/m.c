@@ -169,14 +169,15 @@ static void *maker_main(void *arg) {
 }
 
 /* All signals blocked, as for the Ms that inherit it: the first G that an M runs brings its own mask. */
-static void maker_start(void) {
+static int maker_start(void) {
 	uint64_t all = ALL_SIGNALS, old;
 	if (maker_up)
-		return;
+		return 0;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	int r = MAY_FAIL(-EAGAIN, sched_thread_create(maker_main, NULL));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	maker_up = r == 0;
+	return r;
 }
 
 /* A new kernel thread with P p, soon. */
@@ -316,6 +317,13 @@ static int m0_make(struct p *p) {
 		stack_release(&stack);
 		return -ENOMEM;
 	}
+	/* The last that may fail. Without the maker there would be one M for ever, and a goroutine that blocks it could wait for one that is queued. */
+	int r = maker_start();
+	if (r < 0) {
+		tcb_free(tcb);
+		stack_release(&stack);
+		return r;
+	}
 	m->g0.ctx.tp = tcb;
 	arch_ctx_init(&m->g0.ctx, top, g0_start, m);
 	SYS4(SYS_rt_sigprocmask, 0, 0, &m->kmask, 8);
@@ -366,8 +374,9 @@ int sched_start(const char **why) {
 		netpoll_fork_child(); /* closes what init opened */
 		return r;
 	}
-	*why = "out of memory";
+	*why = "memory or a second thread is refused";
 	if ((r = m0_make(sched.all_p[0])) < 0) {
+		sysmon_stop();
 		netpoll_fork_child();
 		return r;
 	}
@@ -376,7 +385,6 @@ int sched_start(const char **why) {
 		p_idle_push(sched.all_p[i]);
 	lock_release(&sched.lock);
 	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
-	maker_start(); /* refused (RLIMIT_NPROC): then there are no more Ms either, and this one runs everything */
 	atomic_store_explicit(&sched.started, true, memory_order_release);
 	return 0;
 }

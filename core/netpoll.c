@@ -80,6 +80,15 @@ static void pd_let_go(struct pd *pd) {
 	rt_drop(held);
 }
 
+/* pd->lock held. Everybody tries again, and finds out for himself. */
+static void wake_all(struct pd *pd) {
+	atomic_fetch_or_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_acq_rel);
+	for (struct pdwait *w = pd->waiters.next; w != &pd->waiters; w = w->next) {
+		if (wait_claim(w->g, WAKE_READY))
+			ready(w->g);
+	}
+}
+
 void pd_close(struct pd *pd) {
 	struct g *g = g_self();
 	rt_enter(g);
@@ -93,18 +102,16 @@ void pd_close(struct pd *pd) {
 		long ghost = MAY_FAIL(-EMFILE, SYS3(SYS_fcntl, pd->fd, F_DUPFD_CLOEXEC, 1000));
 		if (ghost >= 0) {
 			pd->fd = (int)ghost;
-			if (pd->armed)
-				backend_arm(pd->fd, pd->armed, pd_tag(pd), 1);
+			if (pd->armed && backend_arm(pd->fd, pd->armed, pd_tag(pd), 1) < 0) {
+				/* No events would come: the waiters arm it again, or wait in the kernel when that is refused, too. */
+				pd->armed = 0;
+				wake_all(pd);
+			}
 			/* Last: from here on a holder that drops it may close the ghost and let the pd go. */
 			atomic_store(&pd->ghost, true);
 		} else {
 			pd->fd = -1; /* out of descriptors: the waiters get EBADF, the one answer left */
-			struct pdwait *w;
-			atomic_fetch_or_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_acq_rel);
-			for (w = pd->waiters.next; w != &pd->waiters; w = w->next) {
-				if (wait_claim(w->g, WAKE_READY))
-					ready(w->g);
-			}
+			wake_all(pd);
 			atomic_store(&pd->ghost, true);
 		}
 	}

@@ -128,6 +128,7 @@ void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone after
 void g_fork_child(struct g *self);
 
 /* sysmon.c */
+void sysmon_stop(void);             /* only before the Ps run: the start failed after all */
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
 void sysmon_wake(void);
 void sysmon_poke(void);

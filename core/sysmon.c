@@ -28,7 +28,8 @@
 #define HOG_NS 10000000          /* a running goroutine (or a block nobody bracketed) this long: Go's time slice */
 #define POLL_NS 10000000
 
-static _Atomic uint32_t start_word; /* 0 starting, 1 up, 2 failed */
+enum { SYSMON_STARTING, SYSMON_UP, SYSMON_FAILED, SYSMON_STOPPING, SYSMON_STOPPED };
+static _Atomic uint32_t start_word; /* a futex word: one of these */
 static const char *start_why;
 static struct g sysmon_g;
 static struct lock retake_lock; /* one retaker at a time; rank just above LOCK_SCHED */
@@ -218,6 +219,8 @@ static void sysmon_loop(void) {
 		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_AWAKE, &ts);
 		/* acquire: pairs with sysmon_poke() */
 		atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
+		if (atomic_load_explicit(&start_word, memory_order_relaxed) == SYSMON_STOPPING)
+			return;
 		if (sig_sysmon_hook)
 			sig_sysmon_hook();
 		if (all_idle()) {
@@ -234,6 +237,17 @@ static void sysmon_loop(void) {
 	}
 }
 
+static void start_word_set(uint32_t value) {
+	atomic_store_explicit(&start_word, value, memory_order_release);
+	SYS3(SYS_futex, &start_word, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static void start_word_await(uint32_t from) {
+	/* acquire: pairs with the release above */
+	while (atomic_load_explicit(&start_word, memory_order_acquire) == from)
+		SYS4(SYS_futex, &start_word, FUTEX_WAIT_PRIVATE, from, 0);
+}
+
 static void *sysmon_main(void *arg) {
 	(void)arg;
 	bool ok = tcb_take_template(&start_why) == 0;
@@ -245,16 +259,17 @@ static void *sysmon_main(void *arg) {
 	sysmon_g.m = NULL;
 	tls_g = &sysmon_g;
 	/* release: publishes the template to sysmon_start() */
-	atomic_store_explicit(&start_word, ok ? 1 : 2, memory_order_release);
-	SYS3(SYS_futex, &start_word, FUTEX_WAKE_PRIVATE, 1);
-	if (ok)
+	start_word_set(ok ? SYSMON_UP : SYSMON_FAILED);
+	if (ok) {
 		sysmon_loop();
+		start_word_set(SYSMON_STOPPED);
+	}
 	return NULL;
 }
 
 int sysmon_start(const char **why) {
 	uint64_t all = ALL_SIGNALS, old;
-	atomic_store_explicit(&start_word, 0, memory_order_relaxed);
+	atomic_store_explicit(&start_word, SYSMON_STARTING, memory_order_relaxed);
 	retake_lock.word = 0;
 	atomic_store_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_relaxed);
 	/* All signals blocked: nothing of the program's may land there (SIG-4). */
@@ -263,11 +278,16 @@ int sysmon_start(const char **why) {
 	SYS4(SYS_rt_sigprocmask, 2, &old, 0, 8);
 	if (r < 0)
 		return r;
-	while (atomic_load_explicit(&start_word, memory_order_acquire) == 0)
-		SYS4(SYS_futex, &start_word, FUTEX_WAIT_PRIVATE, 0, 0);
-	if (start_word == 2) {
+	start_word_await(SYSMON_STARTING);
+	if (start_word == SYSMON_FAILED) {
 		*why = start_why;
 		return -ENOSYS;
 	}
 	return 0;
+}
+
+void sysmon_stop(void) {
+	atomic_store_explicit(&start_word, SYSMON_STOPPING, memory_order_relaxed);
+	sysmon_poke(); /* release */
+	start_word_await(SYSMON_STOPPING);
 }

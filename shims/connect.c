@@ -81,7 +81,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	}
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd)) {
-		r = BRACKET(g, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
+		r = BRACKET_CANCEL(g, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 		if (r >= 0)
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 		return (int)sys_ret(r);
@@ -149,7 +149,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		return CALL_REAL(connect, fd, addr.__sockaddr__, size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return (int)sys_ret(BRACKET(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
+		return (int)sys_ret(BRACKET_CANCEL(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
 	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
 	    !(fd_flags(c.pd, fd) & FL_NONBLOCK)) {

@@ -156,7 +156,7 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 		return BRACKET(g, SYS3(SYS_read, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
-			return BRACKET(g, SYS3(SYS_read, c.fd, buf, n));
+			return BRACKET_CANCEL(g, SYS3(SYS_read, c.fd, buf, n));
 		enum fd_kind kind = c.pd->kind;
 		long r = fd_read(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
@@ -184,7 +184,7 @@ long io_write(struct g *g, int fd, const void *buf, size_t n) {
 		return BRACKET(g, SYS3(SYS_write, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
-			return BRACKET(g, SYS3(SYS_write, c.fd, buf, n));
+			return BRACKET_CANCEL(g, SYS3(SYS_write, c.fd, buf, n));
 		enum fd_kind kind = c.pd->kind;
 		long r = fd_write(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
@@ -197,7 +197,7 @@ long io_write(struct g *g, int fd, const void *buf, size_t n) {
 long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	struct fdcall c;
 	if (!fdcall_begin(&c, g, fd))
-		return BRACKET(g, SYS3(SYS_readv, c.fd, iov, count));
+		return BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
 	enum fd_kind kind = fd_kind(c.pd, fd);
 	long r;
 	if (kind == KIND_FILE || kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
@@ -213,7 +213,7 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 	if (count <= 0 || count > IOV_MAX)
 		return BRACKET(g, SYS3(SYS_writev, fd, iov, count));
 	if (!fdcall_begin(&c, g, fd))
-		return BRACKET(g, SYS3(SYS_writev, c.fd, iov, count));
+		return BRACKET_CANCEL(g, SYS3(SYS_writev, c.fd, iov, count));
 	enum fd_kind kind = fd_kind(c.pd, fd);
 	long r;
 	if (fd_is_socket(kind)) {

@@ -151,7 +151,7 @@ SHIM ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADD
 		return CALL_REAL(recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return sys_ret(BRACKET_CANCEL(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 						 : SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
@@ -173,7 +173,7 @@ SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
 	} else {
 		shim_testcancel(g);
 		if (!fdcall_begin(&c, g, fd)) {
-			r = sys_ret(BRACKET(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
+			r = sys_ret(BRACKET_CANCEL(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
 		} else {
 			r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmsg(&c, msg, flags)
 							    : SYS3(SYS_recvmsg, fd, msg, flags);
@@ -297,7 +297,7 @@ SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 		return CALL_REAL(sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return sys_ret(BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 						 : SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
@@ -322,7 +322,7 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 		return CALL_REAL(sendmsg, fd, msg, flags);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
+		return sys_ret(BRACKET_CANCEL(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_sendmsg(&c, msg, flags) : SYS3(SYS_sendmsg, fd, msg, flags);
 	fdcall_end(&c);
 	return sys_ret(r);
@@ -370,7 +370,7 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 			return (int)sys_ret(-EINVAL);
 		int64_t until = timeout ? deadline_rel(timeout) : -1;
 		if (!fdcall_begin(&c, g, fd))
-			return (int)sys_ret(BRACKET(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
+			return (int)sys_ret(BRACKET_CANCEL(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
 		r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmmsg(&c, vec, count, flags, until)
 						    : SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout);
 		fdcall_end(&c);
