@@ -75,8 +75,15 @@ static void note_wake(struct m *m) {
 	SYS3(SYS_futex, &m->note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Ms that the maker (below) has yet to make, and the one it is at. Each has its P already, and until it runs it may lose it again (maker_give). */
+static struct m *maker_queue, *maker_making; /* sched.lock */
+
 static void *m_main(void *arg) {
 	struct m *m = arg;
+	lock_acquire(&sched.lock);
+	if (maker_making == m)
+		maker_making = NULL; /* from here on its P, if it still has one, is its own */
+	lock_release(&sched.lock);
 	m->g0.ctx.tp = arch_tp();
 	m->g0.tid = m->ktid = (int32_t)SYS0(SYS_gettid);
 	tls_g = &m->g0;
@@ -127,7 +134,6 @@ static void m_refused(struct p *p, bool spinning) {
 /* The maker: a kernel thread that makes the others. pthread_create() calls the program's malloc, which may wait for a lock of the program's. A
  * goroutine inside the runtime must not wait for that (it may hold a lock, or be half parked), nor a g0 (the holder may be queued on its P). The maker
  * is a foreign thread without a P: it may. */
-static struct m *maker_queue;           /* sched.lock */
 static _Atomic uint32_t maker_note;     /* futex word: 1 = look at the queue */
 static struct g maker_g;
 static bool maker_up;                   /* false again in a fork's child */
@@ -142,7 +148,7 @@ static void *maker_main(void *arg) {
 	tls_g = &maker_g;
 	for (;;) {
 		lock_acquire(&sched.lock);
-		struct m *m = maker_queue;
+		struct m *m = maker_making = maker_queue;
 		if (m)
 			maker_queue = m->idle_next;
 		else
@@ -153,16 +159,18 @@ static void *maker_main(void *arg) {
 			SYS4(SYS_futex, &maker_note, FUTEX_WAIT_PRIVATE, 0, 0);
 			continue;
 		}
-		struct p *p = m->p;
-		bool spinning = m->spinning;
 		if (MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m)) < 0) {
 			lock_acquire(&sched.lock);
+			maker_making = NULL;
+			struct p *p = m->p;
+			bool spinning = m->spinning;
 			m->p = NULL;
 			m->idle_next = sched.free_m;
 			sched.free_m = m;
 			sched.m_count--;
 			lock_release(&sched.lock);
-			m_refused(p, spinning);
+			if (p)
+				m_refused(p, spinning);
 		}
 	}
 	return NULL;
@@ -252,8 +260,29 @@ void wakep(void) {
 		netpoll_break(); /* it comes back, takes the P and looks for work */
 }
 
+/* sched.lock held. An M that is here takes the P of one that is yet to be made. Not for speed only: the maker may have to wait for the
+ * program's malloc, whose owner may be a goroutine that waits for just this P. */
+static struct p *maker_give(struct m *to) {
+	struct m *m = maker_making && maker_making->p ? maker_making : maker_queue;
+	while (m && !m->p)
+		m = m == maker_making ? maker_queue : m->idle_next;
+	if (!m)
+		return NULL;
+	struct p *p = m->p;
+	m->p = NULL;
+	to->spinning = m->spinning;
+	m->spinning = false;
+	return p;
+}
+
 /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting). */
 void m_stop(struct m *m) {
+	struct p *given = maker_give(m);
+	if (given) {
+		lock_release(&sched.lock);
+		p_attach(m, given);
+		return;
+	}
 	if (m != m0 && sched.idle_m_count >= sched_config.m_idle_max + sched.procs) {
 		m->exiting = true; /* SCH-6 */
 		lock_release(&sched.lock);
@@ -409,7 +438,7 @@ void sched_fork_child(void) {
 	g_fork_child(g);
 	m0 = NULL;
 	maker_up = false;
-	maker_queue = NULL;
+	maker_queue = maker_making = NULL;
 	futex_init();
 	netpoll_fork_child();
 	tcb_fork_child();
