@@ -101,14 +101,27 @@ def source_package(package, version, directory):
     os.makedirs(directory, exist_ok=True)
     where = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
                            capture_output=True, text=True, check=True).stdout.split("\n")
-    with open(os.path.join(apt, "sources.list"), "w") as f:
-        f.write("".join(sorted({f"deb-src {line}\n" for line in where if line})))
+    archives = sorted({f"deb-src {line}\n" for line in where if line})
+
+    def use(lines):
+        with open(os.path.join(apt, "sources.list"), "w") as f:
+            f.write("".join(lines))
+
+    use(archives)
     settings = ["-o", f"Dir::Etc::sourcelist={apt}/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null",
                 "-o", f"Dir::State::lists={apt}/lists", "-o", f"Dir::Cache={apt}", "-o", "APT::Sandbox::User=root"]
     log = os.path.join(directory, "fetch.log")
     said(f"fetching the source of {package} {version}")
     call(["apt-get", *settings, "update"], log)
-    call(["apt-get", *settings, "source", "--download-only", f"{package}={version}"], log, cwd=directory)
+    # Several archives may name the same version, and a mirror does not have the files of them all: then one by one.
+    for lines in [archives, *([line] for line in archives)]:
+        use(lines)
+        try:
+            call(["apt-get", *settings, "source", "--download-only", f"{package}={version}"], log, cwd=directory)
+            break
+        except Failed:
+            if lines == archives[-1:]:
+                raise
     dsc = [f for f in os.listdir(directory) if f.endswith(".dsc")]
     if len(dsc) != 1:
         raise Failed(f"{len(dsc)} .dsc files in {directory}")

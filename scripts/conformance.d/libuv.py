@@ -1,0 +1,44 @@
+"""libuv's own tests: the source package of Debian's libuv1, built by its CMake files against the installed libc; its test program is run
+once for each of its tests, which it starts as a process of its own, with helper processes beside it where a test has some."""
+
+import os
+import re
+import subprocess
+
+import suite
+from suite import Failed, Test, call, installed_version, source_package
+
+PROTECTED = re.compile(r"signal|fork|spawn|thread|kill")
+LIMIT_S = 60  # its own runner gives a test 60 s at most
+
+LEFT_OUT = {
+    "fs_event_error_reporting": "exhausts the inotify instances of the whole machine",
+}
+
+
+def prepare(directory):
+    source = source_package("libuv1", installed_version("libuv1"), directory)
+    build = os.path.join(directory, "build")
+    runner = os.path.join(build, "uv_run_tests")
+    log = os.path.join(directory, "build.log")
+    if not os.path.exists(runner):
+        call(["cmake", "-S", source, "-B", build, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DBUILD_TESTING=ON"], log)
+        call(["cmake", "--build", build, "--target", "uv_run_tests", "-j", str(os.cpu_count() or 1)], log)
+    listed = subprocess.run([runner, "--list"], capture_output=True, text=True, cwd=build, env=suite.environment("native"))
+    names = listed.stdout.split()
+    if listed.returncode or not names:
+        raise Failed(f"{os.path.relpath(runner)} --list names no tests")
+    # In the build directory: some read its files; and all listen on the same port, so one at a time.
+    tests = [Test(n, [runner, n], timeout=LIMIT_S, cwd=build, alone=True, cases=outcome_of(n)) for n in names if n not in LEFT_OUT]
+    return tests, {n: why for n, why in LEFT_OUT.items() if n in names}
+
+
+def outcome_of(name):
+    """The runner ends with 0 also for what a test skips or fails: the words are in its TAP output."""
+    def cases(status, output):
+        if status == "pass":
+            found = re.search(rf"^(not )?ok \d+ - {re.escape(name)}( # SKIP)?", output, re.M)
+            if found:
+                status = "fail" if found[1] else "skip" if found[2] else "pass"
+        return {name: status}
+    return cases
