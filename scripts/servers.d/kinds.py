@@ -77,11 +77,11 @@ class Process(Child):
 
     def everything(self, timeout):
         """What it writes to its standard output until it ends; Failed unless that is with exit status 0."""
-        output, deadline = [], time.monotonic() + timeout
+        self.output, deadline = "", time.monotonic() + timeout
         while data := self.read(deadline):
-            output.append(data)
+            self.output += data.decode(errors="replace")
         self.finish(10)
-        return b"".join(output).decode(errors="replace")
+        return self.output
 
     def read(self, deadline):
         if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
