@@ -30,6 +30,24 @@ static inline uintptr_t arch_tp(void) {
 	return (uintptr_t)__builtin_thread_pointer();
 }
 
+/* ---- for backtraces: registers by DWARF number; the pc has a number, too */
+#if defined(__x86_64__)
+#define ARCH_DWARF_REGS 17
+#define ARCH_DWARF_SP 7
+#define ARCH_DWARF_PC 16
+#define ARCH_FRAME_BYTES 64  /* what arch_switch leaves at ctx->sp */
+#else
+#define ARCH_DWARF_REGS 33
+#define ARCH_DWARF_SP 31
+#define ARCH_DWARF_PC 32
+#define ARCH_FRAME_BYTES 176
+#endif
+/* The registers of a switched-out context, from a copy of the ARCH_FRAME_BYTES at its saved sp: those as they were behind the call of
+ * arch_switch. `known` gets a bit for each that was saved. */
+void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
+/* Those of an interrupted thread, from a signal handler's third argument. */
+void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
+
 /* Chooses how the thread pointer is written (x86-64: WRFSBASE if the kernel allows it, else arch_prctl). Once, at start. */
 void arch_init(void);
 

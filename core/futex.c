@@ -31,6 +31,8 @@ struct bucket {
 
 static struct bucket buckets[BUCKETS];
 
+const char futex_what_cond[] = "cond", futex_what_mutex[] = "mutex";
+
 static struct bucket *bucket_of(const void *addr) {
 	uint64_t h = ((uint64_t)(uintptr_t)addr >> 2) * 0x9E3779B97F4A7C15ull; /* Fibonacci hashing */
 	return &buckets[h >> 52];
@@ -88,6 +90,11 @@ static bool waiter_leave(struct fwaiter *w, const void *home, _Atomic uint32_t *
 	}
 }
 
+/* The counters of the P that g runs on; g is inside the runtime. */
+static inline _Atomic uint64_t *stat_of(struct g *g) {
+	return g->m && g->m->p ? g->m->p->stat : NULL;
+}
+
 static void waiter_init(struct fwaiter *w, const void *addr, struct g *g, uint32_t bitset) {
 	w->addr = addr;
 	w->g = g;
@@ -115,6 +122,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	}
 	bucket_append(b, &w);
 	lock_release(&b->lock);
+	stat_count(stat_of(g), STAT_FUTEX_WAITS, 1);
 	int r = wait_park(g, deadline);
 	if (r < 0)
 		waiter_leave(&w, (const void *)addr, NULL);
@@ -127,6 +135,7 @@ void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count,
 	waiter_init(w, addr, g, FUTEX_ANY);
 	rt_enter(g); /* as in futex_wait(); futex_commit() leaves */
 	wait_begin(g, interruptible, what, (uintptr_t)addr);
+	stat_count(stat_of(g), STAT_FUTEX_WAITS, 1);
 	struct bucket *b = bucket_of(addr);
 	lock_acquire(&b->lock);
 	bucket_append(b, w);
@@ -182,6 +191,8 @@ static int wake(const void *addr, int n, uint32_t bitset, _Atomic uint32_t *coun
 		ready(list);
 	else if (list)
 		ready_list(list);
+	if (taken)
+		stat_count(stat_of(self), STAT_FUTEX_WAKES, (uint64_t)taken);
 	rt_exit(self);
 	chaos_yield();
 	return taken;
@@ -242,6 +253,9 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
 		/* release: pairs with the acquire in waiter_leave() */
 		__atomic_store_n(&w->addr, to, __ATOMIC_RELEASE);
+		w->g->wait_on = (uintptr_t)to;
+		if (w->g->wait_what == futex_what_cond)
+			w->g->wait_what = futex_what_mutex;
 		moved++;
 	}
 	if (second != first)
@@ -249,6 +263,8 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 	lock_release(&first->lock);
 	if (list)
 		ready_list(list);
+	if (taken)
+		stat_count(stat_of(self), STAT_FUTEX_WAKES, (uint64_t)taken);
 	rt_exit(self);
 	return taken + moved;
 }

@@ -44,6 +44,9 @@ int futex_wake_counted(const void *addr, int n, _Atomic uint32_t *count);
  * telling whether others remain queued: so that a lock's word can be changed atomically with the queue. */
 int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool more), void *arg);
 
+/* Names of waits for reports: who waits under the first and is moved by a requeue waits under the second from then on. */
+extern const char futex_what_cond[], futex_what_mutex[];
+
 void futex_init(void);       /* at start and in a fork's child */
 
 #endif

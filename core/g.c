@@ -24,7 +24,6 @@
 #define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
 
 static struct g *shells;            /* never used Gs of the current slab; sched.lock */
-static _Atomic uint32_t next_id;
 
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
 
@@ -72,7 +71,6 @@ static struct g *shell_get(void) {
 	rt_drop(held);
 	if (!g)
 		return NULL;
-	g->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed) + 1;
 	struct g *head = atomic_load_explicit(&sched.all_g, memory_order_relaxed);
 	do
 		g->all_next = head;
@@ -110,6 +108,7 @@ struct g *g_self_slow(void) {
 	if (!g)
 		g = &spare;
 	g->kind = G_FOREIGN;
+	g->id = 0;
 	g->state = GS_RUNNING;
 	g->tid = (int32_t)SYS0(SYS_gettid);
 	g->ctx.tp = arch_tp();
@@ -144,11 +143,20 @@ static void g_reset(struct g *g) {
 	g->wait_what = NULL;
 }
 
-static int32_t tid_new(void) {
+/* The tid, and the id for people, which counts the same from 2. */
+static void number_give(struct g *g) {
 	static _Atomic uint32_t counter;
 	/* 30 bits are what glibc's lock words keep of a tid; they repeat only after a billion threads */
-	uint32_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
-	return TID_FIRST + (int32_t)(n % ((1u << 30) - TID_FIRST - 1));
+	uint32_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed) % ((1u << 30) - TID_FIRST - 1);
+	g->tid = TID_FIRST + (int32_t)n;
+	g->id = n + 2;
+}
+
+/* Ids and not pointers: an ancestor may have ended, and its struct be somebody else's. */
+static void ancestors_take(struct g *g, const struct g *creator) {
+	g->ancestor[0] = creator->kind <= G_MAIN ? creator->id : 0;
+	for (int i = 1; i < G_ANCESTORS; i++)
+		g->ancestor[i] = g->ancestor[0] ? creator->ancestor[i - 1] : 0;
 }
 
 static void g_start(void *arg) {
@@ -200,13 +208,15 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 	struct g *self = g_self();
 	void *stack_top;
 	struct g *g = NULL;
+	bool reused = false;
 	if (!req->user_lo) {
 		rt_enter(self);
 		g = gfree_get(self, req);
 		rt_exit(self);
 	}
 	if (g) {
-		g->tid = tid_new();
+		number_give(g);
+		reused = true;
 		tcb_reuse(g->ctx.tp, g);
 		stack_top = g->stack_top;
 	} else {
@@ -214,7 +224,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		*err = -EAGAIN;
 		if (!g)
 			return NULL;
-		g->tid = tid_new();
+		number_give(g);
 		if (req->user_lo)
 			g->stack = (struct stack){.lo = req->user_lo, .hi = (char *)req->user_lo + req->size, .size = req->size};
 		else if (stack_alloc(req->size, req->guard, &g->stack) < 0) {
@@ -232,12 +242,19 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		g->stack_top = stack_top;
 	}
 	g_reset(g);
+	ancestors_take(g, self);
 	g->entry = entry;
 	if (self->kind == G_FOREIGN)
 		SYS4(SYS_rt_sigprocmask, 0, 0, &self->sigmask, 8);
 	g->sigmask = self->sigmask;
 	arch_ctx_init(&g->ctx, stack_top, g_start, g);
 	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
+	rt_enter(self);
+	_Atomic uint64_t *stat = self->m && self->m->p ? self->m->p->stat : NULL;
+	stat_count(stat, STAT_G_CREATED, 1);
+	if (reused)
+		stat_count(stat, STAT_G_REUSED, 1);
+	rt_exit(self);
 	return g;
 }
 

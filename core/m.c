@@ -63,6 +63,7 @@ void p_idle_push(struct p *p) {
 
 void p_attach(struct m *m, struct p *p) {
 	m->p = p;
+	atomic_store_explicit(&m->pinned_since, 0, memory_order_relaxed);
 	p->mon_since = 0;
 	atomic_store_explicit(&p->m, m, memory_order_release);
 	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == SYSMON_ASLEEP, 0))
@@ -70,6 +71,7 @@ void p_attach(struct m *m, struct p *p) {
 }
 
 static void note_wake(struct m *m) {
+	stat_count(NULL, STAT_M_WOKEN, 1); /* beside the system call below an atomic is nothing */
 	/* release: publishes next_p to the acquire in note_sleep() */
 	atomic_store_explicit(&m->note, 1, memory_order_release);
 	SYS3(SYS_futex, &m->note, FUTEX_WAKE_PRIVATE, 1);
@@ -106,7 +108,8 @@ static struct m *m_alloc(void) {
 		lock_acquire(&sched.lock);
 		m->id = sched.m_count++;
 		m->all_next = sched.all_m;
-		sched.all_m = m;
+		/* release: reports walk the list without the lock */
+		__atomic_store_n(&sched.all_m, m, __ATOMIC_RELEASE);
 		lock_release(&sched.lock);
 	}
 	m->g0.kind = G_G0;
@@ -195,6 +198,7 @@ static void m_new(struct p *p, bool spinning) {
 		m_refused(p, spinning);
 		return;
 	}
+	stat_count(NULL, STAT_M_CREATED, 1);
 	m->spinning = spinning;
 	m->p = NULL;
 	m->next_p = NULL;
@@ -305,7 +309,9 @@ void m_stop(struct m *m) {
 
 void m_retire(struct m *m) {
 	tls_g = NULL; /* from here on a plain kernel thread that ends */
+	stat_count(NULL, STAT_M_RETIRED, 1);
 	lock_acquire(&sched.lock);
+	m->ktid = 0;
 	m->idle_next = sched.free_m;
 	sched.free_m = m;
 	sched.m_count--;
@@ -365,6 +371,7 @@ static int m0_make(struct p *p) {
 		g->altstack_flags = m->kaltstack_flags = ss.ss_flags & ~SS_ONSTACK;
 	}
 	g->kind = G_MAIN;
+	g->id = 1;
 	g->ctx.tp = arch_tp();
 	g->in_rt = 0;
 	g->m = m;
@@ -414,6 +421,8 @@ int sched_start(const char **why) {
 		p_idle_push(sched.all_p[i]);
 	lock_release(&sched.lock);
 	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
+	sched.started_at = nanotime();
+	atomic_store_explicit(&sched.coarse_now, sched.started_at, memory_order_relaxed);
 	atomic_store_explicit(&sched.started, true, memory_order_release);
 	return 0;
 }
@@ -436,6 +445,7 @@ void sched_fork_child(void) {
 		sched.all_p[i] = keep[i];
 	}
 	g_fork_child(g);
+	stats_fork_child();
 	m0 = NULL;
 	maker_up = false;
 	maker_queue = maker_making = NULL;

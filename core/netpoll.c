@@ -213,6 +213,7 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 		return r;
 	}
 	struct pdwait w = {.g = g, .mode = mode};
+	stat_count(g->m && g->m->p ? g->m->p->stat : NULL, STAT_NET_WAITS, 1);
 	wait_begin(g, interruptible, mode == PD_READ ? "fd read" : "fd write", (uintptr_t)pd->fd);
 	wait_link(pd, &w);
 	chaos_delay();
@@ -263,6 +264,9 @@ struct g *netpoll_poll(int64_t timeout_ns) {
 	struct backend_event ev[BACKEND_EVENTS];
 	struct g *list = NULL, **end = &list;
 	int n = backend_wait(ev, timeout_ns);
+	stat_count(NULL, STAT_NET_POLLS, 1); /* callers have a P or not; beside a system call an atomic is nothing */
+	if (n > 0)
+		stat_count(NULL, STAT_NET_EVENTS, (uint64_t)n);
 	for (int i = 0; i < n; i++) {
 		struct pd *pd = (struct pd *)(uintptr_t)(ev[i].data & DATA_MASK);
 		if (pd->gen != ev[i].data >> GEN_SHIFT)

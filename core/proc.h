@@ -69,6 +69,7 @@ struct g_stack_req {
 };
 
 #define G_EXT_BYTES 256
+#define G_ANCESTORS 8
 
 struct g {
 	struct arch_ctx ctx;       /* first: arch/ knows its offsets */
@@ -94,10 +95,12 @@ struct g {
 	struct stack stack;
 	void *stack_top;           /* where frames begin, below static TLS */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
-	uint32_t id;               /* 1, 2, ... for people */
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */
+	uint32_t id;               /* for people: main is 1, then 2, 3, ... in the order they were made; 0 a foreign thread */
+	uint32_t ancestor[G_ANCESTORS]; /* ids of its creator, its creator's creator, ...; 0 none */
 	struct g *all_next;        /* every G ever made; append-only */
 	const char *wait_what;     /* for dumps: "mutex", "fd read", ... */
+	int64_t wait_since;        /* for dumps: sched.coarse_now when the wait began */
 	uintptr_t wait_on;         /* for dumps: address or descriptor */
 	_Alignas(16) unsigned char ext[G_EXT_BYTES]; /* the shims' part: struct thread */
 };

@@ -4,6 +4,7 @@
 
 
 #include "proc.h"
+#include "stats.h"
 #include "timer.h"
 
 #define RUNQ_SIZE 256
@@ -24,7 +25,7 @@ struct p {
 	_Atomic(struct g *) runq[RUNQ_SIZE];
 	_Atomic(struct g *) runnext; /* runs before the queue; owner writes, thieves may CAS it away */
 	uint32_t runnext_streak;     /* consecutive picks of runnext: bounded so that two friends do not starve the queue */
-	_Atomic uint32_t schedtick;  /* +1 per G started: sysmon sees progress */
+	_Atomic uint64_t schedtick;  /* +1 per G started: sysmon sees progress */
 	_Atomic(struct m *) m;       /* who owns it; NULL idle */
 	struct timer_heap timers;
 	struct g *gfree, *gfree_tail; /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
@@ -37,6 +38,7 @@ struct p {
 	uint32_t mon_tick;
 	int64_t mon_since;
 	uint32_t mon_queued;         /* ticks in a row with something queued and a P idle */
+	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
 };
 
 struct m {
@@ -58,6 +60,9 @@ struct m {
 	uint32_t rand;
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
+	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
+	_Atomic int64_t pinned_since;
+	struct g *pinned_g;
 	struct stack g0_stack;       /* M0 only: the others' g0 is their pthread stack */
 	/* what the kernel holds for this kernel thread; compared with the G's on every switch (SIG-6, SIG-7) */
 	uint64_t kmask;
@@ -88,8 +93,10 @@ struct sched {
 	_Atomic uint32_t poller;     /* 1: some M blocks in netpoll */
 	_Atomic int64_t poll_until;  /* deadline of the M that blocks in netpoll; INT64_MAX none */
 	_Atomic int64_t last_poll;
+	_Atomic int64_t coarse_now;  /* nanotime(), a few ms old at most: by sysmon; for "since when" in reports */
 	_Atomic bool need_poller;    /* sysmon: a P has run one G for a while: let an idle M block in netpoll */
 	_Atomic bool started;
+	int64_t started_at;          /* nanotime() */
 	_Atomic uint32_t sysmon_note; /* futex word: enum sysmon_state */
 };
 extern struct sched sched;
@@ -126,6 +133,13 @@ void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone after
 
 /* g.c */
 void g_fork_child(struct g *self);
+
+/* From now on g keeps m without a P (since 0: from now). For reports only. */
+static inline void m_pinned(struct m *m, struct g *g, int64_t since) {
+	__atomic_store_n(&m->pinned_g, g, __ATOMIC_RELAXED);
+	atomic_store_explicit(&m->pinned_since, since ? since : atomic_load_explicit(&sched.coarse_now, memory_order_relaxed),
+	                      memory_order_relaxed);
+}
 
 /* sysmon.c */
 void sysmon_stop(void);             /* only before the Ps run: the start failed after all */

@@ -139,7 +139,7 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 
 /* runnext usually runs on its own P within the microsecond; moving it here then costs both CPUs. Only if that P stays with another G. */
 static bool runnext_waits(struct p *victim) {
-	uint32_t tick = atomic_load_explicit(&victim->schedtick, memory_order_relaxed);
+	uint64_t tick = atomic_load_explicit(&victim->schedtick, memory_order_relaxed);
 	for (int i = 0; i < STEAL_WATCH; i++) {
 		if (!atomic_load_explicit(&victim->runnext, memory_order_relaxed) ||
 		    atomic_load_explicit(&victim->schedtick, memory_order_relaxed) != tick)
@@ -168,6 +168,7 @@ static struct g *steal_work(struct m *m, struct p *p) {
 		           chaos(CHAOS_STEAL)))
 			g = runq_steal(p, victim, true);
 		if (g) {
+			stat_count(p->stat, STAT_STEALS, 1);
 			/* That proves little: on a busy machine the watched P may have been off its CPU. sysmon decides (sched_single_waited). */
 			return g;
 		}
@@ -402,6 +403,7 @@ void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on)
 	rt_enter(g);
 	g->wait_what = what;
 	g->wait_on = on;
+	g->wait_since = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed);
 	g->self_claimed = false;
 	g->state = GS_WAITING;
 	/* seq_cst store, then the load of `interrupt`: Dekker with g_interrupt() */
@@ -670,6 +672,8 @@ void syscall_enter_blocking(struct g *g) {
 		m->p = NULL;
 		/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
 		atomic_store_explicit(&p->m, NULL, memory_order_release);
+		m_pinned(m, g, 0);
+		stat_count(NULL, STAT_HANDOFFS, 1);
 		startm(p);
 	}
 	rt_exit(g);

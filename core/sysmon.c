@@ -34,7 +34,15 @@ static const char *start_why;
 static struct g sysmon_g;
 static struct lock retake_lock; /* one retaker at a time; rank just above LOCK_SCHED */
 
+static int64_t coarse_now_set(void) {
+	int64_t now = nanotime();
+	/* relaxed: a hint for people */
+	atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed);
+	return now;
+}
+
 void sysmon_wake(void) {
+	coarse_now_set(); /* it stood still while sysmon slept */
 	/* seq_cst: pairs with the store and re-check before the deep sleep */
 	if (atomic_exchange(&sched.sysmon_note, SYSMON_AWAKE) == SYSMON_ASLEEP)
 		SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
@@ -89,7 +97,7 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	uint32_t none = RETAKE_NONE;
 	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
 		return false; /* it has lost its P already and does not know yet */
-	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+	uint64_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 	/* It needs memory on large machines: without the barrier, no answer is to be trusted. */
 	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
 	/* acquire: in order. No switch on p from before the first look at curg until after the last (the tick is raised before curg is stored):
@@ -104,6 +112,7 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	                                             memory_order_relaxed) || !outside)
 		return false;
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
+	m_pinned(m, g, p->mon_since);
 	return true;
 }
 
@@ -119,8 +128,10 @@ struct p *sysmon_take_from_syscall(void) {
 		struct p *p = sched.all_p[i];
 		struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
 		struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
-		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && retake(p, m, g))
+		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && retake(p, m, g)) {
+			stat_count(NULL, STAT_RETAKEN_SYSCALL, 1);
 			return p;
+		}
 	}
 	return NULL;
 }
@@ -147,6 +158,7 @@ static bool watch_p(struct p *p, int64_t now, bool *busy) {
 		return false;
 	if (!retake(p, m, g))
 		return false;
+	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
 	startm(p);
 	return true;
 }
@@ -221,6 +233,7 @@ static void sysmon_loop(void) {
 		atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
 		if (atomic_load_explicit(&start_word, memory_order_relaxed) == SYSMON_STOPPING)
 			return;
+		int64_t now = coarse_now_set();
 		if (sig_sysmon_hook)
 			sig_sysmon_hook();
 		if (all_idle()) {
@@ -228,7 +241,7 @@ static void sysmon_loop(void) {
 			continue;
 		}
 		idle = 0;
-		if (tick(nanotime())) {
+		if (tick(now)) {
 			calm = 0;
 			period = TICK_MIN_NS;
 		} else if (++calm >= CALM_TICKS && period < TICK_MAX_NS) {

@@ -166,6 +166,7 @@ int timer_run(struct timer_heap *h, int64_t now, int max) {
 	lock_acquire(&h->lock);
 	for (; fired < max && (t = due(h, now)); fired++) {
 		unqueue(h, t);
+		h->fired++;
 		if (t->unlocked) {
 			lock_release(&h->lock);
 			t->fire(t);

@@ -9,6 +9,7 @@ struct timer_heap {
 	struct timer **slot;      /* slot[1..count]; grows by doubling with mmap, never shrinks */
 	uint32_t count, cap;
 	struct timer *spilled;    /* queued when there was no memory for a slot */
+	uint64_t fired;           /* under lock */
 	_Atomic int64_t first;    /* when of slot[1]; INT64_MAX if empty; written under lock, read without */
 };
 

@@ -46,6 +46,10 @@ static void line_write(const char *const *parts) {
 	SYS3(SYS_write, 2, line, length);
 }
 
+void goshim_say(const char *what, const char *why) {
+	line_write((const char *const[]){"goshim: ", what, why, NULL});
+}
+
 void goshim_stand_aside(const char *why) {
 	atomic_store_explicit(&decision, ASIDE, memory_order_relaxed);
 	if (!why || atomic_exchange_explicit(&said, true, memory_order_relaxed))

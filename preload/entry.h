@@ -17,6 +17,8 @@ void goshim_configure(void);
 
 /* One line on stderr, "goshim: WHAT: WHY", if the user asked to be told (verbose). */
 void goshim_note(const char *what, const char *why);
+/* "goshim: WHAT WHY" on stderr, one line. */
+void goshim_say(const char *what, const char *why);
 
 /* In shims/thread.c: calls main, so that pthread_exit() from main works and the rest of the process goes on. */
 int thread_run_main(int (*main)(int, char **, char **), int argc, char **argv, char **envp);

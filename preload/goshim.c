@@ -18,6 +18,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "launcher.h"
 #include "settings.h"
 
@@ -42,6 +43,7 @@ void fail(int status, const char *format, ...) {
 static void usage(FILE *out) {
 	fputs("usage: goshim [--procs N] [--stack SIZE] [--set KEY=VALUE]... [--] PROGRAM [ARGS...]\n"
 	      "       goshim check PROGRAM\n"
+	      "       goshim ctl PID COMMAND (see goshim ctl --help)\n"
 	      "       goshim --list | --version | --help\n"
 	      "\n"
 	      "Runs PROGRAM, unmodified, with its threads as goroutines on a few kernel threads.\n"
@@ -404,6 +406,8 @@ int main(int argc, char **argv) {
 	const char *error;
 	if (argc > 1 && strcmp(argv[1], "check") == 0)
 		return check_main(argc - 2, argv + 2);
+	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
+		return ctl_client(argc - 2, argv + 2);
 	int program = options_read(argc, argv);
 	if (program < 0)
 		return 0;

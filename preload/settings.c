@@ -17,6 +17,7 @@
 #define IDLE_MS_DEFAULT 4
 #define IDLE_MS_MAX 1024
 #define CHAOS_PERCENT_DEFAULT 10
+#define SCHEDTRACE_MAX_MS 3600000
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
@@ -150,6 +151,24 @@ static bool parse_percent(const char *text) {
 	return true;
 }
 
+static bool parse_ctl(const char *text) {
+	if (text[0] == '/' && strlen(text) < sizeof(settings.ctl_folder)) {
+		strcpy(settings.ctl_folder, text);
+		settings.ctl = true;
+		return true;
+	}
+	settings.ctl_folder[0] = '\0';
+	return parse_bool(text, &settings.ctl);
+}
+
+static bool parse_schedtrace(const char *text) {
+	long long n;
+	if (!parse_integer(text, &n) || n < 1 || n > SCHEDTRACE_MAX_MS)
+		return false;
+	settings.schedtrace_ms = (uint32_t)n;
+	return true;
+}
+
 static bool parse_idle_ms(const char *text) {
 	long long n;
 	if (!parse_integer(text, &n) || n < 0 || n > IDLE_MS_MAX)
@@ -191,6 +210,10 @@ static const struct setting table[] = {
 	{"p", parse_percent, "must be a number of 1 to 100", "PERCENT", "how often chaos strikes; default 10"},
 	{"fail", parse_fail, "must be a whole number of 0 to 10^15", "N",
 	 "for tests: the runtime's N-th allocation or system call that may fail does, once; default 0, none"},
+	{"ctl", parse_ctl, "must be 0, 1 or the full path of a folder of at most 47 characters", "0|1|/FOLDER",
+	 "1: open a control socket for `goshim ctl PID ...`, for this user and root only; default 0"},
+	{"schedtrace", parse_schedtrace, "must be a number of milliseconds, 1 to 3600000", "MS",
+	 "print a line about the scheduler on stderr so often; default never"},
 };
 
 #define TABLE_COUNT (sizeof(table) / sizeof(table[0]))
@@ -265,6 +288,9 @@ bool settings_read(char **envp, const char **error) {
 		if (value && !settings_apply(variables[i], value, error))
 			return false;
 	}
+	const char *runtime = settings.ctl ? env_find(envp, "XDG_RUNTIME_DIR") : NULL;
+	if (runtime && runtime[0] == '/' && strlen(runtime) < sizeof(settings.runtime_dir))
+		strcpy(settings.runtime_dir, runtime);
 	return true;
 }
 

@@ -119,7 +119,7 @@ static int cond_sleep(struct cond *c, pthread_mutex_t *m, struct fwaiter *w, con
 		if (r == -ETIMEDOUT && until == deadline)
 			return broadcast_since(c, seen) ? 0 : r;
 		cond_interrupted(c, m, w->g);
-		futex_prepare(w, &c->key, NULL, true, "cond");
+		futex_prepare(w, &c->key, NULL, true, futex_what_cond);
 		if (signalled_since(c, seen)) {
 			wait_claim_self(w->g, WAKE_TIMEOUT);
 			if (futex_commit(w, &c->key, NULL, -1) == 0)
@@ -142,7 +142,7 @@ static int cond_wait(struct cond *c, pthread_mutex_t *m, int64_t deadline) {
 	struct cond_seen seen = {atomic_load_explicit(&c->broadcasts, memory_order_relaxed),
 	                         atomic_load_explicit(&c->missed, memory_order_relaxed)};
 	struct fwaiter w;
-	futex_prepare(&w, &c->key, NULL, true, "cond");
+	futex_prepare(&w, &c->key, NULL, true, futex_what_cond);
 	err = mutex_cond_unlock(m);
 	if (unlikely(err)) {
 		wait_claim_self(w.g, WAKE_TIMEOUT);

@@ -108,7 +108,7 @@ static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended) {
 		if (seen != marked &&
 		    !atomic_compare_exchange_strong_explicit(word, &seen, marked, memory_order_relaxed, memory_order_relaxed))
 			continue;
-		int r = futex_wait(word, marked, deadline, FUTEX_ANY, true, "mutex");
+		int r = futex_wait(word, marked, deadline, FUTEX_ANY, true, futex_what_mutex);
 		if (r == -ETIMEDOUT)
 			return ETIMEDOUT;
 		if (r == -EINTR)

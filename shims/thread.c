@@ -17,9 +17,11 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "../core/tcb.h"
+#include "ctl.h"
 #include "entry.h"
 #include "golib.h"
 #include "inside.h"
+#include "inspect.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -63,6 +65,7 @@ bool thread_runtime_ready(void) {
 	const char *unpatched = inside_start();
 	if (unpatched)
 		goshim_note("waits inside libc are left to sysmon", unpatched);
+	inspect_init();
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
 		return false;
@@ -71,6 +74,7 @@ bool thread_runtime_ready(void) {
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);
 	sig_runtime_start(g);
+	ctl_start();
 	return true;
 }
 

@@ -1,4 +1,6 @@
 /* New contexts and start-up probing for aarch64. */
+#include <ucontext.h>
+
 #include "arch.h"
 
 void arch_start(void) __attribute__((visibility("hidden")));
@@ -30,4 +32,24 @@ void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *),
 		.fpsr = fpsr,
 	};
 	ctx->sp = f;
+}
+
+void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known) {
+	const struct frame *f = frame;
+	const uint64_t *saved = &f->x19;
+	for (int r = 19; r <= 28; r++)
+		reg[r] = saved[r - 19];
+	reg[29] = f->x29;
+	reg[30] = reg[ARCH_DWARF_PC] = f->x30;
+	reg[ARCH_DWARF_SP] = sp + ARCH_FRAME_BYTES;
+	*known = 0x1fffull << 19 | 1ull << ARCH_DWARF_PC; /* x19 to x30, and sp, which is 31 */
+}
+
+void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known) {
+	const ucontext_t *uc = ucontext;
+	for (int r = 0; r < 31; r++)
+		reg[r] = uc->uc_mcontext.regs[r];
+	reg[ARCH_DWARF_SP] = uc->uc_mcontext.sp;
+	reg[ARCH_DWARF_PC] = uc->uc_mcontext.pc;
+	*known = (1ull << ARCH_DWARF_REGS) - 1;
 }

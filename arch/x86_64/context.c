@@ -1,6 +1,7 @@
 /* New contexts and start-up probing for x86-64. */
 #include <stdbool.h>
 #include <sys/auxv.h>
+#include <ucontext.h>
 
 #include "arch.h"
 
@@ -34,4 +35,25 @@ void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *),
 	*--sp = 0;                            /* r15 */
 	*--sp = (uint64_t)mxcsr | (uint64_t)fpucw << 32;
 	ctx->sp = sp;
+}
+
+/* DWARF's numbers: rax rdx rcx rbx rsi rdi rbp rsp, r8 to r15, return address. */
+void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known) {
+	const uint64_t *word = frame; /* control words, r15, r14, r13, r12, rbx, rbp, return address */
+	for (int r = 0; r < 4; r++)
+		reg[15 - r] = word[1 + r];
+	reg[3] = word[5];
+	reg[6] = word[6];
+	reg[ARCH_DWARF_PC] = word[7];
+	reg[ARCH_DWARF_SP] = sp + ARCH_FRAME_BYTES;
+	*known = 1u << 3 | 1u << 6 | 1u << ARCH_DWARF_SP | 0xfu << 12 | 1u << ARCH_DWARF_PC;
+}
+
+void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known) {
+	static const uint8_t greg[ARCH_DWARF_REGS] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP, REG_RSP, REG_R8,
+	                                              REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
+	const ucontext_t *uc = ucontext;
+	for (int r = 0; r < ARCH_DWARF_REGS; r++)
+		reg[r] = (uint64_t)uc->uc_mcontext.gregs[greg[r]];
+	*known = (1ull << ARCH_DWARF_REGS) - 1;
 }

@@ -1,0 +1,43 @@
+/* Reports on every goroutine and kernel thread, while they run. See dump.c. */
+#ifndef GOSHIM_DUMP_H
+#define GOSHIM_DUMP_H
+
+#include "proc.h"
+#include "text.h"
+#include "unwind.h"
+
+/* What only the shims know. Set before sched_start(); called from any thread while the goroutine may be running: they may read type-stable
+ * memory and peek(), nothing else. */
+extern const char *(*dump_name_hook)(struct g *g);
+/* The thread that `g`, which waits for `what` at `on`, waits for: its tid. False: nobody in particular, or not known. */
+extern bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, int32_t *tid);
+/* A remark on a mutex whose owner has ended (a goroutine that a panic isolated), or NULL. */
+extern const char *(*dump_lost_hook)(int32_t tid);
+
+/* Every live goroutine with what it waits on and its backtrace, then the kernel threads, then deadlocks. Any thread, any time: takes no lock,
+ * allocates nothing, never faults. From a thread that is itself a goroutine, its own backtrace is left out. */
+void dump_all(struct text *t);
+/* The same into a descriptor, for whoever is about to abort. */
+void dump_to(int fd);
+
+/* Kernel threads: what each runs, and for how long a goroutine has held one in a call that the runtime does not see the end of. */
+void dump_threads(struct text *t);
+
+/* Cycles of threads that wait for each other, and waits for what a thread that has ended still holds. Returns how many. Looks twice, 20 ms
+ * apart, so that only what does not move is reported. */
+int dump_deadlocks(struct text *t);
+
+/* One frame a line, from f outwards. */
+void dump_frames(struct text *t, struct unwind_frame *f, struct unwind_cache *cache);
+
+/* "goroutine 7 \"name\"" */
+void dump_who(struct text *t, struct g *g);
+
+/* How many kernel threads a goroutine holds without a P. */
+uint32_t dump_pinned_count(void);
+
+/* The live goroutine with this id (or tid, above 2^22); NULL. */
+struct g *dump_find(int32_t tid);
+struct g *dump_find_id(uint32_t id);
+
+#endif

@@ -1,0 +1,120 @@
+/* Threads in every state that a report tells apart. Prints "ready" and its pid when all are there; ends when standard input does.
+ * Arguments: "nothreads" makes none; "fork": forks a child that makes a thread of its own, and prints its pid, too. */
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pthread_mutex_t left = PTHREAD_MUTEX_INITIALIZER, right = PTHREAD_MUTEX_INITIALIZER, free_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t forgotten = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+static pthread_barrier_t both;
+static sem_t nothing;
+static int pipe_fd[2];
+
+static void *lock_both(void *arg) {
+	pthread_mutex_t *first = arg, *second = first == &left ? &right : &left;
+	pthread_setname_np(pthread_self(), first == &left ? "lefty" : "righty");
+	pthread_mutex_lock(first);
+	pthread_barrier_wait(&both);
+	pthread_mutex_lock(second);
+	return NULL;
+}
+
+__attribute__((noinline)) int deep_waits_here(int depth) {
+	if (depth)
+		return deep_waits_here(depth - 1) + 1;
+	pthread_mutex_lock(&free_mutex);
+	pthread_cond_wait(&never, &free_mutex);
+	return 0;
+}
+
+static void *wait_cond(void *arg) {
+	(void)arg;
+	pthread_setname_np(pthread_self(), "conditional");
+	return (void *)(long)deep_waits_here(3);
+}
+
+static void *wait_read(void *arg) {
+	char byte;
+	(void)arg;
+	pthread_setname_np(pthread_self(), "reader");
+	if (read(pipe_fd[0], &byte, 1) != 1)
+		abort();
+	return NULL;
+}
+
+static void *wait_sleep(void *arg) {
+	(void)arg;
+	pthread_setname_np(pthread_self(), "sleeper");
+	sleep(1000);
+	return NULL;
+}
+
+static void *lock_and_end(void *arg) {
+	(void)arg;
+	pthread_mutex_lock(&forgotten);
+	return NULL;
+}
+
+static void *wait_forgotten(void *arg) {
+	(void)arg;
+	pthread_setname_np(pthread_self(), "forlorn");
+	pthread_mutex_lock(&forgotten);
+	return NULL;
+}
+
+static void *wait_child(void *arg) {
+	pthread_t child;
+	pthread_setname_np(pthread_self(), "parent");
+	pthread_create(&child, NULL, wait_sleep, arg);
+	pthread_join(child, NULL);
+	return NULL;
+}
+
+static void *wait_sem(void *arg) {
+	(void)arg;
+	sem_wait(&nothing);
+	return NULL;
+}
+
+int main(int argc, char **argv) {
+	pthread_t t;
+	char byte;
+	if (argc == 1 || strcmp(argv[1], "nothreads") != 0) {
+		if (pipe(pipe_fd) != 0)
+			return 1;
+		pthread_barrier_init(&both, NULL, 2);
+		sem_init(&nothing, 0, 0);
+		pthread_create(&t, NULL, lock_both, &left);
+		pthread_create(&t, NULL, lock_both, &right);
+		pthread_create(&t, NULL, wait_cond, NULL);
+		pthread_create(&t, NULL, wait_read, NULL);
+		pthread_create(&t, NULL, wait_child, NULL);
+		pthread_create(&t, NULL, wait_sem, NULL);
+		pthread_create(&t, NULL, lock_and_end, NULL);
+		pthread_join(t, NULL);
+		pthread_create(&t, NULL, wait_forgotten, NULL);
+	}
+	if (argc > 1 && strcmp(argv[1], "fork") == 0) {
+		if (fork() == 0) {
+			pthread_create(&t, NULL, wait_sleep, NULL);
+			printf("child %d\n", (int)getpid());
+			fflush(stdout);
+			while (read(0, &byte, 1) > 0)
+				continue;
+			exit(0);
+		}
+		if (fork() == 0)
+			exit(0); /* one that ends at once, and must take nothing along */
+		wait(NULL);
+	}
+	printf("ready %d\n", (int)getpid());
+	fflush(stdout);
+	while (read(0, &byte, 1) > 0)
+		continue;
+	return 0;
+}

@@ -1,0 +1,198 @@
+/* The control socket and its client, as a user meets them: tests/helpers/inspected runs under GOSHIM=ctl=1, the launcher talks to it.
+ *
+ * What a report shows is asked for again until it is there: after "ready" the threads are about to wait, not certainly waiting. */
+#include <criterion/criterion.h>
+#include <unistd.h>
+
+#include "child.h"
+
+#define expect_status(c, n) cr_expect((c).status == (n), "status %d, expected %d:\n%s", (c).status, (n), (c).output)
+#define expect_text(c, text) cr_expect(strstr((c).output, text), "\"%s\" is missing in:\n%s", text, (c).output)
+#define expect_no_text(c, text) cr_expect(!strstr((c).output, text), "\"%s\" should not be in:\n%s", text, (c).output)
+
+/* Shell functions. start SETTINGS ARGS: runs the program, waits until it is ready, sets $pid. finish: ends it. until_text TEXT COMMAND: repeats COMMAND
+ * until its output has TEXT, prints that output. Folders are given with ctl=/FOLDER, so that tests do not meet. */
+#define SHELL                                                                                                         \
+	"d=$(mktemp -d); unset XDG_RUNTIME_DIR; mkfifo $d/in; touch $d/out; "                                         \
+	"start() { s=$1; shift; GOSHIM=$s LD_PRELOAD=$B/libgoshim.so $B/tests/helpers/inspected \"$@\" <$d/in "       \
+	">$d/out 2>$d/err & "                                                                                         \
+	"  pid=$!; exec 7>$d/in; i=0; while ! grep -q ready $d/out; do i=$((i+1)); [ $i -lt 400 ] || break; sleep "   \
+	"0.05; done; }; "                                                                                             \
+	"finish() { exec 7>&-; wait $pid; }; "                                                                        \
+	"until_text() { w=$1; shift; i=0; while o=$(\"$@\" 2>&1); ! printf %%s \"$o\" | grep -qe \"$w\" && [ $i -lt " \
+	"200 ]; do i=$((i+1)); "                                                                                      \
+	"sleep 0.05; done; printf '%%s\\n' \"$o\"; }; "                                                               \
+	"trap 'rm -r $d' EXIT; "
+
+#define run(text) child_run(SHELL text)
+
+/* ---- reports ---- */
+
+Test(ctl, dump_names_every_wait) {
+	struct child c = run("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid dump; finish");
+	expect_text(c, "\"conditional\": waits: cond 0x");
+	expect_text(c, "\"reader\": waits: fd read of descriptor ");
+	expect_text(c, "\"sleeper\": waits: sleep, for ");
+	expect_text(c, ", at most ");
+	expect_text(c, "\"parent\": waits: join 0x");
+	expect_text(c, ", for goroutine 10 \"sleeper\"");
+	expect_text(c, "made by goroutine 6]");
+	expect_text(c, "waits: semaphore 0x");
+	expect_text(c, "KiB in use of ");
+	expect_text(c, "kernel thread ");
+}
+
+Test(ctl, dump_has_backtraces) {
+	struct child c = run("start ctl=$d/s; until_text '\"conditional\": waits: cond' $B/goshim ctl $pid dump | grep "
+			     "-c ' deep_waits_here+'; finish");
+	cr_expect(strcmp(c.output, "4\n") == 0, "%s", c.output);
+	c = run("start ctl=$d/s; until_text '\"reader\": waits' $B/goshim ctl $pid dump; finish");
+	expect_text(c, "  wait_read+");
+	expect_text(c, "  main+");
+	expect_text(c, "  _start+"); /* through libc, which has no frame pointers */
+}
+
+Test(ctl, deadlocks_are_found) {
+	struct child c = run("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid deadlocks; finish");
+	expect_text(c, "deadlock: goroutine 2 \"lefty\" waits: mutex 0x");
+	expect_text(c, "held by goroutine 3 \"righty\"");
+	expect_text(c, "          goroutine 3 \"righty\" waits: mutex 0x");
+	expect_text(c, "stuck: goroutine 9 \"forlorn\" waits: mutex 0x");
+	expect_text(c, ", which has ended");
+}
+
+Test(ctl, no_deadlock_where_there_is_none) {
+	struct child c = run("start ctl=$d/s fork; set -- $(grep child $d/out); $B/goshim ctl $2 deadlocks; finish");
+	cr_expect(strcmp(c.output, "no deadlock\n") == 0, "%s", c.output);
+}
+
+Test(ctl, stats_are_json) {
+	struct child c = run(
+		"start ctl=$d/s; $B/goshim ctl $pid stats | python3 -c 'import json, sys; d = json.load(sys.stdin); "
+		"print(d[\"g.live\"], d[\"g.created\"] >= 9, d[\"sched.switches\"] > 0, all(isinstance(v, int) for v "
+		"in d.values()))'; finish");
+	cr_expect(strcmp(c.output, "9 True True True\n") == 0, "%s", c.output);
+}
+
+Test(ctl, trace_line) {
+	struct child c = run("start ctl=$d/s; GOMAXPROCS=2 timeout 5 $B/goshim ctl $pid trace 10 | head -n 2; finish");
+	expect_text(c, "ms: gomaxprocs=");
+	expect_text(c, " runqueue=0 [");
+}
+
+Test(ctl, schedtrace_on_stderr) {
+	struct child c = run("GOMAXPROCS=2 start schedtrace=20; until_text SCHED cat $d/err; finish");
+	expect_text(c, "ms: gomaxprocs=2 idleprocs=");
+}
+
+/* ---- who may, and what is left ---- */
+
+Test(ctl, off_by_default) {
+	struct child c = run("start verbose=0; $B/goshim ctl $pid stats; echo status $?; finish");
+	expect_text(c, " has no control socket: it must be started with GOSHIM=ctl=1");
+	expect_text(c, "status 1\n");
+}
+
+Test(ctl, permissions) {
+	struct child c = run("umask 0; start ctl=$d/s; stat -c %%a $d/s $d/s/$pid.sock; finish; ls -A $d/s | wc -l");
+	cr_expect(strcmp(c.output, "700\n600\n0\n") == 0, "%s", c.output);
+}
+
+Test(ctl, folder_of_others_is_refused) {
+	struct child c = run("mkdir -m 755 $d/s; start ctl=$d/s; cat $d/err; ls -A $d/s; finish");
+	cr_expect(strcmp(c.output,
+			 "goshim: no control socket: the folder is not this user's alone (it must be 0700)\n") == 0,
+		  "%s", c.output);
+}
+
+Test(ctl, linked_folder_is_refused) {
+	struct child c =
+		run("mkdir -m 700 $d/real; ln -s $d/real $d/s; start ctl=$d/s; cat $d/err; ls -A $d/real; finish");
+	cr_expect(strcmp(c.output, "goshim: no control socket: cannot open the folder\n") == 0, "%s", c.output);
+}
+
+Test(ctl, another_user) {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to be another user");
+	/* Even where the folder lets him through, the peer's uid does not; as root, every other user is another one. */
+	struct child c = run(
+		"chmod 755 $d; start ctl=$d/s; chmod 755 $d/s; chmod 666 $d/s/$pid.sock; python3 -c '"
+		"import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+		"print(s.recv(100))' $d/s/$pid.sock; chmod 700 $d/s; finish");
+	expect_text(c, "not yours");
+	expect_text(c, "\\x001'");
+}
+
+/* Descriptors and other threads of the program look as they would without the socket. */
+Test(ctl, program_does_not_see_it) {
+	struct child c =
+		run("start verbose=0; ls /proc/$pid/fd >$d/plain; finish; : >$d/out; start ctl=$d/s; "
+		    "$B/goshim ctl $pid dump >/dev/null; ls /proc/$pid/fd | diff - $d/plain && echo same; finish");
+	cr_expect(strcmp(c.output, "same\n") == 0, "%s", c.output);
+}
+
+Test(ctl, fork_leaves_it_to_the_parent) {
+	struct child c = run("start ctl=$d/s fork; set -- $(grep child $d/out); for p in $pid $2; do "
+			     "$B/goshim ctl $p stats | grep g.live; done; finish; sleep 0.3; ls -A $d/s");
+	expect_text(c, "\"g.live\": 9,\n");
+	expect_text(c, "\"g.live\": 2,\n");
+}
+
+Test(ctl, bad_peers_do_no_harm) {
+	struct child c = run("start ctl=$d/s; python3 -c '"
+			     "import socket, sys\n"
+			     "def talk(data):\n"
+			     "    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+			     "    if data is None: return s.close()\n"
+			     "    s.sendall(data); s.shutdown(socket.SHUT_WR)\n"
+			     "    try: return s.makefile(\"rb\").read()\n"
+			     "    except ConnectionResetError: return b\"\"\n"
+			     "talk(None); print(talk(b\"x\" * 4096)[:9]); print(talk(b\"\\0\\n\")[:7]); "
+			     "print(talk(b\"stats extra words\\n\")[:1])\n"
+			     "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b\"dump\\n\"); "
+			     "s.close()' $d/s/$pid.sock; "
+			     "$B/goshim ctl $pid stats | grep g.live; finish");
+	expect_text(c, "b''\n");
+	expect_text(c, "b'unknown'\n");
+	expect_text(c, "\"g.live\": 9,\n");
+}
+
+/* ---- the client's complaints: one line, and what to do ---- */
+
+Test(ctl, wrong_usage) {
+	struct child c = child_run("$B/goshim ctl");
+	expect_status(c, 2);
+	expect_text(c, "usage: goshim ctl PID COMMAND");
+	c = child_run("$B/goshim ctl $$ bogus");
+	expect_status(c, 2);
+	expect_text(c, "bogus");
+	c = child_run("$B/goshim ctl $$ gomaxprocs many");
+	expect_status(c, 2);
+	c = child_run("$B/goshim ctl $$ cancel");
+	expect_status(c, 2);
+	c = child_run("$B/goshim ctl --help");
+	expect_status(c, 0);
+}
+
+Test(ctl, wrong_process) {
+	struct child c = child_run("$B/goshim ctl word dump");
+	expect_status(c, 1);
+	expect_text(c, "goshim: word: not a process id");
+	c = child_run("sleep 0 & p=$!; wait; $B/goshim ctl $p dump");
+	expect_status(c, 1);
+	expect_text(c, ": no such process\n");
+	c = child_run("sleep 5 & $B/goshim ctl $! dump; s=$?; kill $!; exit $s");
+	expect_status(c, 1);
+	expect_text(c, " does not run under goshim\n");
+	c = run("start ctl=$d/s nothreads; $B/goshim ctl $pid dump; echo status $?; finish");
+	expect_text(c, "status 1\n");
+	expect_text(c, "have made a thread\n");
+}
+
+Test(ctl, bad_setting) {
+	struct child c = child_run("$B/goshim --set ctl=relative ls");
+	expect_status(c, 2);
+	expect_text(c, "ctl=relative: must be 0, 1 or the full path");
+	c = child_run("$B/goshim --set schedtrace=0 ls");
+	expect_status(c, 2);
+}
