@@ -35,7 +35,7 @@ Test(ctl, dump_names_every_wait) {
 	expect_text(c, "\"sleeper\": waits: sleep, for ");
 	expect_text(c, ", at most ");
 	expect_text(c, "\"parent\": waits: join 0x");
-	expect_text(c, ", for goroutine 10 \"sleeper\"");
+	expect_text(c, " \"sleeper\", for ");
 	expect_text(c, "made by goroutine 6]");
 	expect_text(c, "waits: semaphore 0x");
 	expect_text(c, "KiB in use of ");
@@ -57,7 +57,7 @@ Test(ctl, deadlocks_are_found) {
 	expect_text(c, "deadlock: goroutine 2 \"lefty\" waits: mutex 0x");
 	expect_text(c, "held by goroutine 3 \"righty\"");
 	expect_text(c, "          goroutine 3 \"righty\" waits: mutex 0x");
-	expect_text(c, "stuck: goroutine 9 \"forlorn\" waits: mutex 0x");
+	expect_text(c, " \"forlorn\" waits: mutex 0x");
 	expect_text(c, ", which has ended");
 }
 
