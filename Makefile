@@ -70,6 +70,7 @@ help:
 	@echo 'make chaos           the test programs with forced bad luck: SEEDS=8 CHAOS_FIRST=1 CHAOS_PERCENT=10 ONLY=NAME'
 	@echo 'make soak            tests/stress: the same programs for much longer'
 	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
+	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make servers         real servers, kernel threads and goroutines in turns (scripts/servers NAME... for some)'
@@ -323,6 +324,11 @@ $(BUILD)/tests/run_soak: tests/run_programs.c $(BUILD)/tests/soak/program_list.i
 .PHONY: soak
 soak: $(BUILD)/tests/run_soak $(PROGRAMS) lib
 	@$(RUN_TEST) $(BUILD)/tests/run_soak -j1 $(if $(ONLY),--filter 'programs/$(ONLY)*')
+
+# GOMAXPROCS changes every 10 ms under full load, for a minute. `make test` does it for seconds.
+.PHONY: soak-procs
+soak-procs: $(BUILD)/tests/unit/test_ctl $(HELPERS) lib
+	@GOSHIM_SECONDS=60 $(RUN_TEST) $(BUILD)/tests/unit/test_ctl --filter 'ctl/gomaxprocs_under_load'
 
 # ---- the rest --------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@
 #include "futex.h"
 #include "netpoll.h"
 #include "pages.h"
+#include "procs.h"
 #include "runtime.h"
 #include "slab.h"
 #include "stack.h"
@@ -55,6 +56,11 @@ void p_idle_push(struct p *p) {
 		p->gfree_count = 0;
 	}
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
+	if (__builtin_expect(p_leaving(p), 0)) {
+		/* release: hands it to procs_settle() */
+		atomic_store_explicit(&p->part, P_PARTED, memory_order_release);
+		return;
+	}
 	p->idle = true;
 	p->idle_next = sched.idle_p;
 	sched.idle_p = p;
@@ -279,6 +285,22 @@ static struct p *maker_give(struct m *to) {
 	return p;
 }
 
+void m_surplus_wake(void) {
+	for (;;) {
+		lock_acquire(&sched.lock);
+		struct m *m = sched.idle_m_count > sched_config.m_idle_max + sched.procs ? sched.idle_m : NULL;
+		if (m) {
+			sched.idle_m = m->idle_next;
+			sched.idle_m_count--;
+			m->next_p = NULL;
+		}
+		lock_release(&sched.lock);
+		if (!m)
+			return;
+		note_wake(m);
+	}
+}
+
 /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting). */
 void m_stop(struct m *m) {
 	struct p *given = maker_give(m);
@@ -320,7 +342,7 @@ void m_retire(struct m *m) {
 
 /* ---- start and fork --------------------------------------------------------------------------------------------------------- */
 
-static struct p *p_new(uint32_t id) {
+struct p *p_new(uint32_t id) {
 	struct p *p = sched.all_p[id];
 	if (!p)
 		p = pages_map((sizeof *p + 4095) & ~4095ul);
@@ -401,7 +423,9 @@ int sched_start(const char **why) {
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		if (!p_new(i))
 			return -ENOMEM;
+		sched.all_p[i]->part = P_HERE;
 	}
+	sched.procs_all = sched.procs;
 	*why = "epoll is refused";
 	if ((r = netpoll_init()) < 0)
 		return r;
@@ -446,6 +470,7 @@ void sched_fork_child(void) {
 	}
 	g_fork_child(g);
 	stats_fork_child();
+	procs_fork_child();
 	m0 = NULL;
 	maker_up = false;
 	maker_queue = maker_making = NULL;

@@ -16,6 +16,8 @@
 #define ALL_SIGNALS (~(3ull << 31)) /* but libc's own 32 and 33: setuid() waits until every kernel thread has answered */
 
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
+/* Is a P in use? See procs.c. */
+enum p_part { P_HERE, P_PARTED, P_GONE };
 enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN };
 
 struct p {
@@ -32,6 +34,7 @@ struct p {
 	uint32_t gfree_count;
 	struct p *idle_next;
 	bool idle;                   /* under sched.lock */
+	_Atomic uint8_t part;        /* enum p_part; under sched.lock */
 	uint32_t singles;            /* ready Gs that woke nobody since the last attempt */
 	uint32_t idle_yields;        /* fruitless sched_yields in a row */
 	/* sysmon's notes */
@@ -86,7 +89,8 @@ struct sched {
 	struct m *all_m;
 	struct m *free_m;            /* exited Ms, for reuse */
 	uint32_t m_count;
-	uint32_t procs;
+	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
+	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
 	struct p *all_p[GOMAXPROCS_MAX];
 	_Atomic uint32_t g_live;
 	_Atomic(struct g *) all_g;
@@ -116,7 +120,17 @@ void timer_wake_poller(int64_t when); /* a timer was queued: ends the poller's s
 void schedule(struct m *m);            /* the loop of an M's g0; returns when the M shall retire */
 void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner */
 
+/* A P with this id shall be given up. */
+static inline bool p_leaving(struct p *p) {
+	return p->id >= atomic_load_explicit(&sched.procs, memory_order_relaxed);
+}
+static inline bool procs_leaving(void) {
+	return atomic_load_explicit(&sched.procs_all, memory_order_relaxed) != atomic_load_explicit(&sched.procs, memory_order_relaxed);
+}
+
 /* m.c */
+struct p *p_new(uint32_t id);          /* the struct, made or as it is; NULL: no memory */
+void m_surplus_wake(void);             /* there are fewer Ps: idle Ms above the limit look at it again */
 void wakep(void);
 void startm(struct p *p);
 struct p *p_idle_get(void);

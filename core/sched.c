@@ -38,6 +38,7 @@
 
 #include "chaos.h"
 #include "netpoll.h"
+#include "procs.h"
 #include "runtime.h"
 
 #define WAKE_BACKLOG 2          /* queued Gs that are worth an M's wake-up */
@@ -76,7 +77,7 @@ static void spinning_end(struct m *m) {
 
 static void timers_run_all(int max) {
 	int64_t now = 0;
-	for (uint32_t i = 0; i < sched.procs; i++) {
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
 		struct timer_heap *h = &sched.all_p[i]->timers;
 		int64_t first = atomic_load_explicit(&h->first, memory_order_relaxed);
 		if (first == INT64_MAX)
@@ -90,7 +91,7 @@ static void timers_run_all(int max) {
 
 static int64_t timers_first(void) {
 	int64_t first = INT64_MAX;
-	for (uint32_t i = 0; i < sched.procs; i++) {
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
 		int64_t when = atomic_load(&sched.all_p[i]->timers.first);
 		if (when < first)
 			first = when;
@@ -154,7 +155,7 @@ void sched_single_waited(void) {
 }
 
 static struct g *steal_work(struct m *m, struct p *p) {
-	uint32_t n = sched.procs;
+	uint32_t n = sched.procs_all; /* what leaving Ps hold, too */
 	if (n == 1)
 		return NULL;
 	m->rand = m->rand * 1664525u + 1013904223u;
@@ -183,7 +184,7 @@ static struct g *steal_work(struct m *m, struct p *p) {
 }
 
 static bool backlog_anywhere(void) {
-	for (uint32_t i = 0; i < sched.procs; i++) {
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
 		if (runq_length(sched.all_p[i]) >= WAKE_BACKLOG)
 			return true;
 	}
@@ -247,6 +248,11 @@ static struct g *find_runnable(struct m *m) {
 			p_attach(m, p);
 		}
 		struct p *p = m->p;
+		if (__builtin_expect(p_leaving(p), 0)) {
+			m->p = NULL;
+			procs_part(p);
+			continue;
+		}
 		timers_run_all(runq_empty(p) ? TIMER_BATCH : TIMER_SHARE);
 		if (chaos(CHAOS_STEAL) && (g = steal_work(m, p)))
 			return g;

@@ -76,7 +76,7 @@ void stats_json(struct text *t) {
 	bool first = true;
 	gauges_of_ps(&v);
 	gauges_of_gs(&v);
-	put(t, "sched.gomaxprocs", PEEK(sched.procs), &first);
+	put(t, "sched.gomaxprocs", atomic_load_explicit(&sched.procs, memory_order_relaxed), &first);
 	put(t, "sched.idle_procs", atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed), &first);
 	put(t, "sched.spinning", atomic_load_explicit(&sched.spinning, memory_order_relaxed), &first);
 	put(t, "sched.queued_global", atomic_load_explicit(&sched.runq_size, memory_order_relaxed), &first);
@@ -108,7 +108,7 @@ static void put_trace(struct text *t, const char *name, uint64_t value) {
 }
 
 void stats_trace_line(struct text *t, int64_t since_ns) {
-	uint32_t procs = PEEK(sched.procs);
+	uint32_t procs = atomic_load_explicit(&sched.procs, memory_order_relaxed);
 	put_trace(t, "SCHED ", (uint64_t)since_ns / 1000000);
 	put_trace(t, "ms: gomaxprocs=", procs);
 	put_trace(t, " idleprocs=", atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed));

@@ -17,6 +17,7 @@
 
 #include "chaos.h"
 #include "netpoll.h"
+#include "procs.h"
 #include "runtime.h"
 #include "tcb.h"
 
@@ -63,7 +64,8 @@ static bool poller_missing(void) {
 /* Nothing to watch: every P is idle, nothing is queued (it may be, when the kernel refused an M), and an M blocks in netpoll if there is
  * anything to wait for. */
 static bool all_idle(void) {
-	if (atomic_load(&sched.idle_p_count) != sched.procs || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))
+	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() ||
+	    atomic_load_explicit(&sched.runq_size, memory_order_relaxed))
 		return false;
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
 	if (atomic_load_explicit(&rt_pending, memory_order_relaxed))
@@ -154,18 +156,23 @@ static bool watch_p(struct p *p, int64_t now, bool *busy) {
 	int64_t ran = now - p->mon_since;
 	if (ran >= SYSCALL_NS)
 		*busy = true;
-	if ((ran < (in_syscall ? SYSCALL_NS : HOG_NS) && !chaos(CHAOS_HANDOFF)) || !(work_waits(p) || events_wait(p)))
+	bool leaving = p_leaving(p);
+	if ((ran < (in_syscall ? SYSCALL_NS : HOG_NS) && !chaos(CHAOS_HANDOFF)) || !(leaving || work_waits(p) || events_wait(p)))
 		return false;
 	if (!retake(p, m, g))
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
-	startm(p);
+	if (leaving)
+		procs_part(p);
+	else
+		startm(p);
 	return true;
 }
 
 static bool tick(int64_t now) {
 	bool did = false, busy = false, queued = false;
-	for (uint32_t i = 0; i < sched.procs; i++) {
+	procs_settle();
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
 		struct p *p = sched.all_p[i];
 		uint32_t before = p->mon_tick;
 		did |= watch_p(p, now, &busy);
@@ -181,7 +188,7 @@ static bool tick(int64_t now) {
 		did = true;
 	}
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
-		for (uint32_t i = 0; i < sched.procs; i++)
+		for (uint32_t i = 0, n = sched.procs_all; i < n; i++)
 			did |= timer_run(&sched.all_p[i]->timers, now, TIMER_BATCH) > 0;
 		if (netpoll_has_waiters() && now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >= POLL_NS) {
 			atomic_store_explicit(&sched.last_poll, now, memory_order_relaxed);

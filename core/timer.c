@@ -123,24 +123,49 @@ static void unqueue(struct timer_heap *h, struct timer *t) {
 
 void timer_add(struct timer_heap *h, struct timer *t) {
 	lock_acquire(&h->lock);
-	t->heap = h; /* only the owner adds and deletes, so it needs no order of its own */
+	__atomic_store_n(&t->heap, h, __ATOMIC_RELAXED); /* only the owner adds and deletes, so it needs no order of its own */
 	queue(h, t);
 	heap_publish(h);
 	lock_release(&h->lock);
 }
 
 bool timer_del(struct timer *t) {
-	struct timer_heap *h = t->heap;
-	if (!h)
-		return false;
-	lock_acquire(&h->lock);
-	bool queued = t->index != 0;
-	if (queued) {
-		unqueue(h, t);
-		heap_publish(h);
+	for (;;) {
+		struct timer_heap *h = __atomic_load_n(&t->heap, __ATOMIC_RELAXED);
+		if (!h)
+			return false;
+		lock_acquire(&h->lock);
+		/* It may have been moved before we had the lock; under it, it is not. */
+		if (__atomic_load_n(&t->heap, __ATOMIC_RELAXED) != h) {
+			lock_release(&h->lock);
+			continue;
+		}
+		bool queued = t->index != 0;
+		if (queued) {
+			unqueue(h, t);
+			heap_publish(h);
+		}
+		lock_release(&h->lock);
+		return queued;
 	}
-	lock_release(&h->lock);
-	return queued;
+}
+
+void timers_move(struct timer_heap *from, struct timer_heap *to) {
+	lock_acquire(&from->lock);
+	if (from->count || from->spilled) {
+		lock_acquire(&to->lock);
+		while (from->count || from->spilled) {
+			struct timer *t = from->count ? from->slot[from->count] : from->spilled;
+			unqueue(from, t);
+			/* Both locks are held: timer_del() finds it in one heap or the other. */
+			__atomic_store_n(&t->heap, to, __ATOMIC_RELAXED);
+			queue(to, t);
+		}
+		heap_publish(to);
+		lock_release(&to->lock);
+		heap_publish(from);
+	}
+	lock_release(&from->lock);
 }
 
 /* In step with its first time, and never behind: what was missed is missed. */

@@ -19,6 +19,8 @@ void timer_add(struct timer_heap *h, struct timer *t);
 bool timer_del(struct timer *t);
 /* Fires what is due at `now`, earliest first, `max` at most. Returns how many. */
 int timer_run(struct timer_heap *h, int64_t now, int max);
+/* Moves all of them to another heap, whose lock ranks behind (procs.c). */
+void timers_move(struct timer_heap *from, struct timer_heap *to);
 
 /* Queues t where somebody will fire it: on the caller's P; without a runtime, on a heap that a kernel thread of its own looks after. Any thread. 0 or
  * -ENOMEM, or -EAGAIN: that thread could not be made. In alarm.c. */

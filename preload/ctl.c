@@ -32,6 +32,7 @@
 
 #include "../core/dump.h"
 #include "../core/proc.h"
+#include "../core/procs.h"
 #include "../core/stats.h"
 #include "../shims/inspect.h"
 #include "entry.h"
@@ -152,9 +153,37 @@ static bool run_trace(struct text *t, const char *argument) {
 	return true;
 }
 
+/* 0: not a number. */
+static uint32_t number_of(const char *text) {
+	uint32_t n = 0;
+	for (; *text >= '0' && *text <= '9' && n < 100000000; text++)
+		n = n * 10 + (uint32_t)(*text - '0');
+	return *text ? 0 : n;
+}
+
+static bool run_gomaxprocs(struct text *t, const char *argument) {
+	uint32_t n = number_of(argument);
+	if (*argument && !n) {
+		text_str(t, "gomaxprocs: must be a number of 1 or more\n");
+		return false;
+	}
+	int old = n ? procs_set(n) : 0;
+	if (old < 0) {
+		text_str(t, "gomaxprocs: out of memory\n");
+		return false;
+	}
+	if (n) {
+		text_dec(t, old);
+		text_str(t, " -> ");
+	}
+	text_dec(t, __atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED));
+	text_str(t, "\n");
+	return true;
+}
+
 static const struct command commands[] = {
-	{"dump", run_dump},   {"threads", run_threads}, {"deadlocks", run_deadlocks},
-	{"stats", run_stats}, {"trace", run_trace},
+	{"gomaxprocs", run_gomaxprocs}, {"dump", run_dump},   {"threads", run_threads},
+	{"deadlocks", run_deadlocks},   {"stats", run_stats}, {"trace", run_trace},
 };
 
 static bool request_run(struct text *t, char *line) {

@@ -22,6 +22,8 @@ __attribute__((format(printf, 1, 2))) static inline struct child child_run(const
 	va_end(args);
 	const char *build = getenv("GOSHIM_BUILD");
 	setenv("B", build ? build : "build", 1);
+	const char *source = getenv("GOSHIM_SOURCE");
+	setenv("S", source ? source : ".", 1);
 	char *line = NULL;
 	if (asprintf(&line, "exec 2>&1; unset GOSHIM GOMAXPROCS LD_PRELOAD; %s", command) < 0)
 		return c;

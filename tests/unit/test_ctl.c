@@ -14,7 +14,8 @@
  * until its output has TEXT, prints that output. Folders are given with ctl=/FOLDER, so that tests do not meet. */
 #define SHELL                                                                                                         \
 	"d=$(mktemp -d); unset XDG_RUNTIME_DIR; mkfifo $d/in; touch $d/out; "                                         \
-	"start() { s=$1; shift; GOSHIM=$s LD_PRELOAD=$B/libgoshim.so $B/tests/helpers/inspected \"$@\" <$d/in "       \
+	"start() { s=$1; shift; GOSHIM=$s LD_PRELOAD=$B/libgoshim.so $B/tests/helpers/${program:-inspected} \"$@\" "  \
+	"<$d/in "                                                                                                     \
 	">$d/out 2>$d/err & "                                                                                         \
 	"  pid=$!; exec 7>$d/in; i=0; while ! grep -q ready $d/out; do i=$((i+1)); [ $i -lt 400 ] || break; sleep "   \
 	"0.05; done; }; "                                                                                             \
@@ -83,6 +84,25 @@ Test(ctl, trace_line) {
 Test(ctl, schedtrace_on_stderr) {
 	struct child c = run("GOMAXPROCS=2 start schedtrace=20; until_text SCHED cat $d/err; finish");
 	expect_text(c, "ms: gomaxprocs=2 idleprocs=");
+}
+
+/* ---- GOMAXPROCS while it runs ---- */
+
+Test(ctl, gomaxprocs) {
+	struct child c = run("export GOMAXPROCS=2; start ctl=$d/s; for n in '' 300 '' 0 3; do $B/goshim ctl $pid "
+			     "gomaxprocs $n; done; finish");
+	expect_text(c, "2\n2 -> 256\n256\ngoshim: process ");
+	expect_text(c, ": gomaxprocs: must be a number of 1 or more\n256 -> 3\n");
+}
+
+/* It changes under full load, 1 to 8, all the time: nobody is lost, nor a timer. GOSHIM_SECONDS: for longer. */
+Test(ctl, gomaxprocs_under_load) {
+	struct child c = run("program=loaded; export GOMAXPROCS=2; start ctl=$d/s; timeout 100 python3 "
+			     "$S/tests/helpers/change_procs.py $d/s/$pid.sock "
+			     "${GOSHIM_SECONDS:-3}; exec 7>&-; i=0; while ! grep -q done $d/out && [ $i -lt 600 ]; do "
+			     "i=$((i+1)); sleep 0.05; done; "
+			     "grep done $d/out || { $B/goshim ctl $pid dump; kill -9 $pid; }; wait $pid");
+	cr_expect(strcmp(c.output, "wrong answers: 0\nall done, 50 of 50\n") == 0, "%s", c.output);
 }
 
 /* ---- who may, and what is left ---- */

@@ -1,5 +1,6 @@
 /* The launcher and the settings as a user meets them: child processes only. */
 #include <criterion/criterion.h>
+#include <unistd.h>
 
 #include "child.h"
 
@@ -225,6 +226,24 @@ Test(settings, affinity_limits_procs) {
 	struct child c = child_run("taskset -c 0 $B/goshim --set verbose=1 $B/tests/helpers/one_thread");
 	expect_status(c, 0);
 	expect_text(c, "goshim: GOMAXPROCS 1,");
+}
+
+/* cgroup v2's file, as a container shows it: in a mount namespace of our own. Quota and period; rounded up; "max" is none. */
+Test(settings, cgroup_quota_limits_procs) {
+	if (system("unshare -m mount -t tmpfs none /sys/fs/cgroup 2>/dev/null") != 0)
+		cr_skip_test("needs root and unshare");
+	static const struct {
+		const char *quota, *expected;
+	} cases[] = {{"50000 100000", "GOMAXPROCS 1,"}, {"100000 100000", "GOMAXPROCS 1,"}, {"100001 100000", "GOMAXPROCS 2,"}, {"max 100000", "GOMAXPROCS 2,"},
+	             {"1000 100000", "GOMAXPROCS 1,"}, {"nonsense", "GOMAXPROCS 2,"}, {"50000 0", "GOMAXPROCS 2,"}};
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		cr_skip_test("needs two CPUs");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct child c = child_run("unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup; echo \"%s\" >/sys/fs/cgroup/cpu.max; "
+		                           "taskset -c 0,1 $B/goshim --set verbose=1 $B/tests/helpers/one_thread'",
+		                           cases[i].quota);
+		cr_expect(strstr(c.output, cases[i].expected), "%s: %s", cases[i].quota, c.output);
+	}
 }
 
 /* ---- a program without threads costs what it costs without us ---- */

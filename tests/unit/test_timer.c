@@ -248,17 +248,62 @@ static void *runner(void *arg) {
 	return NULL;
 }
 
-Test(timer, deleted_means_not_running) {
+static struct timer_heap home = {.first = INT64_MAX};
+
+/* Moves all of them all the time, as if their P left, and fires what has come home. */
+static void *mover(void *arg) {
+	long *moves = arg;
+	while (!atomic_load(&owners_done)) {
+		timers_move(&shared, &home);
+		timer_run(&home, nanotime(), INT_MAX);
+		++*moves;
+	}
+	return NULL;
+}
+
+static void run_owners(void *(*other)(void *), void *arg) {
 	static struct owned own[OWNERS][OWNED];
-	pthread_t owners[OWNERS], runners[2];
-	for (int i = 0; i < 2; i++)
-		runners[i] = thread_start(runner, NULL);
+	pthread_t owners[OWNERS], others[2];
+	others[0] = thread_start(runner, NULL);
+	others[1] = thread_start(other, arg);
 	for (int i = 0; i < OWNERS; i++)
 		owners[i] = thread_start(owner, own[i]);
 	for (int i = 0; i < OWNERS; i++)
 		thread_join(owners[i]);
 	atomic_store(&owners_done, true);
 	for (int i = 0; i < 2; i++)
-		thread_join(runners[i]);
+		thread_join(others[i]);
 	cr_expect(shared.count == 0 && shared.first == INT64_MAX);
+}
+
+Test(timer, deleted_means_not_running) {
+	run_owners(runner, NULL);
+}
+
+Test(timer, moved_means_neither_lost_nor_twice) {
+	long moves = 0;
+	run_owners(mover, &moves);
+	cr_expect(moves > 0 && home.fired > 0 && home.count == 0 && home.first == INT64_MAX);
+}
+
+Test(timer, move_keeps_the_order) {
+	uint32_t seed = 5;
+	for (size_t i = 0; i < TIMERS; i++)
+		add(i, noise(&seed) % 1000);
+	/* The other half of the heap is there already. */
+	struct timer_heap from = heap;
+	heap = (struct timer_heap){.first = INT64_MAX};
+	for (size_t i = 0; i < TIMERS; i += 2) {
+		from.lock.word = 0;
+		timers[i].heap = &from;
+		must(timer_del(&timers[i]));
+		add(i, noise(&seed) % 1000);
+	}
+	for (size_t i = 1; i < TIMERS; i += 2)
+		timers[i].heap = &from;
+	timers_move(&from, &heap);
+	cr_expect(from.count == 0 && from.first == INT64_MAX);
+	cr_expect(heap.count == TIMERS && heap.first == earliest());
+	for (int64_t now = 0; now <= 1000; now += 100)
+		run(now);
 }
