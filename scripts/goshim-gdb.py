@@ -1,58 +1,133 @@
 """Goroutines in gdb: for a live process or a core of a program that runs under libgoshim.so.
 
     (gdb) source scripts/goshim-gdb.py
-    (gdb) info goroutines             every goroutine: id, state, what it waits on, where it was
-    (gdb) goroutine 7 bt              backtrace of goroutine 7
+    (gdb) info goroutines             every goroutine: id, name, state, what it waits on, where it is; "info goroutines all": dead ones, too
+    (gdb) goroutine 7 bt              backtrace of goroutine 7; what follows bt goes to gdb's backtrace
     (gdb) goroutine all bt            of all of them
 
-A switched-out goroutine's registers lie on its own stack in the order arch_switch() pushed them (x86-64: control words, r15,
-r14, r13, r12, rbx, rbp, return address); a running one is shown through its kernel thread.
+A goroutine that does not run has its registers on its own stack, in the order in which arch_switch() pushed them (x86-64: control words, r15, r14, r13,
+r12, rbx, rbp, return address). gdb is shown them by an unwinder that continues the selected thread's innermost frame with them: no register of the
+process is changed, so it works for cores, too. A running one is shown through its kernel thread. Needs libgoshim.so with its debug information.
+
+Cores: the kernel's. gdb's own generate-core-file (gcore) reads memory in large pieces, gives up a piece with a guard marker in it, and so loses the stacks
+of a program that does not run with GOSHIM=guard=mprotect.
 """
+import re
+
 import gdb
+import gdb.unwinder
 
-STATES = {0: "idle", 1: "runnable", 2: "running", 3: "waiting", 4: "dead"}
-KINDS = {0: "goroutine", 1: "main", 2: "g0", 3: "foreign"}
+STATES = ("idle", "runnable", "running", "waiting", "dead")
+KINDS = ("goroutine", "main", "g0", "foreign")
+IDLE, RUNNING, WAITING, DEAD = 0, 2, 3, 4
+# What arch_switch() left, by 8 byte words from the saved stack pointer.
+SAVED = {"r15": 1, "r14": 2, "r13": 3, "r12": 4, "rbx": 5, "rbp": 6, "rip": 7}
+FRAME_BYTES = 64
 
 
-def value(name):
-    return gdb.parse_and_eval("'%s'" % name)
+def library_symbol(name):
+    """A global of the library: programs have a `sched` of their own."""
+    for objfile in gdb.objfiles():
+        if objfile.filename and "libgoshim.so" in objfile.filename:
+            symbol = objfile.lookup_global_symbol(name)
+            if symbol:
+                return symbol.value()
+    raise gdb.GdbError("no libgoshim.so with debug information in this process")
+
+
+def linked(first, link):
+    while first:
+        yield first.dereference()
+        first = first[link]
 
 
 def goroutines(everything=False):
-    g = gdb.parse_and_eval("(struct g *)sched.all_g")
-    while g:
-        state = int(g["state"])
-        if everything or (state not in (0, 4) and int(g["kind"]) <= 1):
-            yield g.dereference()
-        g = g["all_next"]
+    pointer = gdb.lookup_type("struct g").pointer()
+    found = [g for g in linked(library_symbol("sched")["all_g"].cast(pointer), "all_next") if int(g["kind"]) <= 1]
+    return [g for g in reversed(found) if everything or int(g["state"]) not in (IDLE, DEAD)]
 
 
-def saved_frame(g):
-    """rip, rsp, rbp of a switched-out goroutine."""
-    sp = int(g["ctx"]["sp"])
+def name_of(g):
+    try:
+        return g["ext"].address.cast(gdb.lookup_type("struct thread").pointer())["name"].string(errors="replace")
+    except gdb.error:
+        return ""
+
+
+def read_word(address):
     word = gdb.lookup_type("unsigned long").pointer()
-    at = lambda i: int(gdb.Value(sp + 8 * i).cast(word).dereference())
-    return at(7), sp + 64, at(6), at(5)
+    return int(gdb.Value(address).cast(word).dereference())
 
 
-def where(pc):
-    block = gdb.execute("info symbol 0x%x" % pc, to_string=True).strip()
-    return block.split(" in section")[0]
+def saved_registers(g):
+    sp = int(g["ctx"]["sp"])
+    registers = {name: read_word(sp + 8 * index) for name, index in SAVED.items()}
+    registers["rsp"] = sp + FRAME_BYTES
+    return registers
+
+
+def kernel_thread(g):
+    """The id of the kernel thread that runs g, or None."""
+    pointer = gdb.lookup_type("struct m").pointer()
+    for m in linked(library_symbol("sched")["all_m"].cast(pointer), "all_next"):
+        if int(m["curg"].cast(gdb.lookup_type("unsigned long"))) == int(g.address):
+            return int(m["ktid"])
+    return None
+
+
+def function_at(pc):
+    text = gdb.execute("info symbol 0x%x" % pc, to_string=True).strip()
+    return re.sub(r" in section .*? of ", " of ", text).split(" in section")[0]
+
+
+def what_it_does(g):
+    if int(g["ctx"]["on_cpu"]):
+        tid = kernel_thread(g)
+        return "on kernel thread %d" % tid if tid else "about to run or to stop"
+    if int(g["state"]) == WAITING and g["wait_what"]:
+        what, on = g["wait_what"].string(), int(g["wait_on"])
+        return "%s %s" % (what, on if what.startswith("fd ") else "0x%x" % on)
+    try:
+        return "stopped in " + function_at(saved_registers(g)["rip"])
+    except gdb.error:
+        return "its stack cannot be read"
 
 
 class InfoGoroutines(gdb.Command):
+    """info goroutines [all]: the goroutines of a program that runs under goshim."""
+
     def __init__(self):
         super().__init__("info goroutines", gdb.COMMAND_STATUS)
 
     def invoke(self, arg, tty):
         for g in goroutines(arg == "all"):
-            state, wait = int(g["state"]), ""
-            if state == 3 and g["wait_what"]:
-                wait = "%s 0x%x" % (g["wait_what"].string(), int(g["wait_on"]))
-            line = "%6d %-9s %-8s on_cpu=%d in_rt=%d wake=%d tid=%d %s" % (
-                int(g["id"]), KINDS.get(int(g["kind"])), STATES.get(state), int(g["ctx"]["on_cpu"]), int(g["in_rt"]),
-                int(g["wake"]), int(g["tid"]), wait)
-            print(line)
+            print('%6d  %-16s %-8s  thread %d, %s' % (int(g["id"]), '"%s"' % name_of(g), STATES[int(g["state"])], int(g["tid"]), what_it_does(g)))
+
+
+class FrameId:
+    def __init__(self, sp, pc):
+        self.sp, self.pc = sp, pc
+
+
+class Switched(gdb.unwinder.Unwinder):
+    """The frame above the innermost one is a goroutine's, while `registers` is set."""
+
+    def __init__(self):
+        super().__init__("goshim goroutine")
+        self.registers = None
+        self.innermost = None
+
+    def __call__(self, pending):
+        if not self.registers:
+            return None
+        sp, pc = int(pending.read_register("rsp")), int(pending.read_register("rip"))
+        if (sp, pc) != self.innermost:
+            return None
+        # Just below the goroutine's own, or gdb takes the stack for corrupt.
+        frame = pending.create_unwind_info(FrameId(gdb.Value(self.registers["rsp"] - 256), gdb.Value(pc)))
+        for name, value in self.registers.items():
+            frame.add_saved_register(name, gdb.Value(value).cast(pending.read_register(name).type))
+        return frame
 
 
 class Goroutine(gdb.Command):
@@ -60,36 +135,56 @@ class Goroutine(gdb.Command):
 
     def __init__(self):
         super().__init__("goroutine", gdb.COMMAND_STACK)
+        self.unwinder = Switched()
+        gdb.unwinder.register_unwinder(None, self.unwinder, replace=True)
 
-    def backtrace(self, g):
-        print("goroutine %d" % int(g["id"]))
-        if int(g["ctx"]["on_cpu"]):
-            print("  runs on the kernel thread with thread pointer 0x%x" % int(g["ctx"]["tp"]))
-            return
-        rip, rsp, rbp, rbx = saved_frame(g)
-        frame = gdb.selected_frame()
-        old = {r: frame.read_register(r) for r in ("rip", "rsp", "rbp", "rbx")}
-        old = {r: int(v) & ((1 << 64) - 1) for r, v in old.items()}
+    def backtrace_switched(self, g, arguments):
+        frame = gdb.newest_frame()
+        mask = (1 << 64) - 1
+        self.unwinder.innermost = (int(frame.read_register("rsp")) & mask, int(frame.read_register("rip")) & mask)
+        self.unwinder.registers = saved_registers(g)
         try:
-            for r, v in (("rip", rip), ("rsp", rsp), ("rbp", rbp), ("rbx", rbx)):
-                gdb.execute("set $%s = 0x%x" % (r, v))
-            gdb.execute("backtrace")
-        except gdb.error as e:  # a core has no registers to write: walk the frame pointers' return addresses instead
-            print("  #0 %s (%s)" % (where(rip), e))
+            gdb.invalidate_cached_frames()
+            # The frames that the goroutine was hung on (more than one, if code was inlined there) are not its own.
+            foreign, at = 0, gdb.newest_frame()
+            while at and int(at.read_register("rsp")) != self.unwinder.registers["rsp"]:
+                foreign, at = foreign + 1, at.older()
+            text = gdb.execute("backtrace " + arguments, to_string=True)
         finally:
-            for r, v in old.items():
-                try:
-                    gdb.execute("set $%s = 0x%x" % (r, v))
-                except gdb.error:
-                    pass
+            self.unwinder.registers = None
+            gdb.invalidate_cached_frames()
+        for part in re.split(r"(?m)^(?=#)", text):
+            number = re.match(r"#(\d+) ?", part)
+            if number and int(number.group(1)) >= foreign:
+                print("#%-3d%s" % (int(number.group(1)) - foreign, part[number.end():]), end="")
+
+    def backtrace_running(self, g, arguments):
+        tid = kernel_thread(g)
+        selected = gdb.selected_thread()
+        for thread in gdb.selected_inferior().threads():
+            if thread.ptid[1] == tid:
+                thread.switch()
+                gdb.execute("backtrace " + arguments)
+                selected.switch()
+                return
+        print("  about to run or to stop")
+
+    def backtrace(self, g, arguments):
+        print('goroutine %d "%s" (%s):' % (int(g["id"]), name_of(g), STATES[int(g["state"])]))
+        if int(g["ctx"]["on_cpu"]):
+            self.backtrace_running(g, arguments)
+        else:
+            self.backtrace_switched(g, arguments)
 
     def invoke(self, arg, tty):
-        who, _, what = arg.partition(" ")
-        if what.strip() not in ("bt", ""):
-            raise gdb.GdbError("usage: goroutine ID|all bt")
-        for g in goroutines():
-            if who == "all" or int(g["id"]) == int(who):
-                self.backtrace(g)
+        match = re.fullmatch(r"(all|\d+)(?:\s+(?:bt|backtrace)(?:\s+(.*))?)?", arg.strip())
+        if not match:
+            raise gdb.GdbError("usage: goroutine ID|all bt [ARGUMENTS OF backtrace]")
+        chosen = [g for g in goroutines() if match.group(1) in ("all", str(int(g["id"])), str(int(g["tid"])))]
+        if not chosen:
+            raise gdb.GdbError("no goroutine %s" % match.group(1))
+        for g in chosen:
+            self.backtrace(g, match.group(2) or "")
 
 
 InfoGoroutines()
