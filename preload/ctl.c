@@ -181,9 +181,22 @@ static bool run_gomaxprocs(struct text *t, const char *argument) {
 	return true;
 }
 
+static bool run_cancel(struct text *t, const char *argument) {
+	uint32_t id = number_of(argument);
+	unsigned n = id ? inspect_cancel(id) : 0;
+	if (!n) {
+		text_str(t, "cancel: there is no such goroutine\n");
+		return false;
+	}
+	text_str(t, "cancelled ");
+	text_dec(t, n);
+	text_str(t, n == 1 ? " goroutine\n" : " goroutines\n");
+	return true;
+}
+
 static const struct command commands[] = {
-	{"gomaxprocs", run_gomaxprocs}, {"dump", run_dump},   {"threads", run_threads},
-	{"deadlocks", run_deadlocks},   {"stats", run_stats}, {"trace", run_trace},
+	{"cancel", run_cancel},       {"gomaxprocs", run_gomaxprocs}, {"dump", run_dump},   {"threads", run_threads},
+	{"deadlocks", run_deadlocks}, {"stats", run_stats},           {"trace", run_trace},
 };
 
 static bool request_run(struct text *t, char *line) {

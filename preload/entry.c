@@ -17,6 +17,7 @@
 #include "../core/chaos.h"
 #include "../core/proc.h"
 #include "../core/tcb.h"
+#include "../shims/io.h"
 #include "../shims/shim.h"
 #include "../shims/sync.h"
 #include "settings.h"
@@ -124,6 +125,7 @@ void goshim_configure(void) {
 	sched_config.stack_default = stack_default();
 	sched_config.stack_mprotect = settings.guard_mprotect;
 	sched_config.m_idle_max = settings.idle_ms;
+	io_deadline_ns = (int64_t)settings.io_deadline_s * 1000000000;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (!settings.verbose)
 		return;

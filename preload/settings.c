@@ -18,6 +18,7 @@
 #define IDLE_MS_MAX 1024
 #define CHAOS_PERCENT_DEFAULT 10
 #define SCHEDTRACE_MAX_MS 3600000
+#define IO_DEADLINE_MAX_S 86400
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
@@ -161,6 +162,14 @@ static bool parse_ctl(const char *text) {
 	return parse_bool(text, &settings.ctl);
 }
 
+static bool parse_io_deadline(const char *text) {
+	long long n;
+	if (!parse_integer(text, &n) || n < 0 || n > IO_DEADLINE_MAX_S)
+		return false;
+	settings.io_deadline_s = (uint32_t)n;
+	return true;
+}
+
 static bool parse_schedtrace(const char *text) {
 	long long n;
 	if (!parse_integer(text, &n) || n < 1 || n > SCHEDTRACE_MAX_MS)
@@ -212,6 +221,8 @@ static const struct setting table[] = {
 	 "for tests: the runtime's N-th allocation or system call that may fail does, once; default 0, none"},
 	{"ctl", parse_ctl, "must be 0, 1 or the full path of a folder of at most 47 characters", "0|1|/FOLDER",
 	 "1: open a control socket for `goshim ctl PID ...`, for this user and root only; default 0"},
+	{"io_deadline", parse_io_deadline, "must be a number of seconds, 0 to 86400", "SECONDS",
+	 "a socket call that waits longer for its peer fails with EAGAIN, as under SO_RCVTIMEO; default 0, never"},
 	{"schedtrace", parse_schedtrace, "must be a number of milliseconds, 1 to 3600000", "MS",
 	 "print a line about the scheduler on stderr so often; default never"},
 };

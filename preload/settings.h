@@ -21,6 +21,7 @@ struct settings {
 	bool ctl;              /* GOSHIM=ctl=1 or ctl=/FOLDER: a control socket */
 	char ctl_folder[48];   /* where, if the user said so; "" */
 	char runtime_dir[80];  /* XDG_RUNTIME_DIR, if ctl is on and it is absolute; "" */
+	uint32_t io_deadline_s; /* GOSHIM=io_deadline=SECONDS: a socket call waits so long for its peer; 0 as long as it likes */
 	uint32_t schedtrace_ms; /* GOSHIM=schedtrace=MS: a line about the scheduler on stderr so often; 0 never */
 	uint32_t idle_ms;      /* GOSHIM=idle_ms=N: idle kernel threads kept above GOMAXPROCS */
 };

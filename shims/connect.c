@@ -46,6 +46,7 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 }
 
 static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
+	c->patient = true;
 	for (;;) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;

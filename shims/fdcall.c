@@ -47,12 +47,18 @@ static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
 	return ns;
 }
 
+int64_t io_deadline_ns;
+
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	struct pd *pd = c->pd;
 	if (c->deadline == 0) {
 		if (fd_flags(pd, c->fd) & FL_NONBLOCK)
 			return -EAGAIN;
 		int64_t timeout = fd_is_socket(pd->kind) ? socket_timeout(c, mode) : 0;
+		if (!timeout && io_deadline_ns && fd_is_socket(pd->kind) && !c->patient) {
+			timeout = io_deadline_ns;
+			c->limited = true;
+		}
 		c->deadline = timeout ? nanotime() + timeout : -1;
 	}
 	int r;
@@ -70,7 +76,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		return FDCALL_BLOCK;
 	pd_drop(pd);
 	c->pd = NULL;
-	if (io_interrupted(c->g, !progress && c->deadline == -1))
+	if (io_interrupted(c->g, !progress && (c->deadline == -1 || c->limited)))
 		return -EINTR;
 	c->fd = c->number;
 	c->pd = fd_hold(c->number);

@@ -61,6 +61,71 @@ static bool owner_of(struct g *g, const char *what, uintptr_t on, int32_t *tid) 
 	return false;
 }
 
+/* ---- cancelling a family ------------------------------------------------------------------------------------------ */
+
+#define PASSES_MAX 64 /* a thread may create others until it acts on its cancellation */
+
+static bool is_live(struct g *g) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	return g->kind <= G_MAIN && state != GS_IDLE && state != GS_DEAD;
+}
+
+/* Ancestors are known by their ids, the nearest G_ANCESTORS of them, ended or not. Further up it goes through the furthest of these, whose struct is
+ * still its own unless a later thread has it by now. */
+static bool descends(struct g *g, uint32_t id, uint32_t round) {
+	for (int i = 0; i < G_ANCESTORS && g->ancestor[i]; i++) {
+		if (g->ancestor[i] == id)
+			return true;
+	}
+	uint32_t far = g->ancestor[G_ANCESTORS - 1];
+	for (struct g *other = far ? g_all() : NULL; other; other = other->all_next) {
+		if (other->id == far && other->kind <= G_MAIN)
+			return thread_of(other)->cancel_round == round;
+	}
+	return false;
+}
+
+/* Marks whoever descends from a marked one; true if that was anybody new. */
+static bool family_mark(uint32_t id, uint32_t round) {
+	bool grew = false;
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (is_live(g) && thread_of(g)->cancel_round != round && descends(g, id, round)) {
+			thread_of(g)->cancel_round = round;
+			thread_of(g)->cancel_told = false;
+			grew = true;
+		}
+	}
+	return grew;
+}
+
+unsigned inspect_cancel(uint32_t id) {
+	static uint32_t round;
+	struct g *first = dump_find_id(id);
+	unsigned n = 0;
+	if (!first)
+		return 0;
+	id = first->id;
+	thread_of(first)->cancel_round = ++round;
+	thread_of(first)->cancel_told = false;
+	for (int pass = 0; pass < PASSES_MAX; pass++) {
+		bool grew = false;
+		/* The whole family before anybody is told: who has ended leads to nobody any more. */
+		while (family_mark(id, round))
+			grew = true;
+		if (pass && !grew)
+			break;
+		for (struct g *g = g_all(); g; g = g->all_next) {
+			struct thread *t = thread_of(g);
+			/* Its end may come between this look and the call, as in every pthread_cancel(). */
+			if (is_live(g) && t->cancel_round == round && !t->cancel_told) {
+				t->cancel_told = true;
+				n += pthread_cancel((pthread_t)g->ctx.tp) == 0;
+			}
+		}
+	}
+	return n;
+}
+
 void inspect_init(void) {
 	dump_name_hook = name_of;
 	dump_owner_hook = owner_of;

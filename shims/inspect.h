@@ -2,7 +2,13 @@
 #ifndef GOSHIM_INSPECT_H
 #define GOSHIM_INSPECT_H
 
+#include <stdint.h>
+
 /* Sets the core's hooks. Once, before the runtime starts. */
 void inspect_init(void);
+
+/* Cancels the goroutine with this id, and all it created, and they, as pthread_cancel() does. Returns how many; 0: there is no such. From a thread
+ * that is none of the program's. */
+unsigned inspect_cancel(uint32_t id);
 
 #endif

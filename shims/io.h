@@ -92,6 +92,8 @@ struct fdcall {
 	int number;       /* what the program called it */
 	int fd;           /* what to use in system calls: after a park, perhaps a ghost of the number (FD-1) */
 	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
+	bool patient;     /* io_deadline_ns is not for it: who accepts waits for no peer that could be dead */
+	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without */
 };
 
 enum {
@@ -104,6 +106,7 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->g = g;
 	c->number = c->fd = fd;
 	c->deadline = 0;
+	c->patient = c->limited = false;
 	c->pd = fd_hold(fd);
 	if (likely(c->pd != NULL))
 		return true;
@@ -132,6 +135,9 @@ static inline void fdcall_release(struct fdcall *c) {
 		fdcall_release(c);              \
 		BRACKET_BLOCKING((c)->g, call); \
 	}))
+
+/* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
+extern int64_t io_deadline_ns;
 
 /* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd and c->fd as they are now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,

@@ -32,6 +32,8 @@ struct thread {
 	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
 	void *panic;                 /* payload of go_panic() */
 	uint8_t panic_state;         /* go_panic.c */
+	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
+	bool cancel_told;            /* ... has cancelled it */
 	struct sigstate sig;
 };
 

@@ -1,11 +1,14 @@
 /* Threads in every state that a report tells apart. Prints "ready" and its pid when all are there; ends when standard input does.
- * Arguments: "nothreads" makes none; "fork": forks a child that makes a thread of its own, and prints its pid, too. */
+ * Arguments: "nothreads" makes none; "pinned" makes one more, which waits in a system call of its own making; "fork": forks a child that makes a thread of its own, and prints its pid, too. */
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t left = PTHREAD_MUTEX_INITIALIZER, right = PTHREAD_MUTEX_INITIALIZER, free_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -75,6 +78,20 @@ static void *wait_child(void *arg) {
 	return NULL;
 }
 
+/* No libc function, so nothing that stands before libc sees it. */
+static void *wait_unseen(void *arg) {
+	struct timespec ts = {1000, 0};
+	long result, number = SYS_nanosleep;
+	(void)arg;
+	pthread_setname_np(pthread_self(), "unseen");
+#if defined(__x86_64__)
+	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(&ts), "S"(0L) : "rcx", "r11", "memory");
+#else
+	result = syscall(number, &ts, NULL);
+#endif
+	return (void *)result;
+}
+
 static void *wait_sem(void *arg) {
 	(void)arg;
 	sem_wait(&nothing);
@@ -98,6 +115,10 @@ int main(int argc, char **argv) {
 		pthread_create(&t, NULL, lock_and_end, NULL);
 		pthread_join(t, NULL);
 		pthread_create(&t, NULL, wait_forgotten, NULL);
+	}
+	if (argc > 1 && strcmp(argv[1], "pinned") == 0) {
+		pthread_create(&t, NULL, wait_unseen, NULL);
+		sched_yield(); /* let it have the only P: whoever goes on afterwards has it back from there */
 	}
 	if (argc > 1 && strcmp(argv[1], "fork") == 0) {
 		if (fork() == 0) {

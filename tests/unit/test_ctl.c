@@ -67,6 +67,18 @@ Test(ctl, no_deadlock_where_there_is_none) {
 	cr_expect(strcmp(c.output, "no deadlock\n") == 0, "%s", c.output);
 }
 
+/* A goroutine that blocks its kernel thread where nobody saw it coming is named, with the call and the time. */
+Test(ctl, pinned_threads_are_named) {
+	struct child c = run("export GOMAXPROCS=1; start ctl=$d/s pinned; until_text pinned $B/goshim ctl $pid "
+			     "threads; $B/goshim ctl $pid stats | grep pinned; "
+			     "until_text '\"unseen\": runs' $B/goshim ctl $pid dump; finish");
+	expect_text(c, " \"unseen\", in system call nanosleep (0x");
+	expect_text(c, ", pinned for ");
+	expect_text(c, "\"m.pinned\": 1,");
+	expect_text(c, " \"unseen\": runs on kernel thread ");
+	expect_text(c, "  wait_unseen+0x"); /* followed from where the kernel says it is */
+}
+
 Test(ctl, stats_are_json) {
 	struct child c = run(
 		"start ctl=$d/s; $B/goshim ctl $pid stats | python3 -c 'import json, sys; d = json.load(sys.stdin); "
@@ -103,6 +115,41 @@ Test(ctl, gomaxprocs_under_load) {
 			     "i=$((i+1)); sleep 0.05; done; "
 			     "grep done $d/out || { $B/goshim ctl $pid dump; kill -9 $pid; }; wait $pid");
 	cr_expect(strcmp(c.output, "wrong answers: 0\nall done, 50 of 50\n") == 0, "%s", c.output);
+}
+
+/* ---- cancelling a family ---- */
+
+Test(ctl, cancel_reaches_descendants_only) {
+	struct child c = run(
+		"program=family; start ctl=$d/s; gid() { until_text \"\\\"$1\\\"\" $B/goshim ctl $pid dump | "
+		"sed -n \"s/^goroutine \\([0-9]*\\) .$1.: .*/\\1/p\"; }; $B/goshim ctl $pid cancel $(gid grandchild); "
+		"until_text 'grandchild is' cat $d/out >/dev/null; $B/goshim ctl $pid cancel $(gid root); until_text "
+		"'deep is' cat $d/out >/dev/null; "
+		"until_text 'root is' cat $d/out >/dev/null; until_text 'orphan is' cat $d/out >/dev/null; until_text "
+		"'child is' cat $d/out >/dev/null; "
+		"finish; grep -v ready $d/out | sort");
+	cr_expect(strcmp(c.output, "cancelled 1 goroutine\ncancelled 25 goroutines\nchild is cancelled\ndeep is "
+				   "cancelled\nend\ngrandchild is cancelled\n"
+				   "orphan is cancelled\nroot is cancelled\n") == 0,
+		  "%s", c.output);
+}
+
+Test(ctl, cancel_nobody) {
+	struct child c = run("start ctl=$d/s; $B/goshim ctl $pid cancel 999999; echo status $?; $B/goshim ctl $pid "
+			     "cancel 0; finish");
+	expect_text(c, ": cancel: there is no such goroutine\nstatus 1\n");
+}
+
+/* ---- GOSHIM=io_deadline ---- */
+
+Test(ctl, io_deadline) {
+	struct child c =
+		child_run("GOSHIM=io_deadline=1 LD_PRELOAD=$B/libgoshim.so timeout 60 $B/tests/helpers/dead_peer");
+	static const char expected[] =
+		"read: -1, Resource temporarily unavailable\nrecv: -1, Resource temporarily unavailable\n"
+		"send: some went, Resource temporarily unavailable\n"
+		"restarted: -1, Resource temporarily unavailable\npipe: 1\naccept: a connection\n";
+	cr_expect(strcmp(c.output, expected) == 0, "%s", c.output);
 }
 
 /* ---- who may, and what is left ---- */
