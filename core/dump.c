@@ -405,7 +405,7 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 		text_str(t, ", made by goroutine ");
 		text_dec(t, g->ancestor[0]);
 	}
-	if (g->wired)
+	if (g->wired_m)
 		text_str(t, ", wired");
 	text_str(t, "]\n");
 	stack_put(t, g, f.known >> ARCH_DWARF_SP & 1 ? f.reg[ARCH_DWARF_SP] : 0);
