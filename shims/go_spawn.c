@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../core/futex.h"
+#include "../core/procs.h"
 #include "../core/runtime.h"
 #include "../core/slab.h"
 #include "golib.h"
@@ -180,15 +181,12 @@ SHIM void go_yield(void) {
 	g_yield(g_self());
 }
 
-/* core/procs.c; a build without it cannot change the number. */
-int procs_set(uint32_t n) __attribute__((weak));
-
 SHIM int go_gomaxprocs(int n) {
 	if (!golib_start()) /* kernel threads: as many as there are CPUs */
 		return n > 0 ? -ENOTSUP : (int)sysconf(_SC_NPROCESSORS_ONLN);
 	if (n <= 0)
 		return (int)sched.procs;
-	return procs_set ? procs_set((uint32_t)n) : -ENOTSUP;
+	return procs_set((uint32_t)n);
 }
 
 SHIM bool go_wired(bool on) {
