@@ -19,6 +19,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
 
 from suite import Failed, Test, call, installed_version, said, say, source_package
 
@@ -35,6 +36,7 @@ TOUCHES = re.compile(r"pthread|thrd_|sigaction|sigprocmask|sigalt|\bx?signal \(|
 
 AFTER = (".", "nptl", "support", "sysdeps/pthread", "sysdeps/unix/sysv/linux/x86_64", "sysdeps/unix/sysv/linux", "sysdeps/x86_64",
          "sysdeps/x86", "sysdeps/generic")
+FLAGS = ("-O2", "-w", "-fgnu89-inline", "-fno-builtin-printf", "-include", "testsuite-first.h", "-include", "limits.h")
 HEADERS = ("array_length.h", "libc-diag.h", "intprops.h", "xalloca.h", "libc-pointer-arith.h", "verify.h", "idx.h", "allocate_once.h",
            "file_change_detection.h", "scratch_buffer.h")
 
@@ -98,6 +100,7 @@ class Build:
         self.make = Make(source)
         self.files = {}
         self.reasons = {}
+        self.module_lock = threading.RLock()
         self.log = os.path.join(directory, "build.log")
         for d in (self.bin, self.obj, os.path.join(directory, "include")):
             os.makedirs(d, exist_ok=True)
@@ -112,7 +115,7 @@ class Build:
         with open(os.path.join(include, "testsuite-first.h"), "w") as f:
             f.write("#ifndef _GNU_SOURCE\n#define _GNU_SOURCE 1\n#endif\n#define _ISOMAC 1\n#define MODULE_NAME testsuite\n"
                     "#define IN_MODULE_testsuite 1\n#define attribute_hidden\n#define libc_hidden_proto(x)\n#define libc_hidden_def(x)\n")
-        self.flags = ["-O2", "-w", "-fgnu89-inline", "-fno-builtin-printf", "-include", "testsuite-first.h", "-include", "limits.h", "-I", include]
+        self.flags = [*FLAGS, "-I", include]
         # After the installed headers: only what those do not have is glibc's own.
         for d in AFTER:
             self.flags += ["-idirafter", os.path.join(source, d)]
@@ -141,11 +144,14 @@ class Build:
 
     def compile(self, path, name, extra=()):
         out = os.path.join(self.obj, name)
+        if os.path.exists(out):
+            return out
         std = ["-std=gnu++17"] if path.endswith((".cc", ".cpp")) else ["-std=gnu11"]
         own = [f for f in shlex.split(" ".join(self.expand(f, name) for f in self.make.flags.get(name.split("@")[0], [])))]
         flags = [f for f in self.flags if not (path.endswith((".cc", ".cpp")) and f == "-fgnu89-inline")]
         self.run([os.environ.get("CXX", "g++") if path.endswith((".cc", ".cpp")) else os.environ.get("CC", "gcc"), *std, *flags,
-                  "-iquote", os.path.dirname(path), *own, *extra, "-c", path, "-o", out], name)
+                  "-iquote", os.path.dirname(path), *own, *extra, "-c", path, "-o", out + ".new"], name)
+        os.replace(out + ".new", out)
         return out
 
     def support(self):
@@ -175,6 +181,10 @@ class Build:
 
     def module(self, name, seen=()):
         """NAME.so or NAME.o of the package, built once."""
+        with self.module_lock:
+            return self.module_build(name, seen)
+
+    def module_build(self, name, seen):
         out = self.path_of(name)
         if os.path.exists(out) or name in seen:
             return out
@@ -216,8 +226,11 @@ class Build:
                 self.module(m + ".so")
         link = shlex.split(" ".join(self.expand(f, name) for f in self.make.link.get(name, [])))
         cxx = path.endswith((".cc", ".cpp"))
-        self.run([os.environ.get("CXX", "g++") if cxx else os.environ.get("CC", "gcc"), "-pthread", "-o", self.path_of(name), obj, *modules,
-                  self.path_of("libsupport.a"), *link, "-lrt", "-ldl", "-lm", f"-Wl,-rpath,{self.bin}"], name)
+        if not os.path.exists(self.path_of(name)):
+            self.run([os.environ.get("CXX", "g++") if cxx else os.environ.get("CC", "gcc"), "-pthread",
+                      "-o", self.path_of(name) + ".new", obj, *modules, self.path_of("libsupport.a"), *link, "-lrt", "-ldl", "-lm",
+                      f"-Wl,-rpath,{self.bin}"], name)
+            os.replace(self.path_of(name) + ".new", self.path_of(name))
         m = re.search(r"#\s*define\s+TIMEOUT\s+\(?(\d+)\)?(?:\s*\*\s*(\d+))?", text)
         own = int(m[1]) * int(m[2] or 1) if m else ARGUMENT_LIMIT_S
         env.setdefault("LD_LIBRARY_PATH", self.bin)
@@ -262,17 +275,21 @@ def pool_map(function, items):
 def prepare(directory):
     version = installed_version("libc6")
     source = source_package("glibc", version, directory)
-    with open(__file__, "rb") as f:
-        key = hashlib.sha256(f.read() + source.encode()).hexdigest()
-    done = os.path.join(directory, "tests.json")
+    compiler = subprocess.run([os.environ.get("CC", "gcc"), "--version"], capture_output=True, text=True).stdout
+    key = hashlib.sha256(repr((source, FLAGS, AFTER, HEADERS, WHOLE, PARTLY, TOUCHES.pattern, compiler)).encode()).hexdigest()
+    done, stamp = os.path.join(directory, "tests.json"), os.path.join(directory, "built-as")
     if os.path.exists(done):
         with open(done) as f:
             kept = json.load(f)
         if kept["key"] == key:
             return [Test(**t) for t in kept["tests"]], kept["skipped"]
-    for stale in ("bin", "obj", "native.json", "build.log"):
-        stale = os.path.join(directory, stale)
-        shutil.rmtree(stale, ignore_errors=True) if os.path.isdir(stale) else os.path.exists(stale) and os.remove(stale)
+    # What an interrupted build has left is used again, unless it was built otherwise.
+    if not os.path.exists(stamp) or open(stamp).read() != key:
+        for stale in ("bin", "obj", "include", "native.json", "build.log"):
+            stale = os.path.join(directory, stale)
+            shutil.rmtree(stale, ignore_errors=True) if os.path.isdir(stale) else os.path.exists(stale) and os.remove(stale)
+        with open(stamp, "w") as f:
+            f.write(key)
     build = Build(directory, source)
     said("glibc: building libsupport")
     build.support()

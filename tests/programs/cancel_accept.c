@@ -1,5 +1,5 @@
 /* Cancellation around accept() and open(): the thread is cancelled at any moment of a loop that makes a descriptor and hands it to a
- * cleanup handler. Whatever the moment, the descriptor is the thread's or was never made: none is left over (CAN-2). */
+ * cleanup handler. Whatever the moment, the descriptor is the thread's or was never made: none is left over (CAN-1). */
 #include "io_test.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* Signals to the process while the only thread that accepts them is in their handler: they are pending once, a thread that is made
- * meanwhile takes one, and when the handler's thread ends in there, the process keeps what is left (SIG-2). */
+ * meanwhile takes one, and when the handler's thread ends in there, the process keeps what is left (SIG-17). */
 #include "sync_test.h"
 
 #include <signal.h>
