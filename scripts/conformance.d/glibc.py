@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import threading
 
+import suite
 from suite import Failed, Test, call, installed_version, said, say, source_package
 
 PROTECTED = re.compile(r"cancel|cleanup|sig|fork|kill|raise|eintr|tsd|key|setspecific")
@@ -147,7 +148,9 @@ class Build:
         if os.path.exists(out):
             return out
         std = ["-std=gnu++17"] if path.endswith((".cc", ".cpp")) else ["-std=gnu11"]
-        own = [f for f in shlex.split(" ".join(self.expand(f, name) for f in self.make.flags.get(name.split("@")[0], [])))]
+        # libsupport's own are about where glibc is built and installed: support() says that.
+        own = [] if name.endswith("@support") else self.make.flags.get(name.split("@")[0], [])
+        own = shlex.split(" ".join(self.expand(f, name) for f in own))
         flags = [f for f in self.flags if not (path.endswith((".cc", ".cpp")) and f == "-fgnu89-inline")]
         self.run([os.environ.get("CXX", "g++") if path.endswith((".cc", ".cpp")) else os.environ.get("CC", "gcc"), *std, *flags,
                   "-iquote", os.path.dirname(path), *own, *extra, "-c", path, "-o", out + ".new"], name)
@@ -160,7 +163,7 @@ class Build:
             text = f.read().replace("\\\n", " ")
         names = re.search(r"libsupport-routines =(.*)", text)[1].split()
         define = [f'-D{k}="{v}"' for k, v in (("SRCDIR_PATH", self.source), ("OBJDIR_PATH", self.bin), ("OBJDIR_ELF_LDSO_PATH", ""),
-                                             ("INSTDIR_PATH", "/usr"), ("LIBDIR_PATH", "/usr/lib"), ("BINDIR_PATH", "/usr/bin"),
+                                             ("INSTDIR_PATH", "/usr"), ("LIBDIR_PATH", "/usr/lib"), ("SLIBDIR_PATH", "/lib"), ("BINDIR_PATH", "/usr/bin"),
                                              ("SBINDIR_PATH", "/usr/sbin"), ("ROOTSBINDIR_PATH", "/sbin"), ("ROOTDIR_PATH", "/"),
                                              ("COMPLOCALEDIR_PATH", "/usr/lib/locale"), ("SYSCONFDIR_PATH", "/etc"))]
         define.append("-DTIMEOUTFACTOR=1")
@@ -278,38 +281,43 @@ def prepare(directory):
     compiler = subprocess.run([os.environ.get("CC", "gcc"), "--version"], capture_output=True, text=True).stdout
     key = hashlib.sha256(repr((source, FLAGS, AFTER, HEADERS, WHOLE, PARTLY, TOUCHES.pattern, compiler)).encode()).hexdigest()
     done, stamp = os.path.join(directory, "tests.json"), os.path.join(directory, "built-as")
-    if os.path.exists(done):
-        with open(done) as f:
-            kept = json.load(f)
-        if kept["key"] == key:
-            return [Test(**t) for t in kept["tests"]], kept["skipped"]
     # What an interrupted build has left is used again, unless it was built otherwise.
     if not os.path.exists(stamp) or open(stamp).read() != key:
-        for stale in ("bin", "obj", "include", "native.json", "build.log"):
+        for stale in ("bin", "obj", "include", "native.json", "build.log", "tests.json"):
             stale = os.path.join(directory, stale)
             shutil.rmtree(stale, ignore_errors=True) if os.path.isdir(stale) else os.path.exists(stale) and os.remove(stale)
         with open(stamp, "w") as f:
             f.write(key)
-    build = Build(directory, source)
-    said("glibc: building libsupport")
-    build.support()
-    names = build.find()
+    kept = {"names": None, "tests": {}, "skipped": {}}
+    if os.path.exists(done):
+        with open(done) as f:
+            kept = json.load(f)
+    if kept["names"] is None or any(n not in kept["tests"] and n not in kept["skipped"] for n in kept["names"] if suite.matches(n, suite.only)):
+        build_more(Build(directory, source), kept)
+        with open(done + ".new", "w") as f:
+            json.dump(kept, f)
+        os.replace(done + ".new", done)
+    return [Test(**t) for t in kept["tests"].values()], kept["skipped"]
+
+
+def build_more(build, kept):
+    """Builds what was asked for and is not there yet; kept["tests"] and kept["skipped"] grow."""
+    if not kept["names"]:
+        said("glibc: building libsupport")
+        build.support()
+    kept["names"] = build.find()
+    names = [n for n in kept["names"] if n not in kept["tests"] and n not in kept["skipped"] and suite.matches(n, suite.only)]
     said(f"glibc: building {len(names)} programs")
-    skipped, count = {}, 0
+    count = 0
 
     def one(name):
         nonlocal count
         count += 1
         say(f"glibc: {count} of {len(names)}: {name}")
         try:
-            return build.program(name)
+            kept["tests"][name] = build.program(name)
         except Failed as why:
-            skipped[name] = ("glibc-internal: " if name in build.make.internal else "") + str(why)
-            return None
+            kept["skipped"][name] = ("glibc-internal: " if name in build.make.internal else "") + str(why)
 
-    tests = [t for t in pool_map(one, names) if t]
-    said(f"glibc: {len(tests)} programs, {len(skipped)} not")
-    with open(done + ".new", "w") as f:
-        json.dump({"key": key, "tests": tests, "skipped": skipped}, f)
-    os.replace(done + ".new", done)
-    return [Test(**t) for t in tests], skipped
+    pool_map(one, names)
+    said(f"glibc: {len(kept['tests'])} programs, {len(kept['skipped'])} not")

@@ -33,6 +33,9 @@ OUTPUT_KEPT = 20000
 SLOW = float(os.environ.get("CONFORMANCE_SLOW") or 1)  # factor on all limits of time, for slow machines
 
 
+only = []  # what --only says: a suite may build just that
+
+
 class Failed(Exception):
     """A suite that cannot be built; str() is the reason."""
 

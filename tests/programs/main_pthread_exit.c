@@ -1,5 +1,5 @@
 /* main ends with pthread_exit(): the others go on, the process ends with status 0 when the last one has, and exit
- * handlers run. */
+ * handlers run (EXT-2). */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* futex(2) through syscall(), private and shared: results, deadlines, order, requeue, the operations of FUTEX_WAKE_OP. */
+/* futex(2) through syscall(), private and shared: results, deadlines, order, requeue, the operations of FUTEX_WAKE_OP (SYN-15). */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <linux/futex.h>

@@ -1,4 +1,4 @@
-/* Read-write locks: results, the three preferences, deadlines, hand-over. */
+/* Read-write locks: results, the three preferences, deadlines, hand-over (SYN-11). */
 #define _GNU_SOURCE
 #include "sync_test.h"
 

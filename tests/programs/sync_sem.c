@@ -1,4 +1,4 @@
-/* Semaphores: values, deadlines, interruption, cancellation, lifetime. */
+/* Semaphores: values, deadlines, interruption, cancellation, lifetime (SYN-17). */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <limits.h>
