@@ -99,6 +99,8 @@ SHIM int sem_clockwait(sem_t *s, clockid_t clock, const struct timespec *until) 
 }
 
 SHIM int sem_timedwait(sem_t *s, const struct timespec *until) {
+	if (until->tv_nsec >= 0 && until->tv_nsec < 1000000000)
+		sync_testcancel(); /* also when there is nothing to wait for; libc's sem_clockwait() does not */
 	return sem_clockwait(s, CLOCK_REALTIME, until);
 }
 

@@ -188,6 +188,10 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 			return EAGAIN;
 		real.pthread_attr_getstacksize(&dflt, &req->size);
 		real.pthread_attr_getguardsize(&dflt, &req->guard);
+		real.pthread_attr_getdetachstate(&dflt, &state);
+		*detached = state == PTHREAD_CREATE_DETACHED;
+		if (real.pthread_attr_getsigmask_np)
+			*has_mask = real.pthread_attr_getsigmask_np(&dflt, mask) == 0;
 		real.pthread_attr_destroy(&dflt);
 		return 0;
 	}

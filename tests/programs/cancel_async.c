@@ -1,0 +1,112 @@
+/* Cancellation at places that are easily forgotten: a mutex, with asynchronous cancellation and every signal blocked; semaphores that
+ * need not be waited for; and what a default attribute says of masks and detaching (CAN-8). */
+#include "sync_test.h"
+
+#include <semaphore.h>
+#include <signal.h>
+#include <stdint.h>
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+static int cleaned;
+static sem_t go, there;
+
+static void clean(void *arg) {
+	cleaned += (int)(intptr_t)arg;
+}
+
+static void *locks(void *arg) {
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	pthread_cleanup_push(clean, (void *)1);
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	sem_post(&there);
+	pthread_mutex_lock(&held);
+	pthread_cleanup_pop(0);
+	return arg;
+}
+
+static void *takes(void *arg) {
+	struct timespec until = {.tv_sec = (time_t)1 << 40};
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	sem_post(&there);
+	while (sem_wait(&go))
+		;
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	pthread_cleanup_push(clean, (void *)1);
+	if ((intptr_t)arg == 0)
+		sem_wait(&there);
+	else
+		sem_timedwait(&there, &until);
+	pthread_cleanup_pop(0);
+	return arg;
+}
+
+static void *tells_mask(void *arg) {
+	sigset_t now;
+	(void)arg;
+	pthread_sigmask(SIG_BLOCK, NULL, &now);
+	return (void *)(intptr_t)(sigismember(&now, SIGHUP) + 2 * sigismember(&now, SIGUSR1));
+}
+
+static int state;
+
+static void *tells_state(void *arg) {
+	pthread_attr_t attr;
+	pthread_getattr_np(pthread_self(), &attr);
+	pthread_attr_getdetachstate(&attr, &state);
+	pthread_attr_destroy(&attr);
+	sem_post(&go);
+	return arg;
+}
+
+int main(void) {
+	test_begin();
+	sem_init(&go, 0, 0);
+	sem_init(&there, 0, 0);
+	pthread_mutex_lock(&held);
+	pthread_t t = start(locks, NULL);
+	sem_wait(&there);
+	pthread_cancel(t);
+	EQ(join(t), (intptr_t)PTHREAD_CANCELED);
+	EQ(cleaned, 1);
+	pthread_mutex_unlock(&held);
+	step("in a mutex");
+
+	for (intptr_t how = 0; how < 2; how++) {
+		cleaned = 0;
+		t = start(takes, (void *)how);
+		sem_wait(&there);
+		pthread_cancel(t);
+		sem_post(&there); /* there is one to take */
+		sem_post(&go);
+		EQ(join(t), (intptr_t)PTHREAD_CANCELED);
+		EQ(cleaned, 1);
+		EQ(sem_trywait(&there), 0); /* and it was not taken */
+	}
+	step("before a semaphore that is free");
+
+	pthread_attr_t attr;
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	pthread_attr_init(&attr);
+	EQ(pthread_attr_setsigmask_np(&attr, &set), 0);
+	EQ(pthread_setattr_default_np(&attr), 0);
+	EQ(join(start(tells_mask, NULL)), 1);
+	pthread_attr_destroy(&attr);
+	pthread_attr_init(&attr);
+	EQ(pthread_setattr_default_np(&attr), 0);
+	EQ(join(start(tells_mask, NULL)), 2);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_setattr_default_np(&attr) == 0) {
+		start(tells_state, NULL);
+		sem_wait(&go);
+		EQ(state, PTHREAD_CREATE_DETACHED);
+	}
+	step("defaults");
+	return test_end();
+}
