@@ -208,7 +208,9 @@ static int setxid_run(struct setxid *x) {
 		return x->call(x);
 	sig_reserve();
 	rt_enter(g); /* no handler and no park with somebody else's thread pointer */
-	uintptr_t mine = process_tp(), tcb = process_tcb_of((int32_t)SYS0(SYS_gettid));
+	/* The first kernel thread's own one, too, although libc's list has main's in its place: libc then asks this thread as well, by a
+	 * signal, which comes at once. Main's belongs to main, which may run elsewhere, and libc's locks may have to wait in here. */
+	uintptr_t mine = process_tp(), tcb = g->m->g0.ctx.tp;
 	if (tcb && tcb != mine)
 		process_tp_set(tcb);
 	int r = setxid_call(x);
