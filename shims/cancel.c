@@ -39,9 +39,16 @@ bool shim_cancel_pending(struct g *g) {
 	return (cancel_word(g) & (CANCEL_DISABLED | CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED)) == CANCEL_CANCELED;
 }
 
+/* From here on it is exiting: a SIGCANCEL that comes while libc prepares to unwind (it may have to load the unwinder) must not start
+ * again on top of that (CAN-2). */
+static void cancel_act(struct g *g) {
+	atomic_fetch_or(tcb_cancelhandling(g->ctx.tp), CANCEL_EXITING);
+	thread_exit_unwind(PTHREAD_CANCELED);
+}
+
 void shim_testcancel(struct g *g) {
 	if (unlikely(shim_cancel_pending(g)))
-		thread_exit_unwind(PTHREAD_CANCELED);
+		cancel_act(g);
 }
 
 void cancel_now(struct g *g) {
@@ -49,7 +56,7 @@ void cancel_now(struct g *g) {
 		return;
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
 		syscall_exit(g);
-	thread_exit_unwind(PTHREAD_CANCELED);
+	cancel_act(g);
 }
 
 SHIM int pthread_cancel(pthread_t thread) {
