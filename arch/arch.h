@@ -6,8 +6,10 @@
 #ifndef GOSHIM_ARCH_H
 #define GOSHIM_ARCH_H
 
-#include <stdint.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The part of a G that the assembly touches. Offsets are checked by static assertions in core/sched.c. */
 struct arch_ctx {
@@ -65,6 +67,28 @@ int arch_jump_place(const unsigned char *code, size_t size, enum arch_function k
 
 /* Writes into `copy`, which will be found at `at`, a jump to `target`. Returns its bytes; 0: too far. */
 size_t arch_jump_write(unsigned char *copy, uintptr_t at, uintptr_t target);
+
+/* ---- signal frames: a handler's third argument is `context` ----------------------------------------------------------------- */
+
+uintptr_t arch_context_pc(const void *context);
+uintptr_t arch_context_sp(const void *context);
+
+/* Preemption: false if this CPU's registers cannot all be saved. Once, at start. */
+bool arch_preempt_init(void);
+/* Bytes below the interrupted stack pointer that the injected call writes before it calls preempt_here(). */
+size_t arch_preempt_bytes(void);
+/* Changes a signal frame so that on return the interrupted code calls preempt_here() with every register saved, and goes on after it as if nothing had
+ * happened, on whatever kernel thread. false: state is in use that would not follow; nothing is changed. Async-signal-safe. */
+bool arch_preempt_inject(void *context);
+/* Called by the injected code on the goroutine's stack; core/preempt.c. */
+void preempt_here(void) __attribute__((visibility("hidden")));
+
+/* Copies the signal frame that *context and *info lie in to below `top` (and the red zone there, if asked), as the kernel would have put it there:
+ * *context and *info become the copy's. Returns what arch_sigframe_enter() needs; NULL if it would reach below `lowest`: nothing is copied. */
+void *arch_sigframe_move(void **context, siginfo_t **info, uintptr_t top, uintptr_t lowest, bool red_zone);
+/* Calls handler(sig, info, context) on that frame; it returns through the kernel to what was interrupted. */
+void arch_sigframe_enter(void *frame, int sig, siginfo_t *info, void *context, void (*handler)(int, siginfo_t *, void *))
+	__attribute__((noreturn));
 
 /* Tells the CPU that this is a spin loop. */
 static inline void arch_relax(void) {

@@ -135,8 +135,6 @@ static void g_reset(struct g *g) {
 	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
 	g->wired_m = NULL;
 	g->self_claimed = g->in_vfork = false;
-	g->altstack_sp = NULL;
-	g->altstack_flags = 0;
 	g->m = NULL;
 	g->timer.index = 0;
 	g->timer.heap = NULL;

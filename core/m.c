@@ -13,6 +13,7 @@
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "chaos.h"
 #include "futex.h"
@@ -25,8 +26,10 @@
 #include "tcb.h"
 
 struct sched sched;
-struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4};
+struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt = true};
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
+
+#define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
 
 static struct m *m0;
 
@@ -95,8 +98,21 @@ static void *m_main(void *arg) {
 	m->g0.ctx.tp = arch_tp();
 	m->g0.tid = m->ktid = (int32_t)SYS0(SYS_gettid);
 	tls_g = &m->g0;
+	m_sigstack_arm(m);
 	schedule(m);
 	return NULL;
+}
+
+/* Two frames and what our handlers need: they never run code of the program there. */
+static size_t sigstack_size(void) {
+	return (getauxval(AT_MINSIGSTKSZ) * 2 + (24ul << 10) + 4095) & ~4095ul;
+}
+
+void m_sigstack_arm(struct m *m) {
+	char *stack = (char *)m + M_BYTES;
+	stack_t ss = {.ss_sp = stack, .ss_size = sigstack_size()};
+	m->sigstack = SYS2(SYS_sigaltstack, &ss, 0) == 0 ? stack : NULL;
+	m->sigstack_bytes = ss.ss_size;
 }
 
 static struct m *m_alloc(void) {
@@ -108,7 +124,7 @@ static struct m *m_alloc(void) {
 		lock_release(&sched.lock);
 	} else {
 		lock_release(&sched.lock);
-		m = pages_map((sizeof *m + 4095) & ~4095ul);
+		m = pages_map(M_BYTES + sigstack_size());
 		if (!m)
 			return NULL;
 		lock_acquire(&sched.lock);
@@ -123,7 +139,7 @@ static struct m *m_alloc(void) {
 	m->g0.m = m;
 	m->g0.state = GS_RUNNING;
 	m->kmask = ALL_SIGNALS;
-	m->kaltstack_sp = NULL;
+	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 	m->exiting = false;
 	m->wired_g = NULL;
 	atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
@@ -385,13 +401,6 @@ static int m0_make(struct p *p) {
 	arch_ctx_init(&m->g0.ctx, top, g0_start, m);
 	SYS4(SYS_rt_sigprocmask, 0, 0, &m->kmask, 8);
 	g->sigmask = m->kmask;
-	stack_t ss;
-	SYS2(SYS_sigaltstack, 0, &ss);
-	if (!(ss.ss_flags & SS_DISABLE)) {
-		g->altstack_sp = m->kaltstack_sp = ss.ss_sp;
-		g->altstack_size = m->kaltstack_size = ss.ss_size;
-		g->altstack_flags = m->kaltstack_flags = ss.ss_flags & ~SS_ONSTACK;
-	}
 	g->kind = G_MAIN;
 	g->id = 1;
 	g->ctx.tp = arch_tp();
@@ -419,6 +428,7 @@ int sched_start(const char **why) {
 	if ((r = stack_init()) < 0)
 		return r;
 	futex_init();
+	preempt_init();
 	sched.procs = sched_config.gomaxprocs < 1 ? 1 : sched_config.gomaxprocs > GOMAXPROCS_MAX ? GOMAXPROCS_MAX : sched_config.gomaxprocs;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		if (!p_new(i))

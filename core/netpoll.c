@@ -281,6 +281,10 @@ struct g *netpoll_poll(int64_t timeout_ns) {
 	return list;
 }
 
+bool netpoll_await(int64_t timeout_ns) {
+	return backend_await(timeout_ns);
+}
+
 void netpoll_break(void) {
 	backend_break();
 }

@@ -82,6 +82,8 @@ void netpoll_unlink(struct pdwait *w);
 int netpoll_init(void);                  /* 0 or negative error */
 /* Polls for up to timeout ns (0: no wait, -1: for ever). Returns claimed Gs linked by schedlink. */
 struct g *netpoll_poll(int64_t timeout_ns);
+/* Sleeps until there may be events for netpoll_poll(0), for at most timeout ns; takes none. False: timed out. */
+bool netpoll_await(int64_t timeout_ns);
 void netpoll_break(void);                /* ends a blocking netpoll_poll */
 bool netpoll_has_waiters(void);
 void netpoll_fork_child(void);

@@ -2,6 +2,7 @@
 #ifndef GOSHIM_NETPOLL_BACKEND_H
 #define GOSHIM_NETPOLL_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BACKEND_EVENTS 128
@@ -16,6 +17,8 @@ int backend_arm(int fd, uint8_t modes, uint64_t data, int add); /* edge-triggere
 void backend_disarm(int fd);
 /* Up to BACKEND_EVENTS events; waits timeout_ns (0 none, -1 for ever). Wake-ups by backend_break() are swallowed. */
 int backend_wait(struct backend_event *events, int64_t timeout_ns);
+/* Sleeps until backend_wait(..., 0) may find something, break included; takes nothing. False: timed out. */
+bool backend_await(int64_t timeout_ns);
 void backend_break(void);
 int backend_owns(int fd);
 int backend_evade(unsigned first, unsigned last);

@@ -2,6 +2,7 @@
  * the numbers programs get, because "lowest free descriptor" is observable. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -121,6 +122,12 @@ int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 		events[out++].ready = ready;
 	}
 	return out;
+}
+
+bool backend_await(int64_t timeout_ns) {
+	struct pollfd self = {.fd = epfd, .events = POLLIN};
+	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	return SYS5(SYS_ppoll, &self, 1, &ts, 0, 8) > 0;
 }
 
 void backend_break(void) {

@@ -83,9 +83,6 @@ struct g {
 	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
 	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
-	void *altstack_sp;         /* the program's sigaltstack for this thread; NULL none */
-	size_t altstack_size;
-	int altstack_flags;
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
 	struct m *m;               /* who runs it; valid only while it runs */
 	struct m *wired_m;         /* the only one that may run it; NULL: any. Changed by itself */
@@ -211,6 +208,7 @@ struct sched_config {
 	size_t stack_default;     /* bytes */
 	bool stack_mprotect;      /* use mprotect guards even where guard markers work */
 	uint32_t m_idle_max;      /* idle Ms kept above GOMAXPROCS */
+	bool preempt;             /* interrupt goroutines that run on and on; else the kernel shares the CPU */
 };
 extern struct sched_config sched_config;
 

@@ -146,6 +146,34 @@ void globq_put_list(struct g *head, struct g *tail, uint32_t n) {
 	lock_release(&sched.lock);
 }
 
+void globq_put_late(struct g *g) {
+	lock_acquire(&sched.lock);
+	g->schedlink = NULL;
+	if (sched.late_tail)
+		sched.late_tail->schedlink = g;
+	else
+		sched.late_head = g;
+	sched.late_tail = g;
+	atomic_store_explicit(&sched.late_size, sched.late_size + 1, memory_order_relaxed);
+	lock_release(&sched.lock);
+}
+
+struct g *globq_get_late(void) {
+	if (atomic_load_explicit(&sched.late_size, memory_order_relaxed) == 0)
+		return NULL;
+	lock_acquire(&sched.lock);
+	struct g *g = sched.late_head;
+	if (g) {
+		sched.late_head = g->schedlink;
+		if (!sched.late_head)
+			sched.late_tail = NULL;
+		g->schedlink = NULL;
+		atomic_store_explicit(&sched.late_size, sched.late_size - 1, memory_order_relaxed);
+	}
+	lock_release(&sched.lock);
+	return g;
+}
+
 void globq_put(struct g *g) {
 	globq_put_list(g, g, 1);
 }
@@ -153,7 +181,7 @@ void globq_put(struct g *g) {
 /* Takes a fair share, at most max: one to run, the rest to p's queue. */
 struct g *globq_get(struct p *p, uint32_t max) {
 	if (atomic_load_explicit(&sched.runq_size, memory_order_relaxed) == 0)
-		return NULL;
+		return globq_get_late();
 	lock_acquire(&sched.lock);
 	uint32_t size = sched.runq_size, n = size / sched.procs + 1;
 	if (n > size)
@@ -176,7 +204,7 @@ struct g *globq_get(struct p *p, uint32_t max) {
 	}
 	lock_release(&sched.lock);
 	if (!n)
-		return NULL;
+		return globq_get_late();
 	for (uint32_t i = 1; i < n; i++) {
 		struct g *link = rest->schedlink;
 		ring_put(p, rest); /* may spill back when the ring is nearly full: at most half of it came in */

@@ -39,8 +39,9 @@ struct p {
 	uint32_t idle_yields;        /* fruitless sched_yields in a row */
 	/* sysmon's notes */
 	uint32_t mon_tick;
-	int64_t mon_since;
-	uint32_t mon_queued;         /* ticks in a row with something queued and a P idle */
+	int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */
+	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
+	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
 };
 
@@ -67,17 +68,22 @@ struct m {
 	_Atomic int64_t pinned_since;
 	struct g *pinned_g;
 	struct stack g0_stack;       /* M0 only: the others' g0 is their pthread stack */
-	/* what the kernel holds for this kernel thread; compared with the G's on every switch (SIG-6, SIG-7) */
-	uint64_t kmask;
-	void *kaltstack_sp;
-	size_t kaltstack_size;
-	int kaltstack_flags;
+	uint64_t kmask;              /* the kernel's signal mask of this thread; compared with the G's on every switch (SIG-6) */
+	char *sigstack;              /* the kernel's alternate stack of this thread (SIG-7); NULL: it has none of ours */
+	size_t sigstack_bytes;
+	/* preempt.c */
+	_Atomic(struct g *) preempt_g; /* who is to give way */
+	uint32_t preempt_tick;       /* schedtick of its P when that was asked */
+	uint32_t preempt_tries;      /* kernel ticks left to find it at a good place */
+	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */
 };
 
 struct sched {
 	struct lock lock;            /* LOCK_SCHED: everything below without another note */
-	struct g *runq_head, *runq_tail;
+	struct g *runq_head, *runq_tail; /* woken and new Gs */
 	_Atomic uint32_t runq_size;  /* read without the lock as a hint */
+	struct g *late_head, *late_tail; /* preempted Gs: behind those that were woken */
+	_Atomic uint32_t late_size;
 	struct p *idle_p;
 	_Atomic uint32_t idle_p_count;
 	struct m *idle_m;
@@ -113,11 +119,17 @@ bool runq_empty(struct p *p);
 uint32_t runq_length(struct p *p);
 void globq_put(struct g *g);           /* takes sched.lock */
 void globq_put_list(struct g *head, struct g *tail, uint32_t n);
-struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones go to p's queue */
+struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones go to p's queue; a preempted one if there is no other */
+struct g *globq_get_late(void);        /* takes sched.lock; the oldest of the preempted ones */
+void globq_put_late(struct g *g);      /* takes sched.lock */
+static inline bool globq_waiting(void) {
+	return atomic_load_explicit(&sched.runq_size, memory_order_relaxed) || atomic_load_explicit(&sched.late_size, memory_order_relaxed);
+}
 
 /* sched.c */
 void timer_wake_poller(int64_t when); /* a timer was queued: ends the poller's sleep if that was to be longer */
 void schedule(struct m *m);            /* the loop of an M's g0; returns when the M shall retire */
+int64_t timers_first(void);            /* the earliest deadline of all Ps; INT64_MAX none */
 void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner */
 
 /* A P with this id shall be given up. */
@@ -140,6 +152,19 @@ void p_idle_push(struct p *p);
 void p_attach(struct m *m, struct p *p);
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */
+
+void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's alternate stack is m's from here on */
+
+/* preempt.c */
+#define PREEMPT_SIGNAL 33              /* libc's SIGSETXID, with si_code SI_TIMER */
+void preempt_init(void);
+/* sysmon only: g, which runs on m (as the schedtick says), shall give way soon. false: it cannot be asked. */
+bool preempt_ask(struct m *m, struct g *g, uint32_t tick);
+/* The CPU time m's kernel thread has used, ns. */
+int64_t preempt_cpu_time(struct m *m);
+/* In the handler of PREEMPT_SIGNAL, on any thread. */
+void preempt_signal(void *context);
+void g_preempt(struct g *g);           /* sched.c: queues the current goroutine behind all others */
 
 /* wired.c */
 void wired_wait(struct m *m);              /* on g0 of an M whose wired G has left: returns with a P, next_g set */

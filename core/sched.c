@@ -32,7 +32,6 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <signal.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -89,7 +88,7 @@ static void timers_run_all(int max) {
 	}
 }
 
-static int64_t timers_first(void) {
+int64_t timers_first(void) {
 	int64_t first = INT64_MAX;
 	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
 		int64_t when = atomic_load(&sched.all_p[i]->timers.first);
@@ -125,7 +124,9 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 			return NULL;
 		if (tick % (GLOBAL_TICK * 4) == 0)
 			timers_run_all(TIMER_SHARE);
-		g = globq_get(p, 1);
+		g = tick % (GLOBAL_TICK * 2) ? NULL : globq_get_late(); /* in turns: both lists get theirs */
+		if (!g)
+			g = globq_get(p, 1);
 		if (g)
 			return g;
 		if (netpoll_has_waiters()) {
@@ -267,7 +268,7 @@ static struct g *find_runnable(struct m *m) {
 				return list_take(p, list);
 		}
 		lock_acquire(&sched.lock);
-		if (sched.runq_size) {
+		if (globq_waiting()) {
 			lock_release(&sched.lock);
 			continue;
 		}
@@ -281,7 +282,7 @@ static struct g *find_runnable(struct m *m) {
 			lock_release(&sched.lock);
 			spinning_end(m);
 			/* Who found an M spinning did not wake another: look again after the count went down (seq_cst). */
-			if (backlog_anywhere() || sched.runq_size) {
+			if (backlog_anywhere() || globq_waiting()) {
 				if (poller) {
 					lock_acquire(&sched.lock);
 					atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
@@ -304,8 +305,7 @@ static struct g *find_runnable(struct m *m) {
 }
 
 static void resync_signals(struct m *m, struct g *g) {
-	if (__builtin_expect(g->sigmask != m->kmask || g->altstack_sp != m->kaltstack_sp || g->altstack_size != m->kaltstack_size, 0) &&
-	    sig_resync_hook)
+	if (__builtin_expect(g->sigmask != m->kmask, 0) && sig_resync_hook)
 		sig_resync_hook(g);
 }
 
@@ -343,17 +343,6 @@ void schedule(struct m *m) {
 	m_retire(m);
 }
 
-/* The M leaves its goroutine for g0, and the goroutine's alternate signal stack goes with the goroutine: a signal that found this kernel thread
- * on g0, or asleep, would put its frame on top of the handler that the goroutine runs elsewhere by then, and return into it (SIG-7). Before the
- * switch, because g may be picked up the moment its registers are saved. */
-static void altstack_disarm(struct m *m) {
-	stack_t none = {.ss_flags = SS_DISABLE};
-	if (SYS2(SYS_sigaltstack, &none, 0) < 0)
-		return; /* a handler that was on it already when the runtime started */
-	m->kaltstack_sp = NULL;
-	m->kaltstack_size = 0;
-}
-
 /* Leaves the current goroutine (already published where its wakers look, or dead) for whatever is next. */
 static void g_switch_out(struct g *g, struct g *next) {
 	struct m *m = g->m;
@@ -376,8 +365,6 @@ static void g_switch_out(struct g *g, struct g *next) {
 		return;
 	}
 	m->next_g = next;
-	if (__builtin_expect(m->kaltstack_sp != NULL, 0))
-		altstack_disarm(m);
 	/* Before the switch, while in_rt of g is certainly > 0: once g's registers are saved it may run elsewhere, and sysmon must not take its
 	 * in_rt for this M's. */
 	atomic_store_explicit(&m->curg, NULL, memory_order_release);
@@ -579,7 +566,7 @@ void g_yield(struct g *g) {
 	struct g *next = NULL;
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		next = pick_local(p, false);
-		if (!next && (!runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))) { /* a GLOBAL_TICK: through g0 */
+		if (!next && (!runq_empty(p) || globq_waiting())) { /* a GLOBAL_TICK: through g0 */
 			g->state = GS_RUNNABLE;
 			runq_put(p, g, false);
 			g_switch_out(g, NULL);
@@ -619,6 +606,27 @@ void g_yield(struct g *g) {
 		wakep();
 	}
 	g_switch_out(g, next);
+	rt_exit(g);
+}
+
+/* On its own stack, from the injected call. It goes behind everybody who waits, also those who are woken later; GLOBAL_TICK bounds that. */
+void g_preempt(struct g *g) {
+	rt_enter(g);
+	struct m *m = g->m;
+	if (!m->p) {
+		struct p *p = p_idle_get();
+		if (p)
+			p_attach(m, p);
+	}
+	struct p *p = m->p;
+	if (!p || !runq_empty(p) || globq_waiting()) {
+		g->state = GS_RUNNABLE;
+		stat_count(p ? p->stat : NULL, STAT_PREEMPTED, 1);
+		globq_put_late(g);
+		if (!p)
+			wakep(); /* a P may have gone idle before it could see g */
+		g_switch_out(g, NULL);
+	}
 	rt_exit(g);
 }
 
@@ -674,7 +682,7 @@ void syscall_enter_blocking(struct g *g) {
 	rt_enter(g);
 	struct m *m = g->m;
 	struct p *p = m->p;
-	if (p && (!runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed))) {
+	if (p && (!runq_empty(p) || globq_waiting())) {
 		m->p = NULL;
 		/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
 		atomic_store_explicit(&p->m, NULL, memory_order_release);

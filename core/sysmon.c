@@ -1,9 +1,12 @@
 /* sysmon: a kernel thread without a P that looks after what no M sees.
  *
- * Each tick it (1) polls the network and fires timers if no M has done so for a while, (2) takes the P of an M whose G sits in a syscall or
- * hogs the CPU while others wait (retake), (3) wakes an M for goroutines that are queued while a P is idle (SCH-1).
+ * Each tick it (1) polls the network and fires timers if no M has done so for a while, (2) looks at the Ps that have run one G since the last
+ * tick while others wait: is the G in a bracketed syscall (SYSCALL_NS) or blocked where nobody sees it (its CPU clock stands still), its P is
+ * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, (3) wakes an M for
+ * goroutines that are queued while a P is idle (SCH-1).
  * The tick is TICK_MIN while there was something to do lately, TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
- * sleeps until one is taken again, so an idle process has no wake-ups.
+ * sleeps until one is taken again, so an idle process has no wake-ups. While every P computes, sysmon is who waits for the network and
+ * for timers (doze).
  *
  * retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
  * issues membarrier(PRIVATE_EXPEDITED), which is a full fence on every running thread of the process, and loads in_rt. If that is 0, every later
@@ -25,8 +28,13 @@
 #define TICK_MAX_NS 2500000
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
 #define IDLE_TICKS 20u           /* ticks with every P idle until deep sleep */
+#define TICK_SOON_NS 100000      /* once more, where two looks decide */
+#define DOZE_MIN_NS 250000       /* the least sleep before a timer: Ms that switch run their own */
 #define SYSCALL_NS 1000000       /* a bracketed syscall may hold its P this long when somebody waits */
-#define HOG_NS 10000000          /* a running goroutine (or a block nobody bracketed) this long: Go's time slice */
+#define STILL_NS 80000           /* a CPU clock that stands still for this long is its thread's that blocks; if only preempted ones wait: SYSCALL_NS */
+#define WOKEN_NS 500000          /* who has been seen running for this long makes room for one that was woken */
+#define SLICE_NS 10000000        /* a running goroutine's share among those that only compute: Go's time slice */
+#define GRACE_NS 10000000        /* from the question until its P is taken */
 #define POLL_NS 10000000
 
 enum { SYSMON_STARTING, SYSMON_UP, SYSMON_FAILED, SYSMON_STOPPING, SYSMON_STOPPED };
@@ -64,8 +72,7 @@ static bool poller_missing(void) {
 /* Nothing to watch: every P is idle, nothing is queued (it may be, when the kernel refused an M), and an M blocks in netpoll if there is
  * anything to wait for. */
 static bool all_idle(void) {
-	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() ||
-	    atomic_load_explicit(&sched.runq_size, memory_order_relaxed))
+	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || globq_waiting())
 		return false;
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
 	if (atomic_load_explicit(&rt_pending, memory_order_relaxed))
@@ -77,17 +84,6 @@ static bool all_idle(void) {
 	return !poller_missing();
 }
 
-/* Would a free P do any good? */
-static bool work_waits(struct p *p) {
-	return !runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed) != 0;
-}
-
-static bool events_wait(struct p *p) {
-	return !atomic_load_explicit(&sched.poller, memory_order_relaxed) && atomic_load(&sched.idle_p_count) == 0 &&
-	       (netpoll_has_waiters() || atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX);
-}
-
-/* Takes p from m if m is outside the runtime. */
 /* Async-signal-safe: makes sysmon look now, also if it is just about to sleep. */
 void sysmon_poke(void) {
 	/* release: what the caller published is seen by sysmon, whose wait compares the word (or reads it) after */
@@ -95,6 +91,7 @@ void sysmon_poke(void) {
 	SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Takes p from m if m is outside the runtime. */
 static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	uint32_t none = RETAKE_NONE;
 	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
@@ -138,104 +135,224 @@ struct p *sysmon_take_from_syscall(void) {
 	return NULL;
 }
 
-/* One P: false if nothing was to be done. */
-static bool watch_p(struct p *p, int64_t now, bool *busy) {
-	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
-	if (!m)
-		return false;
-	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
-	if (tick != p->mon_tick || !p->mon_since) {
-		p->mon_tick = tick;
-		p->mon_since = now;
-		return false;
-	}
-	struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
-	if (!g)
-		return false;
+/* ---- goroutines that keep their P ---------------------------------------------------------------------------------- */
+
+/* What one look at all Ps found. */
+struct look {
+	int64_t now;
+	bool did;              /* something was taken, started or asked for */
+	bool stuck;            /* some P has run one G for a while */
+	bool again;            /* look again very soon: a G may be blocked, or somebody is still waiting for a P */
+	uint32_t hogs;         /* Ps that have run one G for WOKEN_NS */
+	struct p *longest;     /* ... the one that has for longest, if it may be taken */
+	int64_t longest_ran;
+};
+
+/* Blocked in a system call that nobody bracketed? Its CPU clock stands still between two looks. (So does that of a thread that only lacks a CPU:
+ * then its P is better used elsewhere as well. /proc would tell, but to open a file there takes the lowest free descriptor from under the
+ * program's nose.) */
+static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t least) {
+	int64_t used = preempt_cpu_time(m);
+	if (p->mon_cpu_at && used == p->mon_cpu)
+		return look->now - p->mon_cpu_at >= least || (look->again = true, false);
+	look->again |= p->mon_cpu_at == 0;
+	p->mon_cpu = used;
+	p->mon_cpu_at = look->now;
+	return false;
+}
+
+static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
-	int64_t ran = now - p->mon_since;
-	if (ran >= SYSCALL_NS)
-		*busy = true;
-	bool leaving = p_leaving(p);
-	if ((ran < (in_syscall ? SYSCALL_NS : HOG_NS) && !chaos(CHAOS_HANDOFF)) || !(leaving || work_waits(p) || events_wait(p)))
-		return false;
 	if (!retake(p, m, g))
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
-	if (leaving)
+	if (p_leaving(p))
 		procs_part(p);
 	else
 		startm(p);
+	look->did = true;
 	return true;
 }
 
-static bool tick(int64_t now) {
-	bool did = false, busy = false, queued = false;
-	procs_settle();
-	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
-		struct p *p = sched.all_p[i];
-		uint32_t before = p->mon_tick;
-		did |= watch_p(p, now, &busy);
-		/* A P that works through its queue quickly needs no help. */
-		queued |= runq_length(p) >= 2 || (!runq_empty(p) && p->mon_tick == before);
+/* A goroutine that computes: asked to give way at first; if it does not, in libc or on a stack of its own making, the kernel shares the CPU. */
+static void slice_is_over(struct p *p, struct m *m, struct g *g, struct look *look) {
+	if (!p->mon_asked) {
+		p->mon_asked = look->now;
+		if (preempt_ask(m, g, p->mon_tick)) {
+			look->did = true;
+			return;
+		}
+	} else if (look->now - p->mon_asked < GRACE_NS) {
+		return;
 	}
-	/* While a P is stuck with one G, an idle M may block in netpoll; if all Ps are busy, sysmon polls itself. */
-	bool need = busy && atomic_load(&sched.idle_p_count) > 0 &&
-	            (netpoll_has_waiters() || atomic_load_explicit(&sched.runq_size, memory_order_relaxed));
+	take(p, m, g, look);
+}
+
+static void watch_p(struct p *p, struct look *look) {
+	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
+	if (!m)
+		return;
+	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+	if (tick != p->mon_tick || !p->mon_since) {
+		p->mon_tick = tick;
+		p->mon_since = look->now;
+		p->mon_cpu_at = p->mon_asked = 0;
+		return;
+	}
+	struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+	if (!g)
+		return;
+	int64_t ran = look->now - p->mon_since;
+	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed);
+	look->stuck |= ran >= SYSCALL_NS;
+	look->hogs += ran >= WOKEN_NS;
+	bool leaving = p_leaving(p);
+	if (!woken && !leaving && !atomic_load_explicit(&sched.late_size, memory_order_relaxed))
+		return;
+	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed)) {
+		if (ran >= SYSCALL_NS)
+			take(p, m, g, look);
+		return;
+	}
+	if (blocks_unseen(p, m, look, woken ? STILL_NS : SYSCALL_NS) || chaos(CHAOS_HANDOFF)) {
+		if (take(p, m, g, look))
+			look->again = true; /* rarely alone */
+	} else if (ran >= SLICE_NS && leaving) {
+		take(p, m, g, look);
+	} else if (ran >= SLICE_NS) {
+		slice_is_over(p, m, g, look);
+	} else if (woken && ran >= WOKEN_NS) {
+		if (!runq_empty(p)) /* who waits here goes first */
+			ran += SLICE_NS;
+		if (ran > look->longest_ran) {
+			look->longest = p;
+			look->longest_ran = ran;
+		}
+	}
+}
+
+/* Somebody was woken and no P is idle: whoever has run longest makes room (design: NPTL's wake-ups preempt, too). Not by preemption alone, which takes
+ * until the kernel's next tick: its P goes to another M at once, and it is stopped when that tick comes. */
+static void make_room(struct look *look) {
+	struct p *p = look->longest;
+	if (!p || atomic_load(&sched.idle_p_count))
+		return;
+	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
+	struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
+	if (g && take(p, m, g, look)) {
+		preempt_ask(m, g, p->mon_tick);
+		look->again |= atomic_load_explicit(&sched.runq_size, memory_order_relaxed) > 1;
+	}
+}
+
+/* ---- one tick ---------------------------------------------------------------------------------------------------------- */
+
+/* An idle M may block in netpoll while a P is stuck with one G. */
+static void poller_wanted(struct look *look) {
+	bool need = look->stuck && atomic_load(&sched.idle_p_count) > 0 && (netpoll_has_waiters() || globq_waiting());
 	atomic_store_explicit(&sched.need_poller, need, memory_order_relaxed);
 	if (need && !atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		wakep();
-		did = true;
-	}
-	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
-		for (uint32_t i = 0, n = sched.procs_all; i < n; i++)
-			did |= timer_run(&sched.all_p[i]->timers, now, TIMER_BATCH) > 0;
-		if (netpoll_has_waiters() && now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >= POLL_NS) {
-			atomic_store_explicit(&sched.last_poll, now, memory_order_relaxed);
-			struct g *list = netpoll_poll(0);
-			if (list) {
-				ready_list(list);
-				did = true;
-			}
-		}
+		look->did = true;
 	}
 	if (atomic_load(&sched.idle_p_count) == sched.procs && poller_missing()) {
 		wakep(); /* it finds nothing and goes to sleep in netpoll */
-		did = true;
+		look->did = true;
 	}
-	queued |= atomic_load_explicit(&sched.runq_size, memory_order_relaxed) != 0;
+}
+
+/* Events and timers, when no M blocks for them. `poll`: the network has something. */
+static void events(struct look *look, bool poll) {
+	if (atomic_load_explicit(&sched.poller, memory_order_relaxed))
+		return;
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++)
+		look->did |= timer_run(&sched.all_p[i]->timers, look->now, TIMER_BATCH) > 0;
+	if (!netpoll_has_waiters())
+		return;
+	if (!poll && look->now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) < POLL_NS)
+		return;
+	atomic_store_explicit(&sched.last_poll, look->now, memory_order_relaxed);
+	struct g *list = netpoll_poll(0);
+	if (list) {
+		ready_list(list);
+		look->did = true;
+	}
+}
+
+static void tick(struct look *look, bool poll) {
+	bool queued = false;
+	procs_settle();
+	events(look, poll);
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
+		struct p *p = sched.all_p[i];
+		uint32_t before = p->mon_tick;
+		watch_p(p, look);
+		/* A P that works through its queue quickly needs no help. */
+		queued |= runq_length(p) >= 2 || (!runq_empty(p) && p->mon_tick == before);
+	}
+	make_room(look);
+	poller_wanted(look);
+	queued |= globq_waiting();
 	if (queued && atomic_load(&sched.idle_p_count) > 0) {
 		static uint32_t seen; /* two ticks in a row: what is queued for a moment only is none of our business */
 		if (++seen >= 2) {
 			sched_single_waited();
 			wakep();
-			did = true;
+			look->did = true;
 			seen = 0;
 		}
 	}
-	return did || busy;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------------------------------------ */
+
+/* Sleeps for a period, less if a timer is due that no M will run. With every P in the hands of a goroutine that computes, the network ends
+ * the sleep as well: true if it did. */
+static bool doze(int64_t period, bool hogs) {
+	static bool vain; /* the descriptor was ready for nobody (a break meant for an M): not twice in a row */
+	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
+		int64_t left = timers_first() - nanotime(), least = hogs ? DOZE_MIN_NS / 8 : DOZE_MIN_NS;
+		if (left < period)
+			period = left > least ? left : least;
+		if (hogs && !vain && netpoll_has_waiters()) {
+			bool events = netpoll_await(period);
+			vain = events;
+			return events;
+		}
+	}
+	vain = false;
+	struct timespec ts = {0, period};
+	SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_AWAKE, &ts);
+	return false;
+}
+
+/* Nothing is to be watched. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
+static void sleep_deeply(void) {
+	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
+	if (sig_sysmon_hook)
+		sig_sysmon_hook();
+	while (all_idle() && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP) {
+		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, 0);
+		if (sig_sysmon_hook)
+			sig_sysmon_hook();
+	}
+	atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
 }
 
 static void sysmon_loop(void) {
-	int64_t period = TICK_MIN_NS;
+	struct look look = {0};
 	uint32_t calm = 0, idle = 0;
 	for (;;) {
 		if (idle >= IDLE_TICKS) {
-			/* Deep sleep. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
-			atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
-			if (sig_sysmon_hook)
-				sig_sysmon_hook();
-			while (all_idle() && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP) {
-				SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, 0);
-				if (sig_sysmon_hook)
-					sig_sysmon_hook();
-			}
-			atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
+			sleep_deeply();
 			idle = calm = 0;
-			period = TICK_MIN_NS;
+			look = (struct look){0};
 		}
-		struct timespec ts = {0, period};
-		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_AWAKE, &ts);
+		bool hogs = look.hogs == sched.procs;
+		int64_t period = look.again ? TICK_SOON_NS : calm < CALM_TICKS ? TICK_MIN_NS : TICK_MAX_NS;
+		if (hogs && netpoll_has_waiters() && period > TICK_MIN_NS)
+			period = TICK_MIN_NS;
+		bool poll = doze(period, hogs);
 		/* acquire: pairs with sysmon_poke() */
 		atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
 		if (atomic_load_explicit(&start_word, memory_order_relaxed) == SYSMON_STOPPING)
@@ -248,12 +365,9 @@ static void sysmon_loop(void) {
 			continue;
 		}
 		idle = 0;
-		if (tick(now)) {
-			calm = 0;
-			period = TICK_MIN_NS;
-		} else if (++calm >= CALM_TICKS && period < TICK_MAX_NS) {
-			period = TICK_MAX_NS;
-		}
+		look = (struct look){.now = now};
+		tick(&look, poll);
+		calm = look.did ? 0 : calm + 1;
 	}
 }
 

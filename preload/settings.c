@@ -86,6 +86,14 @@ static bool parse_off(const char *text) {
 	return parse_bool(text, &settings.off);
 }
 
+static bool parse_preempt(const char *text) {
+	bool on;
+	if (!parse_bool(text, &on))
+		return false;
+	settings.no_preempt = !on;
+	return true;
+}
+
 static bool parse_verbose(const char *text) {
 	return parse_bool(text, &settings.verbose);
 }
@@ -214,6 +222,8 @@ static const struct setting table[] = {
 	 "0: leave libc's code in memory alone; what waits inside libc (stdio, resolver, malloc) then holds a kernel thread; default 1"},
 	{"idle_ms", parse_idle_ms, "must be a number of 0 to 1024", "N",
 	 "idle kernel threads kept above GOMAXPROCS for the next blocking call; default 4"},
+	{"preempt", parse_preempt, ACCEPTS_BOOL, "0|1",
+	 "0: never interrupt a thread that computes, let the kernel share the CPU between it and who waits; default 1"},
 	{"chaos", parse_chaos, "must be a whole number of 0 to 10^15", "SEED",
 	 "for tests: force yields, migrations, steals, handoffs, delays, parts and refusals at random; default 0, none"},
 	{"p", parse_percent, "must be a number of 1 to 100", "PERCENT", "how often chaos strikes; default 10"},

@@ -179,27 +179,21 @@ SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 	if (!g)
 		return real.sigaltstack(ss, old);
 	struct sigstate *s = sig_of(g);
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-	bool on = s->alt_sp && !(s->alt_flags & (int)SS_AUTODISARM) && here - (uintptr_t)s->alt_sp < s->alt_size;
-	stack_t was = {.ss_sp = s->alt_sp, .ss_size = s->alt_size,
-	               .ss_flags = s->alt_sp ? s->alt_flags | (on ? SS_ONSTACK : 0) : SS_DISABLE};
+	bool on = sig_on_altstack(s, (uintptr_t)__builtin_frame_address(0));
+	stack_t was = sig_altstack(s);
+	if (on)
+		was.ss_flags |= SS_ONSTACK;
 	if (ss) {
 		stack_t set = *ss;
 		if (on) {
 			errno = EPERM;
 			return -1;
 		}
-		if (!(set.ss_flags & SS_DISABLE))
-			set.ss_flags |= (int)SS_AUTODISARM;
 		rt_enter(g);
 		long r = SYS2(SYS_sigaltstack, &set, 0); /* the kernel checks size and flags */
 		if (r == 0) {
-			bool none = set.ss_flags & SS_DISABLE;
-			s->alt_sp = none ? NULL : set.ss_sp;
-			s->alt_size = none ? 0 : set.ss_size;
-			s->alt_flags = none ? 0 : ss->ss_flags & (int)SS_AUTODISARM;
-			g->altstack_sp = g->m->kaltstack_sp = s->alt_sp;
-			g->altstack_size = g->m->kaltstack_size = s->alt_size;
+			sig_altstack_set(s, &set);
+			m_sigstack_arm(g->m);
 		}
 		rt_exit(g);
 		if (r < 0) {

@@ -2,7 +2,12 @@
  *
  * sig_entry() may interrupt anything, and decides by what it interrupted: a goroutine in user code runs the program's handler on the
  * kernel's frame (handler_enter); anything else leaves the signal in the ring. sig_resync() is the other direction: what the kernel
- * must know of the goroutine that an M switches to. */
+ * must know of the goroutine that an M switches to.
+ *
+ * Alternate stacks. The kernel's alternate stack of an M is the M's own (m->sigstack), always; preemption needs it, and nothing is to be
+ * changed in a switch. What the program asked for is carried out here: the frame of a handler with SA_ONSTACK that arrives
+ * on the M's stack is moved to where the kernel would have put it (frame_move): the goroutine's alternate stack, or the one it runs on. Only
+ * then may the handler run, because it may park and the M's stack stays with the M. */
 #include <linux/futex.h>
 
 #include "siginternal.h"
@@ -14,67 +19,6 @@ static void (*setxid_libc)(int, siginfo_t *, void *);
 
 static bool is_fault(int sig, const siginfo_t *info) {
 	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS);
-}
-
-/* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel
- * keeps a thread's. */
-static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context) {
-	struct sigstate *s = sig_of(g);
-	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
-	g->in_rt++; /* no nested signal between these stores; no retake check: nothing of the P is touched */
-	uint64_t added = sig_handler_mask(h, sig);
-	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
-	g->m->kmask = kernel_before | added;
-	/* The kernel has disarmed the alternate stack it put us on (SS_AUTODISARM): so that a park in here leaves
-	 * nothing armed on this M. */
-	stack_t kernel_stack = context->uc_stack;
-	uintptr_t here = (uintptr_t)context;
-	bool entered_alt = s->alt_sp && !s->on_alt && here - (uintptr_t)s->alt_sp < s->alt_size;
-	if (entered_alt) {
-		s->on_alt = true;
-		g->altstack_sp = g->m->kaltstack_sp = NULL;
-		g->altstack_size = g->m->kaltstack_size = 0;
-	}
-	context->uc_stack.ss_flags &= ~(int)SS_AUTODISARM;
-	rt_leave(g);
-
-	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
-	if (in_syscall)
-		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
-
-	h->handler(sig, info, context);
-
-	if (!self_g()) /* it forked, and this is the child */
-		return;
-	context->uc_stack = kernel_stack;
-	uint64_t asked = sigset_bits(&context->uc_sigmask);
-	if (asked == kernel_before) {
-		mask_store(g, virtual_before);
-	} else { /* it changed the mask it returns to */
-		asked &= ~SIG_NEVER_BLOCKED;
-		mask_store(g, asked);
-	}
-	sig_handler_done(g, s);
-	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !sig_must_defer(g))
-		sig_queue_run(g);
-	if (in_syscall && self_g())
-		syscall_enter(g);
-	if (!self_g())
-		return;
-	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested
-	 * signals only. */
-	g->in_rt++;
-	g->m->kmask = asked;
-	if (entered_alt)
-		s->on_alt = false;
-	if (kernel_stack.ss_flags & SS_DISABLE) {
-		g->altstack_sp = g->m->kaltstack_sp = NULL;
-		g->altstack_size = g->m->kaltstack_size = 0;
-	} else {
-		g->altstack_sp = g->m->kaltstack_sp = kernel_stack.ss_sp;
-		g->altstack_size = g->m->kaltstack_size = kernel_stack.ss_size;
-	}
-	rt_leave(g);
 }
 
 /* Outside the runtime on g: route what is in the ring, run what is ours. */
@@ -96,9 +40,95 @@ static void default_action(int sig, siginfo_t *info) {
 		SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
 }
 
-void sig_entry(int sig, siginfo_t *info, void *context) {
+static bool on_sigstack(const struct m *m, uintptr_t sp) {
+	return m->sigstack && sp - (uintptr_t)m->sigstack < m->sigstack_bytes;
+}
+
+/* Every frame on a goroutine ends so: sigreturn must not restore an alternate stack, because on which M it will happen nobody knows, a nested
+ * handler may wait. Flags that do not exist make the kernel leave alone what is armed there. */
+static void frame_end(ucontext_t *context) {
+	context->uc_stack = (stack_t){.ss_flags = 0x40};
+}
+
+/* A frame on the M's own stack, for a handler that will run now. Returns if it may stay there. */
+static void frame_move(struct g *g, int sig, siginfo_t *info, void *context) {
+	struct sigstate *s = sig_of(g);
+	ucontext_t *uc = context;
+	uintptr_t sp = arch_context_sp(context), lowest = 0;
+	bool on = sig_on_altstack(s, sp), enters = s->alt_sp && !on;
+	if (on || enters)
+		lowest = (uintptr_t)s->alt_sp;
+	uintptr_t top = enters ? lowest + s->alt_size : sp;
+	uc->uc_stack = sig_altstack_save(s);
+	void *frame = arch_sigframe_move(&context, &info, top, lowest, !enters);
+	if (!frame) { /* no room: the kernel, too, ends the process then */
+		default_action(SIGSEGV, info);
+		return;
+	}
+	arch_sigframe_enter(frame, sig, info, context, sig_entry);
+}
+
+/* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel
+ * keeps a thread's. */
+static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context) {
+	struct sigstate *s = sig_of(g);
+	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
+	g->in_rt++; /* no nested signal between these stores; no retake check: nothing of the P is touched */
+	uint64_t added = sig_handler_mask(h, sig);
+	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
+	g->m->kmask = kernel_before | added;
+	if (context->uc_stack.ss_sp == g->m->sigstack) /* not a moved frame */
+		context->uc_stack = sig_altstack_save(s);
+	rt_leave(g);
+
+	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	if (in_syscall)
+		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
+
+	h->handler(sig, info, context);
+
+	if (!self_g()) /* it forked, and this is the child */
+		return;
+	uint64_t asked = sigset_bits(&context->uc_sigmask);
+	if (asked == kernel_before) {
+		mask_store(g, virtual_before);
+	} else { /* it changed the mask it returns to */
+		asked &= ~SIG_NEVER_BLOCKED;
+		mask_store(g, asked);
+	}
+	sig_handler_done(g, s);
+	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !sig_must_defer(g))
+		sig_queue_run(g);
+	if (in_syscall && self_g())
+		syscall_enter(g);
+	if (!self_g())
+		return;
+	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested
+	 * signals only. */
+	g->in_rt++;
+	g->m->kmask = asked;
+	if (!sig_on_altstack(s, (uintptr_t)context)) /* as sigreturn, which does not change what is in use */
+		sig_altstack_set(s, &context->uc_stack);
+	rt_leave(g);
+}
+
+static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct sigrecord *h = handler_of(sig);
+	if (g && g->kind <= G_MAIN && on_sigstack(g->m, (uintptr_t)context) && !process_in_vfork()) {
+		bool fault = is_fault(sig, info);
+		if (on_sigstack(g->m, arch_context_sp(context))) {
+			/* On top of ourselves, before that frame was moved. It waits until somebody leaves the runtime, or for sysmon: to look in the frame
+			 * below, before its handler's mask is in force, would let a storm of signals pile up frames. */
+			if (!fault) {
+				if (info->si_code != KICK_CODE)
+					sig_ring_push(sig, info, info->si_code == SI_TKILL && info->si_pid == self_pid() ? g : NULL);
+				return;
+			}
+		} else if (g->in_rt == 0 || fault) {
+			frame_move(g, sig, info, context);
+		}
+	}
 	if (unlikely(!h) && info->si_code != KICK_CODE) {
 		default_action(sig, info);
 		return;
@@ -164,7 +194,13 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 		handler_enter(g, h, sig, info, context);
 }
 
-/* Makes the kernel's mask and alternate stack of this M those of g. In the switch, inside the runtime. The mask is
+void sig_entry(int sig, siginfo_t *info, void *context) {
+	entry(sig, info, context);
+	if (self_g() && !process_in_vfork())
+		frame_end(context);
+}
+
+/* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. The mask is
  * stored before the system call and compared after: reserved_entry() may add to both in between. */
 void sig_resync(struct g *g) {
 	struct m *m = g->m;
@@ -174,14 +210,6 @@ void sig_resync(struct g *g) {
 			__atomic_store_n(&m->kmask, want, __ATOMIC_RELAXED);
 			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &want, 0, 8);
 		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
-	}
-	if (m->kaltstack_sp != g->altstack_sp || m->kaltstack_size != g->altstack_size) {
-		stack_t ss = {.ss_sp = g->altstack_sp, .ss_size = g->altstack_size, .ss_flags = (int)SS_AUTODISARM};
-		if (!g->altstack_sp)
-			ss = (stack_t){.ss_flags = SS_DISABLE};
-		SYS2(SYS_sigaltstack, &ss, 0);
-		m->kaltstack_sp = g->altstack_sp;
-		m->kaltstack_size = g->altstack_size;
 	}
 }
 
@@ -218,9 +246,13 @@ __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
 #endif
 }
 
-/* SIGSETXID. With KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
+/* SIGSETXID. From a timer it is preemption's; with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
  * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
+	if (info->si_code == SI_TIMER) {
+		preempt_signal(context);
+		return;
+	}
 	int32_t ktid = self_ktid();
 	if (info->si_code == KICK_CODE) {
 		ucontext_t *uc = context;
@@ -272,7 +304,7 @@ void sig_reserve(void) {
 	restorer = old.restorer;
 	if ((void (*)(int, siginfo_t *, void *))old.handler != reserved_entry)
 		setxid_libc = (void (*)(int, siginfo_t *, void *))old.handler;
-	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_RESTORER_FLAG,
+	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_FLAG,
 	                          .restorer = restorer, .mask = ~0ull};
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
 	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal

@@ -53,6 +53,31 @@ struct sig_process {
 extern struct sig_process sigp;
 extern _Atomic(struct sigrecord *) sig_handlers[NSIGNALS + 1];
 
+/* Does sp lie on the alternate stack, by the kernel's rule? Never with SS_AUTODISARM: that is disarmed while in use. */
+static inline bool sig_on_altstack(const struct sigstate *s, uintptr_t sp) {
+	return s->alt_sp && !(s->alt_flags & (int)SS_AUTODISARM) && sp - (uintptr_t)s->alt_sp - 1 < s->alt_size;
+}
+
+static inline stack_t sig_altstack(const struct sigstate *s) {
+	return s->alt_sp ? (stack_t){.ss_sp = s->alt_sp, .ss_size = s->alt_size, .ss_flags = s->alt_flags}
+	                 : (stack_t){.ss_flags = SS_DISABLE};
+}
+
+static inline void sig_altstack_set(struct sigstate *s, const stack_t *ss) {
+	bool none = ss->ss_flags & SS_DISABLE;
+	s->alt_sp = none ? NULL : ss->ss_sp;
+	s->alt_size = none ? 0 : ss->ss_size;
+	s->alt_flags = none ? 0 : ss->ss_flags & (int)SS_AUTODISARM;
+}
+
+/* Into a handler: what its context says of the alternate stack. SS_AUTODISARM ends with every delivery, until the handler returns. */
+static inline stack_t sig_altstack_save(struct sigstate *s) {
+	stack_t was = sig_altstack(s);
+	if (s->alt_flags & (int)SS_AUTODISARM)
+		sig_altstack_set(s, &(stack_t){.ss_flags = SS_DISABLE});
+	return was;
+}
+
 /* The goroutine whose state the kernel thread stands for. A vfork child has its parent's memory, but mask, handlers
  * and pending signals of its own, which are the kernel's (FRK-5). */
 static inline struct g *self_g(void) {

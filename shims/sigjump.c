@@ -1,4 +1,4 @@
-/* Jumps out of handlers. The jump is libc's; the mask and the alternate stack that it leaves behind are noted here first. */
+/* Jumps out of handlers. The jump is libc's; the mask that it leaves behind is noted here first. */
 #include "siginternal.h"
 
 /* siglongjmp() puts the mask back with a call inside libc, behind our back: note it here first. The jump itself is
@@ -9,15 +9,6 @@ static void jump_note(struct __jmp_buf_tag *env) {
 		return;
 	struct sigstate *s = sig_of(g);
 	s->defer = false;
-	if (s->on_alt) { /* leaves the alternate stack for good: it is armed again */
-		rt_enter(g);
-		s->on_alt = false;
-		stack_t ss = {.ss_sp = s->alt_sp, .ss_size = s->alt_size, .ss_flags = (int)SS_AUTODISARM};
-		SYS2(SYS_sigaltstack, &ss, 0);
-		g->altstack_sp = g->m->kaltstack_sp = s->alt_sp;
-		g->altstack_size = g->m->kaltstack_size = s->alt_size;
-		rt_leave(g);
-	}
 	if (env->__mask_was_saved) {
 		uint64_t old;
 		sig_mask_change(g, SIG_SETMASK, sigset_bits((const sigset_t *)&env->__saved_mask), &old);
@@ -39,8 +30,8 @@ SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value);
 SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 	REAL_READY();
 	struct g *g = self_g();
-	/* Its check asks the kernel whether we are on the alternate stack, and the kernel has that disarmed. */
-	bool on_alt = g && sig_of(g)->on_alt;
+	/* Its check asks the kernel whether we are on the alternate stack, and the kernel knows the M's only. */
+	bool on_alt = g && sig_on_altstack(sig_of(g), (uintptr_t)__builtin_frame_address(0));
 	jump_note(env);
 	if (on_alt)
 		real.siglongjmp(env, value);

@@ -66,18 +66,9 @@ void sig_runtime_start(struct g *g) {
 	sigp.main_g = g;
 	mask_store(g, mask);
 	g->m->kmask = mask;
-	g->altstack_sp = NULL;
-	g->altstack_size = 0;
-	if (SYS2(SYS_sigaltstack, 0, &ss) == 0 && !(ss.ss_flags & SS_DISABLE)) {
-		s->alt_sp = g->altstack_sp = ss.ss_sp;
-		s->alt_size = g->altstack_size = ss.ss_size;
-		s->alt_flags = ss.ss_flags & (int)SS_AUTODISARM;
-		s->on_alt = ss.ss_flags & SS_ONSTACK;
-		ss.ss_flags = (int)SS_AUTODISARM;
-		SYS2(SYS_sigaltstack, &ss, 0); /* refused while in use: then it stays as it is */
-	}
-	g->m->kaltstack_sp = g->altstack_sp;
-	g->m->kaltstack_size = g->altstack_size;
+	if (SYS2(SYS_sigaltstack, 0, &ss) == 0)
+		sig_altstack_set(s, &ss);
+	m_sigstack_arm(g->m); /* refused on an alternate stack that is in use: then the kernel keeps that */
 	sig_resync_hook = sig_resync;
 	rt_deliver_hook = sig_deliver;
 	sig_sysmon_hook = sig_sysmon;
@@ -96,8 +87,6 @@ void sig_thread_init(struct g *g, const sigset_t *set) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, 0, &mask, 8);
 	mask &= ~SIG_NEVER_BLOCKED;
 	mask_store(g, mask);
-	g->altstack_sp = NULL;
-	g->altstack_size = 0;
 	sigstate_reset(s, sigp.base_mask);
 	atomic_fetch_add(&sigp.live, 1);
 	if (likely(mask == sigp.base_mask) && likely(!(atomic_load_explicit(&sigp.and_mask, memory_order_relaxed) & ~mask)))
@@ -131,8 +120,6 @@ void sig_thread_exit(struct g *g) {
 	if (unlikely(deviates))
 		sig_and_refresh();
 	sig_ring_drain(true); /* what was held for the handler it is in, too: nobody may be left to take it */
-	g->altstack_sp = NULL;
-	g->altstack_size = 0;
 	rt_leave(g);
 }
 
@@ -151,9 +138,7 @@ void sig_fork_child(void) {
 	s->bare = 0;
 	s->pending = 0;
 	s->attention = false;
-	if (g->altstack_sp) { /* a plain thread again: without our flag */
-		stack_t ss = {.ss_sp = s->alt_sp, .ss_size = s->alt_size, .ss_flags = s->alt_flags};
-		SYS2(SYS_sigaltstack, &ss, 0);
-	}
+	stack_t ss = sig_altstack(s); /* a plain thread again: the kernel has its, not the M's */
+	SYS2(SYS_sigaltstack, &ss, 0);
 	sigp.main_g = NULL;
 }

@@ -69,7 +69,7 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	memset(&context, 0, sizeof context);
 	getcontext(&context);
 	sigset_store(&context.uc_sigmask, before);
-	context.uc_stack = (stack_t){.ss_sp = s->alt_sp, .ss_size = s->alt_size, .ss_flags = s->alt_sp ? s->alt_flags : SS_DISABLE};
+	context.uc_stack = sig_altstack_save(s);
 	mask_force(g, before | sig_handler_mask(h, sig));
 	int saved_errno = errno;
 	rt_leave(g);
@@ -78,6 +78,8 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	 * a call. */
 	errno = saved_errno;
 	uint64_t after = sigset_bits(&context.uc_sigmask);
+	if (!sig_on_altstack(s, (uintptr_t)&context)) /* as sigreturn would */
+		sig_altstack_set(s, &context.uc_stack);
 	if (!self_g()) { /* it forked, and this is the child */
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
 		return 0;

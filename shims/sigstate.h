@@ -1,7 +1,7 @@
 /* Signals of one goroutine: what the kernel keeps per thread and cannot keep for us, because it knows Ms only.
  *
- * `struct sigstate` is a member of struct thread (g->ext). The mask itself is g->sigmask and the alternate stack
- * that the kernel shall have is g->altstack_*, because the switch compares them with what the M has.
+ * `struct sigstate` is a member of struct thread (g->ext). The mask itself is g->sigmask, because the switch compares it
+ * with what the M has. The alternate stack is all here: the kernel knows the M's own only (sigentry.c).
  *
  * Invariants
  *  - While a goroutine runs in user code, the kernel's mask of its M is g->sigmask. Inside the runtime (in_rt > 0)
@@ -32,10 +32,9 @@ struct sigstate {
 	_Atomic bool attention;
 	bool dead;                    /* under lock: exited; signals to it succeed and vanish */
 	bool defer;                   /* between sig_mask_push and _pop: handlers run in shim_interrupted() only (SIG-16) */
-	bool on_alt;                  /* a handler runs on the alternate stack: the kernel has it disarmed */
 	uint32_t handlers;            /* handlers run so far on this goroutine: to tell a true EINTR from a stray one */
-	/* the program's view of its alternate stack */
-	void *alt_sp;
+	/* the program's alternate stack, with the kernel's semantics */
+	void *alt_sp;                 /* NULL: none */
 	size_t alt_size;
 	int alt_flags;
 };

@@ -1,0 +1,209 @@
+/* Preemption: a goroutine that runs on and on gives its P to others without having asked for it.
+ *
+ * sysmon asks (preempt_ask), the M is interrupted by a signal, the signal's handler (preempt_signal) changes the frame so that the goroutine
+ * "calls" preempt_here() from wherever it is, with every register saved (arch_preempt), and that puts it into the queue and switches away. It
+ * goes on later, on any M.
+ *
+ * Which signal, sent how. A program that installed no handler must never see EINTR, and poll(), nanosleep() and their like return that
+ * even under SA_RESTART. To look whether a thread is in a system call and then to signal it is a race. So nobody signals: each M has a
+ * POSIX timer on its own *CPU clock*, and sysmon sets that to expire after one more nanosecond of CPU time. A thread that sleeps in the
+ * kernel uses none. When the timer expires at a tick of the kernel, the kernel (since 5.9, where POSIX_CPU_TIMERS_TASK_WORK) does not queue the
+ * signal there and then, but marks the thread and queues it *on its way back to user mode*: no system call is ever interrupted, by construction, whether
+ * we know of the call or not. Older kernels queue it in the tick, which may hit a thread inside a system call: there nobody is preempted and
+ * sysmon takes Ps only (retake). The price is the tick, up to 4 ms of delay at 250 Hz.
+ *
+ * The signal's number is libc's SIGSETXID (33), told from libc's own use by its si_code, SI_TIMER. design.md named SIGURG, as Go does. But
+ * a program may use SIGURG, block it in all its threads, and look at its mask and its pending signals; 33 is libc's own: no program's
+ * mask ever holds it, no sigpending() or sigwait() shows it, and signal.c has the kernel's handler for it anyway.
+ *
+ * The frame of the signal must not be pushed onto the goroutine's stack: that may be a coroutine's of 4 KiB, full to the brim. Therefore the
+ * handler runs on the M's own alternate stack (m->sigstack). The injected call does write to the interrupted stack: so it is made only where
+ * we know the stack and that it has room (room_left).
+ *
+ * Where a goroutine is left alone: in the runtime (in_rt), in a bracketed system call, where it borrows the kernel thread's identity (its TCB is not
+ * its own then), on a stack that is not its own, and while the instruction pointer is in libc, ld.so, the vdso or in this library. The last
+ * rule is about libc's inner locks (malloc's arenas, stdio, the loader): their waiters sleep in the kernel, so a holder that is queued
+ * behind them would cost every one of them an M. There the timer is set again, TRIES times; then sysmon takes the P and the
+ * kernel shares the CPU. So preemption is never needed for progress, it only makes it cheaper.
+ *
+ * Ownership: sysmon creates, sets and deletes the timers; the handler only sets its own M's again. m->preempt_g says who was meant; the
+ * schedtick or the missing P tells whether that is still so.
+ */
+#include <link.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "runtime.h"
+
+#define TRIES 8u                    /* ticks of the kernel that a request stays */
+#define C_ROOM (6ul << 10)          /* what preempt_here() may use below the injected frame, with a handler's frame on top */
+#define RANGES_MAX 4u
+
+extern const char *gnu_get_libc_version(void);
+
+static struct {
+	uintptr_t lo, hi;
+} untouchable[RANGES_MAX];          /* code in which a goroutine is left alone */
+static uint32_t ranges;
+static uintptr_t main_low;          /* the first thread's stack does not reach below this */
+static bool supported;
+
+static int range_of(struct dl_phdr_info *info, size_t size, void *arg) {
+	const uintptr_t *anchors = arg;
+	uintptr_t lo = UINTPTR_MAX, hi = 0;
+	bool meant = false;
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+		uintptr_t from = info->dlpi_addr + h->p_vaddr, to = from + h->p_memsz;
+		if (h->p_type != PT_LOAD)
+			continue;
+		for (uint32_t a = 0; a < RANGES_MAX; a++)
+			meant |= anchors[a] >= from && anchors[a] < to;
+		if (!(h->p_flags & PF_X))
+			continue;
+		lo = from < lo ? from : lo;
+		hi = to > hi ? to : hi;
+	}
+	if (meant && ranges < RANGES_MAX) {
+		untouchable[ranges].lo = lo;
+		untouchable[ranges++].hi = hi;
+	}
+	return 0;
+}
+
+/* CPU timers that never disturb a system call. */
+static bool kernel_fits(void) {
+	struct utsname u;
+	uint32_t version[2] = {0, 0}, i = 0;
+	if (SYS1(SYS_uname, &u) < 0)
+		return false;
+	for (const char *c = u.release; *c && i < 2; c++) {
+		if (*c >= '0' && *c <= '9')
+			version[i] = version[i] * 10 + (uint32_t)(*c - '0');
+		else
+			i++;
+	}
+	return version[0] > 5 || (version[0] == 5 && version[1] >= 11);
+}
+
+static uintptr_t main_stack_low(void) {
+	struct rlimit rl;
+	/* The kernel puts this string at the very end of the stack; what a raised limit adds is not counted on. */
+	uintptr_t end = (getauxval(AT_EXECFN) + 4095) & ~4095ul, low = end - (128ul << 10);
+	if (SYS4(SYS_prlimit64, 0, RLIMIT_STACK, 0, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
+		low = end - rl.rlim_cur;
+	else if (rl.rlim_cur == RLIM_INFINITY)
+		low = end - (8ul << 20);
+	return low;
+}
+
+void preempt_init(void) {
+	const uintptr_t anchors[RANGES_MAX] = {(uintptr_t)preempt_init, (uintptr_t)gnu_get_libc_version, getauxval(AT_BASE),
+	                                       getauxval(AT_SYSINFO_EHDR)};
+	ranges = 0;
+	dl_iterate_phdr(range_of, (void *)anchors);
+	main_low = main_stack_low();
+	supported = kernel_fits() && arch_preempt_init();
+}
+
+/* ---- sysmon's side ------------------------------------------------------------------------------------------------- */
+
+static clockid_t cpu_clock_of(int32_t ktid) {
+	return (clockid_t)(~(uint32_t)ktid << 3 | 6); /* CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED: the kernel's ABI */
+}
+
+int64_t preempt_cpu_time(struct m *m) {
+	struct timespec ts;
+	if (SYS2(SYS_clock_gettime, cpu_clock_of(m->ktid), &ts) < 0)
+		return -1;
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static long timer_fire_soon(int32_t timer) {
+	struct itimerspec soon = {.it_value = {0, 1}};
+	return SYS4(SYS_timer_settime, timer, 0, &soon, 0);
+}
+
+/* m's timer; a struct m that has a new kernel thread gets a new one. */
+static bool timer_have(struct m *m) {
+	if (m->timer_ktid == m->ktid)
+		return true;
+	if (m->timer_ktid)
+		SYS1(SYS_timer_delete, m->timer_id);
+	m->timer_ktid = 0;
+	struct sigevent event;
+	memset(&event, 0, sizeof event);
+	event.sigev_notify = SIGEV_THREAD_ID;
+	event.sigev_signo = PREEMPT_SIGNAL;
+	event._sigev_un._tid = m->ktid;
+	if (SYS3(SYS_timer_create, cpu_clock_of(m->ktid), &event, &m->timer_id) < 0)
+		return false; /* RLIMIT_SIGPENDING, or the thread is ending */
+	m->timer_ktid = m->ktid;
+	return true;
+}
+
+bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
+	if (!supported || !sched_config.preempt || !m->sigstack || g->wired_m || !timer_have(m))
+		return false;
+	m->preempt_tick = tick;
+	m->preempt_tries = TRIES;
+	/* release: the handler, which finds g there, sees the two above */
+	atomic_store_explicit(&m->preempt_g, g, memory_order_release);
+	return timer_fire_soon(m->timer_id) == 0;
+}
+
+/* ---- the M's side ---------------------------------------------------------------------------------------------------- */
+
+static bool code_is_untouchable(uintptr_t pc) {
+	for (uint32_t i = 0; i < ranges; i++) {
+		if (pc >= untouchable[i].lo && pc < untouchable[i].hi)
+			return true;
+	}
+	return false;
+}
+
+/* Is sp on g's own stack, with room for the injected frame? */
+static bool room_left(const struct g *g, uintptr_t sp) {
+	uintptr_t need = arch_preempt_bytes() + C_ROOM;
+	if (g->kind == G_MAIN)
+		return sp > main_low + need && sp < getauxval(AT_EXECFN);
+	return sp <= (uintptr_t)g->stack.hi && sp > (uintptr_t)g->stack.lo && sp - (uintptr_t)g->stack.lo > need;
+}
+
+/* The same run of the same goroutine that sysmon meant? */
+static bool still_meant(struct m *m, struct g *g) {
+	/* acquire: pairs with preempt_ask() */
+	if (atomic_load_explicit(&m->preempt_g, memory_order_acquire) != g)
+		return false;
+	if (!m->p || atomic_load_explicit(&m->retake, memory_order_relaxed) == RETAKE_TAKEN)
+		return true; /* it lost its P meanwhile and runs on */
+	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == m->preempt_tick;
+}
+
+void preempt_signal(void *context) {
+	struct g *g = tls_g;
+	if (!g || g->kind > G_MAIN || g->in_vfork || g->wired_m)
+		return;
+	struct m *m = g->m;
+	if (!still_meant(m, g))
+		return;
+	uintptr_t sp = arch_context_sp(context);
+	if (g->in_rt == 0 && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
+	    !code_is_untouchable(arch_context_pc(context)) && room_left(g, sp) && arch_preempt_inject(context)) {
+		atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
+		return;
+	}
+	if (m->preempt_tries) {
+		m->preempt_tries--;
+		timer_fire_soon(m->timer_id);
+	}
+}
+
+void preempt_here(void) {
+	g_preempt(tls_g);
+}

@@ -1,0 +1,76 @@
+/* Coroutines on small stacks of the program's own, full to the last byte: nothing may be written below or beside them by whoever wants the CPU.
+ * Also threads on stacks that the program brought. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+enum { STACK = 16384, CANARY = 65536, THREADS = 4, USER_STACK = 65536 };
+static atomic_int bad;
+
+struct coroutine {
+	ucontext_t self, back;
+	unsigned char below[CANARY], stack[STACK];
+	long sum;
+};
+
+static __thread struct coroutine *current;
+
+/* Descends until a few hundred bytes are left, computes there, and looks whether what it wrote is still there. */
+static long descend(struct coroutine *c) {
+	volatile unsigned char frame[256];
+	memset((void *)frame, 0x5a, sizeof frame);
+	long r = 0;
+	if ((unsigned char *)frame - c->stack > 700)
+		r = descend(c);
+	else
+		for (volatile long i = 0; i < 3000000; i++)
+			r++;
+	for (size_t i = 0; i < sizeof frame; i++)
+		bad += frame[i] != 0x5a;
+	return r;
+}
+
+static void body(void) {
+	struct coroutine *c = current;
+	c->sum = descend(c);
+	swapcontext(&c->self, &c->back);
+}
+
+static void *run(void *arg) {
+	struct coroutine *c = calloc(1, sizeof *c);
+	(void)arg;
+	for (int round = 0; round < 8; round++) {
+		memset(c->below, 0xc3, sizeof c->below);
+		getcontext(&c->self);
+		c->self.uc_stack.ss_sp = c->stack;
+		c->self.uc_stack.ss_size = sizeof c->stack;
+		c->self.uc_link = NULL;
+		makecontext(&c->self, body, 0);
+		current = c;
+		swapcontext(&c->back, &c->self);
+		bad += c->sum != 3000000;
+		for (size_t i = 0; i < sizeof c->below; i++)
+			bad += c->below[i] != 0xc3;
+	}
+	free(c);
+	return NULL;
+}
+
+int main(void) {
+	pthread_t t[2 * THREADS];
+	pthread_attr_t attr;
+	static unsigned char stacks[THREADS][USER_STACK] __attribute__((aligned(4096)));
+	pthread_attr_init(&attr);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_create(&t[i], NULL, run, NULL);
+		pthread_attr_setstack(&attr, stacks[i], USER_STACK);
+		pthread_create(&t[THREADS + i], &attr, run, NULL);
+	}
+	for (int i = 0; i < 2 * THREADS; i++)
+		pthread_join(t[i], NULL);
+	printf("%d bad\n", bad);
+	return 0;
+}
