@@ -143,10 +143,14 @@ static int spawn(const go_options *options, go_fn fn, void *arg) {
 	return 0;
 }
 
-/* A hint, read without care: the P may be another by now. */
+/* A hint, read without care: the P may be another by now. Only who spawns in a loop gives way: if each of a tree of goroutines that make a few did,
+ * the tree would be walked level by level, and all of it live at once. */
 static void let_run(void) {
 	struct g *g = g_goroutine();
-	struct m *m = g ? g->m : NULL;
+	if (!g || ++thread_of(g)->spawned < SPAWN_AHEAD)
+		return;
+	thread_of(g)->spawned = 0;
+	struct m *m = g->m;
 	struct p *p = m ? m->p : NULL;
 	/* Without a P the global queue is where they are. */
 	if (p ? runq_length(p) >= SPAWN_AHEAD : m && atomic_load_explicit(&sched.runq_size, memory_order_relaxed) >= SPAWN_AHEAD)

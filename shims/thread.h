@@ -34,6 +34,7 @@ struct thread {
 	uint8_t panic_state;         /* go_panic.c */
 	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	bool cancel_told;            /* ... has cancelled it */
+	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;
 };
 
