@@ -141,12 +141,23 @@ static void g_reset(struct g *g) {
 	g->wait_what = NULL;
 }
 
-/* The tid, and the id for people, which counts the same from 2. */
+/* Where this process's tids begin. */
+static uint32_t tid_seed;
+
+/* Processes that share a recursive or robust mutex tell its owner by the tid alone, so each begins somewhere else. */
+void g_tid_seed(void) {
+	uint32_t seed = 0;
+	if (SYS3(SYS_getrandom, &seed, sizeof seed, 1 /* GRND_NONBLOCK */) != sizeof seed)
+		seed = (uint32_t)nanotime() * 2654435761u ^ (uint32_t)SYS0(SYS_getpid) << 12;
+	tid_seed = seed >> 3; /* room to count from here */
+}
+
+/* The tid, and the id for people, which counts from 2. */
 static void number_give(struct g *g) {
 	static _Atomic uint32_t counter;
 	/* 30 bits are what glibc's lock words keep of a tid; they repeat only after a billion threads */
 	uint32_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed) % ((1u << 30) - TID_FIRST - 1);
-	g->tid = TID_FIRST + (int32_t)n;
+	g->tid = TID_FIRST + (int32_t)((n + tid_seed) % ((1u << 30) - TID_FIRST - 1));
 	g->id = n + 2;
 }
 

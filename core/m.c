@@ -429,6 +429,7 @@ int sched_start(const char **why) {
 		return r;
 	futex_init();
 	preempt_init();
+	g_tid_seed();
 	sched.procs = sched_config.gomaxprocs < 1 ? 1 : sched_config.gomaxprocs > GOMAXPROCS_MAX ? GOMAXPROCS_MAX : sched_config.gomaxprocs;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		if (!p_new(i))

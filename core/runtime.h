@@ -180,6 +180,9 @@ static inline void m_pinned(struct m *m, struct g *g, int64_t since) {
 	                      memory_order_relaxed);
 }
 
+/* g.c: at start, also in a fork's child: new threads' numbers begin at random. */
+void g_tid_seed(void);
+
 /* sysmon.c */
 void sysmon_stop(void);             /* only before the Ps run: the start failed after all */
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */

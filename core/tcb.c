@@ -55,6 +55,7 @@ static struct {
 	ptrdiff_t tls_g;                 /* offsets from the thread pointer */
 	ptrdiff_t libc_tls;
 	size_t libc_tls_bytes;
+	ptrdiff_t robust_head; /* 0: unknown */
 	ptrdiff_t resp;
 	ptrdiff_t resp_target;
 	bool ready;
@@ -153,6 +154,11 @@ int tcb_take_template(const char **why) {
 			template_self[template_self_count++] = (uint16_t)i;
 		}
 	}
+	/* libc has told the kernel where this thread's list of robust mutexes is. */
+	uintptr_t robust = 0;
+	size_t robust_bytes = 0;
+	if (SYS3(SYS_get_robust_list, 0, &robust, &robust_bytes) == 0 && robust >= template_tcb && robust < template_tcb + lay.struct_bytes)
+		lay.robust_head = (ptrdiff_t)(robust - template_tcb);
 	*why = "libc's thread-local data was not found (unknown libc)";
 	if (!dl_iterate_phdr(find_libc_tls, &errno))
 		return -ENOSYS;
@@ -195,6 +201,10 @@ void tcb_rseq_off(void) {
 	struct rseq *area = (struct rseq *)(arch_tp() + __rseq_offset);
 	SYS4(SYS_rseq, area, sizeof *area, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
 	rseq_mark_unregistered(arch_tp());
+}
+
+void *tcb_robust_head(uintptr_t tcb) {
+	return lay.robust_head ? (void *)(tcb + (uintptr_t)lay.robust_head) : NULL;
 }
 
 void **tcb_list_node(uintptr_t tcb) {

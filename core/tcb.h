@@ -44,6 +44,8 @@ static inline int32_t tcb_tid_here(size_t offset) {
 }
 /* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated). */
 _Atomic int *tcb_cancelhandling(uintptr_t tcb);
+/* The head of the list of robust mutexes that a TCB's thread holds (the kernel's struct robust_list_head); NULL: this libc has none. */
+void *tcb_robust_head(uintptr_t tcb);
 /* The node {next, prev} by which libc's lists of threads hold a TCB; a goroutine's points to itself (see shims/loader.c). */
 void **tcb_list_node(uintptr_t tcb);
 /* In a fork's child: forget what a dead thread may have been changing. */

@@ -143,6 +143,16 @@ static void word_unlock(_Atomic uint32_t *word) {
 
 /* ---- glibc's mutexes ------------------------------------------------------------------------------------------- */
 
+/* Priority inheritance between processes, or of a robust mutex (libc marks those as shared, too), is the kernel's, which must find the owner's
+ * kernel thread by the number in the word. A goroutine's is none, and who waits for it fails. Priorities mean nothing among goroutines:
+ * so the mutex loses this part of its type, for all who share it, as soon as a process with goroutines finds it free. */
+static void inherit_drop(pthread_mutex_t *m, unsigned kind) {
+	/* relaxed: whoever reads the kind after the word was taken sees it (the kernel's threads take it by RMWs), and all write the same */
+	if ((kind & KIND_INHERIT) && !sync_real && sched_started() &&
+	    atomic_load_explicit(mutex_word(m), memory_order_relaxed) == 0)
+		__atomic_fetch_and(&m->__data.__kind, ~KIND_INHERIT, __ATOMIC_RELAXED);
+}
+
 static int real_lock(pthread_mutex_t *m) {
 	REAL_READY();
 	int r = real.pthread_mutex_trylock(m);
@@ -191,8 +201,10 @@ static void lock_taken(pthread_mutex_t *m, unsigned kind, int32_t tid) {
 /* Every kind; `until` NULL: no deadline. */
 static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
 	unsigned kind = mutex_kind(m);
-	if (kind_is_real(kind))
+	if (kind_is_real(kind)) {
+		inherit_drop(m, kind);
 		return until ? real_clocklock(m, clock, until) : real_lock(m);
+	}
 	int32_t tid = sync_tid();
 	int held = lock_held(m, kind, tid);
 	if (held >= 0)
@@ -243,6 +255,7 @@ SHIM int pthread_mutex_trylock(pthread_mutex_t *m) {
 	uint32_t seen;
 	if (unlikely(kind_is_real(kind))) {
 		REAL_READY();
+		inherit_drop(m, kind);
 		return real.pthread_mutex_trylock(m);
 	}
 	int32_t tid = sync_tid();

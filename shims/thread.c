@@ -94,6 +94,7 @@ static void thread_finish(struct g *g) {
 	if (g->kind == G_FOREIGN || g_live_drop() == 0)
 		exit(0);
 	sig_thread_exit(g);
+	robust_release(g);
 	uint32_t life = THREAD_LIVE;
 	if (t->own_stack)
 		tcb_free(g->ctx.tp); /* nobody may touch the program's stack once a joiner knows */

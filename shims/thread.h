@@ -47,6 +47,9 @@ static inline struct thread *thread_of(struct g *g) {
 /* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
 struct g *thread_g(pthread_t t);
 
+/* The calling thread ends: the robust mutexes that it holds go to their next owners. In robust.c. */
+void robust_release(struct g *g);
+
 /* Runs the destructors of thread-specific data on the calling thread, as NPTL at thread exit. In key.c. */
 void key_run_destructors(void);
 

@@ -1,0 +1,157 @@
+/* Message queues, asynchronous I/O and timers that call a function or signal a thread (TIM-4): what libc does with threads of its own. */
+#include "sync_test.h"
+
+#include <aio.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+enum { N = 50 };
+static mqd_t q;
+static _Atomic long notified, ticks, own_ticks;
+
+static void *receives(void *arg) {
+	char text[64];
+	unsigned priority;
+	(void)arg;
+	ssize_t n = mq_receive(q, text, sizeof text, &priority);
+	return (void *)(n > 0 ? atol(text) : -1);
+}
+
+static void *sends(void *arg) {
+	char text[64];
+	snprintf(text, sizeof text, "%ld", (long)arg);
+	return (void *)(long)mq_send(q, text, strlen(text) + 1, (unsigned)(long)arg % 5);
+}
+
+static void notify(union sigval v) {
+	pthread_mutex_t *m = v.sival_ptr;
+	pthread_mutex_lock(m); /* the whole pthread API works there */
+	atomic_fetch_add(&notified, 1);
+	pthread_mutex_unlock(m);
+}
+
+static void queues(void) {
+	char name[40], text[64];
+	struct mq_attr attr = {.mq_maxmsg = 5, .mq_msgsize = 64};
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	struct sigevent ev = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = notify, .sigev_value.sival_ptr = &mutex};
+	struct timespec soon;
+	pthread_t in[N], out[N];
+	long sum = 0, sent = 0;
+	snprintf(name, sizeof name, "/goshim-mq-%d", (int)getpid());
+	q = mq_open(name, O_CREAT | O_EXCL | O_RDWR, 0600, &attr);
+	if (q == (mqd_t)-1) {
+		printf("no queues: %s\n", strerror(errno));
+		return;
+	}
+	mq_unlink(name);
+	for (long i = 0; i < N; i++)
+		in[i] = start(receives, NULL);
+	for (long i = 0; i < N; i++)
+		out[i] = start(sends, (void *)i);
+	for (int i = 0; i < N; i++) {
+		sent += join(out[i]);
+		sum += join(in[i]);
+	}
+	printf("queue: %ld %ld\n", sum, sent);
+	soon = in_ms(CLOCK_REALTIME, 20);
+	EQ(mq_timedreceive(q, text, sizeof text, NULL, &soon), -1);
+	EQ(errno, ETIMEDOUT);
+	EQ(mq_notify(q, &ev), 0);
+	EQ(mq_send(q, "x", 2, 0), 0);
+	while (!notified)
+		usleep(1000);
+	EQ(mq_receive(q, text, sizeof text, NULL), 2);
+	EQ(mq_close(q), 0);
+	printf("notified %ld\n", notified);
+}
+
+static void on_own(int sig, siginfo_t *info, void *context) {
+	(void)sig;
+	(void)context;
+	if (info->si_code == SI_TIMER)
+		atomic_fetch_add(&own_ticks, 1);
+}
+
+static void tick(union sigval v) {
+	pthread_mutex_lock(v.sival_ptr);
+	atomic_fetch_add(&ticks, 1);
+	pthread_mutex_unlock(v.sival_ptr);
+}
+
+/* A timer whose signal goes to the thread that made it, and to no other. */
+static void *own_timer(void *arg) {
+	timer_t t;
+	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 2};
+	struct itimerspec when = {{0, 5000000}, {0, 1000000}};
+	sigset_t set;
+	long got = 0;
+	(void)arg;
+	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN + 2);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &ev, &t) != 0)
+		return (void *)(long)-errno;
+	timer_settime(t, 0, &when, NULL);
+	for (; got < 5; got++) {
+		siginfo_t info;
+		if (sigwaitinfo(&set, &info) != SIGRTMIN + 2 || info.si_code != SI_TIMER)
+			break;
+	}
+	timer_delete(t);
+	return (void *)got;
+}
+
+static void timers(void) {
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	struct sigevent ev = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = tick, .sigev_value.sival_ptr = &mutex};
+	struct itimerspec when = {{0, 5000000}, {0, 1000000}};
+	struct sigaction sa = {.sa_sigaction = on_own, .sa_flags = SA_SIGINFO | SA_RESTART};
+	timer_t t;
+	pthread_t own[5];
+	sigaction(SIGRTMIN + 2, &sa, NULL);
+	EQ(timer_create(CLOCK_MONOTONIC, &ev, &t), 0);
+	EQ(timer_settime(t, 0, &when, NULL), 0);
+	while (ticks < 5)
+		usleep(1000);
+	EQ(timer_delete(t), 0);
+	for (int i = 0; i < 5; i++)
+		own[i] = start(own_timer, NULL);
+	for (int i = 0; i < 5; i++)
+		printf("own timer: %ld\n", join(own[i]));
+	printf("other threads got %ld\n", own_ticks);
+}
+
+static void *aio_thread(void *arg) {
+	int p[2];
+	char text[20] = "";
+	CHECK(pipe(p) == 0);
+	struct aiocb cb = {.aio_fildes = p[0], .aio_buf = text, .aio_nbytes = sizeof text};
+	const struct aiocb *list[] = {&cb};
+	(void)arg;
+	EQ(aio_read(&cb), 0);
+	CHECK(write(p[1], "hello", 6) == 6);
+	while (aio_error(&cb) == EINPROGRESS)
+		aio_suspend(list, 1, NULL);
+	EQ(aio_return(&cb), 6);
+	CHECK(strcmp(text, "hello") == 0);
+	close(p[0]);
+	close(p[1]);
+	return NULL;
+}
+
+int main(void) {
+	pthread_t t[10];
+	queues();
+	timers();
+	for (int i = 0; i < 10; i++)
+		t[i] = start(aio_thread, NULL);
+	for (int i = 0; i < 10; i++)
+		join(t[i]);
+	printf("%s\n", failures ? "failed" : "done");
+	return failures != 0;
+}
