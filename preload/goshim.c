@@ -21,6 +21,7 @@
 #include "ctl.h"
 #include "launcher.h"
 #include "settings.h"
+#include "surface.h"
 
 #ifndef GOSHIM_VERSION
 #define GOSHIM_VERSION "unknown"
@@ -51,7 +52,7 @@ static void usage(FILE *out) {
 	      "  --procs N        goroutines that may run at once (GOMAXPROCS)\n"
 	      "  --stack SIZE     the same as --set stack=SIZE\n"
 	      "  --set KEY=VALUE  one setting of GOSHIM; may be repeated\n"
-	      "  --list           print every libc function that goshim stands in front of, by family\n"
+	      "  --list           print every function that goshim stands in front of, its family, and how it waits\n"
 	      "  check PROGRAM    say, without running it, whether goshim can serve it: 0 yes, 1 with reservations, 2 "
 	      "no\n"
 	      "  --version        print the version\n"
@@ -96,29 +97,6 @@ const char *library_find(void) {
 
 /* ---- --list -------------------------------------------------------------------------------------------------------------- */
 
-struct family {
-	const char *symbol; /* NULL: the lines below belong to `name` */
-	const char *name;
-};
-
-static const struct family families[] = {
-#define REAL_SECTION(family) {NULL, family},
-#define REAL(ret, name, params, version) {#name, NULL},
-#include "real.def"
-#undef REAL
-};
-
-static const char *family_of(const char *symbol) {
-	const char *name = "other";
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
-		if (!families[i].symbol)
-			name = families[i].name;
-		else if (strcmp(families[i].symbol, symbol) == 0)
-			return name;
-	}
-	return "other";
-}
-
 static int line_compare(const void *a, const void *b) {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -138,7 +116,8 @@ static void list_print(const Elf64_Sym *symbols, size_t count, const char *names
 		if (symbols[i].st_shndx == SHN_UNDEF || symbols[i].st_name >= names_size)
 			continue;
 		const char *name = names + symbols[i].st_name;
-		if (asprintf(&lines[n], "%-8s %s", family_of(name), name) > 0)
+		const char *how = surface_how(name);
+		if (asprintf(&lines[n], "%-8s %-28s %s", surface_family(name), name, how ? how : "?") > 0)
 			n++;
 	}
 	if (n > 0)

@@ -28,10 +28,11 @@ static void word_died(_Atomic uint32_t *word, uint32_t tid, bool pi, bool pendin
 	}
 	while ((v & FUTEX_TID_MASK) == tid) {
 		/* release: pairs with the next owner's acquire; it sees what we did, as far as we came */
-		if (atomic_compare_exchange_weak_explicit(word, &v, (v & FUTEX_WAITERS) | FUTEX_OWNER_DIED, memory_order_release,
-		                                          memory_order_relaxed)) {
+		if (atomic_compare_exchange_weak_explicit(word, &v, (v & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
+							  memory_order_release, memory_order_relaxed)) {
 			if (v & FUTEX_WAITERS)
-				SYS3(SYS_futex, word, FUTEX_WAKE, 1); /* libc waits for robust mutexes in the kernel, as shared */
+				SYS3(SYS_futex, word, FUTEX_WAKE,
+				     1); /* libc waits for robust mutexes in the kernel, as shared */
 			return;
 		}
 	}
@@ -44,14 +45,16 @@ void robust_release(struct g *g) {
 	uintptr_t entry = (uintptr_t)head->list.next, pending = (uintptr_t)head->list_op_pending;
 	for (int i = 0; i < ROBUST_MAX && (entry & ~ROBUST_PI) != (uintptr_t)head; i++) {
 		uintptr_t at = entry & ~ROBUST_PI;
-		uintptr_t next = (uintptr_t)((struct robust_list *)at)->next; /* the mutex is somebody else's in a moment */
+		uintptr_t next =
+			(uintptr_t)((struct robust_list *)at)->next; /* the mutex is somebody else's in a moment */
 		if (at != (pending & ~ROBUST_PI))
-			word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset), (uint32_t)g->tid, entry & ROBUST_PI, false);
+			word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset), (uint32_t)g->tid,
+				  entry & ROBUST_PI, false);
 		entry = next;
 	}
 	if (pending)
-		word_died((_Atomic uint32_t *)((pending & ~ROBUST_PI) + (uintptr_t)head->futex_offset), (uint32_t)g->tid,
-		          pending & ROBUST_PI, true);
+		word_died((_Atomic uint32_t *)((pending & ~ROBUST_PI) + (uintptr_t)head->futex_offset),
+			  (uint32_t)g->tid, pending & ROBUST_PI, true);
 	head->list.next = &head->list;
 	head->list_op_pending = NULL;
 }

@@ -1,4 +1,4 @@
-/* Message queues, asynchronous I/O and timers that call a function or signal a thread (TIM-4): what libc does with threads of its own. */
+/* Message queues, asynchronous I/O and timers that call a function (TIM-4): what libc does with threads of its own. */
 #include "sync_test.h"
 
 #include <aio.h>
@@ -6,11 +6,10 @@
 #include <mqueue.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
 
 enum { N = 50 };
 static mqd_t q;
-static _Atomic long notified, ticks, own_ticks;
+static _Atomic long notified, ticks;
 
 static void *receives(void *arg) {
 	char text[64];
@@ -69,61 +68,22 @@ static void queues(void) {
 	printf("notified %ld\n", notified);
 }
 
-static void on_own(int sig, siginfo_t *info, void *context) {
-	(void)sig;
-	(void)context;
-	if (info->si_code == SI_TIMER)
-		atomic_fetch_add(&own_ticks, 1);
-}
-
 static void tick(union sigval v) {
 	pthread_mutex_lock(v.sival_ptr);
 	atomic_fetch_add(&ticks, 1);
 	pthread_mutex_unlock(v.sival_ptr);
 }
 
-/* A timer whose signal goes to the thread that made it, and to no other. */
-static void *own_timer(void *arg) {
-	timer_t t;
-	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 2};
-	struct itimerspec when = {{0, 5000000}, {0, 1000000}};
-	sigset_t set;
-	long got = 0;
-	(void)arg;
-	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-	sigemptyset(&set);
-	sigaddset(&set, SIGRTMIN + 2);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	if (timer_create(CLOCK_MONOTONIC, &ev, &t) != 0)
-		return (void *)(long)-errno;
-	timer_settime(t, 0, &when, NULL);
-	for (; got < 5; got++) {
-		siginfo_t info;
-		if (sigwaitinfo(&set, &info) != SIGRTMIN + 2 || info.si_code != SI_TIMER)
-			break;
-	}
-	timer_delete(t);
-	return (void *)got;
-}
-
 static void timers(void) {
 	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	struct sigevent ev = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = tick, .sigev_value.sival_ptr = &mutex};
 	struct itimerspec when = {{0, 5000000}, {0, 1000000}};
-	struct sigaction sa = {.sa_sigaction = on_own, .sa_flags = SA_SIGINFO | SA_RESTART};
 	timer_t t;
-	pthread_t own[5];
-	sigaction(SIGRTMIN + 2, &sa, NULL);
 	EQ(timer_create(CLOCK_MONOTONIC, &ev, &t), 0);
 	EQ(timer_settime(t, 0, &when, NULL), 0);
 	while (ticks < 5)
 		usleep(1000);
 	EQ(timer_delete(t), 0);
-	for (int i = 0; i < 5; i++)
-		own[i] = start(own_timer, NULL);
-	for (int i = 0; i < 5; i++)
-		printf("own timer: %ld\n", join(own[i]));
-	printf("other threads got %ld\n", own_ticks);
 }
 
 static void *aio_thread(void *arg) {

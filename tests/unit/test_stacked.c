@@ -1,0 +1,45 @@
+/* Other libraries in LD_PRELOAD beside ours, in both orders (INT-4): allocators that replace malloc, and libfaketime, which wraps the same
+ * functions as we do. And an auditing library, with its own namespace (INT-5). */
+#include <criterion/criterion.h>
+#include <unistd.h>
+
+#include "child.h"
+
+static void stacked(const char *library, const char *environment) {
+	if (access(library, R_OK) != 0)
+		cr_skip_test("%s is not installed", library);
+	for (int order = 0; order < 2; order++) {
+		const char *format = order ? "%s:$B/libgoshim.so" : "$B/libgoshim.so:%s";
+		char preload[300];
+		snprintf(preload, sizeof preload, format, library);
+		struct child c = child_run(
+			"export %s GOMAXPROCS=2 LD_PRELOAD=%s; $B/tests/helpers/works && $B/tests/helpers/inside",
+			environment, preload);
+		cr_expect(c.status == 0 && strstr(c.output, "works on goroutines\n") &&
+				  strstr(c.output, "few\n200 through\n"),
+			  "%s: %d\n%s", preload, c.status, c.output);
+	}
+}
+
+#define FOLDER "/usr/lib/x86_64-linux-gnu/"
+
+Test(stacked, jemalloc) {
+	stacked(FOLDER "libjemalloc.so.2", "");
+}
+
+Test(stacked, tcmalloc) {
+	stacked(FOLDER "libtcmalloc_minimal.so.4", "");
+}
+
+Test(stacked, faketime) {
+	stacked(FOLDER "faketime/libfaketimeMT.so.1", "FAKETIME=+0 FAKETIME_DONT_FAKE_MONOTONIC=1");
+}
+
+Test(stacked, audit) {
+	struct child c = child_run(
+		"printf '%%s\\n' '#include <link.h>' 'unsigned la_version(unsigned v) { return v; }' "
+		"'unsigned la_objopen(struct link_map *m, Lmid_t l, uintptr_t *c) { return 3; }' >$B/audit.c && "
+		"gcc -shared -fPIC -D_GNU_SOURCE -w $B/audit.c -o $B/audit.so && "
+		"LD_AUDIT=$B/audit.so LD_PRELOAD=$B/libgoshim.so GOMAXPROCS=2 $B/tests/helpers/works");
+	cr_expect(c.status == 0 && strstr(c.output, "works on goroutines\n"), "%d\n%s", c.status, c.output);
+}
