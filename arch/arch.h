@@ -27,6 +27,10 @@ void arch_switch(struct arch_ctx *from, struct arch_ctx *to);
  * any alignment). `entry` must not return. Unwinders see the end of the stack below `entry`. */
 void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *), void *arg);
 
+/* Calls fn(arg) on the stack that ends at `stack_top` (exclusive, any alignment). Unwinders find the caller behind fn, and a jump may
+ * leave fn for good. */
+void arch_call_on(void *stack_top, void (*fn)(void *), void *arg);
+
 /* Reads the thread pointer. */
 static inline uintptr_t arch_tp(void) {
 	return (uintptr_t)__builtin_thread_pointer();

@@ -49,6 +49,31 @@ void sig_handler_done(struct g *g, struct sigstate *s) {
 	}
 }
 
+/* One call of a handler, on whichever stack it belongs. */
+struct handler_call {
+	struct g *g;
+	struct sigrecord *h;
+	siginfo_t *info;
+	ucontext_t *context;
+	int sig;
+	bool forked; /* this is the child of a fork in the handler */
+};
+
+/* Called and, but in a child, left inside the runtime: no other signal gets between the switch of stacks and the handler, as none does in the
+ * kernel. */
+static void handler_call(void *arg) {
+	struct handler_call *call = arg;
+	int saved_errno = errno;
+	rt_leave(call->g);
+	call->h->handler(call->sig, call->info, call->context);
+	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside
+	 * a call. */
+	errno = saved_errno;
+	call->forked = !self_g();
+	if (!call->forked)
+		rt_enter(call->g);
+}
+
 /* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the
  * queue and masking it no kick lets a later one overtake it. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
 static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
@@ -69,22 +94,24 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	memset(&context, 0, sizeof context);
 	getcontext(&context);
 	sigset_store(&context.uc_sigmask, before);
+	/* As the kernel: on the alternate stack if the handler asks for it, there is one, and we are not on it. */
+	bool enters = (h->flags & SA_ONSTACK) && s->alt_sp && !sig_on_altstack(s, (uintptr_t)&context);
+	void *alt_top = (char *)s->alt_sp + s->alt_size;
 	context.uc_stack = sig_altstack_save(s);
 	mask_force(g, before | sig_handler_mask(h, sig));
-	int saved_errno = errno;
-	rt_leave(g);
-	h->handler(sig, info, &context);
-	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside
-	 * a call. */
-	errno = saved_errno;
+	struct handler_call call = {.g = g, .h = h, .info = info, .context = &context, .sig = sig};
+	if (enters)
+		arch_call_on(alt_top, handler_call, &call);
+	else
+		handler_call(&call);
 	uint64_t after = sigset_bits(&context.uc_sigmask);
 	if (!sig_on_altstack(s, (uintptr_t)&context)) /* as sigreturn would */
 		sig_altstack_set(s, &context.uc_stack);
-	if (!self_g()) { /* it forked, and this is the child */
+	if (call.forked) {
+		SYS2(SYS_sigaltstack, &context.uc_stack, 0);
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
 		return 0;
 	}
-	rt_enter(g);
 	mask_force(g, after);
 	sig_handler_done(g, s);
 	return h->flags & SA_RESTART ? 1 : 3;

@@ -111,4 +111,32 @@ arch_start:
 	.cfi_endproc
 	.size	arch_start, .-arch_start
 
+/* The frame pointer holds what leads back: callee-saved, so it survives fn, and unwinders find the caller's frame by it. */
+	.globl	arch_call_on
+	.hidden	arch_call_on
+	.type	arch_call_on, %function
+	.p2align 4
+arch_call_on:
+	.cfi_startproc
+	hint	#34			/* BTI c */
+	stp	x29, x30, [sp, #-16]!
+	.cfi_adjust_cfa_offset 16
+	.cfi_rel_offset x29, 0
+	.cfi_rel_offset x30, 8
+	mov	x29, sp
+	.cfi_def_cfa_register x29
+	and	x9, x0, #-16
+	mov	sp, x9
+	mov	x0, x2
+	blr	x1
+	mov	sp, x29
+	.cfi_def_cfa_register sp
+	ldp	x29, x30, [sp], #16
+	.cfi_adjust_cfa_offset -16
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
+	.cfi_endproc
+	.size	arch_call_on, .-arch_call_on
+
 	.section .note.GNU-stack,"",%progbits

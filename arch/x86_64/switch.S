@@ -92,4 +92,30 @@ arch_start:
 	.cfi_endproc
 	.size	arch_start, .-arch_start
 
+/* The frame pointer holds what leads back: callee-saved, so it survives fn, and unwinders find the caller's frame by it. */
+	.globl	arch_call_on
+	.hidden	arch_call_on
+	.type	arch_call_on, @function
+	.p2align 4
+arch_call_on:
+	.cfi_startproc
+	endbr64
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	movq	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	movq	%rdi, %rsp
+	andq	$-16, %rsp
+	movq	%rdx, %rdi
+	call	*%rsi
+	movq	%rbp, %rsp
+	.cfi_def_cfa_register rsp
+	popq	%rbp
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbp
+	ret
+	.cfi_endproc
+	.size	arch_call_on, .-arch_call_on
+
 	.section .note.GNU-stack,"",@progbits
