@@ -6,6 +6,11 @@
  * Several waiters (POL-2): poll()ers are `shared` and all woken; readers, writers and acceptors are woken one per event, and who
  * finds more than it takes passes the readiness on (pd_pass), so a shared listener has no thundering herd.
  *
+ * Ghosts and fork: a kernel thread's blocked read() keeps its description from no peer's sight in a fork's child, so a ghost must not live on there.
+ * The child closes those that the memory it got names (pd->ghost_fd). A fork copies the descriptors before the memory; the name therefore is
+ * written before the description has the number (ghost_make()), and taken back only while nobody forks: until then a dropped ghost is due.
+ *     pd_drop:  closers++ ; look at forks      netpoll_fork_prepare:  forks++ ; wait until closers is 0
+ *
  * Lock: pd->lock, rank LOCK_NETPOLL; ready() below it takes LOCK_SCHED. pd_slab_lock is LOCK_STACK.
  */
 #include <errno.h>
@@ -18,12 +23,17 @@
 #include "runtime.h"
 
 #define PD_SLAB_BYTES (64ul << 10)
+#define GHOST_FD_BASE 1000
 #define GEN_SHIFT 48
 #define DATA_MASK ((1ull << GEN_SHIFT) - 1)
 
 static struct lock pd_slab_lock;
 static struct pd *pd_free_list;
 static _Atomic uint32_t waiter_count;
+static _Atomic(struct pd *) pd_slabs;      /* all, linked by their first pd, which is never handed out */
+static _Atomic uint32_t ghost_count;       /* pds with a ghost_fd */
+static _Atomic uint32_t forks, closers;
+static _Atomic(struct pd *) ghosts_due;    /* by free_next */
 
 static uint64_t pd_tag(struct pd *pd) {
 	return (uint64_t)(uintptr_t)pd | (uint64_t)pd->gen << GEN_SHIFT;
@@ -39,11 +49,16 @@ bool netpoll_has_waiters(void) {
 
 static bool pd_slab(void) {
 	struct pd *pd = pages_map_spare(PD_SLAB_BYTES);
-	for (size_t i = 0; pd && i < PD_SLAB_BYTES / sizeof *pd; i++) {
+	if (!pd)
+		return false;
+	pd->free_next = atomic_load_explicit(&pd_slabs, memory_order_relaxed);
+	/* release: a fork's child may find it at any moment */
+	atomic_store_explicit(&pd_slabs, pd, memory_order_release);
+	for (size_t i = 1; i < PD_SLAB_BYTES / sizeof *pd; i++) {
 		pd[i].free_next = pd_free_list;
 		pd_free_list = &pd[i];
 	}
-	return pd != NULL;
+	return true;
 }
 
 struct pd *pd_new(int fd) {
@@ -89,6 +104,58 @@ static void wake_all(struct pd *pd) {
 	}
 }
 
+/* A number for the ghost of pd, above those that programs get; negative error. */
+static long ghost_make(struct pd *pd) {
+	long fd = MAY_FAIL(-EMFILE, backend_spare(GHOST_FD_BASE)); /* the number alone, to be named */
+	if (fd < 0)
+		return fd;
+	atomic_fetch_add(&ghost_count, 1);
+	atomic_store(&pd->ghost_fd, (int)fd);
+	long r = SYS3(SYS_dup3, pd->fd, fd, O_CLOEXEC);
+	if (r < 0) {
+		SYS1(SYS_close, fd);
+		atomic_store(&pd->ghost_fd, 0);
+		atomic_fetch_sub(&ghost_count, 1);
+	}
+	return r;
+}
+
+static void ghost_close(struct pd *pd) {
+	if (pd->fd >= 0) {
+		SYS1(SYS_close, pd->fd);
+		atomic_store(&pd->ghost_fd, 0);
+		atomic_fetch_sub(&ghost_count, 1);
+	}
+	pd_let_go(pd);
+}
+
+static void ghost_drop(struct pd *pd);
+static void ghosts_close_due(void) {
+	struct pd *pd = atomic_exchange(&ghosts_due, NULL), *next;
+	for (; pd; pd = next) {
+		next = pd->free_next;
+		ghost_drop(pd);
+	}
+}
+
+/* Its last holder is gone. */
+static void ghost_drop(struct pd *pd) {
+	struct g *held = rt_hold(); /* no handler, which may jump away, while a fork waits for us */
+	atomic_fetch_add(&closers, 1); /* seq_cst, both: see the top */
+	bool due = atomic_load(&forks) != 0;
+	if (due) {
+		pd->free_next = atomic_load(&ghosts_due);
+		while (!atomic_compare_exchange_weak(&ghosts_due, &pd->free_next, pd))
+			continue;
+	} else {
+		ghost_close(pd);
+	}
+	atomic_fetch_sub(&closers, 1);
+	if (due && atomic_load(&forks) == 0) /* the fork that we saw may not have seen it */
+		ghosts_close_due();
+	rt_drop(held);
+}
+
 void pd_close(struct pd *pd) {
 	struct g *g = g_self();
 	rt_enter(g);
@@ -99,7 +166,7 @@ void pd_close(struct pd *pd) {
 	if (keep) {
 		/* Kernel threads blocked in read or accept hold the description: data and connections that come later still reach them
 		 * (FD-1). Do the same with a duplicate that only they know. */
-		long ghost = MAY_FAIL(-EMFILE, SYS3(SYS_fcntl, pd->fd, F_DUPFD_CLOEXEC, 1000));
+		long ghost = ghost_make(pd);
 		if (ghost >= 0) {
 			pd->fd = (int)ghost;
 			if (pd->armed && backend_arm(pd->fd, pd->armed, pd_tag(pd), 1) < 0) {
@@ -184,9 +251,7 @@ void pd_drop(struct pd *pd) {
 	/* Two droppers may get here one after the other (a hold in between): one releases. */
 	if (!atomic_compare_exchange_strong(&pd->ghost, &ghost, false))
 		return;
-	if (pd->fd >= 0)
-		SYS1(SYS_close, pd->fd);
-	pd_let_go(pd);
+	ghost_drop(pd);
 }
 
 int netpoll_link(struct pd *pd, struct pdwait *w, struct g *g, uint8_t mode) {
@@ -297,7 +362,35 @@ int netpoll_evade(unsigned first, unsigned last) {
 	return backend_evade(first, last);
 }
 
+void netpoll_fork_prepare(void) {
+	atomic_fetch_add(&forks, 1); /* seq_cst, both: see the top */
+	while (atomic_load(&closers) != 0)
+		SYS0(SYS_sched_yield); /* for the length of a close(), which needs nothing that we have */
+}
+
+void netpoll_fork_parent(void) {
+	if (atomic_fetch_sub(&forks, 1) == 1)
+		ghosts_close_due();
+}
+
+static void ghosts_forget(void) {
+	if (atomic_load(&ghost_count) != 0) {
+		for (struct pd *slab = atomic_load(&pd_slabs); slab; slab = slab->free_next) {
+			for (size_t i = 1; i < PD_SLAB_BYTES / sizeof *slab; i++) {
+				if (slab[i].ghost_fd)
+					SYS1(SYS_close, slab[i].ghost_fd);
+			}
+		}
+	}
+	atomic_store(&ghost_count, 0);
+	atomic_store(&pd_slabs, NULL);
+	atomic_store(&ghosts_due, NULL);
+	atomic_store(&forks, 0);
+	atomic_store(&closers, 0);
+}
+
 void netpoll_fork_child(void) {
+	ghosts_forget();
 	backend_fork_child();
 	pd_slab_lock.word = 0;
 	pd_free_list = NULL; /* parent's slabs may be half-linked; a child that starts threads makes its own */

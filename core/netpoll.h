@@ -29,6 +29,7 @@ struct pd {
 	uint8_t armed;              /* PD_READ|PD_WRITE registered in epoll */
 	bool unpollable;            /* epoll_ctl said EPERM: regular file or directory */
 	_Atomic bool ghost;         /* its number was closed by the program while Gs held it; the last pd_drop closes fd */
+	_Atomic int ghost_fd;       /* for a fork's child: the ghost's number; 0: none */
 	_Atomic uint32_t waiting;   /* how many pdwaits are linked */
 	struct pdwait waiters;      /* list head */
 	/* for shims/fdtable.c: what the descriptor is. See fdtable.h */
@@ -86,6 +87,9 @@ struct g *netpoll_poll(int64_t timeout_ns);
 bool netpoll_await(int64_t timeout_ns);
 void netpoll_break(void);                /* ends a blocking netpoll_poll */
 bool netpoll_has_waiters(void);
+/* Around a fork, in the parent; and in its child. */
+void netpoll_fork_prepare(void);
+void netpoll_fork_parent(void);
 void netpoll_fork_child(void);
 /* True if fd is one of the runtime's own descriptors (the program must not close or see it). */
 bool netpoll_owns_fd(int fd);

@@ -138,6 +138,10 @@ void backend_break(void) {
 	SYS3(SYS_write, evfd, &one, sizeof one);
 }
 
+int backend_spare(int first) {
+	return (int)SYS3(SYS_fcntl, evfd, F_DUPFD_CLOEXEC, first);
+}
+
 int backend_owns(int fd) {
 	return fd >= 0 && (fd == epfd || fd == evfd);
 }

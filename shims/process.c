@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "../core/netpoll.h"
 #include "../core/pages.h"
 #include "../core/runtime.h"
 #include "fdtable.h"
@@ -47,6 +48,7 @@ static void fork_prepare(void) {
 		return;
 	uint64_t all = ~SIG_NEVER_BLOCKED; /* libc's two stay open: setuid() elsewhere waits for our answer */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
+	netpoll_fork_prepare();
 }
 
 static void fork_done(void) {
@@ -54,6 +56,13 @@ static void fork_done(void) {
 		return;
 	fork_blocked = false;
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &fork_mask, 0, 8);
+}
+
+static void fork_parent(void) {
+	bool blocked = fork_blocked;
+	fork_done();
+	if (blocked)
+		netpoll_fork_parent(); /* may run handlers: after the mask is back */
 }
 
 void process_child_fixup(void) {
@@ -74,7 +83,7 @@ static void fork_child(void) {
 __attribute__((constructor)) static void process_init(void) {
 	REAL_READY();
 	if (real.__register_atfork)
-		real.__register_atfork(fork_prepare, fork_done, fork_child, NULL);
+		real.__register_atfork(fork_prepare, fork_parent, fork_child, NULL);
 }
 
 /* Nothing to do around it: the handlers above do it all. Here for programs that look the symbol up in us, and so
@@ -97,7 +106,7 @@ SHIM pid_t _Fork(void) {
 	if (pid == 0)
 		fork_child();
 	else
-		fork_done();
+		fork_parent();
 	errno = saved_errno;
 	return pid;
 }
