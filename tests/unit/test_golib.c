@@ -97,7 +97,7 @@ Test(golib, preloaded_as_well) {
 /* What is installed is enough to build against. */
 Test(golib, install_and_pkg_config) {
 	const char *source = getenv("GOSHIM_SOURCE");
-	struct child c = child_run("d=$(mktemp -d) && make -s -C %s install BUILD=$B PREFIX=/opt DESTDIR=$d && sed -i \"s|/opt|$d/opt|\" $d/opt/lib/pkgconfig/goshim.pc"
+	struct child c = child_run("d=$(mktemp -d) && env -u MAKEFLAGS -u MAKELEVEL make -s -C %s install BUILD=$B PREFIX=/opt DESTDIR=$d && sed -i \"s|/opt|$d/opt|\" $d/opt/lib/pkgconfig/goshim.pc"
 				   " && export PKG_CONFIG_PATH=$d/opt/lib/pkgconfig LD_LIBRARY_PATH=$d/opt/lib"
 				   " && gcc %s/tests/examples/prime_sieve.c -o $d/sieve $(pkg-config --cflags --libs goshim) && $d/sieve 5; r=$?; rm -rf $d; exit $r",
 				   source ? source : ".", source ? source : ".");
