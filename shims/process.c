@@ -41,6 +41,9 @@ bool process_in_fork(void) {
 	return fork_blocked;
 }
 
+/* From here to fork_done() the mask is this kernel thread's alone: neither g->sigmask nor m->kmask say that all is blocked. They need not,
+ * because the goroutine stays on its M: no handler of the program runs in between (ours are the innermost), and libc's own locks, all that
+ * waits, see process_in_fork() and wait in the kernel (lock_wait_forking() in inside.c); no signal comes to preempt it. */
 static void fork_prepare(void) {
 	fdtable_fork_prepare();
 	fork_blocked = sched_started();
@@ -131,6 +134,7 @@ pid_t vfork_after(long result) {
 	if (--vfork_depth == 0 && g) {
 		g->in_vfork = false;
 		syscall_exit(g);
+		rt_check(g); /* for what sig_entry() left to us */
 	}
 	return (pid_t)sys_ret(result);
 }

@@ -134,7 +134,12 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		return;
 	}
 	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0) || process_in_vfork()) {
-		if (h) {
+		/* A kick is never the signal: it meets a parent that is back from vfork() and not yet through vfork_after(), which looks
+		 * at the queue itself. */
+		if (h && info->si_code == KICK_CODE) {
+			if (h->flags & (int)SA_RESETHAND)
+				sig_handler_rearm(sig, h);
+		} else if (h) {
 			sig_handler_reset(sig, h);
 			h->handler(sig, info, context);
 		}
