@@ -6,6 +6,9 @@
  *
  * Ranks (a thread takes locks only in this order; never two of one rank): LOCK_CTX < LOCK_NETPOLL < LOCK_FUTEX < LOCK_TIMER
  * < LOCK_CHAN < LOCK_SCHED < LOCK_STACK; only a select takes several channels', by address.
+ *
+ * A debug build (GOSHIM_DEBUG) keeps a record of what each G, g0 and foreign thread holds. It dies when one takes what it holds already,
+ * lets go of what it does not hold, or switches with a lock held.
  */
 #ifndef GOSHIM_LOCK_H
 #define GOSHIM_LOCK_H
@@ -20,15 +23,33 @@ struct lock {
 void lock_slow(struct lock *l);
 void unlock_slow(struct lock *l);
 
+#ifdef GOSHIM_DEBUG
+void lock_note_acquire(struct lock *l);
+void lock_note_release(struct lock *l);
+/* The caller is about to switch stacks. */
+void lock_none_held(void);
+#else
+static inline void lock_note_acquire(struct lock *l) {
+	(void)l;
+}
+static inline void lock_note_release(struct lock *l) {
+	(void)l;
+}
+static inline void lock_none_held(void) {
+}
+#endif
+
 /* Acquire pairs with the release in lock_release(): the critical sections are totally ordered. */
 static inline void lock_acquire(struct lock *l) {
 	uint32_t free_word = 0;
+	lock_note_acquire(l);
 	if (__builtin_expect(!atomic_compare_exchange_strong_explicit(&l->word, &free_word, 1, memory_order_acquire,
 	                                                              memory_order_relaxed), 0))
 		lock_slow(l);
 }
 
 static inline void lock_release(struct lock *l) {
+	lock_note_release(l);
 	if (__builtin_expect(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2, 0))
 		unlock_slow(l);
 }

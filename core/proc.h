@@ -95,6 +95,12 @@ struct g {
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */
 	uint32_t id;               /* for people: main is 1, then 2, 3, ... in the order they were made; 0 a foreign thread */
 	uint32_t ancestor[G_ANCESTORS]; /* ids of its creator, its creator's creator, ...; 0 none */
+#ifdef GOSHIM_DEBUG
+#define G_LOCKS_MAX 16u
+	struct lock *locks[G_LOCKS_MAX]; /* what it holds, for lock.c's checks */
+	uint32_t locks_held;
+	bool locks_lost;
+#endif
 	struct g *all_next;        /* every G ever made; append-only */
 	const char *wait_what;     /* for dumps: "mutex", "fd read", ... */
 	int64_t wait_since;        /* for dumps: sched.coarse_now when the wait began */

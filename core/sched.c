@@ -345,6 +345,7 @@ void schedule(struct m *m) {
 
 /* Leaves the current goroutine (already published where its wakers look, or dead) for whatever is next. */
 static void g_switch_out(struct g *g, struct g *next) {
+	lock_none_held();
 	struct m *m = g->m;
 	struct p *p = m->p;
 	if (__builtin_expect(g->wired_m != NULL, 0)) { /* nobody else runs here */
