@@ -253,9 +253,10 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
 		/* release: pairs with the acquire in waiter_leave() */
 		__atomic_store_n(&w->addr, to, __ATOMIC_RELEASE);
-		w->g->wait_on = (uintptr_t)to;
-		if (w->g->wait_what == futex_what_cond)
-			w->g->wait_what = futex_what_mutex;
+		/* relaxed: for dumps only; the waiter may have timed out and be clearing it. Its next wait begins after it took this bucket's lock. */
+		__atomic_store_n(&w->g->wait_on, (uintptr_t)to, __ATOMIC_RELAXED);
+		if (__atomic_load_n(&w->g->wait_what, __ATOMIC_RELAXED) == futex_what_cond)
+			__atomic_store_n(&w->g->wait_what, futex_what_mutex, __ATOMIC_RELAXED);
 		moved++;
 	}
 	if (second != first)

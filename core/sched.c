@@ -485,7 +485,7 @@ int wait_park(struct g *g, int64_t deadline) {
 		}
 	}
 	g->state = GS_RUNNING;
-	g->wait_what = NULL;
+	__atomic_store_n(&g->wait_what, NULL, __ATOMIC_RELAXED); /* a requeue may be at it, too */
 	uint32_t why = atomic_load_explicit(&g->wake, memory_order_acquire);
 	/* Not rt_exit(): a handler must not run while the caller may still be published somewhere, it could wait itself. */
 	atomic_signal_fence(memory_order_seq_cst);
