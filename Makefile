@@ -71,6 +71,7 @@ help:
 	@echo 'make soak            tests/stress: the same programs for much longer'
 	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
 	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
+	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make servers         real servers, kernel threads and goroutines in turns (scripts/servers NAME... for some)'
@@ -266,6 +267,7 @@ test:
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory lib check-exports check-clang
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory model-quick
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
@@ -281,6 +283,14 @@ unit: $(UNIT_TESTS) $(HELPERS) $(GOLIB) $(EXAMPLES) lib
 programs: $(BUILD)/tests/run_programs $(if $(ONLY),$(filter $(BUILD)/tests/programs/$(ONLY)%,$(PROGRAMS)),$(PROGRAMS)) lib
 	@echo "  RUN      run_programs"
 	@$(RUN_TEST) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*')
+
+# The core's protocols, explored exhaustively (tests/model/model.h); in `make test` only what takes seconds.
+.PHONY: model model-quick
+model:
+	@BUILD=$(BUILD) CC='$(CC)' scripts/model
+
+model-quick:
+	@BUILD=$(BUILD) CC='$(CC)' scripts/model quick
 
 # Every call that may be refused is, one at a time.
 FAIL_PROGRAMS := $(patsubst tests/fail/%.c,$(BUILD)/tests/fail/%,$(wildcard tests/fail/*.c))

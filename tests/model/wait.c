@@ -1,0 +1,174 @@
+/* Waiting (core/sched.c: wait_begin, wait_claim, wait_park, ready, g_interrupt; core/timer.c): who waits is woken by exactly one, and by one for sure. */
+#include <errno.h>
+
+#include "stand_ins.h"
+
+static struct lock lock;   /* of the place where waiters are published */
+static struct g *slot;
+static int payload;        /* plain: the waker's, read by whom it woke */
+static _Atomic bool flag;
+static int sent, woken, timeouts;
+
+/* Timers of their own: once timer_del() is back, fire is over and does not come again. */
+static struct timer alarms[2];
+static int fired[2];
+
+static void reset(void) {
+	stand_ins_reset();
+	fired[0] = fired[1] = 0;
+	lock.word = 0;
+	slot = NULL;
+	payload = sent = woken = timeouts = 0;
+	flag = false;
+}
+
+static void publish(struct g *g) {
+	lock_acquire(&lock);
+	slot = g;
+	lock_release(&lock);
+}
+
+static void unpublish(void) {
+	lock_acquire(&lock);
+	slot = NULL;
+	lock_release(&lock);
+}
+
+static int wait_once(bool interruptible, int64_t deadline) {
+	struct g *g = tls_g;
+	rt_enter(g);
+	wait_begin(g, interruptible, "test", 0);
+	publish(g);
+	if (flag) /* published, then looked once more: the waker sets it, then looks for somebody */
+		wait_claim_self(g, WAKE_READY);
+	int r = wait_park(g, deadline);
+	unpublish();
+	rt_exit(g);
+	if (r == 0)
+		woken++;
+	timeouts += r == -ETIMEDOUT;
+	return r;
+}
+
+/* Wakes whom it finds. */
+static void waker(void) {
+	lock_acquire(&lock);
+	struct g *g = slot;
+	bool claimed = g && wait_claim(g, WAKE_READY);
+	if (claimed) {
+		payload++;
+		sent++;
+		slot = NULL;
+	}
+	lock_release(&lock);
+	if (claimed)
+		ready(g);
+}
+
+static void timed_waiter(void) {
+	wait_once(false, 1000);
+	thread_done();
+}
+
+static void timed_waiter_twice(void) {
+	wait_once(false, 1000);
+	timed_waiter();
+}
+
+static void waker_twice(void) {
+	waker();
+	waker();
+}
+
+static void timers(void) {
+	timers_until_done(1);
+}
+
+static void finish_once(void) {
+	stand_ins_finish();
+	check(woken == sent && woken + timeouts == 1);
+}
+
+static void finish_twice(void) {
+	stand_ins_finish();
+	check(woken == sent && woken + timeouts == 2);
+}
+
+/* Foreign: the same words, over the kernel's futex. */
+static void reset_foreign(void) {
+	reset();
+	gs[0].kind = G_FOREIGN;
+	gs[0].m = NULL;
+}
+
+static void foreign_waiter(void) {
+	wait_once(false, 1000);
+}
+
+static void foreign_waiter_twice(void) {
+	wait_once(false, 1000);
+	wait_once(false, 1000);
+}
+
+static void setter(void) {
+	flag = true;
+	waker();
+}
+
+/* Without a timeout: it ends only if somebody sees the other, in each order of the two looks. */
+static void patient_waiter(void) {
+	check(wait_once(false, -1) == 0);
+}
+
+static void interrupted_waiter(void) {
+	int r = wait_once(true, -1);
+	check(r == -EINTR);
+}
+
+static void interrupted_or_woken(void) {
+	int r = wait_once(true, -1);
+	check(r == -EINTR || r == 0);
+}
+
+static void interrupter(void) {
+	g_interrupt(&gs[0]);
+}
+
+static void alarm_fire(struct timer *t) {
+	fired[t - alarms]++;
+}
+
+static void alarm_owner(int i, int64_t when) {
+	alarms[i] = (struct timer){.when = when, .fire = alarm_fire};
+	timer_add(heap, &alarms[i]);
+	bool queued = timer_del(&alarms[i]);
+	check(fired[i] == !queued);
+	fired[i] = 0; /* a race if fire could still run */
+	alarms[i].when = 0;
+}
+
+static void alarm_owner_0(void) {
+	alarm_owner(0, 10);
+	alarm_owner(0, 30);
+}
+
+static void alarm_owner_1(void) {
+	alarm_owner(1, 20);
+}
+
+static void runner(void) {
+	timer_run(heap, 25, 1);
+	timer_run(heap, 35, 2);
+}
+
+const struct scenario scenarios[] = {
+	{"wait: two wakers, timeout", reset, {timed_waiter, waker, waker, timers}, finish_once, false},
+	{"wait: the last look", reset, {patient_waiter, setter, setter}, NULL, false},
+	{"wait: interrupt", reset, {interrupted_waiter, interrupter}, NULL, false},
+	{"wait: interrupt or waker", reset, {interrupted_or_woken, interrupter, waker, waker}, NULL, false},
+	{"wait: foreign, two wakers", reset_foreign, {foreign_waiter, waker, waker}, NULL, false},
+	{"timer: two owners, one runner", reset, {alarm_owner_0, alarm_owner_1, runner}, stand_ins_finish, false},
+	{"wait: twice, wakers twice", reset, {timed_waiter_twice, waker_twice, waker_twice, timers}, finish_twice, true},
+	{"wait: foreign twice", reset_foreign, {foreign_waiter_twice, setter, waker_twice}, NULL, true},
+	{NULL, NULL, {NULL}, NULL, false},
+};
