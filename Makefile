@@ -267,7 +267,6 @@ test:
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory lib check-exports check-clang
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory model-quick
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
@@ -284,7 +283,7 @@ programs: $(BUILD)/tests/run_programs $(if $(ONLY),$(filter $(BUILD)/tests/progr
 	@echo "  RUN      run_programs"
 	@$(RUN_TEST) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*')
 
-# The core's protocols, explored exhaustively (tests/model/model.h); in `make test` only what takes seconds.
+# The core's protocols, explored exhaustively (tests/model/model.h).
 .PHONY: model model-quick
 model:
 	@BUILD=$(BUILD) CC='$(CC)' scripts/model

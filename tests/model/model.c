@@ -62,7 +62,7 @@ static char stacks[MODEL_THREADS][STACK_BYTES] __attribute__((aligned(64)));
 static void search_say(const char *what) {
 	fflush(stdout);
 	fprintf(stderr, "%s: %s\nthe steps that led there:\n", scenario->name, what);
-	for (int i = 0; i < depth; i++) {
+	for (int i = depth > 60 ? depth - 60 : 0; i < depth; i++) {
 		static const char *const names[] = {"starts", "reads", "writes", "locks", "unlocks"};
 		struct step *s = &trace[i].step;
 		fprintf(stderr, "%4d  thread %d %-7s %p at ", i, trace[i].thread, names[s->kind], (void *)(uintptr_t)s->addr);
