@@ -267,6 +267,7 @@ test:
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory lib check-exports check-clang
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory model-quick
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
