@@ -132,8 +132,7 @@ void dump_frames(struct text *t, struct unwind_frame *f, struct unwind_cache *ca
 	text_str(t, "    ...\n");
 }
 
-/* False: it ran meanwhile. */
-static bool parked_regs(struct g *g, struct unwind_frame *f) {
+bool dump_parked(struct g *g, struct unwind_frame *f) {
 	unsigned char frame[ARCH_FRAME_BYTES];
 	*f = (struct unwind_frame){.known = 0};
 	if (atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
@@ -392,10 +391,10 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 	text_str(t, ": ");
 	if (wait_of(g, &w)) {
 		wait_put(t, g, &w, nanotime());
-		parked_regs(g, &f);
+		dump_parked(g, &f);
 	} else if (state == GS_RUNNABLE) {
 		text_str(t, "is ready to run");
-		parked_regs(g, &f);
+		dump_parked(g, &f);
 	} else {
 		running_put(t, g, &f);
 	}

@@ -27,6 +27,9 @@ void dump_threads(struct text *t);
  * apart, so that only what does not move is reported. */
 int dump_deadlocks(struct text *t);
 
+/* The registers of g where it parked. False: it runs, or ran meanwhile. */
+bool dump_parked(struct g *g, struct unwind_frame *f);
+
 /* One frame a line, from f outwards. */
 void dump_frames(struct text *t, struct unwind_frame *f, struct unwind_cache *cache);
 

@@ -1,8 +1,9 @@
 /* Gs: where they come from and where they go.
  *
  * A G is type-stable memory, cut from slabs, never freed: a stale `struct g *` may be read. What a dead one has kept decides its list:
- *   with stack and TCB   the P's gfree (LIFO, GFREE_MAX), then sched.gfree (GFREE_GLOBAL_MAX); g_new() looks at a few of each for a stack that
+ *   with stack and TCB   the P's gfree (LIFO, GFREE_MAX), then sched.gfree (gfree_max); g_new() looks at a few of each for a stack that
  *                        fits. An idle P gives its own to all. What overflows is stripped: the stack goes back to stack.c, the TCB to libc.
+ *                        What nobody needs for a while is stripped or trimmed later, by the maker (scavenge.c says when).
  *   without              sched.gshell
  * A G in any of them may still be on its way out of its last M: whoever takes it looks at ctx.on_cpu first.
  *
@@ -13,6 +14,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "pages.h"
 #include "runtime.h"
@@ -20,10 +22,18 @@
 #include "tcb.h"
 
 #define G_SLAB_BYTES (256ul << 10)
-#define GFREE_GLOBAL_MAX 1024u  /* dead Gs kept with stack and TCB beyond the Ps' own */
+#define COLOUR_LINES 16u        /* cache lines among which frames begin: the same frames of a thousand goroutines would share a few cache sets */
+#define COLOUR_LINE 64u
+#define FRAMES_USUAL (2ul << 10) /* what a thread's first frames need, until it parks */
+#define GFREE_BYTES_MAX (1ull << 30) /* what dead Gs beyond the Ps' own may keep of memory, and ... */
+#define GFREE_SHARE 16          /* ... that part of the machine's */
+#define GFREE_DEPTH (8ul << 10) /* what a dead one keeps of its stack in the long run; the next one needs it, too */
+#define GFREE_LEAST 64u         /* so many are never given back */
+#define GFREE_BATCH 16u         /* dead Gs that the maker deals with before it looks whether a thread is to be made */
 #define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
 
 static struct g *shells;            /* never used Gs of the current slab; sched.lock */
+static uint32_t gfree_max;          /* GFREE_BYTES_MAX or GFREE_SHARE in Gs; 0: not known yet */
 
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
 
@@ -134,7 +144,7 @@ static void g_reset(struct g *g) {
 	g->chaos_count = 0;
 	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
 	g->wired_m = NULL;
-	g->self_claimed = g->in_vfork = false;
+	g->self_claimed = g->in_vfork = g->lean = false;
 	g->m = NULL;
 	g->timer.index = 0;
 	g->timer.heap = NULL;
@@ -161,6 +171,11 @@ static void number_give(struct g *g) {
 	g->id = n + 2;
 }
 
+/* Where in its slot a goroutine's stack begins, at random in each process. Of a stack that the program brought every byte is accounted for. */
+static size_t colour_of(const struct g *g) {
+	return ((g->id * 2654435761u ^ tid_seed) >> 16) % COLOUR_LINES * COLOUR_LINE;
+}
+
 /* Ids and not pointers: an ancestor may have ended, and its struct be somebody else's. */
 static void ancestors_take(struct g *g, const struct g *creator) {
 	g->ancestor[0] = creator->kind <= G_MAIN ? creator->id : 0;
@@ -178,6 +193,33 @@ static void g_start(void *arg) {
 static bool gfree_fits(struct g *g, const struct g_stack_req *req) {
 	return g->stack.size == req->size && g->stack.guard == req->guard &&
 	       atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire) == 0;
+}
+
+/* sched.lock held. *link follows prev (NULL: it is the head). */
+static void gfree_unlink(struct g **link, struct g *prev) {
+	struct g *g = *link;
+	*link = g->schedlink;
+	if (sched.gfree_tail == g)
+		sched.gfree_tail = prev;
+	if (--sched.gfree_count < sched.gfree_low)
+		sched.gfree_low = sched.gfree_count;
+}
+
+/* sched.lock held. */
+static void gfree_push(struct g *head, struct g *tail, uint32_t n) {
+	tail->schedlink = sched.gfree;
+	if (!sched.gfree)
+		sched.gfree_tail = tail;
+	sched.gfree = head;
+	sched.gfree_count += n;
+}
+
+void gfree_surrender(struct p *p) {
+	if (!p->gfree)
+		return;
+	gfree_push(p->gfree, p->gfree_tail, p->gfree_count);
+	p->gfree = p->gfree_tail = NULL;
+	p->gfree_count = 0;
 }
 
 /* A dead G whose stack fits: the P's list, then the global one. Looks at a few only. */
@@ -200,12 +242,11 @@ static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
 	if (!__atomic_load_n(&sched.gfree, __ATOMIC_RELAXED)) /* a hint */
 		return NULL;
 	lock_acquire(&sched.lock);
-	struct g **link = &sched.gfree;
-	for (int i = 0; i < 8 && *link; i++, link = &(*link)->schedlink) {
+	struct g **link = &sched.gfree, *prev = NULL;
+	for (int i = 0; i < 8 && *link; i++, prev = *link, link = &prev->schedlink) {
 		if (gfree_fits(*link, req)) {
 			g = *link;
-			*link = g->schedlink;
-			sched.gfree_count--;
+			gfree_unlink(link, prev);
 			break;
 		}
 	}
@@ -241,7 +282,9 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 			return NULL;
 		}
 		g->stack.size = req->size;
-		uintptr_t tcb = tcb_make(g->stack.hi, g, &stack_top);
+		if (!req->user_lo)
+			stack_populate(&g->stack, tcb_bytes() + FRAMES_USUAL);
+		uintptr_t tcb = tcb_make(g->stack.hi - (req->user_lo ? 0 : colour_of(g)), g, &stack_top);
 		if (!tcb) {
 			stack_release(&g->stack);
 			shell_put(g);
@@ -283,22 +326,38 @@ static void g_strip(struct g *g) {
 	shell_put(g);
 }
 
-/* Out of the global list, if it is full: one that nothing runs on any more. */
+static uint32_t gfree_max_find(void) {
+	struct sysinfo info;
+	uint64_t bytes = GFREE_BYTES_MAX, each = GFREE_DEPTH + tcb_bytes() + 4096 /* its page table */;
+	if (SYS1(SYS_sysinfo, &info) == 0 && (uint64_t)info.totalram * info.mem_unit / GFREE_SHARE < bytes)
+		bytes = (uint64_t)info.totalram * info.mem_unit / GFREE_SHARE;
+	return (uint32_t)(bytes / each) + GFREE_LEAST;
+}
+
+/* The first of the global list, if nothing runs on it any more. */
+static struct g *gfree_pop(void) {
+	struct g *g = sched.gfree;
+	if (!g || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
+		return NULL;
+	gfree_unlink(&sched.gfree, NULL);
+	return g;
+}
+
+/* Out of the global list, if it is full. */
 static struct g *gfree_overflow(void) {
-	struct g *g = NULL;
 	lock_acquire(&sched.lock);
-	if (sched.gfree_count >= GFREE_GLOBAL_MAX && sched.gfree &&
-	    atomic_load_explicit(&sched.gfree->ctx.on_cpu, memory_order_acquire) == 0) {
-		g = sched.gfree;
-		sched.gfree = g->schedlink;
-		sched.gfree_count--;
-	}
+	if (!gfree_max)
+		gfree_max = gfree_max_find();
+	struct g *g = sched.gfree_count >= gfree_max ? gfree_pop() : NULL;
 	lock_release(&sched.lock);
 	return g;
 }
 
 static void gfree_put(struct p *p, struct g *g) {
-	if (p && p->gfree_count < GFREE_MAX) {
+	/* relaxed: sooner or later */
+	uint32_t round = atomic_load_explicit(&sched.gfree_round, memory_order_relaxed);
+	bool stays = p && p->gfree_count < GFREE_MAX && p->gfree_round == round;
+	if (stays) {
 		g->schedlink = p->gfree;
 		if (!p->gfree)
 			p->gfree_tail = g;
@@ -307,10 +366,81 @@ static void gfree_put(struct p *p, struct g *g) {
 		return;
 	}
 	lock_acquire(&sched.lock);
-	g->schedlink = sched.gfree;
-	sched.gfree = g;
+	if (p && p->gfree_round != round) {
+		gfree_surrender(p);
+		p->gfree_round = round;
+	}
+	gfree_push(g, g, 1);
+	lock_release(&sched.lock);
+}
+
+/* ---- what nobody needs --------------------------------------------------------------------------------------------- */
+
+void gfree_spare(bool all) {
+	atomic_fetch_add_explicit(&sched.gfree_round, 1, memory_order_relaxed);
+	lock_acquire(&sched.lock);
+	uint32_t unused = all ? sched.gfree_count : sched.gfree_low;
+	sched.gfree_low = sched.gfree_count;
+	unused = unused > GFREE_LEAST ? unused - GFREE_LEAST : 0;
+	sched.gfree_strip = all ? unused : (unused + 1) / 2;
+	bool work = sched.gfree_strip || (sched.gfree && !sched.gfree->lean);
+	lock_release(&sched.lock);
+	if (work)
+		maker_chore();
+}
+
+/* A few of those that have not been trimmed, linked. They are nobody's meanwhile. */
+static struct g *fat_take(void) {
+	struct g *list = NULL, *g;
+	lock_acquire(&sched.lock);
+	for (uint32_t i = 0; i < GFREE_BATCH && sched.gfree && !sched.gfree->lean && (g = gfree_pop()); i++) {
+		g->schedlink = list;
+		list = g;
+	}
+	lock_release(&sched.lock);
+	return list;
+}
+
+/* At the end of the list, so that lean ones stay behind fat ones. */
+static void lean_put(struct g *g) {
+	lock_acquire(&sched.lock);
+	g->lean = true;
+	g->schedlink = NULL;
+	if (sched.gfree)
+		sched.gfree_tail->schedlink = g;
+	else
+		sched.gfree = g;
+	sched.gfree_tail = g;
 	sched.gfree_count++;
 	lock_release(&sched.lock);
+}
+
+static bool strip_some(void) {
+	for (uint32_t i = 0; i < GFREE_BATCH; i++) {
+		lock_acquire(&sched.lock);
+		struct g *g = sched.gfree_strip ? gfree_pop() : NULL;
+		if (g)
+			sched.gfree_strip--;
+		else
+			sched.gfree_strip = 0; /* used after all */
+		lock_release(&sched.lock);
+		if (!g)
+			return i != 0;
+		g_strip(g);
+	}
+	return true;
+}
+
+bool gfree_give_back(void) {
+	if (strip_some())
+		return true;
+	struct g *next, *list = fat_take();
+	for (struct g *g = list; g; g = next) {
+		next = g->schedlink;
+		stack_trim(&g->stack, (char *)g->stack_top - GFREE_DEPTH);
+		lean_put(g);
+	}
+	return list != NULL;
 }
 
 void g_free(struct g *g) {

@@ -26,7 +26,7 @@
 #include "tcb.h"
 
 struct sched sched;
-struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt = true};
+struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
 
 #define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
@@ -51,13 +51,7 @@ struct p *p_idle_pop(void) {
 }
 
 void p_idle_push(struct p *p) {
-	if (p->gfree) {
-		p->gfree_tail->schedlink = sched.gfree;
-		sched.gfree = p->gfree;
-		sched.gfree_count += p->gfree_count;
-		p->gfree = p->gfree_tail = NULL;
-		p->gfree_count = 0;
-	}
+	gfree_surrender(p);
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	if (__builtin_expect(p_leaving(p), 0)) {
 		/* release: hands it to procs_settle() */
@@ -162,6 +156,20 @@ static void m_refused(struct p *p, bool spinning) {
 static _Atomic uint32_t maker_note;     /* futex word: 1 = look at the queue */
 static struct g maker_g;
 static bool maker_up;                   /* false again in a fork's child */
+static _Atomic bool maker_has_chore;    /* memory to give back: that calls the program's free(), so it is nothing for sysmon */
+
+static void maker_poke(void) {
+	lock_acquire(&sched.lock);
+	atomic_store_explicit(&maker_note, 1, memory_order_relaxed);
+	lock_release(&sched.lock);
+	SYS3(SYS_futex, &maker_note, FUTEX_WAKE_PRIVATE, 1);
+}
+
+void maker_chore(void) {
+	/* release, then the lock: the maker either finds it before it sleeps, or does not sleep */
+	atomic_store_explicit(&maker_has_chore, true, memory_order_release);
+	maker_poke();
+}
 
 static void *maker_main(void *arg) {
 	(void)arg;
@@ -181,6 +189,11 @@ static void *maker_main(void *arg) {
 			atomic_store_explicit(&maker_note, 0, memory_order_relaxed);
 		lock_release(&sched.lock);
 		if (!m) {
+			if (atomic_exchange_explicit(&maker_has_chore, false, memory_order_acquire)) {
+				if (gfree_give_back())
+					atomic_store_explicit(&maker_has_chore, true, memory_order_relaxed); /* threads that are to be made come first */
+				continue;
+			}
 			SYS4(SYS_futex, &maker_note, FUTEX_WAIT_PRIVATE, 0, 0);
 			continue;
 		}
@@ -228,9 +241,8 @@ static void m_new(struct p *p, bool spinning) {
 	lock_acquire(&sched.lock);
 	m->idle_next = maker_queue;
 	maker_queue = m;
-	atomic_store_explicit(&maker_note, 1, memory_order_relaxed);
 	lock_release(&sched.lock);
-	SYS3(SYS_futex, &maker_note, FUTEX_WAKE_PRIVATE, 1);
+	maker_poke();
 }
 
 /* Runs P p on some M: an idle one, else a new one. */
@@ -483,7 +495,7 @@ void sched_fork_child(void) {
 	stats_fork_child();
 	procs_fork_child();
 	m0 = NULL;
-	maker_up = false;
+	maker_up = maker_has_chore = false;
 	maker_queue = maker_making = NULL;
 	futex_init();
 	netpoll_fork_child();

@@ -81,6 +81,7 @@ struct g {
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
 	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
+	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
@@ -103,8 +104,9 @@ struct g {
 #endif
 	struct g *all_next;        /* every G ever made; append-only */
 	const char *wait_what;     /* for dumps: "mutex", "fd read", ... */
-	int64_t wait_since;        /* for dumps: sched.coarse_now when the wait began */
+	int64_t wait_since;        /* sched.coarse_now when the wait began */
 	uintptr_t wait_on;         /* for dumps: address or descriptor */
+	int64_t trim_seen;         /* sysmon's: wait_since of the wait in which it has looked at this stack */
 	_Alignas(16) unsigned char ext[G_EXT_BYTES]; /* the shims' part: struct thread */
 };
 
@@ -215,6 +217,7 @@ struct sched_config {
 	bool stack_mprotect;      /* use mprotect guards even where guard markers work */
 	uint32_t m_idle_max;      /* idle Ms kept above GOMAXPROCS */
 	bool preempt;             /* interrupt goroutines that run on and on; else the kernel shares the CPU */
+	int64_t trim_ns;          /* who has been parked for so long gives back what its stack does not need; 0 nobody does */
 };
 extern struct sched_config sched_config;
 

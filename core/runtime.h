@@ -33,7 +33,7 @@ struct p {
 	_Atomic(struct m *) m;       /* who owns it; NULL idle */
 	struct timer_heap timers;
 	struct g *gfree, *gfree_tail; /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
-	uint32_t gfree_count;
+	uint32_t gfree_count, gfree_round;
 	struct p *idle_next;
 	bool idle;                   /* under sched.lock */
 	_Atomic uint8_t part;        /* enum p_part; under sched.lock */
@@ -91,8 +91,11 @@ struct sched {
 	struct m *idle_m;
 	uint32_t idle_m_count;
 	_Atomic uint32_t spinning;
-	struct g *gfree;             /* dead Gs with stacks */
+	struct g *gfree, *gfree_tail; /* dead Gs with stacks: those that scavenge.c has not trimmed yet come first */
 	uint32_t gfree_count;
+	uint32_t gfree_low;          /* the least there were since scavenge.c looked: so many nobody needs */
+	uint32_t gfree_strip;        /* so many the maker shall give back */
+	_Atomic uint32_t gfree_round; /* +1: Ps that have dead Gs of an earlier round put them into the list above */
 	struct g *gshell;            /* dead Gs without */
 	struct m *all_m;
 	struct m *free_m;            /* exited Ms, for reuse */
@@ -174,6 +177,15 @@ void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone after
 
 /* g.c */
 void g_fork_child(struct g *self);
+void gfree_surrender(struct p *p);     /* sched.lock held: p's dead Gs to the global list */
+void gfree_spare(bool all);            /* sysmon: half of the dead Gs that nobody needed lately, or all, shall be given back by the maker */
+bool gfree_give_back(void);            /* the maker: a few of those, or the deep pages of a few others; false: nothing left to do */
+
+/* scavenge.c. sysmon only: gives back memory that nobody uses. idle: no P works. When to call next; INT64_MAX: not before `idle` changes. */
+int64_t scavenge(int64_t now, bool idle);
+
+/* m.c: the maker shall call gfree_give_back() until it has nothing left to do. */
+void maker_chore(void);
 
 /* From now on g keeps m without a P (since 0: from now). For reports only. */
 static inline void m_pinned(struct m *m, struct g *g, int64_t since) {

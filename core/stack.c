@@ -36,7 +36,12 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define PAGE 4096ul
+#define POPULATE_MAX (64ul << 10)
 #define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused; one slot if RLIMIT_AS or strict overcommit count it (MEM-6) */
 #define SLAB_SLOTS_MAX 64u
 #define CLASSES 32u
@@ -257,6 +262,13 @@ void stack_release(struct stack *s) {
 	/* else: no memory for the list itself; the slot's address space is lost, its pages are not */
 	lock_release(&stack_lock);
 	rt_drop(held);
+}
+
+void stack_populate(struct stack *s, size_t bytes) {
+	bytes = (bytes + PAGE - 1) & ~(PAGE - 1);
+	/* Refused (Linux before 5.14, or no memory): the faults do it. */
+	if (bytes <= POPULATE_MAX)
+		SYS3(SYS_madvise, s->hi - bytes, bytes, MADV_POPULATE_WRITE);
 }
 
 void stack_trim(struct stack *s, void *sp) {

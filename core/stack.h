@@ -8,6 +8,8 @@ int stack_init(void);
 /* 0 or -EAGAIN. Usable bytes >= size, guard bytes below it. */
 int stack_alloc(size_t size, size_t guard, struct stack *out);
 void stack_release(struct stack *s);
+/* The topmost bytes are about to be used: their pages in one call, which is cheaper than a fault each. */
+void stack_populate(struct stack *s, size_t bytes);
 /* Gives pages below sp back to the kernel. */
 void stack_trim(struct stack *s, void *sp);
 bool stack_uses_markers(void);

@@ -5,7 +5,7 @@
  * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, (3) wakes an M for
  * goroutines that are queued while a P is idle (SCH-1).
  * The tick is TICK_MIN while there was something to do lately, TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
- * sleeps until one is taken again, so an idle process has no wake-ups. While every P computes, sysmon is who waits for the network and
+ * sleeps until one is taken again, so an idle process has no wake-ups but two, which give memory back (scavenge.c). While every P computes, sysmon is who waits for the network and
  * for timers (doze).
  *
  * retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
@@ -331,10 +331,14 @@ static void sleep_deeply(void) {
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
 	if (sig_sysmon_hook)
 		sig_sysmon_hook();
+	int64_t now = nanotime(), next = scavenge(now, true);
 	while (all_idle() && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP) {
-		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, 0);
+		struct timespec ts = {(next - now) / 1000000000, (next - now) % 1000000000};
+		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, next == INT64_MAX ? NULL : &ts);
 		if (sig_sysmon_hook)
 			sig_sysmon_hook();
+		now = coarse_now_set();
+		next = scavenge(now, true);
 	}
 	atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
 }
@@ -342,10 +346,12 @@ static void sleep_deeply(void) {
 static void sysmon_loop(void) {
 	struct look look = {0};
 	uint32_t calm = 0, idle = 0;
+	int64_t scavenge_at = 0;
 	for (;;) {
 		if (idle >= IDLE_TICKS) {
 			sleep_deeply();
 			idle = calm = 0;
+			scavenge_at = 0;
 			look = (struct look){0};
 		}
 		bool hogs = look.hogs == sched.procs;
@@ -367,6 +373,8 @@ static void sysmon_loop(void) {
 		idle = 0;
 		look = (struct look){.now = now};
 		tick(&look, poll);
+		if (now >= scavenge_at)
+			scavenge_at = scavenge(now, false);
 		calm = look.did ? 0 : calm + 1;
 	}
 }

@@ -125,6 +125,7 @@ void goshim_configure(void) {
 	sched_config.stack_default = stack_default();
 	sched_config.stack_mprotect = settings.guard_mprotect;
 	sched_config.m_idle_max = settings.idle_ms;
+	sched_config.trim_ns = settings.trim_s * 1000000000ll;
 	io_deadline_ns = (int64_t)settings.io_deadline_s * 1000000000;
 	sched_config.preempt = !settings.no_preempt;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);

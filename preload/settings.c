@@ -19,10 +19,12 @@
 #define CHAOS_PERCENT_DEFAULT 10
 #define SCHEDTRACE_MAX_MS 3600000
 #define IO_DEADLINE_MAX_S 86400
+#define TRIM_DEFAULT_S 10
+#define TRIM_MAX_S 86400
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
-struct settings settings = {.patch = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT};
+struct settings settings = {.patch = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT, .trim_s = TRIM_DEFAULT_S};
 
 /* ---- text without stdio ------------------------------------------------------------------------------------------- */
 
@@ -178,6 +180,14 @@ static bool parse_io_deadline(const char *text) {
 	return true;
 }
 
+static bool parse_trim(const char *text) {
+	long long n;
+	if (!parse_integer(text, &n) || n < 0 || n > TRIM_MAX_S)
+		return false;
+	settings.trim_s = (uint32_t)n;
+	return true;
+}
+
 static bool parse_schedtrace(const char *text) {
 	long long n;
 	if (!parse_integer(text, &n) || n < 1 || n > SCHEDTRACE_MAX_MS)
@@ -218,6 +228,8 @@ static const struct setting table[] = {
 	 "stack of a thread that asks for none; default: the limit of `ulimit -s`, as without goshim"},
 	{"guard", parse_guard, "must be markers or mprotect", "markers|mprotect",
 	 "how stacks are fenced; markers (default) cost no memory mapping each, older kernels get mprotect anyway"},
+	{"trim", parse_trim, "must be a number of seconds, 0 to 86400", "SECONDS",
+	 "a thread that has waited so long gives back what its stack used deep down; 0: never; default 10"},
 	{"patch", parse_patch, ACCEPTS_BOOL, "0|1",
 	 "0: leave libc's code in memory alone; what waits inside libc (stdio, resolver, malloc) then holds a kernel thread; default 1"},
 	{"idle_ms", parse_idle_ms, "must be a number of 0 to 1024", "N",

@@ -4,7 +4,7 @@
 
 #include "settings.h"
 
-#define DEFAULTS ((struct settings){.patch = true, .idle_ms = 4, .chaos_percent = 10})
+#define DEFAULTS ((struct settings){.patch = true, .idle_ms = 4, .chaos_percent = 10, .trim_s = 10})
 
 static const char *error;
 
