@@ -180,6 +180,13 @@ void sig_kick(struct g *g, int32_t ktid, int sig) {
 	/* seq_cst, then the look at the handler: Dekker with sigaction(). Either it sees that a kick may be on its way, and sig_entry() stays in
 	 * place for SIG_DFL; or we see that there is no handler any more, and our kick would be taken for the signal itself. */
 	atomic_fetch_or(&sigp.kicked_ever, SIGBIT(sig));
+	if (sig != SIGCANCEL_NR && !atomic_load(&sig_handlers[sig]) && (atomic_load(&sig_of(g)->waiting) & SIGBIT(sig))) {
+		/* g is in sigwait() for it. libc's signal ends the kernel's wait and can be mistaken for nothing else. It is not blocked, so one that
+		 * comes just before g is in the kernel is lost: sysmon sends another. */
+		if (atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
+			return;
+		sig = SIGCANCEL_NR;
+	}
 	if (sig != SIGCANCEL_NR && !atomic_load(&sig_handlers[sig])) {
 		/* If it is still in the queue it is time for its default action: the kernel's, by a true signal. */
 		if (!sig_queue_take(g, SIGBIT(sig) & ~mask_of(g), &info))

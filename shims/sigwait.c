@@ -3,9 +3,20 @@
 
 #include "siginternal.h"
 
+/* BRACKET_BLOCKING, but whoever was disturbed must look at its queue: the signal may be there, and what ended the wait be of another number
+ * (sig_kick). */
+static long kernel_await(struct g *g, uint64_t want, siginfo_t *info, const struct timespec *timeout) {
+	bool opened = io_cancel_open(g);
+	syscall_enter_blocking(g);
+	long r = SYS4(SYS_rt_sigtimedwait, &want, info, timeout, 8);
+	syscall_exit(g);
+	io_cancel_close(g, opened);
+	return r;
+}
+
 /* The first signal of `want` into *info. deadline: CLOCK_MONOTONIC ns, -1 none, 0 do not wait. The number or a
  * negative error. In the kernel, on an M of its own while it lasts: process-wide signals that everybody blocks are pending there. What was sent to
- * this goroutine is in its queue, and a kick with the signal's number ends the kernel's wait. */
+ * this goroutine is in its queue, and a kick ends the kernel's wait. */
 static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t deadline) {
 	struct sigstate *s = sig_of(g);
 	int r;
@@ -29,7 +40,7 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 		}
 		uint32_t ran = s->handlers;
 		if (deadline)
-			r = (int)BRACKET_BLOCKING(g, SYS4(SYS_rt_sigtimedwait, &want, info, deadline < 0 ? NULL : &ts, 8));
+			r = (int)kernel_await(g, want, info, deadline < 0 ? NULL : &ts);
 		else
 			r = (int)SYS4(SYS_rt_sigtimedwait, &want, info, &ts, 8);
 		if (r > 0 && info->si_code == KICK_CODE)
