@@ -4,9 +4,6 @@
 
 #include "child.h"
 
-#define expect_status(c, n) cr_expect((c).status == (n), "status %d, expected %d:\n%s", (c).status, (n), (c).output)
-#define expect_text(c, text) cr_expect(strstr((c).output, text), "\"%s\" is missing in:\n%s", text, (c).output)
-
 Test(check, threaded_program) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/works");
 	expect_status(c, 0);

@@ -6,31 +6,10 @@
 
 #include "child.h"
 
-#define expect_status(c, n) cr_expect((c).status == (n), "status %d, expected %d:\n%s", (c).status, (n), (c).output)
-#define expect_text(c, text) cr_expect(strstr((c).output, text), "\"%s\" is missing in:\n%s", text, (c).output)
-#define expect_no_text(c, text) cr_expect(!strstr((c).output, text), "\"%s\" should not be in:\n%s", text, (c).output)
-
-/* Shell functions. start SETTINGS ARGS: runs the program, waits until it is ready, sets $pid. finish: ends it. until_text TEXT COMMAND: repeats COMMAND
- * until its output has TEXT, prints that output. Folders are given with ctl=/FOLDER, so that tests do not meet. */
-#define SHELL                                                                                                         \
-	"d=$(mktemp -d); unset XDG_RUNTIME_DIR; mkfifo $d/in; touch $d/out; "                                         \
-	"start() { s=$1; shift; GOSHIM=$s LD_PRELOAD=$B/libgoshim.so $B/tests/helpers/${program:-inspected} \"$@\" "  \
-	"<$d/in "                                                                                                     \
-	">$d/out 2>$d/err & "                                                                                         \
-	"  pid=$!; exec 7>$d/in; i=0; while ! grep -q ready $d/out; do i=$((i+1)); [ $i -lt 400 ] || break; sleep "   \
-	"0.05; done; }; "                                                                                             \
-	"finish() { exec 7>&-; wait $pid; }; "                                                                        \
-	"until_text() { w=$1; shift; i=0; while o=$(\"$@\" 2>&1); ! printf %%s \"$o\" | grep -qe \"$w\" && [ $i -lt " \
-	"200 ]; do i=$((i+1)); "                                                                                      \
-	"sleep 0.05; done; printf '%%s\\n' \"$o\"; }; "                                                               \
-	"trap 'rm -r $d' EXIT; "
-
-#define run(text) child_run(SHELL text)
-
 /* ---- reports ---- */
 
 Test(ctl, dump_names_every_wait) {
-	struct child c = run("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid dump; finish");
+	struct child c = session("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid dump; finish");
 	expect_text(c, "\"conditional\": waits: cond 0x");
 	expect_text(c, "\"reader\": waits: fd read of descriptor ");
 	expect_text(c, "\"sleeper\": waits: sleep, for ");
@@ -44,17 +23,17 @@ Test(ctl, dump_names_every_wait) {
 }
 
 Test(ctl, dump_has_backtraces) {
-	struct child c = run("start ctl=$d/s; until_text '\"conditional\": waits: cond' $B/goshim ctl $pid dump | grep "
+	struct child c = session("start ctl=$d/s; until_text '\"conditional\": waits: cond' $B/goshim ctl $pid dump | grep "
 			     "-c ' deep_waits_here+'; finish");
 	cr_expect(strcmp(c.output, "4\n") == 0, "%s", c.output);
-	c = run("start ctl=$d/s; until_text '\"reader\": waits' $B/goshim ctl $pid dump; finish");
+	c = session("start ctl=$d/s; until_text '\"reader\": waits' $B/goshim ctl $pid dump; finish");
 	expect_text(c, "  wait_read+");
 	expect_text(c, "  main+");
 	expect_text(c, "  _start+"); /* through libc, which has no frame pointers */
 }
 
 Test(ctl, deadlocks_are_found) {
-	struct child c = run("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid deadlocks; finish");
+	struct child c = session("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid deadlocks; finish");
 	expect_text(c, "deadlock: goroutine 2 \"lefty\" waits: mutex 0x");
 	expect_text(c, "held by goroutine 3 \"righty\"");
 	expect_text(c, "          goroutine 3 \"righty\" waits: mutex 0x");
@@ -63,13 +42,13 @@ Test(ctl, deadlocks_are_found) {
 }
 
 Test(ctl, no_deadlock_where_there_is_none) {
-	struct child c = run("start ctl=$d/s fork; set -- $(grep child $d/out); $B/goshim ctl $2 deadlocks; finish");
+	struct child c = session("start ctl=$d/s fork; set -- $(grep child $d/out); $B/goshim ctl $2 deadlocks; finish");
 	cr_expect(strcmp(c.output, "no deadlock\n") == 0, "%s", c.output);
 }
 
 /* A goroutine that blocks its kernel thread where nobody saw it coming is named, with the call and the time. */
 Test(ctl, pinned_threads_are_named) {
-	struct child c = run("export GOMAXPROCS=1; start ctl=$d/s pinned; until_text pinned $B/goshim ctl $pid "
+	struct child c = session("export GOMAXPROCS=1; start ctl=$d/s pinned; until_text pinned $B/goshim ctl $pid "
 			     "threads; $B/goshim ctl $pid stats | grep pinned; "
 			     "until_text '\"unseen\": runs' $B/goshim ctl $pid dump; finish");
 	expect_text(c, " \"unseen\", in system call nanosleep (0x");
@@ -80,7 +59,7 @@ Test(ctl, pinned_threads_are_named) {
 }
 
 Test(ctl, stats_are_json) {
-	struct child c = run(
+	struct child c = session(
 		"start ctl=$d/s; $B/goshim ctl $pid stats | python3 -c 'import json, sys; d = json.load(sys.stdin); "
 		"print(d[\"g.live\"], d[\"g.created\"] >= 9, d[\"sched.switches\"] > 0, all(isinstance(v, int) for v "
 		"in d.values()))'; finish");
@@ -88,20 +67,20 @@ Test(ctl, stats_are_json) {
 }
 
 Test(ctl, trace_line) {
-	struct child c = run("start ctl=$d/s; GOMAXPROCS=2 timeout 5 $B/goshim ctl $pid trace 10 | head -n 2; finish");
+	struct child c = session("start ctl=$d/s; GOMAXPROCS=2 timeout 5 $B/goshim ctl $pid trace 10 | head -n 2; finish");
 	expect_text(c, "ms: gomaxprocs=");
 	expect_text(c, " runqueue=0 [");
 }
 
 Test(ctl, schedtrace_on_stderr) {
-	struct child c = run("GOMAXPROCS=2 start schedtrace=20; until_text SCHED cat $d/err; finish");
+	struct child c = session("GOMAXPROCS=2 start schedtrace=20; until_text SCHED cat $d/err; finish");
 	expect_text(c, "ms: gomaxprocs=2 idleprocs=");
 }
 
 /* ---- GOMAXPROCS while it runs ---- */
 
 Test(ctl, gomaxprocs) {
-	struct child c = run("export GOMAXPROCS=2; start ctl=$d/s; for n in '' 300 '' 0 3; do $B/goshim ctl $pid "
+	struct child c = session("export GOMAXPROCS=2; start ctl=$d/s; for n in '' 300 '' 0 3; do $B/goshim ctl $pid "
 			     "gomaxprocs $n; done; finish");
 	expect_text(c, "2\n2 -> 256\n256\ngoshim: process ");
 	expect_text(c, ": gomaxprocs: must be a number of 1 or more\n256 -> 3\n");
@@ -109,7 +88,7 @@ Test(ctl, gomaxprocs) {
 
 /* It changes under full load, 1 to 8, all the time: nobody is lost, nor a timer. GOSHIM_SECONDS: for longer. */
 Test(ctl, gomaxprocs_under_load) {
-	struct child c = run("program=loaded; export GOMAXPROCS=2; start ctl=$d/s; timeout 100 python3 "
+	struct child c = session("program=loaded; export GOMAXPROCS=2; start ctl=$d/s; timeout 100 python3 "
 			     "$S/tests/helpers/change_procs.py $d/s/$pid.sock "
 			     "${GOSHIM_SECONDS:-3}; exec 7>&-; i=0; while ! grep -q done $d/out && [ $i -lt 600 ]; do "
 			     "i=$((i+1)); sleep 0.05; done; "
@@ -120,7 +99,7 @@ Test(ctl, gomaxprocs_under_load) {
 /* ---- cancelling a family ---- */
 
 Test(ctl, cancel_reaches_descendants_only) {
-	struct child c = run(
+	struct child c = session(
 		"program=family; start ctl=$d/s; gid() { until_text \"\\\"$1\\\"\" $B/goshim ctl $pid dump | "
 		"sed -n \"s/^goroutine \\([0-9]*\\) .$1.: .*/\\1/p\"; }; $B/goshim ctl $pid cancel $(gid grandchild); "
 		"until_text 'grandchild is' cat $d/out >/dev/null; $B/goshim ctl $pid cancel $(gid root); until_text "
@@ -135,7 +114,7 @@ Test(ctl, cancel_reaches_descendants_only) {
 }
 
 Test(ctl, cancel_nobody) {
-	struct child c = run("start ctl=$d/s; $B/goshim ctl $pid cancel 999999; echo status $?; $B/goshim ctl $pid "
+	struct child c = session("start ctl=$d/s; $B/goshim ctl $pid cancel 999999; echo status $?; $B/goshim ctl $pid "
 			     "cancel 0; finish");
 	expect_text(c, ": cancel: there is no such goroutine\nstatus 1\n");
 }
@@ -155,18 +134,18 @@ Test(ctl, io_deadline) {
 /* ---- who may, and what is left ---- */
 
 Test(ctl, off_by_default) {
-	struct child c = run("start verbose=0; $B/goshim ctl $pid stats; echo status $?; finish");
+	struct child c = session("start verbose=0; $B/goshim ctl $pid stats; echo status $?; finish");
 	expect_text(c, " has no control socket: it must be started with GOSHIM=ctl=1");
 	expect_text(c, "status 1\n");
 }
 
 Test(ctl, permissions) {
-	struct child c = run("umask 0; start ctl=$d/s; stat -c %%a $d/s $d/s/$pid.sock; finish; ls -A $d/s | wc -l");
+	struct child c = session("umask 0; start ctl=$d/s; stat -c %%a $d/s $d/s/$pid.sock; finish; ls -A $d/s | wc -l");
 	cr_expect(strcmp(c.output, "700\n600\n0\n") == 0, "%s", c.output);
 }
 
 Test(ctl, folder_of_others_is_refused) {
-	struct child c = run("mkdir -m 755 $d/s; start ctl=$d/s; cat $d/err; ls -A $d/s; finish");
+	struct child c = session("mkdir -m 755 $d/s; start ctl=$d/s; cat $d/err; ls -A $d/s; finish");
 	cr_expect(strcmp(c.output,
 			 "goshim: no control socket: the folder is not this user's alone (it must be 0700)\n") == 0,
 		  "%s", c.output);
@@ -174,7 +153,7 @@ Test(ctl, folder_of_others_is_refused) {
 
 Test(ctl, linked_folder_is_refused) {
 	struct child c =
-		run("mkdir -m 700 $d/real; ln -s $d/real $d/s; start ctl=$d/s; cat $d/err; ls -A $d/real; finish");
+		session("mkdir -m 700 $d/real; ln -s $d/real $d/s; start ctl=$d/s; cat $d/err; ls -A $d/real; finish");
 	cr_expect(strcmp(c.output, "goshim: no control socket: cannot open the folder\n") == 0, "%s", c.output);
 }
 
@@ -182,7 +161,7 @@ Test(ctl, another_user) {
 	if (geteuid() != 0)
 		cr_skip_test("needs root, to be another user");
 	/* Even where the folder lets him through, the peer's uid does not; as root, every other user is another one. */
-	struct child c = run(
+	struct child c = session(
 		"chmod 755 $d; start ctl=$d/s; chmod 755 $d/s; chmod 666 $d/s/$pid.sock; python3 -c '"
 		"import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
 		"print(s.recv(100))' $d/s/$pid.sock; chmod 700 $d/s; finish");
@@ -193,20 +172,20 @@ Test(ctl, another_user) {
 /* Descriptors and other threads of the program look as they would without the socket. */
 Test(ctl, program_does_not_see_it) {
 	struct child c =
-		run("start verbose=0; ls /proc/$pid/fd >$d/plain; finish; : >$d/out; start ctl=$d/s; "
+		session("start verbose=0; ls /proc/$pid/fd >$d/plain; finish; : >$d/out; start ctl=$d/s; "
 		    "$B/goshim ctl $pid dump >/dev/null; ls /proc/$pid/fd | diff - $d/plain && echo same; finish");
 	cr_expect(strcmp(c.output, "same\n") == 0, "%s", c.output);
 }
 
 Test(ctl, fork_leaves_it_to_the_parent) {
-	struct child c = run("start ctl=$d/s fork; set -- $(grep child $d/out); for p in $pid $2; do "
+	struct child c = session("start ctl=$d/s fork; set -- $(grep child $d/out); for p in $pid $2; do "
 			     "$B/goshim ctl $p stats | grep g.live; done; finish; sleep 0.3; ls -A $d/s");
 	expect_text(c, "\"g.live\": 9,\n");
 	expect_text(c, "\"g.live\": 2,\n");
 }
 
 Test(ctl, bad_peers_do_no_harm) {
-	struct child c = run("start ctl=$d/s; python3 -c '"
+	struct child c = session("start ctl=$d/s; python3 -c '"
 			     "import socket, sys\n"
 			     "def talk(data):\n"
 			     "    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
@@ -251,7 +230,7 @@ Test(ctl, wrong_process) {
 	c = child_run("sleep 5 & $B/goshim ctl $! dump; s=$?; kill $!; exit $s");
 	expect_status(c, 1);
 	expect_text(c, " does not run under goshim\n");
-	c = run("start ctl=$d/s nothreads; $B/goshim ctl $pid dump; echo status $?; finish");
+	c = session("start ctl=$d/s nothreads; $B/goshim ctl $pid dump; echo status $?; finish");
 	expect_text(c, "status 1\n");
 	expect_text(c, "have made a thread\n");
 }

@@ -3,8 +3,6 @@
 
 #include "child.h"
 
-#define expect_text(c, text) cr_expect(strstr((c).output, text), "\"%s\" is missing in:\n%s", text, (c).output)
-
 /* run ACTION: starts the program with stacks that gdb's gcore can save, waits until its threads wait. */
 #define SHELL                                                                                                                              \
 	"d=$(mktemp -d); mkfifo $d/in; touch $d/out; trap 'rm -r $d' EXIT; cd $d; script=$S/scripts/goshim-gdb.py; "                       \

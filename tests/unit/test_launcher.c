@@ -4,10 +4,6 @@
 
 #include "child.h"
 
-#define expect_status(c, n) cr_expect((c).status == (n), "status %d, expected %d:\n%s", (c).status, (n), (c).output)
-#define expect_text(c, text) cr_expect(strstr((c).output, text), "\"%s\" is missing in:\n%s", text, (c).output)
-#define expect_no_text(c, text) cr_expect(!strstr((c).output, text), "\"%s\" should not be in:\n%s", text, (c).output)
-
 static int line_count(const char *text) {
 	int n = 0;
 	for (; *text; text++)
