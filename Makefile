@@ -273,7 +273,7 @@ test:
 check-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang lib
 
-unit: $(UNIT_TESTS) $(HELPERS) $(GOLIB) $(EXAMPLES) lib
+unit: $(UNIT_TESTS) $(HELPERS) $(filter $(BUILD)/tests/programs/iso_%,$(PROGRAMS)) $(GOLIB) $(EXAMPLES) lib
 	@status=0; for test in $(UNIT_TESTS); do \
 		echo "  RUN      $${test##*/}"; \
 		$(RUN_TEST) timeout -k 5 240 $$test -j$(TEST_JOBS) || status=1; \

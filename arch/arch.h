@@ -42,11 +42,13 @@ static inline uintptr_t arch_tp(void) {
 #define ARCH_DWARF_SP 7
 #define ARCH_DWARF_PC 16
 #define ARCH_FRAME_BYTES 64  /* what arch_switch leaves at ctx->sp */
+#define ARCH_CALL_PUSHES 1   /* at the first instruction of a function its return address is at the stack pointer */
 #else
 #define ARCH_DWARF_REGS 33
 #define ARCH_DWARF_SP 31
 #define ARCH_DWARF_PC 32
 #define ARCH_FRAME_BYTES 176
+#define ARCH_CALL_PUSHES 0   /* it is in register 30 */
 #endif
 /* The registers of a switched-out context, from a copy of the ARCH_FRAME_BYTES at its saved sp: those as they were behind the call of
  * arch_switch. `known` gets a bit for each that was saved. */
@@ -90,6 +92,9 @@ void preempt_here(void) __attribute__((visibility("hidden")));
 /* Copies the signal frame that *context and *info lie in to below `top` (and the red zone there, if asked), as the kernel would have put it there:
  * *context and *info become the copy's. Returns what arch_sigframe_enter() needs; NULL if it would reach below `lowest`: nothing is copied. */
 void *arch_sigframe_move(void **context, siginfo_t **info, uintptr_t top, uintptr_t lowest, bool red_zone);
+/* Changes a signal frame so that on return fn(arg) is called on the stack that ends at `stack_top`, with the registers of a fresh thread; fn never
+ * returns. What was interrupted is gone. */
+void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), void *arg);
 /* Calls handler(sig, info, context) on that frame; it returns through the kernel to what was interrupted. */
 void arch_sigframe_enter(void *frame, int sig, siginfo_t *info, void *context, void (*handler)(int, siginfo_t *, void *))
 	__attribute__((noreturn));

@@ -79,6 +79,7 @@ struct pd *pd_new(int fd) {
 	pd->shared_desc = 0;
 	pd->fl_epoch = pd->fl = 0;
 	pd->rcv_timeout = pd->snd_timeout = -1;
+	pd->user = 0;
 	pd->waiters.next = pd->waiters.prev = &pd->waiters;
 	return pd;
 }

@@ -55,6 +55,8 @@ static struct {
 	ptrdiff_t tls_g;                 /* offsets from the thread pointer */
 	ptrdiff_t libc_tls;
 	size_t libc_tls_bytes;
+	const void *libc_image;          /* what it begins with: so many bytes, then zeros */
+	size_t libc_image_bytes;
 	ptrdiff_t robust_head; /* 0: unknown */
 	ptrdiff_t resp;
 	ptrdiff_t resp_target;
@@ -135,6 +137,8 @@ static int find_libc_tls(struct dl_phdr_info *info, size_t size, void *arg) {
 		if (ph->p_type == PT_TLS && start && (char *)arg >= start && (char *)arg < start + ph->p_memsz) {
 			lay.libc_tls = start - (char *)arch_tp();
 			lay.libc_tls_bytes = ph->p_memsz;
+			lay.libc_image = (const void *)(info->dlpi_addr + ph->p_vaddr);
+			lay.libc_image_bytes = ph->p_filesz;
 			return 1;
 		}
 	}
@@ -319,6 +323,15 @@ void tcb_reuse(uintptr_t tcb, struct g *g) {
 		}
 	}
 	tls_g_set(tcb, g);
+}
+
+void tcb_forget(void) {
+	uintptr_t tcb = arch_tp();
+	char *tls = (char *)tcb + lay.libc_tls;
+	memcpy(tls, lay.libc_image, lay.libc_image_bytes);
+	memset(tls + lay.libc_image_bytes, 0, lay.libc_tls_bytes - lay.libc_image_bytes);
+	tls_g_set(tcb, tls_g);
+	tcb_thread_start();
 }
 
 void tcb_free(uintptr_t tcb) {

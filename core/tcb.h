@@ -21,6 +21,9 @@ size_t tcb_bytes(void);
 uintptr_t tcb_make(void *hi, struct g *g, void **stack_top);
 /* Prepares a used TCB for a new goroutine: TLS images of all modules but libc's reset, TSD empty, tid set. */
 void tcb_reuse(uintptr_t tcb, struct g *g);
+/* On the goroutine itself, which is not to be trusted any more and about to end: libc's per-thread state becomes that of a thread that has just
+ * begun. What it had (malloc's cache, destructors of thread_local objects that are due) is lost. */
+void tcb_forget(void);
 /* Frees what libc allocated for it (dtv, dynamic TLS, TSD blocks); keeps libc's own per-thread state (malloc's cache) for the next
  * tcb_make. The memory of the TCB itself belongs to the stack. */
 void tcb_free(uintptr_t tcb);

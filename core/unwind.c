@@ -397,9 +397,15 @@ static bool program_run(struct machine *m, uintptr_t at, uintptr_t end, uint64_t
 	return !s.bad;
 }
 
-static bool row_find(uint64_t pc, struct row *out) {
-	struct unwind_object object;
+/* The record of one function. */
+struct fde {
 	struct cie cie;
+	uint64_t start, bytes;   /* its code */
+	uintptr_t program, end;
+};
+
+static bool fde_read(uint64_t pc, struct fde *f) {
+	struct unwind_object object;
 	if (!unwind_object_hook || !unwind_object_hook(pc, &object) || !object.eh_frame_hdr)
 		return false;
 	uintptr_t fde = fde_find(object.eh_frame_hdr, pc);
@@ -409,30 +415,44 @@ static bool row_find(uint64_t pc, struct row *out) {
 	uint64_t length = get_le(&s, 4);
 	if (s.bad || length < 8 || length >= 0xfffffff0u)
 		return false;
-	uintptr_t end = fde + 4 + length;
-	s = stream_at(fde + 4, end);
+	f->end = fde + 4 + length;
+	s = stream_at(fde + 4, f->end);
 	uintptr_t cie_field = s.at;
-	if (!cie_read(cie_field - get_le(&s, 4), &cie))
+	if (!cie_read(cie_field - get_le(&s, 4), &f->cie))
 		return false;
-	uint64_t start = get_pointer(&s, cie.encoding, 0), bytes = get_pointer(&s, cie.encoding & 0x0f, 0);
-	if (s.bad || pc < start || pc - start >= bytes)
+	f->start = get_pointer(&s, f->cie.encoding, 0);
+	f->bytes = get_pointer(&s, f->cie.encoding & 0x0f, 0);
+	if (s.bad || pc < f->start || pc - f->start >= f->bytes)
 		return false;
-	if (cie.augmented) {
+	if (f->cie.augmented) {
 		uint64_t skip = get_uleb(&s);
 		s.at += skip;
 	}
+	f->program = s.at;
+	return true;
+}
+
+static bool row_find(uint64_t pc, struct row *out) {
+	struct fde f;
+	if (!fde_read(pc, &f))
+		return false;
 	static const struct row empty;
-	struct machine m = {.row = empty, .cie = &cie, .loc = 0};
-	if (!program_run(&m, cie.program, cie.end, UINT64_MAX))
+	struct machine m = {.row = empty, .cie = &f.cie, .loc = 0};
+	if (!program_run(&m, f.cie.program, f.cie.end, UINT64_MAX))
 		return false;
 	m.initial = m.row;
-	m.loc = start;
-	if (!program_run(&m, s.at, end, pc))
+	m.loc = f.start;
+	if (!program_run(&m, f.program, f.end, pc))
 		return false;
-	m.row.ra = cie.ra;
-	m.row.signal = cie.signal;
+	m.row.ra = f.cie.ra;
+	m.row.signal = f.cie.signal;
 	*out = m.row;
 	return true;
+}
+
+uintptr_t unwind_function(const struct unwind_frame *f) {
+	struct fde found;
+	return fde_read(unwind_pc(f) - !f->interrupted, &found) ? found.start : 0;
 }
 
 /* ---- a step ------------------------------------------------------------------------------------------------------------- */

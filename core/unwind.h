@@ -39,6 +39,9 @@ extern struct unwind_cache unwind_cache;     /* for whoever holds it by unwind_c
 struct unwind_cache *unwind_cache_get(void); /* NULL: somebody else uses it; then do without */
 void unwind_cache_put(struct unwind_cache *cache);
 
+/* Where the function that f is in begins (a part of it that the compiler moved elsewhere counts as one of its own); 0: not known. */
+uintptr_t unwind_function(const struct unwind_frame *f);
+
 /* To the caller's frame. False: this is the outermost, or nothing is known. */
 bool unwind_step(struct unwind_frame *f, struct unwind_cache *cache);
 

@@ -18,6 +18,7 @@
 #include "../core/proc.h"
 #include "../core/tcb.h"
 #include "../shims/io.h"
+#include "../shims/isolate.h"
 #include "../shims/shim.h"
 #include "../shims/sync.h"
 #include "settings.h"
@@ -127,6 +128,7 @@ void goshim_configure(void) {
 	sched_config.m_idle_max = settings.idle_ms;
 	sched_config.trim_ns = settings.trim_s * 1000000000ll;
 	io_deadline_ns = (int64_t)settings.io_deadline_s * 1000000000;
+	isolate_configure(settings.panic_isolate, settings.panic_release, settings.panic_limit);
 	sched_config.preempt = !settings.no_preempt;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (!settings.verbose)

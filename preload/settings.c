@@ -21,10 +21,13 @@
 #define IO_DEADLINE_MAX_S 86400
 #define TRIM_DEFAULT_S 10
 #define TRIM_MAX_S 86400
+#define PANIC_LIMIT_DEFAULT 10
+#define PANIC_LIMIT_MAX 1000000
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
-struct settings settings = {.patch = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT, .trim_s = TRIM_DEFAULT_S};
+struct settings settings = {.patch = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT,
+			    .trim_s = TRIM_DEFAULT_S, .panic_limit = PANIC_LIMIT_DEFAULT};
 
 /* ---- text without stdio ------------------------------------------------------------------------------------------- */
 
@@ -204,6 +207,24 @@ static bool parse_idle_ms(const char *text) {
 	return true;
 }
 
+static bool parse_panic(const char *text) {
+	bool isolate = strcmp(text, "isolate") == 0;
+	bool release = strcmp(text, "isolate+release") == 0 || strcmp(text, "isolate,release") == 0;
+	if (!isolate && !release && strcmp(text, "crash") != 0)
+		return false;
+	settings.panic_isolate = isolate || release;
+	settings.panic_release = release;
+	return true;
+}
+
+static bool parse_panic_limit(const char *text) {
+	long long n;
+	if (!parse_integer(text, &n) || n < 1 || n > PANIC_LIMIT_MAX)
+		return false;
+	settings.panic_limit = (uint32_t)n;
+	return true;
+}
+
 /* ---- the table ------------------------------------------------------------------------------------------------------ */
 
 struct setting {
@@ -245,6 +266,11 @@ static const struct setting table[] = {
 	 "1: open a control socket for `goshim ctl PID ...`, for this user and root only; default 0"},
 	{"io_deadline", parse_io_deadline, "must be a number of seconds, 0 to 86400", "SECONDS",
 	 "a socket call that waits longer for its peer fails with EAGAIN, as under SO_RCVTIMEO; default 0, never"},
+	{"panic", parse_panic, "must be crash, isolate or isolate,release", "crash|isolate|isolate,release",
+	 "isolate: a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, abort) ends its thread only, see the README for what that cannot promise; release: and "
+	 "unlocks the mutexes it held; default crash"},
+	{"panic_limit", parse_panic_limit, "must be a number of 1 to 1000000", "N",
+	 "so many crashes a minute are isolated, the next one ends the process; default 10"},
 	{"schedtrace", parse_schedtrace, "must be a number of milliseconds, 1 to 3600000", "MS",
 	 "print a line about the scheduler on stderr so often; default never"},
 };
@@ -285,6 +311,16 @@ static bool setting_apply(const char *text, size_t length, const char **error) {
 	return error_set_list(item, error);
 }
 
+/* How long the first item of the list is. The one value that has a comma in it is told by what follows. */
+static size_t item_length(const char *list) {
+	static const char isolate[] = "panic=isolate", release[] = ",release";
+	size_t length = strcspn(list, ","), rest = sizeof(release) - 1;
+	if (length == sizeof(isolate) - 1 && strncmp(list, isolate, length) == 0 && strncmp(list + length, release, rest) == 0 &&
+	    (list[length + rest] == ',' || !list[length + rest]))
+		length += rest;
+	return length;
+}
+
 /* An empty variable is one that is not set, as shells write it. */
 bool settings_apply(const char *variable, const char *value, const char **error) {
 	if (!*value)
@@ -295,7 +331,7 @@ bool settings_apply(const char *variable, const char *value, const char **error)
 		return error_set(procs_setting.name, value, procs_setting.accepts, error);
 	}
 	for (;;) {
-		size_t length = strcspn(value, ",");
+		size_t length = item_length(value);
 		if (!setting_apply(value, length, error))
 			return false;
 		if (!value[length])

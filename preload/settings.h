@@ -25,6 +25,9 @@ struct settings {
 	uint32_t io_deadline_s; /* GOSHIM=io_deadline=SECONDS: a socket call waits so long for its peer; 0 as long as it likes */
 	uint32_t schedtrace_ms; /* GOSHIM=schedtrace=MS: a line about the scheduler on stderr so often; 0 never */
 	uint32_t trim_s;       /* GOSHIM=trim=SECONDS: who waits so long gives back the unused pages of its stack; 0 nobody */
+	bool panic_isolate;    /* GOSHIM=panic=isolate: a crash ends its thread only (shims/isolate.c) */
+	bool panic_release;    /* GOSHIM=panic=isolate,release: and unlocks its mutexes */
+	uint32_t panic_limit;  /* GOSHIM=panic_limit=N: so often a minute */
 	uint32_t idle_ms;      /* GOSHIM=idle_ms=N: idle kernel threads kept above GOMAXPROCS */
 };
 extern struct settings settings __attribute__((visibility("hidden")));

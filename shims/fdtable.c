@@ -25,6 +25,7 @@
 #define PRIVATE_FDS 16384
 
 _Atomic(_Atomic(struct fd_leaf *) *) fd_root;
+bool fd_users_noted;
 _Atomic uint32_t fd_flags_epoch = 1; /* 0 is what a fresh pd has: nothing known */
 
 static _Atomic uint64_t private_fds[PRIVATE_FDS / 64];
@@ -124,6 +125,8 @@ struct pd *fd_hold_slow(int fd) {
 				return NULL;
 			atomic_store_explicit(&made->shared_desc, private_get(fd) ? 0 : SHARED_DUP | SHARED_PROCESS,
 					      memory_order_relaxed);
+			if (unlikely(fd_users_noted)) /* what was before nobody knows */
+				atomic_store_explicit(&made->user, FD_USERS_MANY, memory_order_relaxed);
 			if (!atomic_compare_exchange_strong(slot, &pd, made)) {
 				pd_close(made);
 				continue;
@@ -325,6 +328,22 @@ void fd_closing_range(unsigned first, unsigned last) {
 		for (unsigned fd = from > first ? from : first; fd <= to && fd <= last; fd++)
 			fd_closing((int)fd);
 	}
+}
+
+int fd_next_used_by(uint32_t id, int after) {
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
+	unsigned end = root ? atomic_load_explicit(&leaf_count, memory_order_acquire) * FD_LEAF : 0;
+	for (unsigned fd = (unsigned)(after + 1); fd < end; fd++) {
+		if (!atomic_load_explicit(&root[fd / FD_LEAF], memory_order_acquire)) {
+			fd |= FD_LEAF - 1;
+			continue;
+		}
+		/* Not held: a pd whose only user asks is closed by that user, or by a stranger who takes the risk. */
+		struct pd *pd = fd_lookup((int)fd);
+		if (pd && fd_is_socket(pd->kind) && atomic_load_explicit(&pd->user, memory_order_relaxed) == id)
+			return (int)fd;
+	}
+	return -1;
 }
 
 /* ---- fork ---------------------------------------------------------------------------------------------------------- */

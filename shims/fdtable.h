@@ -184,6 +184,25 @@ static inline void fd_hint(int fd, uint8_t mode) {
 		pd_more(pd, mode);
 }
 
+/* ---- who uses it ---------------------------------------------------------------------------------------------- */
+
+/* Set before there is a second goroutine: each operation notes its goroutine (isolate.c). */
+extern bool fd_users_noted;
+#define FD_USERS_MANY UINT32_MAX
+
+static inline void fd_user_note(struct pd *pd, uint32_t id) {
+	/* relaxed: read by the one user that is in it, or by nobody */
+	uint32_t user = atomic_load_explicit(&pd->user, memory_order_relaxed);
+	if (user == id || user == FD_USERS_MANY)
+		return;
+	if (user == 0 && atomic_compare_exchange_strong_explicit(&pd->user, &user, id, memory_order_relaxed, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&pd->user, FD_USERS_MANY, memory_order_relaxed);
+}
+
+/* The next socket behind number `after` that goroutine `id` alone has used; -1: there is none. */
+int fd_next_used_by(uint32_t id, int after);
+
 static inline void pd_spare_set(struct pd *pd, uint8_t bits) {
 	/* relaxed: hints that any thread may find out again by itself */
 	__atomic_fetch_or(&pd->spare, bits, __ATOMIC_RELAXED);

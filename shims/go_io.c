@@ -57,6 +57,8 @@ static int wait_fd(struct ctx *ctx, int fd, int events, int64_t timeout_ns) {
 	if (fd >= 0 && netpoll_owns_fd(fd))
 		return -EBADF;
 	struct pd *pd = sched_started() ? fd_hold(fd) : NULL;
+	if (unlikely(fd_users_noted) && pd && g->kind <= G_MAIN)
+		fd_user_note(pd, g->id);
 	for (;;) {
 		int found = revents_ask(fd, events), r = 0;
 		if (found == 0 && done && chan_is_closed(done))

@@ -108,8 +108,11 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->deadline = 0;
 	c->patient = c->limited = false;
 	c->pd = fd_hold(fd);
-	if (likely(c->pd != NULL))
+	if (likely(c->pd != NULL)) {
+		if (unlikely(fd_users_noted))
+			fd_user_note(c->pd, g->id);
 		return true;
+	}
 	/* One of the runtime's own: for the program there is no such descriptor. */
 	if (fd >= 0 && netpoll_owns_fd(fd))
 		c->fd = -1;

@@ -18,11 +18,15 @@
  * object is written by the owner only; __owner is read by others, who only ask "is it me?", which no stale value can
  * answer wrongly.
  *
+ * Under GOSHIM=panic=isolate every lock and unlock is noted (held.c). The short ways then are nobody's: what they compare the kind with is a variable, which costs
+ * them a load and no branch.
+ *
  * Rejected: tracking waiters exactly with futex_wake_update(): saves the one useless wake-up, costs a bucket lock in each
  * contended unlock while the mutex is still held. */
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "isolate.h"
 #include "sigstate.h"
 #include "sync.h"
 
@@ -35,6 +39,7 @@ enum {
 	KIND_ELISION = 256 | 512,
 };
 
+#define NO_KIND UINT_MAX /* of no mutex, not even of a destroyed one, whose elision bits are not looked at */
 #define STATE_MASK 0x7ffffu /* below the ceiling's bits */
 
 _Static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0 && offsetof(pthread_mutex_t, __data.__kind) == 16,
@@ -43,6 +48,9 @@ _Static_assert(PTHREAD_MUTEX_TIMED_NP == 0 && PTHREAD_MUTEX_RECURSIVE_NP == 1 &&
                PTHREAD_MUTEX_ADAPTIVE_NP == 3, "glibc's mutex types");
 
 bool sync_real;
+
+/* The kind that takes the short way: the plain one. None does when locks are noted (mutex_note_all). */
+static unsigned plain_kind = PTHREAD_MUTEX_TIMED_NP;
 
 static inline _Atomic uint32_t *mutex_word(pthread_mutex_t *m) {
 	return (_Atomic uint32_t *)&m->__data.__lock;
@@ -199,7 +207,7 @@ static void lock_taken(pthread_mutex_t *m, unsigned kind, int32_t tid) {
 }
 
 /* Every kind; `until` NULL: no deadline. */
-static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
+static int lock_any(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
 	unsigned kind = mutex_kind(m);
 	if (kind_is_real(kind)) {
 		inherit_drop(m, kind);
@@ -229,9 +237,21 @@ static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid
 	return 0;
 }
 
+/* Locks are noted, and the caller may have got this one. */
+static int noted(pthread_mutex_t *m, int r) {
+	if (r == 0 || r == EOWNERDEAD)
+		held_note(m);
+	return r;
+}
+
+static __attribute__((noinline)) int mutex_lock_full(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
+	int r = lock_any(m, clock, until);
+	return unlikely(plain_kind == NO_KIND) ? noted(m, r) : r;
+}
+
 /* Leaf code: the only calls are tail calls, so nothing is saved on the stack. */
 SHIM_HOT int pthread_mutex_lock(pthread_mutex_t *m) {
-	if (likely(mutex_kind(m) == PTHREAD_MUTEX_TIMED_NP) && likely(word_try_plain(mutex_word(m)))) {
+	if (likely(mutex_kind(m) == plain_kind) && likely(word_try_plain(mutex_word(m)))) {
 		/* Before our constructor ran the offset is 0, and what is written here is no thread's id; nobody asks who owns a mutex of this type. */
 		owner_set(m, tcb_tid_here(tcb_tid_offset));
 		m->__data.__nusers++;
@@ -250,7 +270,7 @@ SHIM int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const stru
 	return mutex_lock_full(m, clock, until);
 }
 
-SHIM int pthread_mutex_trylock(pthread_mutex_t *m) {
+static inline int try_any(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
 	uint32_t seen;
 	if (unlikely(kind_is_real(kind))) {
@@ -272,6 +292,11 @@ SHIM int pthread_mutex_trylock(pthread_mutex_t *m) {
 	lock_taken(m, kind, tid);
 	m->__data.__nusers++;
 	return 0;
+}
+
+SHIM int pthread_mutex_trylock(pthread_mutex_t *m) {
+	int r = try_any(m);
+	return unlikely(plain_kind == NO_KIND) ? noted(m, r) : r;
 }
 
 /* ---- unlock ---------------------------------------------------------------------------------------------------- */
@@ -299,6 +324,8 @@ static bool unlock_last(pthread_mutex_t *m, unsigned kind) {
 
 static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
+	if (unlikely(plain_kind == NO_KIND))
+		held_forget(m);
 	if (kind_is_real(kind)) {
 		REAL_READY();
 		return real.pthread_mutex_unlock(m);
@@ -314,7 +341,7 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 }
 
 SHIM_HOT int pthread_mutex_unlock(pthread_mutex_t *m) {
-	if (unlikely(mutex_kind(m) != PTHREAD_MUTEX_TIMED_NP))
+	if (unlikely(mutex_kind(m) != plain_kind))
 		return mutex_unlock_full(m);
 	_Atomic uint32_t *word = mutex_word(m);
 	owner_set(m, 0);
@@ -343,6 +370,8 @@ int mutex_cond_check(pthread_mutex_t *m) {
 
 int mutex_cond_unlock(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
+	if (unlikely(plain_kind == NO_KIND))
+		held_forget(m);
 	if (kind_is_real(kind)) {
 		REAL_READY();
 		return real.pthread_mutex_unlock(m);
@@ -352,7 +381,7 @@ int mutex_cond_unlock(pthread_mutex_t *m) {
 	return 0;
 }
 
-int mutex_cond_lock(pthread_mutex_t *m, bool contended) {
+static int cond_lock(pthread_mutex_t *m, bool contended) {
 	unsigned kind = mutex_kind(m);
 	if (kind_is_real(kind))
 		return real_lock(m);
@@ -366,6 +395,15 @@ int mutex_cond_lock(pthread_mutex_t *m, bool contended) {
 	word_lock(mutex_word(m), -1, contended);
 	lock_taken(m, kind, tid);
 	return 0;
+}
+
+int mutex_cond_lock(pthread_mutex_t *m, bool contended) {
+	int r = cond_lock(m, contended);
+	return unlikely(plain_kind == NO_KIND) ? noted(m, r) : r;
+}
+
+void mutex_note_all(void) {
+	plain_kind = NO_KIND;
 }
 
 /* glibc exports these to programs that were linked with its old libpthread. */

@@ -49,6 +49,8 @@ static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
 		s->complete = false;
 		return;
 	}
+	if (unlikely(fd_users_noted))
+		fd_user_note(pd, g_self()->id);
 	s->wait[s->count++] = (struct pdwait){.pd = pd, .mode = mode};
 }
 

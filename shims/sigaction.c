@@ -2,6 +2,7 @@
  *
  * The kernel is given sig_entry() for every handler; what the program asked for is an interned record, so that a handler on another
  * thread reads either the old one or the new one, whole, and without a lock. */
+#include "isolate.h"
 #include "siginternal.h"
 
 #define RECORDS 4096u           /* distinct (handler, flags, mask) a program ever sets; power of two */
@@ -35,12 +36,28 @@ static struct sigrecord *record_find(const struct sigaction *act) {
 	return NULL;
 }
 
+/* Flags and mask that the program gave with SIG_DFL, where the kernel has sig_entry() instead. Relaxed: it sees them again, nothing else. */
+static _Atomic int default_flags[NSIGNALS + 1];
+static _Atomic uint64_t default_mask[NSIGNALS + 1];
+
+void sig_default_note(int sig, const struct sigaction *act) {
+	atomic_store_explicit(&default_flags[sig], act->sa_flags, memory_order_relaxed);
+	atomic_store_explicit(&default_mask[sig], sigset_bits(&act->sa_mask), memory_order_relaxed);
+}
+
+static void default_show(int sig, struct sigaction *out) {
+	out->sa_handler = SIG_DFL;
+	out->sa_flags = atomic_load_explicit(&default_flags[sig], memory_order_relaxed);
+	sigset_store(&out->sa_mask, atomic_load_explicit(&default_mask[sig], memory_order_relaxed));
+}
+
 SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) {
 	REAL_READY();
 	if (sig < 1 || sig > NSIGNALS || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
 		return real.sigaction(sig, act, old);
 	struct sigrecord *before = handler_of(sig), *record = NULL;
-	struct sigaction set, was;
+	struct sigaction set, was, was_default;
+	default_show(sig, &was_default);
 	bool ours = !process_in_vfork(); /* the table is the parent's */
 	if (act) {
 		set = *act;
@@ -51,9 +68,15 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		/* A kick that arrives late must not act as the signal itself. Both seq_cst: Dekker with sig_kick(). A true signal that comes before
 		 * the system call below finds no handler, and does what it would do after it. */
 		atomic_store(&sig_handlers[sig], NULL);
+		sig_default_note(sig, act);
 		if (atomic_load(&sigp.kicked_ever) & SIGBIT(sig)) {
 			set.sa_sigaction = sig_entry;
 			set.sa_flags = SA_SIGINFO | SA_RESTART;
+		}
+		if (unlikely(isolate_catches(sig))) {
+			set.sa_sigaction = sig_entry;
+			set.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+			sigfillset(&set.sa_mask);
 		}
 	}
 	if (record) {
@@ -77,8 +100,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 			old->sa_sigaction = before->handler;
 			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & SA_SIGINFO);
 		} else if (was.sa_sigaction == sig_entry) {
-			old->sa_handler = SIG_DFL;
-			old->sa_flags = 0;
+			*old = was_default;
 		}
 	}
 	return 0;

@@ -10,6 +10,7 @@
  * then may the handler run, because it may park and the M's stack stays with the M. */
 #include <linux/futex.h>
 
+#include "isolate.h"
 #include "siginternal.h"
 
 #define SA_RESTORER_FLAG 0x04000000ul
@@ -115,6 +116,11 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct sigrecord *h = handler_of(sig);
+	if (unlikely(!h) && isolate_catches(sig) && info->si_code != KICK_CODE) {
+		if (!isolate_crash(g, sig, info, context))
+			default_action(sig, info);
+		return;
+	}
 	if (g && g->kind <= G_MAIN && on_sigstack(g->m, (uintptr_t)context) && !process_in_vfork()) {
 		bool fault = is_fault(sig, info);
 		if (on_sigstack(g->m, arch_context_sp(context))) {

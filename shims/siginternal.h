@@ -169,6 +169,11 @@ void sig_account(struct sigstate *s, uint64_t mask);
  * (swapcontext). */
 int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old);
 
+/* ---- sigaction.c ---------------------------------------------------------------------------------------------- */
+
+/* The kernel gets sig_entry() where the program has `act`, a default: what sigaction() is to show it. */
+void sig_default_note(int sig, const struct sigaction *act);
+
 /* ---- sigrun.c ------------------------------------------------------------------------------------------------- */
 
 uint64_t sig_handler_mask(const struct sigrecord *h, int sig);

@@ -3,6 +3,7 @@
  * Everything here runs on the goroutine that the signal was sent to. A handler may do what a program may: park, come back on another
  * M, fork, jump away. So nothing of the M is kept over the call of one, and after it self_g() is asked whether this still is a
  * goroutine. */
+#include "isolate.h"
 #include "siginternal.h"
 
 /* The mask of g and of the M under it. Not accounted. */
@@ -27,8 +28,10 @@ void sig_handler_rearm(int sig, struct sigrecord *h) {
 }
 
 void sig_handler_reset(int sig, struct sigrecord *h) {
-	if (h->flags & (int)SA_RESETHAND)
-		atomic_compare_exchange_strong(&sig_handlers[sig], &h, NULL);
+	if (!(h->flags & (int)SA_RESETHAND) || !atomic_compare_exchange_strong(&sig_handlers[sig], &h, NULL))
+		return;
+	if (unlikely(isolate_catches(sig)))
+		isolate_arm(sig);
 }
 
 /* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention`

@@ -22,6 +22,7 @@
 #include "golib.h"
 #include "inside.h"
 #include "inspect.h"
+#include "isolate.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -74,20 +75,22 @@ bool thread_runtime_ready(void) {
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);
 	sig_runtime_start(g);
+	isolate_start();
 	ctl_start();
 	return true;
 }
 
 /* ---- life of a thread --------------------------------------------------------------------------------------------------- */
 
-/* Past the program's last code in this thread; ends it. */
-static void thread_finish(struct g *g) __attribute__((noreturn));
-static void thread_finish(struct g *g) {
-	struct thread *t = thread_of(g);
-	/* relaxed: only this thread and cancellers look at it, and they use RMWs. A cancellation comes too late from here on. */
+/* relaxed: only this thread and cancellers look at it, and they use RMWs. A cancellation comes too late from here on. */
+static void cancel_too_late(void) {
 	atomic_fetch_or_explicit(tcb_cancelhandling(arch_tp()), CANCEL_EXITING, memory_order_relaxed);
-	real.__call_tls_dtors();
-	key_run_destructors();
+}
+
+/* Past the program's last code in this thread, destructors included; ends it. */
+static void thread_end(struct g *g) __attribute__((noreturn));
+static void thread_end(struct g *g) {
+	struct thread *t = thread_of(g);
 	if (unlikely(t->group || t->task))
 		golib_thread_done(g);
 	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
@@ -113,6 +116,21 @@ static void thread_finish(struct g *g) {
 		g_free(g); /* enters it again */
 	}
 	g_exit(g);
+}
+
+static void thread_finish(struct g *g) __attribute__((noreturn));
+static void thread_finish(struct g *g) {
+	cancel_too_late();
+	real.__call_tls_dtors();
+	key_run_destructors();
+	thread_end(g);
+}
+
+void thread_abandon(struct g *g) {
+	cancel_too_late();
+	thread_of(g)->result = PTHREAD_CANCELED;
+	tcb_forget();
+	thread_end(g);
 }
 
 static void thread_main(struct g *g) {
@@ -225,7 +243,10 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	if (!g)
 		return NULL;
 	struct thread *t = thread_of(g);
+	struct held *held = t->held;
 	memset(t, 0, sizeof *t);
+	held_reset(held);
+	t->held = held;
 	t->start = start;
 	t->arg = arg;
 	t->own_stack = req->user_lo != NULL;

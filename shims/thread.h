@@ -32,6 +32,8 @@ struct thread {
 	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
 	void *panic;                 /* payload of go_panic() */
 	uint8_t panic_state;         /* go_panic.c */
+	uint8_t isolated;            /* the signal of its crash, from which the others are spared; 0: none. isolate.c */
+	struct held *held;           /* the mutexes it holds, if they are noted; held.c */
 	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	bool cancel_told;            /* ... has cancelled it */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
@@ -79,6 +81,9 @@ struct g *thread_new_detached(const struct g_stack_req *req, void *(*start)(void
 
 /* For the core: Ms, sysmon and other kernel threads of the library's own. */
 int thread_kernel_create(void *(*fn)(void *), void *arg);
+
+/* Ends the calling goroutine without running anything of the program's: its result is PTHREAD_CANCELED. */
+void thread_abandon(struct g *g) __attribute__((noreturn));
 
 /* Acts on a cancellation of the caller: unwinds it with this result. */
 void thread_exit_unwind(void *result) __attribute__((noreturn));

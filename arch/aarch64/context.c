@@ -53,3 +53,11 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
 	reg[ARCH_DWARF_PC] = uc->uc_mcontext.pc;
 	*known = (1ull << ARCH_DWARF_REGS) - 1;
 }
+
+void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), void *arg) {
+	ucontext_t *uc = context;
+	uc->uc_mcontext.sp = (uintptr_t)stack_top & ~(uintptr_t)15;
+	uc->uc_mcontext.pc = (uintptr_t)fn;
+	uc->uc_mcontext.regs[0] = (uintptr_t)arg;
+	uc->uc_mcontext.regs[29] = uc->uc_mcontext.regs[30] = 0; /* for unwinders: the end */
+}

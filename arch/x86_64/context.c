@@ -57,3 +57,24 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
 		reg[r] = (uint64_t)uc->uc_mcontext.gregs[greg[r]];
 	*known = (1ull << ARCH_DWARF_REGS) - 1;
 }
+
+void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), void *arg) {
+	enum { FLAG_TRAP = 1 << 8, FLAG_DIRECTION = 1 << 10, FLAG_ALIGNMENT = 1 << 18 };
+	ucontext_t *uc = context;
+	greg_t *regs = uc->uc_mcontext.gregs;
+	uint64_t *sp = (uint64_t *)((uintptr_t)stack_top & ~(uintptr_t)15) - 1;
+	*sp = 0; /* a return address, for unwinders: the end */
+	regs[REG_RSP] = (greg_t)sp;
+	regs[REG_RIP] = (greg_t)fn;
+	regs[REG_RDI] = (greg_t)arg;
+	regs[REG_RBP] = 0;
+	regs[REG_EFL] &= ~(greg_t)(FLAG_TRAP | FLAG_DIRECTION | FLAG_ALIGNMENT);
+	/* A pending x87 exception would strike whoever runs here next, and registers in use would be in its way: no switch saves those. */
+	struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
+	if (fp) {
+		fp->cwd = 0x37f;
+		fp->swd = 0;
+		fp->ftw = 0; /* this format's "all empty" */
+		fp->mxcsr = 0x1f80;
+	}
+}

@@ -4,7 +4,7 @@
 
 #include "settings.h"
 
-#define DEFAULTS ((struct settings){.patch = true, .idle_ms = 4, .chaos_percent = 10, .trim_s = 10})
+#define DEFAULTS ((struct settings){.patch = true, .idle_ms = 4, .chaos_percent = 10, .trim_s = 10, .panic_limit = 10})
 
 static const char *error;
 
@@ -83,10 +83,25 @@ Test(parser, chaos) {
 	cr_expect(settings.chaos == 18 && settings.chaos_percent == 3 && settings.fail == 1000000000000000);
 }
 
+/* The one value with a comma in it. */
+Test(parser, panic) {
+	cr_assert(list("panic=isolate"));
+	cr_expect(settings.panic_isolate && !settings.panic_release);
+	cr_assert(list("verbose=1,panic=isolate,release,idle_ms=9"));
+	cr_expect(settings.panic_isolate && settings.panic_release && settings.idle_ms == 9);
+	cr_assert(list("panic=crash,panic_limit=7"));
+	cr_expect(!settings.panic_isolate && !settings.panic_release && settings.panic_limit == 7);
+	cr_assert(list("panic=isolate+release"));
+	cr_expect(settings.panic_isolate && settings.panic_release);
+	cr_assert(list("panic=isolate,panic_limit=1000000"));
+	cr_expect(settings.panic_isolate && !settings.panic_release && settings.panic_limit == 1000000);
+}
+
 Test(parser, malformed_lists) {
 	static const char *const bad[] = {",", "off=1,", ",off=1", "off=1,,off=0", "off", "off=", "=1", "OFF=1", "off =1", "off= 1",
 	                                  "off=1 ", "off=2", "off=11", "off=1;verbose=1", "guard=", "idle_ms=1025", "chaos=-1",
-	                                  "chaos=x", "p=0", "p=101", "fail=1000000000000001"};
+	                                  "chaos=x", "p=0", "p=101", "fail=1000000000000001", "panic=", "panic=isolate,", "panic=isolate,released", "panic=crash,release",
+	                                  "release", "panic=isolate,release,release", "panic_limit=0", "panic_limit=1000001"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		error = NULL;
 		cr_expect(!list(bad[i]), "\"%s\" was accepted", bad[i]);
