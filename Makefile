@@ -71,6 +71,7 @@ help:
 	@echo 'make soak            tests/stress: the same programs for much longer'
 	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
 	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
+	@echo 'make soak-golib      goshim.h: a million selects under 64 chaos seeds, a million blocked goroutines, skynet'
 	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
@@ -339,6 +340,16 @@ soak: $(BUILD)/tests/run_soak $(PROGRAMS) lib
 .PHONY: soak-procs
 soak-procs: $(BUILD)/tests/unit/test_ctl $(HELPERS) lib
 	@GOSHIM_SECONDS=60 $(RUN_TEST) $(BUILD)/tests/unit/test_ctl --filter 'ctl/gomaxprocs_under_load'
+
+# goshim.h's large figures: a million rounds of select under each of 64 chaos seeds, a million blocked goroutines (14 GB), skynet to its end, the cost of
+# cancelling 100,000 contexts.
+GOLIB_SEEDS ?= 64
+GOLIB_FIRST ?= 1
+SELECT_ROUNDS ?= 1000000
+GOLIB_ONLY ?= select blocked skynet cancel
+.PHONY: soak-golib
+soak-golib: $(GOLIB) $(BUILD)/tests/examples/gcc-c11/skynet lib
+	@GOLIB_ONLY="$(GOLIB_ONLY)" GOLIB_SEEDS=$(GOLIB_SEEDS) GOLIB_FIRST=$(GOLIB_FIRST) SELECT_ROUNDS=$(SELECT_ROUNDS) BUILD=$(BUILD) scripts/soak-golib
 
 # ---- the rest --------------------------------------------------------------------------------------------------
 

@@ -28,22 +28,28 @@ static void cancel_propagates(void) {
 	go_ctx_release(other);
 }
 
+static int entered;
+
 static void *wait_done(void *arg) {
+	add(&entered, 1);
 	CHECK(go_recv(go_ctx_done(arg), NULL) == -EPIPE);
 	CHECK(go_ctx_err(arg) == -ECANCELED);
 	return arg;
 }
 
 static void done_receives(void) {
-	go_ctx *ctx = go_ctx_with_cancel(go_ctx_background());
-	go_wg wg = {{0}};
-	for (int i = 0; i < 10; i++)
-		CHECK(go_spawn_wg(&wg, wait_done, ctx) == 0);
-	go_yield();
-	go_ctx_cancel(ctx);
-	go_ctx_cancel(ctx);
-	CHECK(go_wg_wait(&wg) == 0);
-	go_ctx_release(ctx);
+	for (int round = 0; round < 100; round++) {
+		go_ctx *ctx = go_ctx_with_cancel(go_ctx_background());
+		go_wg wg = {{0}};
+		entered = 0;
+		for (int i = 0; i < 10; i++)
+			CHECK(go_spawn_wg(&wg, wait_done, ctx) == 0);
+		let_wait(&entered, 10, round);
+		go_ctx_cancel(ctx);
+		go_ctx_cancel(ctx);
+		CHECK(go_wg_wait(&wg) == 0);
+		go_ctx_release(ctx);
+	}
 }
 
 static void deadline_fires(void) {

@@ -29,7 +29,8 @@ struct test {
 };
 
 static inline int tests_main(const struct test *tests, int argc, char **argv) {
-	alarm(WATCHDOG_S);
+	const char *watchdog = getenv("WATCHDOG"); /* of a long run (make soak-golib) */
+	alarm(watchdog ? (unsigned)atoi(watchdog) : WATCHDOG_S);
 	for (const struct test *t = tests; argc > 1 && t->name; t++) {
 		if (strcmp(t->name, argv[1]) == 0) {
 			t->run();
@@ -45,6 +46,18 @@ static inline int tests_main(const struct test *tests, int argc, char **argv) {
 static inline void until(int *word, int n) {
 	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) < n)
 		go_sleep(GO_MILLISECOND / 10);
+}
+
+/* After `entered` says that n goroutines are about to wait: most rounds, in different ways, leave them the time to do so. Nothing depends on it but which of
+ * the two orders is tried. */
+static inline void let_wait(int *entered, int n, int round) {
+	if (round % 4 == 3)
+		return;
+	until(entered, n);
+	if (round % 4 == 1)
+		go_yield();
+	else if (round % 4 == 2)
+		go_sleep(GO_MILLISECOND);
 }
 
 static inline int add(int *word, int n) {
