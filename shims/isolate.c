@@ -439,6 +439,14 @@ bool isolate_catches(int sig) {
 	return active && (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGABRT);
 }
 
+uint64_t isolate_open(const struct g *g) {
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+	uint64_t open = 0;
+	for (size_t i = 0; active && g->kind == G_GOROUTINE && i < COUNT(faults); i++)
+		open |= handler_of(faults[i]) ? 0 : SIGBIT(faults[i]);
+	return open;
+}
+
 void isolate_arm(int sig) {
 	struct sigaction set = {.sa_sigaction = sig_entry, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
 	sigset_store(&set.sa_mask, ~0ull);

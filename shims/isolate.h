@@ -16,6 +16,8 @@ void isolate_start(void);
 
 /* Does a signal for which the program has no handler come to isolate_crash()? */
 bool isolate_catches(int sig);
+/* Signals that g's mask leaves open all the same: the kernel ends the process for a fault that is blocked. Of those four, what has no handler. */
+uint64_t isolate_open(const struct g *g);
 /* The kernel's disposition of such a signal when the program wants the default. Async-signal-safe. */
 void isolate_arm(int sig);
 /* In the kernel's handler, on the M's own stack, g (may be NULL) as it was interrupted. True: the frame was changed, and the goroutine goes on to its

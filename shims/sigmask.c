@@ -6,6 +6,7 @@
  * sigp.and_lock orders the recomputations; nothing is called below it but raw system calls. */
 #include <linux/futex.h>
 
+#include "isolate.h"
 #include "siginternal.h"
 
 #define ACK_WAIT_NS 100000000 /* an M that does not answer this long is stopped or gone */
@@ -94,7 +95,7 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	struct sigstate *s = sig_of(g);
 	if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK)
 		return -EINVAL;
-	bits &= ~SIG_NEVER_BLOCKED;
+	bits &= ~(SIG_NEVER_BLOCKED | (how == SIG_UNBLOCK ? 0 : isolate_open(g)));
 	rt_enter(g);
 	SYS4(SYS_rt_sigprocmask, how, &bits, old, 8);
 	uint64_t mask = how == SIG_BLOCK ? *old | bits : how == SIG_UNBLOCK ? *old & ~bits : bits;

@@ -40,6 +40,7 @@
  * the same thread. All rank below LOCK_NETPOLL. sigstate.lock and and_lock: nothing is called below them but raw
  * system calls.
  */
+#include "isolate.h"
 #include "siginternal.h"
 
 struct sig_process sigp;
@@ -85,7 +86,7 @@ void sig_thread_init(struct g *g, const sigset_t *set) {
 		mask = mask_of(creator);
 	else
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, 0, &mask, 8);
-	mask &= ~SIG_NEVER_BLOCKED;
+	mask &= ~(SIG_NEVER_BLOCKED | isolate_open(g));
 	mask_store(g, mask);
 	sigstate_reset(s, sigp.base_mask);
 	atomic_fetch_add(&sigp.live, 1);

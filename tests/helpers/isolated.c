@@ -7,7 +7,7 @@
  *   exit       in a function that exit() calls
  *   kill       no crash: the thread is sent SIGABRT by another
  *   last       main has ended, it is the last
- *   blocked    while it blocks SIGSEGV
+ *   blocked    while it blocks every signal
  *   shared     a socket that main used, too, stays open
  *   reset      twice: the program's own handler is for once (SA_RESETHAND)
  *   handler    in a handler of its own, on an alternate stack */
@@ -71,8 +71,7 @@ static void *victim(void *arg) {
 	} else if (strcmp(mode, "last") == 0) {
 		pthread_join(*(pthread_t *)arg, NULL);
 	} else if (strcmp(mode, "blocked") == 0) {
-		sigemptyset(&set);
-		sigaddset(&set, SIGSEGV);
+		sigfillset(&set);
 		pthread_sigmask(SIG_BLOCK, &set, NULL);
 	} else if (strcmp(mode, "shared") == 0) {
 		if (write(pair[1], &byte, 1) != 1)

@@ -78,9 +78,6 @@ Test(isolate, not_what_others_send) {
 	struct child c = isolated("panic=isolate", "kill");
 	expect_status(c, 128 + 6);
 	expect_no_text(c, "goshim: goroutine");
-	c = isolated("panic=isolate", "blocked");
-	expect_status(c, 128 + 11);
-	expect_no_text(c, "goshim: goroutine");
 	c = child_run("GOSHIM=panic=isolate LD_PRELOAD=$B/libgoshim.so $B/tests/programs/iso_main");
 	expect_status(c, 128 + 11);
 	expect_no_text(c, "goshim: goroutine");
@@ -90,6 +87,15 @@ Test(isolate, crash_in_a_handler) {
 	struct child c = isolated("panic=isolate", "handler");
 	expect_status(c, 0);
 	expect_text(c, "ended alone\n");
+}
+
+/* Natively a fault that is blocked ends the process. */
+Test(isolate, blocked_signal) {
+	struct child c = isolated("panic=isolate", "blocked 2");
+	expect_status(c, 0);
+	cr_expect(count_of(c.output, "ended alone\n") == 2, "%s", c.output);
+	c = isolated("panic=crash", "blocked");
+	expect_status(c, 128 + 11);
 }
 
 /* The handler for once handles once; the second crash has none. */
