@@ -298,7 +298,7 @@ def prepare(directory):
     done, stamp = os.path.join(directory, "tests.json"), os.path.join(directory, "built-as")
     # What an interrupted build has left is used again, unless it was built otherwise.
     if not os.path.exists(stamp) or open(stamp).read() != key:
-        for stale in ("bin", "obj", "include", "native.json", "build.log", "tests.json"):
+        for stale in ("bin", "obj", "include", "natively.json", "build.log", "tests.json"):
             stale = os.path.join(directory, stale)
             shutil.rmtree(stale, ignore_errors=True) if os.path.isdir(stale) else os.path.exists(stale) and os.remove(stale)
         with open(stamp, "w") as f:

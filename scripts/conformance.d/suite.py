@@ -8,7 +8,10 @@ A Test is one process. It has one outcome, or, where `cases` is given, one for e
 word or two: "pass", "skip", "exit 1", "SIGSEGV", "timeout"; "pass" is what is compared.
 
 Each run is a session of its own, in a fresh directory that is removed afterwards, with a limit of time; at the limit, the whole session
-is killed. Native outcomes are kept in the build directory (native.json), for as long as suite and libc stay the same.
+is killed. Native outcomes are kept in the build directory (natively.json), for as long as suite and libc stay the same.
+
+A session may be run in slices: it has a copy of the library as it was when the session began (a build meanwhile changes nothing in it), and its
+outcomes are in session.json; --resume goes on where --seconds or Ctrl-C ended it.
 """
 
 import concurrent.futures
@@ -28,6 +31,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(ROOT, "build"))
 LIBRARY = os.path.join(BUILD, "libgoshim.so")
+KEEP_EVERY_S = 10  # how much of a session is lost at most when it is killed
 PROBLEMS = os.path.join(ROOT, "tests", "problems")
 OUTPUT_KEPT = 20000
 SLOW = float(os.environ.get("CONFORMANCE_SLOW") or 1)  # factor on all limits of time, for slow machines
@@ -137,11 +141,11 @@ def source_package(package, version, directory):
 # ---- running ----------------------------------------------------------------------------------------------------------
 
 
-def environment(mode, settings=()):
+def environment(mode, settings=(), library=LIBRARY):
     """mode: "native", or GOMAXPROCS."""
     env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "GOMAXPROCS", "GOSHIM", "MAKEFLAGS", "MFLAGS")}
     if mode != "native":
-        env["LD_PRELOAD"] = LIBRARY
+        env["LD_PRELOAD"] = library
         env["GOMAXPROCS"] = str(mode)
         if settings:
             env["GOSHIM"] = ",".join(settings)
@@ -165,9 +169,9 @@ def kill_session(leader):
             pass
 
 
-def run(test, mode, settings=()):
+def run(test, mode, settings=(), library=LIBRARY):
     """One run: (outcome, output, seconds)."""
-    env = environment(mode, settings)
+    env = environment(mode, settings, library)
     env.update(test.env)
     work = test.cwd or tempfile.mkdtemp(prefix="conformance-")
     start = time.monotonic()
@@ -237,48 +241,94 @@ def matches(name, globs):
     return not globs or any(fnmatch.fnmatch(name, g) or fnmatch.fnmatch(name, g + "*") for g in globs)
 
 
+class Session:
+    """What has been run so far, in a file: {"native": {TEST: {CASE: [OUTCOME]}}, "1": ..., "2": ...} by GOMAXPROCS. Native outcomes
+    outlive the session (natively.json)."""
+
+    def __init__(self, directory, o):
+        self.kept = os.path.join(directory, "failed")
+        self.library = os.path.join(directory, "libgoshim.so")
+        self.file, self.native_file = os.path.join(directory, "session.json"), os.path.join(directory, "natively.json")
+        os.makedirs(self.kept, exist_ok=True)
+        self.runs = {}
+        self.saved = time.monotonic()
+        if o.resume and os.path.exists(self.file) and os.path.exists(self.library):
+            self.runs = self.load(self.file)
+        else:
+            shutil.copy(LIBRARY, self.library + ".new")
+            os.replace(self.library + ".new", self.library)
+            if not o.native and os.path.exists(self.native_file):
+                self.runs["native"] = self.load(self.native_file)
+
+    @staticmethod
+    def load(path):
+        with open(path) as f:
+            return json.load(f)
+
+    def add(self, test, mode, cases):
+        of = self.runs.setdefault(str(mode), {}).setdefault(test, {})
+        for case, outcome in cases.items():
+            of.setdefault(case, []).append(outcome)
+
+    def count(self, test, mode):
+        """How often a test was run."""
+        return max((len(x) for x in self.runs.get(str(mode), {}).get(test, {}).values()), default=0)
+
+    def passes(self, test, case, mode):
+        return all(x == "pass" for x in self.runs.get(mode, {}).get(test, {}).get(case, ["pass"]))
+
+    def results(self, tests):
+        found = Results()
+        names = {t.name for t in tests}
+        for mode, by_test in self.runs.items():
+            for test in names & set(by_test):
+                for case, outcomes in by_test[test].items():
+                    for outcome in outcomes:
+                        found.add(case, mode if mode == "native" else int(mode), outcome)
+        return found
+
+    def save(self, every=0.0):
+        if time.monotonic() - self.saved < every:
+            return
+        self.saved = time.monotonic()
+        for path, what in ((self.file, self.runs), (self.native_file, self.runs.get("native", {}))):
+            with open(path + ".new", "w") as f:
+                json.dump(what, f, indent=0, sort_keys=True)
+            os.replace(path + ".new", path)
+
+
 def run_all(name, tests, o):
-    """Every test in every mode, o.jobs at a time, those that must be alone at the end. What a failed run printed is kept in
-    BUILD/conformance/NAME/failed/TEST.MODE."""
-    directory = os.path.join(BUILD, "conformance", name)
-    kept = os.path.join(directory, "failed")
-    native_file = os.path.join(directory, "native.json")
-    os.makedirs(kept, exist_ok=True)
-    results, lock = Results(), threading.Lock()
-    native = {}
-    if not o.native and os.path.exists(native_file):
-        with open(native_file) as f:
-            native = json.load(f)
+    """Every test in every mode, o.jobs at a time, those that must be alone at the end: (results, runs that are left). What a failed run printed
+    is kept in BUILD/conformance/NAME/failed/TEST.MODE."""
+    session, lock = Session(os.path.join(BUILD, "conformance", name), o), threading.Lock()
+    # In the order of the list: natively first, so that what fails there is not called a difference. What never passes natively is not run at all.
     work = []
-    for alone in (False, True):
-        for t in (t for t in tests if t.alone == alone):
-            if t.name in native:
-                for case, outcome in native[t.name].items():
-                    results.add(case, "native", outcome)
-            else:
-                work += [(t, "native")] * o.runs
-            work += [(t, mode) for mode in o.procs for _ in range(o.runs)]
-    done, bad = 0, 0
-    shown = time.monotonic()
+    for mode in ("native", *o.procs):
+        work += [(t, mode) for t in tests for _ in range((1 if mode == "native" and session.count(t.name, mode) else o.runs) - session.count(t.name, mode))]
+    done, bad, left = 0, 0, 0
+    start = shown = time.monotonic()
 
     def one(item):
-        nonlocal done, bad, shown
+        nonlocal done, bad, left, shown
         t, mode = item
-        outcome, output, seconds = run(t, mode, o.set if mode != "native" else ())
+        if o.seconds and time.monotonic() - start > o.seconds:
+            left += 1
+            return
+        if mode != "native" and not t.cases and not session.passes(t.name, t.name, "native"):
+            return
+        outcome, output, seconds = run(t, mode, o.set if mode != "native" else (), session.library)
         cases = t.cases(outcome, output) if t.cases else {t.name: outcome}
         with lock:
             done += 1
+            session.add(t.name, mode, cases)
             for case, what in cases.items():
-                results.add(case, mode, what)
-                passes_natively = all(x == "pass" for x in results.of[case].get("native", ["pass"]))
-                if what != "pass" and mode != "native" and passes_natively:
+                if what != "pass" and mode != "native" and session.passes(t.name, case, "native"):
                     bad += 1
                     said(f"  {name}/{case} at GOMAXPROCS={mode}: {what} after {seconds:.1f} s")
-            if mode == "native":
-                native.setdefault(t.name, {}).update(cases)
             if any(what != "pass" for what in cases.values()):
-                with open(os.path.join(kept, f"{t.name.replace('/', '_')}.{mode}"), "w") as f:
+                with open(os.path.join(session.kept, f"{t.name.replace('/', '_')}.{mode}"), "w") as f:
                     f.write(f"{outcome} after {seconds:.1f} s: {' '.join(t.command)}\n{output}")
+            session.save(KEEP_EVERY_S)
             progress = f"{name}: {done} of {len(work)} runs, {bad} bad; {t.name}"
             if sys.stderr.isatty():
                 say(progress)
@@ -286,15 +336,14 @@ def run_all(name, tests, o):
                 shown = time.monotonic()
                 said(progress)
 
-    # In the order of the list: natively first, so that what fails there is not called a difference.
-    for alone in (False, True):
-        with concurrent.futures.ThreadPoolExecutor(1 if alone else o.jobs) as pool:
-            list(pool.map(one, [w for w in work if w[0].alone == alone]))
-    say()
-    with open(native_file + ".new", "w") as f:
-        json.dump(native, f, indent=0, sort_keys=True)
-    os.replace(native_file + ".new", native_file)
-    return results
+    try:
+        for alone in (False, True):
+            with concurrent.futures.ThreadPoolExecutor(1 if alone else o.jobs) as pool:
+                list(pool.map(one, [w for w in work if w[0].alone == alone]))
+    finally:
+        say()
+        session.save()
+    return session.results(tests), left
 
 
 # ---- tests/problems ---------------------------------------------------------------------------------------------------
