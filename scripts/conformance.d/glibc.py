@@ -253,7 +253,9 @@ class Build:
         own = int(m[1]) * int(m[2] or 1) if m else ARGUMENT_LIMIT_S
         env.setdefault("LD_LIBRARY_PATH", self.bin)
         env["TIMEOUTFACTOR"] = str(SLACK)
-        return {"name": name, "command": [self.path_of(name), *args], "timeout": own * SLACK + 20, "env": env}
+        # make runs the tests in the folders of their sources; a few look for a file there.
+        where = os.path.dirname(path) if '"Makefile"' in text else None
+        return {"name": name, "command": [self.path_of(name), *args], "timeout": own * SLACK + 20, "env": env, "cwd": where}
 
     def text(self, path, depth=0):
         """A source with what it includes from beside it."""
