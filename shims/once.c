@@ -9,7 +9,8 @@
  * It is ours even where everything else is glibc's (sync.h): it works on any thread, and a routine may be running when
  * that is decided.
  *
- * This file must be compiled with -fexceptions, or the unwinder would pass over the cleanup. */
+ * This file must be compiled with -fexceptions, or the unwinder would pass over the cleanup. Where the unwinder cannot come this far, because
+ * the routine was compiled without tables, libc jumps to the last buffer that was registered; so there is one. */
 #include <errno.h>
 
 #include "sync.h"
@@ -21,18 +22,35 @@
 enum { ONCE_RUNNING = 1, ONCE_DONE = 2, ONCE_PID_SHIFT = 2 };
 
 struct once_frame {
-	_Atomic uint32_t *control;
-	uint32_t result; /* what the control word becomes when this frame is left */
+	_Atomic uint32_t *control; /* NULL: left already */
+	uint32_t result;           /* what the control word becomes when this frame is left */
+	__pthread_unwind_buf_t unwind;
 };
 
+/* pthread.h has them for C without exceptions only; of a jmp_buf, the first part, which is all that is used without a mask. */
+int once_setjmp(void *, int) __asm__("__sigsetjmp") __attribute__((returns_twice));
+void __pthread_register_cancel(__pthread_unwind_buf_t *);
+void __pthread_unregister_cancel(__pthread_unwind_buf_t *);
+void __pthread_unwind_next(__pthread_unwind_buf_t *) __attribute__((noreturn));
+
 static void once_leave(struct once_frame *f) {
+	_Atomic uint32_t *control = f->control;
+	if (!control)
+		return;
+	f->control = NULL;
+	__pthread_unregister_cancel(&f->unwind);
 	/* release: pairs with the acquire loads in once_run() */
-	atomic_store_explicit(f->control, f->result, memory_order_release);
-	futex_wake(f->control, INT_MAX, FUTEX_ANY);
+	atomic_store_explicit(control, f->result, memory_order_release);
+	futex_wake(control, INT_MAX, FUTEX_ANY);
 }
 
 static void once_call(_Atomic uint32_t *control, void (*routine)(void)) {
-	__attribute__((cleanup(once_leave))) struct once_frame frame = {control, 0};
+	__attribute__((cleanup(once_leave))) struct once_frame frame = {.control = control};
+	if (once_setjmp(frame.unwind.__cancel_jmp_buf, 0)) {
+		once_leave(&frame);
+		__pthread_unwind_next(&frame.unwind);
+	}
+	__pthread_register_cancel(&frame.unwind);
 	routine();
 	frame.result = ONCE_DONE;
 }
