@@ -39,6 +39,10 @@ bool shim_cancel_pending(struct g *g) {
 	return (cancel_word(g) & (CANCEL_DISABLED | CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED)) == CANCEL_CANCELED;
 }
 
+bool shim_cancel_sent(struct g *g) {
+	return cancel_word(g) & (CANCEL_CANCELING | CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED);
+}
+
 /* From here on it is exiting: a SIGCANCEL that comes while libc prepares to unwind (it may have to load the unwinder) must not start
  * again on top of that (CAN-2). */
 static void cancel_act(struct g *g) {

@@ -53,5 +53,7 @@ void shim_testcancel(struct g *g);
 
 /* Would shim_testcancel() act? One load. In shims/cancel.c. */
 bool shim_cancel_pending(struct g *g);
+/* Has somebody cancelled it, whether it lets that act or not, or is it ending? */
+bool shim_cancel_sent(struct g *g);
 
 #endif

@@ -315,13 +315,14 @@ static int join_result(struct g *g, void **result) {
 	return 0;
 }
 
-/* Only one thread may join; itself and A-joins-B-joins-A are deadlocks. 0 or an error. */
+/* Only one thread may join; itself and A-joins-B-joins-A are deadlocks, unless one of them is going to end. 0 or an error. */
 static int join_begin(struct g *g, struct g *self) {
 	struct thread *t = thread_of(g);
 	struct g *nobody = NULL;
 	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
 		return EINVAL;
-	if (g == self || (self->kind <= G_MAIN && atomic_load_explicit(&thread_of(self)->joiner, memory_order_relaxed) == g))
+	bool mutual = self->kind <= G_MAIN && atomic_load_explicit(&thread_of(self)->joiner, memory_order_relaxed) == g;
+	if ((g == self || (mutual && !shim_cancel_sent(g))) && !shim_cancel_pending(self))
 		return EDEADLK;
 	if (!atomic_compare_exchange_strong_explicit(&t->joiner, &nobody, self, memory_order_acq_rel, memory_order_relaxed))
 		return EINVAL;
