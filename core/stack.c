@@ -46,8 +46,10 @@
 #define SLAB_SLOTS_MAX 64u
 #define CLASSES 32u
 #define SLOT_MAX (1ul << 45) /* more than the address space has room for */
-/* What our frames need on top of the program's: tiny stacks (microsocks asks for 32 KiB) must hold a shim, too. */
+/* What our frames need on top of the program's: small stacks (microsocks asks for 32 KiB) must hold a shim, too. Larger ones are as large as
+ * was asked for, which programs compare with what pthread_getattr_np() says. */
 #define SHIM_ROOM (16ul << 10)
+#define SHIM_ROOM_BELOW (1ul << 20)
 /* Consecutive slots start at different offsets within 2 MiB, so that equal frames do not fight for the same cache sets. */
 #define COLOUR (12ul << 10)
 
@@ -208,7 +210,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	if (size > SLOT_MAX || guard > SLOT_MAX)
 		return -EAGAIN;
 	/* NPTL takes the TLS out of the size, and so do we while it is small; what a library adds to it must not take a stack away. */
-	size_t room = SHIM_ROOM + (tcb_bytes() > SHIM_ROOM ? tcb_bytes() : 0);
+	size_t room = (size < SHIM_ROOM_BELOW ? SHIM_ROOM : 0) + (tcb_bytes() > SHIM_ROOM ? tcb_bytes() : 0);
 	size_t bytes = (size + room + PAGE - 1) & ~(PAGE - 1);
 	guard = (guard + PAGE - 1) & ~(PAGE - 1);
 	struct g *held = rt_hold();

@@ -47,6 +47,8 @@ bool thread_attr_has_stack(const pthread_attr_t *attr) {
 	return (uintptr_t)lo < (1ul << 56);
 }
 
+static int affinity_get(struct g *g, size_t size, cpu_set_t *set);
+
 SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
@@ -58,6 +60,9 @@ SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
 	struct thread *t = thread_of(g);
 	real.pthread_attr_setdetachstate(attr, atomic_load(&t->life) == THREAD_DETACHED ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
 	real.pthread_attr_setguardsize(attr, g->stack.guard);
+	cpu_set_t cpus;
+	if (affinity_get(g, sizeof cpus, &cpus) == 0)
+		real.pthread_attr_setaffinity_np(attr, sizeof cpus, &cpus);
 	/* The true bounds (MEM-11): everything in them is readable. */
 	return real.pthread_attr_setstack(attr, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
 }
