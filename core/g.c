@@ -30,7 +30,6 @@
 #define GFREE_DEPTH (8ul << 10) /* what a dead one keeps of its stack in the long run; the next one needs it, too */
 #define GFREE_LEAST 64u         /* so many are never given back */
 #define GFREE_BATCH 16u         /* dead Gs that the maker deals with before it looks whether a thread is to be made */
-#define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
 
 static struct g *shells;            /* never used Gs of the current slab; sched.lock */
 static uint32_t gfree_max;          /* GFREE_BYTES_MAX or GFREE_SHARE in Gs; 0: not known yet */

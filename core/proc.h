@@ -54,6 +54,8 @@ struct timer {
 	bool unlocked;         /* fire is called without the lock, once and for all: it may take any lock and free t; timer_del() does not wait for it */
 };
 
+#define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
+
 struct stack {
 	char *lo;              /* lowest usable byte (the guard is below) */
 	char *hi;              /* end of the slot; TCB and static TLS are at the top */

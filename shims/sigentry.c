@@ -195,6 +195,14 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		/* To the process. main goes first, as in the kernel's choice of a thread. */
 		bool ours = !(mask_of(g) & SIGBIT(sig)) && is_alive(g) &&
 		            (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) || (mask_of(sigp.main_g) & SIGBIT(sig)));
+		if (unlikely(info->si_code == THREAD_CODE)) {
+			struct g *told = sig_told(info);
+			if (!told)
+				return; /* it has ended meanwhile */
+			ours = told == g;
+			if (ours)
+				info->si_code = SI_TKILL;
+		}
 		if (!ours) {
 			sig_ring_push(sig, info, NULL);
 			look_now(g);

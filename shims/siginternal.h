@@ -15,6 +15,8 @@
 
 #define NSIGNALS 64
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
+#define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine */
+#define THREAD_MAGIC 0x67736874u
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1u << 31)
 #endif
@@ -140,6 +142,8 @@ static inline long kernel_queue_self(int sig, siginfo_t *info) {
 
 /* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
  * RLIMIT_SIGPENDING does. */
+/* Whom a signal with THREAD_CODE is for; NULL: nobody who lives. Async-signal-safe. */
+struct g *sig_told(const siginfo_t *info);
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
 void sig_ring_drain(bool held_too);

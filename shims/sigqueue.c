@@ -61,6 +61,10 @@ void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
 	e->sig = sig;
 	e->info = *info;
 	e->to = to;
+	if (unlikely(info->si_code == THREAD_CODE)) {
+		e->to = sig_told(info);
+		e->info.si_code = SI_TKILL;
+	}
 	e->seq = atomic_fetch_add_explicit(&ring_seq, 1, memory_order_relaxed);
 	/* Counted before it is visible: a consumer never counts below zero. */
 	atomic_fetch_add_explicit(&ring_count, 1, memory_order_relaxed);

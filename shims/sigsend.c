@@ -97,8 +97,23 @@ static struct g *g_of_tid(pid_t tid) {
 	return NULL;
 }
 
+/* To a goroutine of another process: its number means nothing to the kernel, so the process gets the signal, and the runtime there finds the
+ * goroutine (sig_told()). */
+static long signal_foreign(pid_t tgid, pid_t tid, int sig) {
+	siginfo_t info = info_make(sig, THREAD_CODE);
+	info.si_value.sival_ptr = (void *)(uintptr_t)((uint64_t)THREAD_MAGIC << 32 | (uint32_t)tid);
+	return SYS3(SYS_rt_sigqueueinfo, tgid, sig, &info);
+}
+
+struct g *sig_told(const siginfo_t *info) {
+	uint64_t told = (uintptr_t)info->si_value.sival_ptr;
+	return told >> 32 == THREAD_MAGIC ? g_of_tid((pid_t)(uint32_t)told) : NULL;
+}
+
 long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
 	struct g *g = sched_started() && (tgid == -1 || tgid == self_pid()) ? g_of_tid(tid) : NULL;
+	if (!g && tid >= TID_FIRST && tgid > 0 && tgid != self_pid() && sig > 0 && sig <= NSIGNALS)
+		return sys_ret(signal_foreign(tgid, tid, sig));
 	if (!g)
 		return sys_ret(tgid == -1 ? SYS2(SYS_tkill, tid, sig) : SYS3(SYS_tgkill, tgid, tid, sig));
 	if (!signal_valid(sig)) {
@@ -111,7 +126,7 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
 
 SHIM int tgkill(pid_t tgid, pid_t tid, int sig) {
 	REAL_READY();
-	return sched_started() ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
+	return sched_started() || tid >= TID_FIRST ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
 }
 
 SHIM int raise(int sig) {
@@ -159,14 +174,21 @@ static int signal_process(pid_t pid, int sig, int code, const union sigval *valu
 	return r;
 }
 
+/* kill() takes any thread's id for its process. */
+static pid_t process_of(pid_t id) {
+	return sched_started() && id >= TID_FIRST && g_of_tid(id) ? self_pid() : id;
+}
+
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
+	pid = process_of(pid);
 	int r = signal_process(pid, sig, SI_USER, NULL);
 	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
+	pid = process_of(pid);
 	int r = signal_process(pid, sig, SI_QUEUE, &value);
 	return r == 1 ? real.sigqueue(pid, sig, value) : (int)sys_ret(r);
 }
