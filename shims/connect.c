@@ -85,7 +85,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 		r = BRACKET_CANCEL(g, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 		if (r >= 0)
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
-		return (int)sys_ret(r);
+		return (int)io_ret(g, r);
 	}
 	enum fd_kind kind = fd_kind(c.pd, fd);
 	r = fd_is_socket(kind) ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
@@ -93,7 +93,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	if (r >= 0)
 		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
 	fdcall_end(&c);
-	return (int)sys_ret(r);
+	return (int)io_ret(g, r);
 }
 
 SHIM int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
@@ -150,7 +150,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		return CALL_REAL(connect, fd, addr.__sockaddr__, size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return (int)sys_ret(BRACKET_CANCEL(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
+		return (int)io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
 	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
 	    !(fd_flags(c.pd, fd) & FL_NONBLOCK)) {
@@ -164,7 +164,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	struct pd *pd = fd_lookup(fd);
 	if (pd)
 		pd_set(pd, PD_READ | PD_WRITE);
-	return (int)sys_ret(r);
+	return (int)io_ret(g, r);
 }
 
 SHIM_ALIAS(connect, __connect);

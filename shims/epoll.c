@@ -64,7 +64,7 @@ SHIM int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {
 	if (!g)
 		return CALL_REAL(epoll_wait, fd, events, room, timeout);
 	shim_testcancel(g);
-	return (int)sys_ret(io_epoll_wait(g, fd, events, room, ms_deadline(timeout), NULL));
+	return (int)io_ret(g, io_epoll_wait(g, fd, events, room, ms_deadline(timeout), NULL));
 }
 
 SHIM int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout, const sigset_t *mask) {
@@ -72,7 +72,7 @@ SHIM int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout, 
 	if (!g)
 		return CALL_REAL(epoll_pwait, fd, events, room, timeout, mask);
 	shim_testcancel(g);
-	return (int)sys_ret(io_epoll_wait(g, fd, events, room, ms_deadline(timeout), mask));
+	return (int)io_ret(g, io_epoll_wait(g, fd, events, room, ms_deadline(timeout), mask));
 }
 
 SHIM int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout,

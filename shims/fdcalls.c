@@ -36,7 +36,7 @@ SHIM int close(int fd) {
 	struct g *g = io_g();
 	if (g) {
 		shim_testcancel(g);
-		return (int)sys_ret(close_goroutine(g, fd));
+		return (int)io_ret(g, close_goroutine(g, fd));
 	}
 	if (unlikely(is_hidden(fd)))
 		return (int)sys_ret(-EBADF);
@@ -132,7 +132,7 @@ static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 	case F_SETLKW:
 	case F_OFD_SETLKW:
 		shim_testcancel(g);
-		return (int)sys_ret(BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, command, arg)));
+		return (int)io_ret(g, BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, command, arg)));
 	case F_GETOWN: /* libc translates the answer, which may look like an error */
 		return real.fcntl(fd, command, arg);
 	default: /* F_SETLK and leases may ask a server */

@@ -19,7 +19,8 @@
 		}                                              \
 		if (cancel)                                    \
 			shim_testcancel(g);                    \
-		return (ret)sys_ret(how(g, raw));              \
+		long r = how(g, raw);                          \
+		return (ret)(cancel ? io_ret(g, r) : sys_ret(r)); \
 	}
 #define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET, raw)
 #define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET, raw)
@@ -109,7 +110,7 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	case F_LOCK:
 		shim_testcancel(g);
-		return (int)sys_ret(BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
+		return (int)io_ret(g, BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
 	case F_TLOCK:
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	default:
@@ -146,7 +147,7 @@ static long open_goroutine(struct g *g, int dir, const char *path, int flags, mo
 	long r = BRACKET_CANCEL(g, SYS4(SYS_openat, dir, path, flags, mode));
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);
-	return sys_ret(r);
+	return io_ret(g, r);
 }
 
 static int open_foreign(int fd) {

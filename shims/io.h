@@ -43,6 +43,14 @@ static inline bool io_interrupted(struct g *g, bool restartable) {
 	return fails;
 }
 
+/* What a cancellation point returns. One that failed has had no effect, so a cancellation that came while it was on its way acts now: the
+ * canceller may have caused the failure, by a close, and on kernel threads is always seen first. After a success it stays pending (CAN-1). */
+static inline long io_ret(struct g *g, long r) {
+	if (unlikely(r < 0 && r > -4096))
+		shim_testcancel(g);
+	return sys_ret(r);
+}
+
 /* A cancellation point that waits in the kernel: while it does, cancellation acts at once, as it does in libc's own calls. */
 bool io_cancel_open(struct g *g);
 void io_cancel_close(struct g *g, bool opened);

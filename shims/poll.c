@@ -199,8 +199,8 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 		return CALL_REAL(poll, fds, n, timeout);
 	shim_testcancel(g);
 	if (timeout == 0)
-		return (int)sys_ret(SYS3(SYS_poll, fds, n, 0));
-	return (int)sys_ret(io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
+		return (int)io_ret(g, SYS3(SYS_poll, fds, n, 0));
+	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
 }
 
 SHIM_ALIAS(poll, __poll);
@@ -212,7 +212,7 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
-	return (int)sys_ret(io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask));
+	return (int)io_ret(g, io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask));
 }
 
 /* ---- select ----------------------------------------------------------------------------------------------------------- */
@@ -335,7 +335,7 @@ SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *
 		time_left(&left, deadline);
 		*timeout = (struct timeval){.tv_sec = left.tv_sec, .tv_usec = left.tv_nsec / 1000};
 	}
-	return (int)sys_ret(r);
+	return (int)io_ret(g, r);
 }
 
 SHIM_ALIAS(select, __select);
@@ -348,5 +348,5 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
-	return (int)sys_ret(io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask));
+	return (int)io_ret(g, io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask));
 }

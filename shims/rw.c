@@ -235,7 +235,7 @@ SHIM ssize_t read(int fd, void *buf, size_t n) {
 	if (!g)
 		return CALL_REAL(read, fd, buf, n);
 	shim_testcancel(g);
-	return sys_ret(io_read(g, fd, buf, n));
+	return io_ret(g, io_read(g, fd, buf, n));
 }
 
 SHIM ssize_t write(int fd, const void *buf, size_t n) {
@@ -243,7 +243,7 @@ SHIM ssize_t write(int fd, const void *buf, size_t n) {
 	if (!g)
 		return CALL_REAL(write, fd, buf, n);
 	shim_testcancel(g);
-	return sys_ret(io_write(g, fd, buf, n));
+	return io_ret(g, io_write(g, fd, buf, n));
 }
 
 SHIM ssize_t readv(int fd, const struct iovec *iov, int count) {
@@ -251,7 +251,7 @@ SHIM ssize_t readv(int fd, const struct iovec *iov, int count) {
 	if (!g)
 		return CALL_REAL(readv, fd, iov, count);
 	shim_testcancel(g);
-	return sys_ret(io_readv(g, fd, iov, count));
+	return io_ret(g, io_readv(g, fd, iov, count));
 }
 
 SHIM ssize_t writev(int fd, const struct iovec *iov, int count) {
@@ -259,7 +259,7 @@ SHIM ssize_t writev(int fd, const struct iovec *iov, int count) {
 	if (!g)
 		return CALL_REAL(writev, fd, iov, count);
 	shim_testcancel(g);
-	return sys_ret(io_writev(g, fd, iov, count));
+	return io_ret(g, io_writev(g, fd, iov, count));
 }
 
 SHIM_ALIAS(read, __read);
@@ -272,8 +272,8 @@ SHIM ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offs
 		return CALL_REAL(preadv64v2, fd, iov, count, offset, flags);
 	shim_testcancel(g);
 	if (offset == -1 && flags == 0)
-		return sys_ret(io_readv(g, fd, iov, count));
-	return sys_ret(BRACKET(g, SYS6(SYS_preadv2, fd, iov, count, offset, 0, flags)));
+		return io_ret(g, io_readv(g, fd, iov, count));
+	return io_ret(g, BRACKET(g, SYS6(SYS_preadv2, fd, iov, count, offset, 0, flags)));
 }
 
 SHIM ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags) {
@@ -282,8 +282,8 @@ SHIM ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t off
 		return CALL_REAL(pwritev64v2, fd, iov, count, offset, flags);
 	shim_testcancel(g);
 	if (offset == -1 && flags == 0)
-		return sys_ret(io_writev(g, fd, iov, count));
-	return sys_ret(BRACKET(g, SYS6(SYS_pwritev2, fd, iov, count, offset, 0, flags)));
+		return io_ret(g, io_writev(g, fd, iov, count));
+	return io_ret(g, BRACKET(g, SYS6(SYS_pwritev2, fd, iov, count, offset, 0, flags)));
 }
 
 SHIM_ALIAS(preadv64v2, preadv2);

@@ -89,7 +89,7 @@ SHIM int nanosleep(const struct timespec *time, struct timespec *left) {
 	if (!g)
 		return CALL_REAL(nanosleep, time, left);
 	shim_testcancel(g);
-	return (int)sys_ret(io_clock_nanosleep(g, CLOCK_MONOTONIC, 0, time, left));
+	return (int)io_ret(g, io_clock_nanosleep(g, CLOCK_MONOTONIC, 0, time, left));
 }
 
 SHIM_ALIAS(nanosleep, __nanosleep);
@@ -100,7 +100,7 @@ SHIM int usleep(useconds_t us) {
 		return CALL_REAL(usleep, us);
 	struct timespec time = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 	shim_testcancel(g);
-	return (int)sys_ret(sleep_for(g, &time, NULL));
+	return (int)io_ret(g, sleep_for(g, &time, NULL));
 }
 
 SHIM unsigned sleep(unsigned seconds) {
@@ -109,7 +109,7 @@ SHIM unsigned sleep(unsigned seconds) {
 		return CALL_REAL(sleep, seconds);
 	struct timespec time = {.tv_sec = seconds}, left = {0};
 	shim_testcancel(g);
-	if (sys_ret(sleep_for(g, &time, &left)) == 0)
+	if (io_ret(g, sleep_for(g, &time, &left)) == 0)
 		return 0;
 	return (unsigned)left.tv_sec;
 }
@@ -124,7 +124,7 @@ SHIM int pause(void) {
 	if (!g)
 		return CALL_REAL(pause);
 	shim_testcancel(g);
-	return (int)sys_ret(sleep_until(g, -1));
+	return (int)io_ret(g, sleep_until(g, -1));
 }
 
 /* ---- yielding --------------------------------------------------------------------------------------------------------- */

@@ -173,12 +173,12 @@ SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
 	} else {
 		shim_testcancel(g);
 		if (!fdcall_begin(&c, g, fd)) {
-			r = sys_ret(BRACKET_CANCEL(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
+			r = io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
 		} else {
 			r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmsg(&c, msg, flags)
 							    : SYS3(SYS_recvmsg, fd, msg, flags);
 			fdcall_end(&c);
-			r = sys_ret(r);
+			r = io_ret(g, r);
 		}
 	}
 	if (r >= 0 && unlikely(msg->msg_controllen != 0))
@@ -297,11 +297,11 @@ SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 		return CALL_REAL(sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return io_ret(g, BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 						 : SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
-	return sys_ret(r);
+	return io_ret(g, r);
 }
 
 SHIM ssize_t send(int fd, const void *buf, size_t n, int flags) {
@@ -322,10 +322,10 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 		return CALL_REAL(sendmsg, fd, msg, flags);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET_CANCEL(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
+		return io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_sendmsg(&c, msg, flags) : SYS3(SYS_sendmsg, fd, msg, flags);
 	fdcall_end(&c);
-	return sys_ret(r);
+	return io_ret(g, r);
 }
 
 /* ---- several messages per call ---------------------------------------------------------------------------------------- */
@@ -367,10 +367,10 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 	} else {
 		shim_testcancel(g);
 		if (timeout && !timespec_valid(timeout))
-			return (int)sys_ret(-EINVAL);
+			return (int)io_ret(g, -EINVAL);
 		int64_t until = timeout ? deadline_rel(timeout) : -1;
 		if (!fdcall_begin(&c, g, fd))
-			return (int)sys_ret(BRACKET_CANCEL(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
+			return (int)io_ret(g, BRACKET_CANCEL(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
 		r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmmsg(&c, vec, count, flags, until)
 						    : SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout);
 		fdcall_end(&c);
@@ -379,7 +379,7 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 			left = left > 0 ? left : 0;
 			*timeout = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
 		}
-		r = sys_ret(r);
+		r = io_ret(g, r);
 	}
 	for (long i = 0; i < r; i++) {
 		if (unlikely(vec[i].msg_hdr.msg_controllen != 0))
@@ -432,9 +432,9 @@ SHIM int sendmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags) {
 		return CALL_REAL(sendmmsg, fd, vec, count, flags);
 	shim_testcancel(g);
 	if ((flags & SEND_NEVER_WAITS) || !fdcall_begin(&c, g, fd))
-		return (int)sys_ret(BRACKET(g, SYS4(SYS_sendmmsg, fd, vec, count, flags)));
+		return (int)io_ret(g, BRACKET(g, SYS4(SYS_sendmmsg, fd, vec, count, flags)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) && sends_in_parts(c.pd) ? sendmmsg_whole(&c, vec, count, flags)
 									 : sendmmsg_records(&c, vec, count, flags);
 	fdcall_end(&c);
-	return (int)sys_ret(r);
+	return (int)io_ret(g, r);
 }

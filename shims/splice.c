@@ -105,7 +105,7 @@ static ssize_t splice_goroutine(struct g *g, int in, int out, const struct splic
 	long r;
 	shim_testcancel(g);
 	if ((a->flags & SPLICE_F_NONBLOCK) || a->n == 0 || !fdcall_begin(&ci, g, in))
-		return sys_ret(BRACKET(g, splice_raw(a, in, out, a->flags)));
+		return io_ret(g, BRACKET(g, splice_raw(a, in, out, a->flags)));
 	if (!fdcall_begin(&co, g, out)) {
 		r = BRACKET(g, splice_raw(a, in, out, a->flags));
 	} else {
@@ -120,7 +120,7 @@ static ssize_t splice_goroutine(struct g *g, int in, int out, const struct splic
 		fdcall_end(&co);
 	}
 	fdcall_end(&ci);
-	return sys_ret(r);
+	return io_ret(g, r);
 }
 
 SHIM ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags) {
@@ -146,7 +146,7 @@ SHIM ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 		return CALL_REAL(vmsplice, fd, iov, count, flags);
 	shim_testcancel(g);
 	if ((flags & SPLICE_F_NONBLOCK) || !fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET(g, SYS4(SYS_vmsplice, fd, iov, count, flags)));
+		return io_ret(g, BRACKET(g, SYS4(SYS_vmsplice, fd, iov, count, flags)));
 	long r = 0;
 	long access = fd_kind(c.pd, fd) == KIND_PIPE ? SYS2(SYS_fcntl, fd, F_GETFL) : -1;
 	if (access >= 0 && !(access & O_NONBLOCK))
@@ -154,5 +154,5 @@ SHIM ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 	if (r != -EINTR && r != -EBADF)
 		r = BRACKET(g, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
 	fdcall_end(&c);
-	return sys_ret(r);
+	return io_ret(g, r);
 }

@@ -9,8 +9,8 @@ static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, st
 	shim_testcancel(g);
 	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
 	if (r != 0 || (options & WNOHANG))
-		return sys_ret(r);
-	return sys_ret(BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage)));
+		return io_ret(g, r);
+	return io_ret(g, BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage)));
 }
 
 SHIM pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage) {
@@ -43,5 +43,5 @@ SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 	if (!g)
 		return CALL_REAL(waitid, type, id, info, options);
 	shim_testcancel(g);
-	return (int)sys_ret(BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, info, options, NULL)));
+	return (int)io_ret(g, BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, info, options, NULL)));
 }
