@@ -260,6 +260,15 @@ static void text_begin(struct text *t) {
 	t->length = 0;
 }
 
+/* Everything is blocked here: what the write raised where nobody reads stderr any more would strike this kernel thread later, and end the process. */
+static void text_end(struct text *t) {
+	uint64_t pipe = SIGBIT(SIGPIPE);
+	struct timespec now = {0};
+	text_flush(t);
+	if (t->failed)
+		SYS4(SYS_rt_sigtimedwait, &pipe, NULL, &now, 8);
+}
+
 static void report_head(struct text *t, struct g *g, int sig, const siginfo_t *info, uint64_t pc) {
 	text_begin(t);
 	text_str(t, "goshim: ");
@@ -279,7 +288,7 @@ static void report_head(struct text *t, struct g *g, int sig, const siginfo_t *i
 static void report_end(struct text *t, struct unwind_frame *f, struct unwind_cache *cache) {
 	text_str(t, "\n");
 	dump_frames(t, f, cache);
-	text_flush(t);
+	text_end(t);
 }
 
 /* ---- those that have ended ----------------------------------------------------------------------------------------------------------- */
@@ -367,7 +376,7 @@ static void end_alone(void *arg) {
 	lost_add(g, thread_of(g)->isolated, &t);
 	mutexes_settle(g, &t);
 	sockets_close(g, &t);
-	text_flush(&t);
+	text_end(&t);
 	thread_abandon(g);
 }
 

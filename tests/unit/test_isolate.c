@@ -98,6 +98,16 @@ Test(isolate, blocked_signal) {
 	expect_status(c, 128 + 11);
 }
 
+/* The report goes nowhere: SIGPIPE is not for the program. */
+Test(isolate, nobody_reads_the_report) {
+	struct child c = child_run("python3 -c 'import os, subprocess, sys; r, w = os.pipe(); os.close(r); "
+				   "sys.exit(subprocess.call([\"timeout\", \"60\", sys.argv[1], \"many\", \"3\"], stderr=w, "
+				   "stdin=subprocess.DEVNULL, env={\"LD_PRELOAD\": sys.argv[2], \"GOSHIM\": \"panic=isolate\"}))' "
+				   "$B/tests/helpers/isolated $B/libgoshim.so");
+	expect_status(c, 0);
+	cr_expect(strcmp(c.output, "ended alone\nended alone\nended alone\nready\n") == 0, "%s", c.output);
+}
+
 /* The handler for once handles once; the second crash has none. */
 Test(isolate, handler_for_once) {
 	struct child c = isolated("panic=isolate", "reset 2");
