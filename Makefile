@@ -2,7 +2,7 @@
 #
 #   make                 build/libgoshim.so and build/goshim
 #   make CC=clang        with another compiler (use BUILD=dir to keep both)
-#   make DEBUG=1         assertions on, -O1
+#   make DEBUG=1         assertions on, -O1: lock ranks, states, "runnable and nobody comes" (core/debug.c). With a BUILD of its own
 #   make V=1             show the commands
 #
 # Where things go: $(BUILD)/obj mirrors the source tree; $(BUILD)/asan holds the core compiled for the unit tests;

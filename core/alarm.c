@@ -23,7 +23,7 @@ static struct g aside_g;
 static void *aside_main(void *arg) {
 	(void)arg;
 	aside_g.kind = G_FOREIGN;
-	aside_g.state = GS_RUNNING;
+	g_state_set(&aside_g, GS_RUNNING);
 	aside_g.tid = (int32_t)SYS0(SYS_gettid);
 	aside_g.ctx.tp = arch_tp();
 	aside_g.in_rt = 1; /* for ever: nothing of the program runs here */
@@ -43,7 +43,7 @@ static void *aside_main(void *arg) {
 static bool aside_start(void) {
 	uint64_t all = ~(3ull << 31), old; /* but libc's own: setuid() waits for an answer */
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
-	lock_acquire(&aside_lock);
+	lock_acquire(&aside_lock, LOCK_ASIDE);
 	if (!aside_up)
 		aside_up = sched_thread_create && sched_thread_create(aside_main, NULL) == 0;
 	bool up = aside_up;

@@ -153,7 +153,7 @@ static inline struct waitq *queue_of(struct chan *c, bool send) {
 int chan_op(struct chan *c, void *elem, bool send, bool block, int64_t deadline) {
 	struct g *g = g_self(), *wake = NULL;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	enum outcome out = send ? try_send(c, elem, &wake) : try_receive(c, elem, &wake);
 	if (out != BLOCKED || !block) {
 		lock_release(&c->lock);
@@ -169,7 +169,7 @@ int chan_op(struct chan *c, void *elem, bool send, bool block, int64_t deadline)
 	lock_release(&c->lock);
 	int r = wait_park(g, deadline);
 	if (r < 0) {
-		lock_acquire(&c->lock);
+		lock_acquire(&c->lock, LOCK_CHAN);
 		waitq_remove(queue_of(c, send), &w);
 		lock_release(&c->lock);
 	} else if (w.closed) {
@@ -182,7 +182,7 @@ int chan_op(struct chan *c, void *elem, bool send, bool block, int64_t deadline)
 bool chan_offer(struct chan *c, const void *elem) {
 	struct g *g = g_self(), *wake = NULL;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	enum outcome out = try_send(c, elem, &wake);
 	lock_release(&c->lock);
 	if (wake)
@@ -207,7 +207,7 @@ static struct g **queue_close(struct waitq *q, uint32_t zero_bytes, struct g **e
 bool chan_close(struct chan *c) {
 	struct g *g = g_self(), *list = NULL, **end = &list;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	bool first = !atomic_load_explicit(&c->closed, memory_order_relaxed);
 	if (first) {
 		/* release: for those who look without the lock */
@@ -248,7 +248,7 @@ static void lock_all(struct chan_case *list) {
 	struct chan *last = NULL;
 	for (struct chan_case *k = list; k; k = k->next) {
 		if (k->chan != last)
-			lock_acquire(&k->chan->lock);
+			lock_acquire(&k->chan->lock, LOCK_CHAN);
 		last = k->chan;
 	}
 }
@@ -311,7 +311,7 @@ static struct chan_case *select_leave(struct chan_case *list) {
 			fired = k;
 			continue;
 		}
-		lock_acquire(&k->chan->lock);
+		lock_acquire(&k->chan->lock, LOCK_CHAN);
 		waitq_remove(queue_of(k->chan, k->send), &k->wait);
 		lock_release(&k->chan->lock);
 	}
@@ -351,7 +351,7 @@ struct chan_case *chan_select(struct chan_case *cases, uint32_t n, struct chan_c
 
 bool chan_watch(struct chan *c, struct chan_waiter *w, struct g *g) {
 	waiter_init(w, g, NULL, WAKE_INTR);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	bool open = !atomic_load_explicit(&c->closed, memory_order_relaxed);
 	if (open)
 		waitq_append(&c->receivers, w);
@@ -364,7 +364,7 @@ bool chan_unwatch(struct chan *c, struct chan_waiter *w) {
 	if (w->fired) /* then its waker took it out, before it made us ready */
 		return true;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	waitq_remove(&c->receivers, w);
 	lock_release(&c->lock);
 	rt_exit(g);

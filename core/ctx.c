@@ -101,7 +101,7 @@ static void child_leave(struct ctx *c) {
 		return;
 	struct g *g = g_self();
 	rt_enter(g);
-	lock_acquire(&owner->lock);
+	lock_acquire(&owner->lock, LOCK_CTX);
 	bool left = c->linked;
 	if (left) {
 		if (c->prev)
@@ -122,7 +122,7 @@ static void child_leave(struct ctx *c) {
 static int child_enter(struct ctx *owner, struct ctx *c) {
 	struct g *g = g_self();
 	rt_enter(g);
-	lock_acquire(&owner->lock);
+	lock_acquire(&owner->lock, LOCK_CTX);
 	int err = atomic_load_explicit(&owner->err, memory_order_relaxed);
 	if (!err) {
 		ref_take(c);
@@ -162,7 +162,7 @@ void ctx_release(struct ctx *c) {
 /* One node: its children are put before `list`, each with the reference that the list of children had. */
 static struct ctx *cancel_one(struct ctx *c, int err, struct ctx *list) {
 	struct ctx *first = NULL;
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CTX);
 	bool mine = atomic_load_explicit(&c->err, memory_order_relaxed) == 0;
 	if (mine) {
 		atomic_store_explicit(&c->err, err, memory_order_release);

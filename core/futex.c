@@ -77,7 +77,7 @@ static bool waiter_leave(struct fwaiter *w, const void *home, _Atomic uint32_t *
 		if (!addr)
 			return false;
 		struct bucket *b = bucket_of(addr);
-		lock_acquire(&b->lock);
+		lock_acquire(&b->lock, LOCK_FUTEX);
 		if (w->addr == addr) {
 			bucket_remove(b, w);
 			w->addr = NULL;
@@ -111,7 +111,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	rt_enter(g); /* until w is in no bucket: a signal that comes right after the park must not find us published either */
 	wait_begin(g, interruptible, what, (uintptr_t)addr);
 	struct bucket *b = bucket_of((const void *)addr);
-	lock_acquire(&b->lock);
+	lock_acquire(&b->lock, LOCK_FUTEX);
 	/* relaxed: the bucket's lock orders it against a waker that stored before it locked */
 	if (atomic_load_explicit((_Atomic uint32_t *)addr, memory_order_relaxed) != expected) {
 		lock_release(&b->lock);
@@ -137,7 +137,7 @@ void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count,
 	wait_begin(g, interruptible, what, (uintptr_t)addr);
 	stat_count(stat_of(g), STAT_FUTEX_WAITS, 1);
 	struct bucket *b = bucket_of(addr);
-	lock_acquire(&b->lock);
+	lock_acquire(&b->lock, LOCK_FUTEX);
 	bucket_append(b, w);
 	if (count)
 		atomic_store_explicit(count, *count + 1, memory_order_relaxed);
@@ -184,7 +184,7 @@ static int wake(const void *addr, int n, uint32_t bitset, _Atomic uint32_t *coun
 	struct g *self = g_self();
 	int taken;
 	rt_enter(self);
-	lock_acquire(&b->lock);
+	lock_acquire(&b->lock, LOCK_FUTEX);
 	struct g *list = bucket_take(b, addr, n, bitset, count, &taken);
 	lock_release(&b->lock);
 	if (taken == 1)
@@ -212,7 +212,7 @@ int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool
 	int taken;
 	bool more = false;
 	rt_enter(self);
-	lock_acquire(&b->lock);
+	lock_acquire(&b->lock, LOCK_FUTEX);
 	struct g *list = bucket_take(b, addr, 1, FUTEX_ANY, NULL, &taken);
 	for (struct fwaiter *w = b->head; w && !more; w = w->next)
 		more = w->addr == addr;
@@ -231,9 +231,9 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 	struct g *self = g_self();
 	int taken, moved = 0;
 	rt_enter(self);
-	lock_acquire(&first->lock);
+	lock_acquire(&first->lock, LOCK_FUTEX);
 	if (second != first)
-		lock_acquire(&second->lock);
+		lock_acquire(&second->lock, LOCK_FUTEX);
 	if (check && __atomic_load_n((const uint32_t *)addr, __ATOMIC_RELAXED) != expected) {
 		if (second != first)
 			lock_release(&second->lock);

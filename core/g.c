@@ -53,7 +53,7 @@ struct g *g_all(void) {
 /* A G without stack: a used shell or a new one. NULL: no memory. */
 static struct g *shell_get(void) {
 	struct g *held = rt_hold();
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct g *g = sched.gshell, **link = &sched.gshell;
 	/* acquire: pairs with arch_switch's last store; it may still be on its way out */
 	while (g && atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire)) {
@@ -91,7 +91,7 @@ static void shell_put(struct g *g) {
 	g->ctx.tp = 0;
 	g->stack = (struct stack){0};
 	struct g *held = rt_hold();
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	g->schedlink = sched.gshell;
 	sched.gshell = g;
 	lock_release(&sched.lock);
@@ -103,7 +103,7 @@ static void foreign_gone(void *arg) {
 	if (g->kind != G_FOREIGN)
 		return;
 	tls_g = NULL;
-	g->state = GS_DEAD;
+	g_state_set(g, GS_DEAD);
 	shell_put(g);
 }
 
@@ -118,7 +118,7 @@ struct g *g_self_slow(void) {
 		g = &spare;
 	g->kind = G_FOREIGN;
 	g->id = 0;
-	g->state = GS_RUNNING;
+	g_state_set(g, GS_RUNNING);
 	g->tid = (int32_t)SYS0(SYS_gettid);
 	g->ctx.tp = arch_tp();
 	g->in_rt = 0;
@@ -240,7 +240,7 @@ static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
 	}
 	if (!__atomic_load_n(&sched.gfree, __ATOMIC_RELAXED)) /* a hint */
 		return NULL;
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct g **link = &sched.gfree, *prev = NULL;
 	for (int i = 0; i < 8 && *link; i++, prev = *link, link = &prev->schedlink) {
 		if (gfree_fits(*link, req)) {
@@ -344,7 +344,7 @@ static struct g *gfree_pop(void) {
 
 /* Out of the global list, if it is full. */
 static struct g *gfree_overflow(void) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (!gfree_max)
 		gfree_max = gfree_max_find();
 	struct g *g = sched.gfree_count >= gfree_max ? gfree_pop() : NULL;
@@ -364,7 +364,7 @@ static void gfree_put(struct p *p, struct g *g) {
 		p->gfree_count++;
 		return;
 	}
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (p && p->gfree_round != round) {
 		gfree_surrender(p);
 		p->gfree_round = round;
@@ -377,7 +377,7 @@ static void gfree_put(struct p *p, struct g *g) {
 
 void gfree_spare(bool all) {
 	atomic_fetch_add_explicit(&sched.gfree_round, 1, memory_order_relaxed);
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	uint32_t unused = all ? sched.gfree_count : sched.gfree_low;
 	sched.gfree_low = sched.gfree_count;
 	unused = unused > GFREE_LEAST ? unused - GFREE_LEAST : 0;
@@ -391,7 +391,7 @@ void gfree_spare(bool all) {
 /* A few of those that have not been trimmed, linked. They are nobody's meanwhile. */
 static struct g *fat_take(void) {
 	struct g *list = NULL, *g;
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	for (uint32_t i = 0; i < GFREE_BATCH && sched.gfree && !sched.gfree->lean && (g = gfree_pop()); i++) {
 		g->schedlink = list;
 		list = g;
@@ -402,7 +402,7 @@ static struct g *fat_take(void) {
 
 /* At the end of the list, so that lean ones stay behind fat ones. */
 static void lean_put(struct g *g) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	g->lean = true;
 	g->schedlink = NULL;
 	if (sched.gfree)
@@ -416,7 +416,7 @@ static void lean_put(struct g *g) {
 
 static bool strip_some(void) {
 	for (uint32_t i = 0; i < GFREE_BATCH; i++) {
-		lock_acquire(&sched.lock);
+		lock_acquire(&sched.lock, LOCK_SCHED);
 		struct g *g = sched.gfree_strip ? gfree_pop() : NULL;
 		if (g)
 			sched.gfree_strip--;

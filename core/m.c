@@ -16,6 +16,7 @@
 #include <sys/auxv.h>
 
 #include "chaos.h"
+#include "debug.h"
 #include "futex.h"
 #include "netpoll.h"
 #include "pages.h"
@@ -85,7 +86,7 @@ static struct m *maker_queue, *maker_making; /* sched.lock */
 
 static void *m_main(void *arg) {
 	struct m *m = arg;
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (maker_making == m)
 		maker_making = NULL; /* from here on its P, if it still has one, is its own */
 	lock_release(&sched.lock);
@@ -110,7 +111,7 @@ void m_sigstack_arm(struct m *m) {
 }
 
 static struct m *m_alloc(void) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct m *m = sched.free_m;
 	if (m) {
 		sched.free_m = m->idle_next;
@@ -121,7 +122,7 @@ static struct m *m_alloc(void) {
 		m = pages_map(M_BYTES + sigstack_size());
 		if (!m)
 			return NULL;
-		lock_acquire(&sched.lock);
+		lock_acquire(&sched.lock, LOCK_SCHED);
 		m->id = sched.m_count++;
 		m->all_next = sched.all_m;
 		/* release: reports walk the list without the lock */
@@ -131,7 +132,7 @@ static struct m *m_alloc(void) {
 	m->g0.kind = G_G0;
 	m->g0.in_rt = 1;
 	m->g0.m = m;
-	m->g0.state = GS_RUNNING;
+	g_state_set(&m->g0, GS_RUNNING);
 	m->kmask = ALL_SIGNALS;
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 	m->exiting = false;
@@ -145,6 +146,7 @@ static struct m *m_alloc(void) {
 /* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
  * tries again each tick. */
 static void m_refused(struct p *p, bool spinning) {
+	debug_m_refused();
 	if (spinning)
 		atomic_fetch_sub(&sched.spinning, 1);
 	p_idle_put(p);
@@ -159,7 +161,7 @@ static bool maker_up;                   /* false again in a fork's child */
 static _Atomic bool maker_has_chore;    /* memory to give back: that calls the program's free(), so it is nothing for sysmon */
 
 static void maker_poke(void) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&maker_note, 1, memory_order_relaxed);
 	lock_release(&sched.lock);
 	SYS3(SYS_futex, &maker_note, FUTEX_WAKE_PRIVATE, 1);
@@ -174,13 +176,13 @@ void maker_chore(void) {
 static void *maker_main(void *arg) {
 	(void)arg;
 	maker_g.kind = G_FOREIGN;
-	maker_g.state = GS_RUNNING;
+	g_state_set(&maker_g, GS_RUNNING);
 	maker_g.tid = (int32_t)SYS0(SYS_gettid);
 	maker_g.ctx.tp = arch_tp();
 	maker_g.in_rt = 0;
 	tls_g = &maker_g;
 	for (;;) {
-		lock_acquire(&sched.lock);
+		lock_acquire(&sched.lock, LOCK_SCHED);
 		struct m *m = maker_making = maker_queue;
 		if (m)
 			maker_queue = m->idle_next;
@@ -198,7 +200,7 @@ static void *maker_main(void *arg) {
 			continue;
 		}
 		if (MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m)) < 0) {
-			lock_acquire(&sched.lock);
+			lock_acquire(&sched.lock, LOCK_SCHED);
 			maker_making = NULL;
 			struct p *p = m->p;
 			bool spinning = m->spinning;
@@ -238,7 +240,7 @@ static void m_new(struct p *p, bool spinning) {
 	m->p = NULL;
 	m->next_p = NULL;
 	p_attach(m, p);
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	m->idle_next = maker_queue;
 	maker_queue = m;
 	lock_release(&sched.lock);
@@ -247,7 +249,7 @@ static void m_new(struct p *p, bool spinning) {
 
 /* Runs P p on some M: an idle one, else a new one. */
 static void m_start(struct p *p, bool spinning) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct m *m = sched.idle_m;
 	if (m) {
 		sched.idle_m = m->idle_next;
@@ -268,14 +270,14 @@ void startm(struct p *p) {
 }
 
 struct p *p_idle_get(void) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct p *p = p_idle_pop();
 	lock_release(&sched.lock);
 	return p;
 }
 
 void p_idle_put(struct p *p) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	p_idle_push(p);
 	lock_release(&sched.lock);
 }
@@ -285,7 +287,7 @@ void wakep(void) {
 	uint32_t none = 0;
 	if (atomic_load(&sched.idle_p_count) == 0 || !atomic_compare_exchange_strong(&sched.spinning, &none, 1))
 		return;
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	bool poller = sched.idle_m == NULL && atomic_load_explicit(&sched.poller, memory_order_relaxed);
 	struct p *p = poller ? NULL : p_idle_pop();
 	lock_release(&sched.lock);
@@ -315,7 +317,7 @@ static struct p *maker_give(struct m *to) {
 
 void m_surplus_wake(void) {
 	for (;;) {
-		lock_acquire(&sched.lock);
+		lock_acquire(&sched.lock, LOCK_SCHED);
 		struct m *m = sched.idle_m_count > sched_config.m_idle_max + sched.procs ? sched.idle_m : NULL;
 		if (m) {
 			sched.idle_m = m->idle_next;
@@ -360,7 +362,7 @@ void m_stop(struct m *m) {
 void m_retire(struct m *m) {
 	tls_g = NULL; /* from here on a plain kernel thread that ends */
 	stat_count(NULL, STAT_M_RETIRED, 1);
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	m->ktid = 0;
 	m->idle_next = sched.free_m;
 	sched.free_m = m;
@@ -463,7 +465,7 @@ int sched_start(const char **why) {
 		netpoll_fork_child();
 		return r;
 	}
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	for (uint32_t i = sched.procs; i-- > 1;)
 		p_idle_push(sched.all_p[i]);
 	lock_release(&sched.lock);

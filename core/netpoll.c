@@ -63,7 +63,7 @@ static bool pd_slab(void) {
 
 struct pd *pd_new(int fd) {
 	struct g *held = rt_hold();
-	lock_acquire(&pd_slab_lock);
+	lock_acquire(&pd_slab_lock, LOCK_STACK);
 	struct pd *pd = pd_free_list || pd_slab() ? pd_free_list : NULL;
 	if (pd)
 		pd_free_list = pd->free_next;
@@ -89,7 +89,7 @@ static void pd_let_go(struct pd *pd) {
 	pd->gen = (pd->gen + 1) & 0xffff;
 	pd->fd = -1;
 	struct g *held = rt_hold();
-	lock_acquire(&pd_slab_lock);
+	lock_acquire(&pd_slab_lock, LOCK_STACK);
 	pd->free_next = pd_free_list;
 	pd_free_list = pd;
 	lock_release(&pd_slab_lock);
@@ -160,7 +160,7 @@ static void ghost_drop(struct pd *pd) {
 void pd_close(struct pd *pd) {
 	struct g *g = g_self();
 	rt_enter(g);
-	lock_acquire(&pd->lock);
+	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	bool keep = atomic_load(&pd->refs) != 0;
 	if (pd->armed && (keep || pd->shared_desc))
 		backend_disarm(pd->fd);
@@ -198,7 +198,7 @@ static int pd_arm(struct pd *pd, uint8_t mode) {
 	int r = 0;
 	if (pd->unpollable)
 		return -EPERM;
-	lock_acquire(&pd->lock);
+	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	if ((pd->armed & mode) != mode) {
 		r = backend_arm(pd->fd, pd->armed | mode, pd_tag(pd), pd->armed == 0);
 		if (r == 0)
@@ -221,7 +221,7 @@ static void wait_unlink_locked(struct pdwait *w) {
 /* Caller armed the pd and is between wait_begin and wait_park. */
 static void wait_link(struct pd *pd, struct pdwait *w) {
 	w->pd = pd;
-	lock_acquire(&pd->lock);
+	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	w->prev = pd->waiters.prev;
 	w->next = &pd->waiters;
 	w->prev->next = w;
@@ -237,7 +237,7 @@ void netpoll_unlink(struct pdwait *w) {
 	struct pd *pd = w->pd;
 	struct g *g = g_self();
 	rt_enter(g);
-	lock_acquire(&pd->lock);
+	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	if (w->linked)
 		wait_unlink_locked(w);
 	lock_release(&pd->lock);
@@ -295,7 +295,7 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 static struct g **pd_collect(struct pd *pd, uint8_t modes, struct g **end) {
 	struct pdwait *w, *next;
 	uint8_t exclusive = modes & (PD_READ | PD_WRITE);
-	lock_acquire(&pd->lock);
+	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	for (w = pd->waiters.next; w != &pd->waiters; w = next) {
 		next = w->next;
 		if (!(w->mode & modes) || (!w->shared && !(w->mode & exclusive)))

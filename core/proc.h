@@ -30,7 +30,9 @@ struct g;
 enum g_kind { G_GOROUTINE, G_MAIN, G_G0, G_FOREIGN };
 
 /*  IDLE --g_new--> RUNNABLE --execute--> RUNNING --park--> WAITING --ready--> RUNNABLE
- *                                        RUNNING --yield--> RUNNABLE         RUNNING --g_exit--> DEAD --g_new--> RUNNABLE */
+ *                                        RUNNING --yield--> RUNNABLE         RUNNING --g_exit--> DEAD --g_new--> RUNNABLE
+ * Main, foreign threads and g0 begin RUNNING. Who claims its own wait, and a foreign thread, goes back to RUNNING without having been RUNNABLE.
+ * Changed by g_state_set() alone; debug.c has the same as a table. */
 enum g_state { GS_IDLE, GS_RUNNABLE, GS_RUNNING, GS_WAITING, GS_DEAD };
 
 /* Values of g->wake. Exactly one waker moves it from an armed value to a reason (wait_claim). */
@@ -100,7 +102,8 @@ struct g {
 	uint32_t ancestor[G_ANCESTORS]; /* ids of its creator, its creator's creator, ...; 0 none */
 #ifdef GOSHIM_DEBUG
 #define G_LOCKS_MAX 16u
-	struct lock *locks[G_LOCKS_MAX]; /* what it holds, for lock.c's checks */
+	struct lock *locks[G_LOCKS_MAX]; /* what it holds, for debug.c's checks */
+	uint8_t ranks[G_LOCKS_MAX];
 	uint32_t locks_held;
 	bool locks_lost;
 #endif
@@ -127,6 +130,16 @@ static inline struct g *g_goroutine(void) {
 	struct g *g = tls_g;
 	return (__builtin_expect(g != NULL, 1) && g->kind <= G_MAIN) ? g : NULL;
 }
+
+#ifdef GOSHIM_DEBUG
+void g_state_set(struct g *g, enum g_state to);
+#else
+/* Release: who acquires the state sees what came before, as a report does (wait_what and its like). Nothing is decided by the state of one that runs
+ * or may be made ready meanwhile, so it needs no more. */
+static inline void g_state_set(struct g *g, enum g_state to) {
+	atomic_store_explicit(&g->state, (uint8_t)to, memory_order_release);
+}
+#endif
 
 /* The G of a TCB (pthread_t is the TCB's address); NULL for a foreign thread's that never called us. */
 struct g *g_of_tcb(uintptr_t tcb);

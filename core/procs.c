@@ -58,7 +58,7 @@ static bool settle_locked(void) {
 void procs_settle(void) {
 	if (!procs_leaving())
 		return;
-	lock_acquire(&procs_lock);
+	lock_acquire(&procs_lock, LOCK_PROCS);
 	bool moved = settle_locked();
 	lock_release(&procs_lock);
 	if (moved)
@@ -66,7 +66,7 @@ void procs_settle(void) {
 }
 
 void procs_part(struct p *p) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	p_idle_push(p);
 	lock_release(&sched.lock);
 	procs_settle();
@@ -103,7 +103,7 @@ static uint32_t structs_make(uint32_t n) {
 /* Under procs_lock. */
 static void procs_change(uint32_t n) {
 	uint32_t old = sched.procs;
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	/* First: from here on the new Ps are looked into. */
 	if (n > sched.procs_all)
 		atomic_store(&sched.procs_all, n);
@@ -126,7 +126,7 @@ int procs_set(uint32_t n) {
 	n = n < 1 ? 1 : n > GOMAXPROCS_MAX ? GOMAXPROCS_MAX : n;
 	struct g *g = g_self();
 	rt_enter(g);
-	lock_acquire(&procs_lock);
+	lock_acquire(&procs_lock, LOCK_PROCS);
 	settle_locked();
 	uint32_t old = sched.procs, can = structs_make(n);
 	bool refused = can < n && can <= old;

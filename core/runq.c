@@ -141,13 +141,13 @@ static void globq_append(struct g *head, struct g *tail, uint32_t n) {
 }
 
 void globq_put_list(struct g *head, struct g *tail, uint32_t n) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	globq_append(head, tail, n);
 	lock_release(&sched.lock);
 }
 
 void globq_put_late(struct g *g) {
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	g->schedlink = NULL;
 	if (sched.late_tail)
 		sched.late_tail->schedlink = g;
@@ -161,7 +161,7 @@ void globq_put_late(struct g *g) {
 struct g *globq_get_late(void) {
 	if (atomic_load_explicit(&sched.late_size, memory_order_relaxed) == 0)
 		return NULL;
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct g *g = sched.late_head;
 	if (g) {
 		sched.late_head = g->schedlink;
@@ -182,7 +182,7 @@ void globq_put(struct g *g) {
 struct g *globq_get(struct p *p, uint32_t max) {
 	if (atomic_load_explicit(&sched.runq_size, memory_order_relaxed) == 0)
 		return globq_get_late();
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	uint32_t size = sched.runq_size, n = size / sched.procs + 1;
 	if (n > size)
 		n = size;

@@ -104,7 +104,7 @@ static struct g *list_take(struct p *p, struct g *list) {
 	uint32_t n = 0;
 	for (struct g *g = list->schedlink; g; g = next, n++) {
 		next = g->schedlink;
-		g->state = GS_RUNNABLE;
+		g_state_set(g, GS_RUNNABLE);
 		runq_put(p, g, false);
 	}
 	if (n >= WAKE_BACKLOG)
@@ -204,7 +204,7 @@ static struct g *poll_as_poller(struct m *m) {
 	atomic_store(&sched.poll_until, first);
 	struct g *list = netpoll_poll(timeout);
 	atomic_store_explicit(&sched.poll_until, 0, memory_order_relaxed);
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
 	struct p *p = p_idle_pop();
 	lock_release(&sched.lock);
@@ -221,8 +221,8 @@ static struct g *poll_as_poller(struct m *m) {
 	struct g *tail = list;
 	uint32_t n = 1;
 	for (; tail->schedlink; tail = tail->schedlink, n++)
-		tail->state = GS_RUNNABLE;
-	tail->state = GS_RUNNABLE;
+		g_state_set(tail, GS_RUNNABLE);
+	g_state_set(tail, GS_RUNNABLE);
 	globq_put_list(list, tail, n);
 	return NULL;
 }
@@ -239,7 +239,7 @@ static struct g *find_runnable(struct m *m) {
 		if (m->exiting)
 			return NULL;
 		if (!m->p) {
-			lock_acquire(&sched.lock);
+			lock_acquire(&sched.lock, LOCK_SCHED);
 			struct p *p = p_idle_pop();
 			if (!p) {
 				m_stop(m);
@@ -267,7 +267,7 @@ static struct g *find_runnable(struct m *m) {
 			if (list)
 				return list_take(p, list);
 		}
-		lock_acquire(&sched.lock);
+		lock_acquire(&sched.lock, LOCK_SCHED);
 		if (globq_waiting()) {
 			lock_release(&sched.lock);
 			continue;
@@ -284,13 +284,13 @@ static struct g *find_runnable(struct m *m) {
 			/* Who found an M spinning did not wake another: look again after the count went down (seq_cst). */
 			if (backlog_anywhere() || globq_waiting()) {
 				if (poller) {
-					lock_acquire(&sched.lock);
+					lock_acquire(&sched.lock, LOCK_SCHED);
 					atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
 					lock_release(&sched.lock);
 				}
 				continue;
 			}
-			lock_acquire(&sched.lock);
+			lock_acquire(&sched.lock, LOCK_SCHED);
 		}
 		if (poller) {
 			lock_release(&sched.lock);
@@ -313,7 +313,7 @@ static void resync_signals(struct m *m, struct g *g) {
 static inline void g_switch_prepare(struct m *m, struct p *p, struct g *g) {
 	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
 	g->m = m;
-	g->state = GS_RUNNING;
+	g_state_set(g, GS_RUNNING);
 	atomic_store_explicit(&p->schedtick, p->schedtick + 1, memory_order_relaxed);
 	/* release: sysmon's acquire sees g->m and the tick */
 	atomic_store_explicit(&m->curg, g, memory_order_release);
@@ -356,7 +356,7 @@ static void g_switch_out(struct g *g, struct g *next) {
 		next = pick_local(p, false);
 	}
 	if (next == g) { /* made ready again meanwhile, and it is our turn */
-		g->state = GS_RUNNING;
+		g_state_set(g, GS_RUNNING);
 		return;
 	}
 	/* acquire: pairs with arch_switch's store. Still 1: another M is leaving it; wait on g0, never here (see the top). */
@@ -399,7 +399,7 @@ void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on)
 	g->wait_on = on;
 	g->wait_since = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed);
 	g->self_claimed = false;
-	g->state = GS_WAITING;
+	g_state_set(g, GS_WAITING);
 	/* seq_cst store, then the load of `interrupt`: Dekker with g_interrupt() */
 	if (interruptible) {
 		atomic_store(&g->wake, WAKE_ARMED_INTR);
@@ -484,7 +484,7 @@ int wait_park(struct g *g, int64_t deadline) {
 				timer_del(&g->timer);
 		}
 	}
-	g->state = GS_RUNNING;
+	g_state_set(g, GS_RUNNING);
 	__atomic_store_n(&g->wait_what, NULL, __ATOMIC_RELAXED); /* a requeue may be at it, too */
 	uint32_t why = atomic_load_explicit(&g->wake, memory_order_acquire);
 	/* Not rt_exit(): a handler must not run while the caller may still be published somewhere, it could wait itself. */
@@ -502,7 +502,7 @@ static void foreign_ready(struct g *g) {
 static void ready_local(struct g *self, struct g *g, bool next) {
 	struct m *m = self->m;
 	struct p *p = m ? m->p : NULL;
-	g->state = GS_RUNNABLE;
+	g_state_set(g, GS_RUNNABLE);
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
 		if (atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) &&
@@ -568,7 +568,7 @@ void g_yield(struct g *g) {
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		next = pick_local(p, false);
 		if (!next && (!runq_empty(p) || globq_waiting())) { /* a GLOBAL_TICK: through g0 */
-			g->state = GS_RUNNABLE;
+			g_state_set(g, GS_RUNNABLE);
 			runq_put(p, g, false);
 			g_switch_out(g, NULL);
 			rt_exit(g);
@@ -599,10 +599,10 @@ void g_yield(struct g *g) {
 			rt_exit(g);
 			return;
 		}
-		g->state = GS_RUNNABLE;
+		g_state_set(g, GS_RUNNABLE);
 		runq_put(p, g, false);
 	} else {
-		g->state = GS_RUNNABLE;
+		g_state_set(g, GS_RUNNABLE);
 		globq_put(g);
 		wakep();
 	}
@@ -621,7 +621,7 @@ void g_preempt(struct g *g) {
 	}
 	struct p *p = m->p;
 	if (!p || !runq_empty(p) || globq_waiting()) {
-		g->state = GS_RUNNABLE;
+		g_state_set(g, GS_RUNNABLE);
 		stat_count(p ? p->stat : NULL, STAT_PREEMPTED, 1);
 		globq_put_late(g);
 		if (!p)
@@ -635,7 +635,7 @@ void g_exit(struct g *g) {
 	rt_enter(g);
 	if (__builtin_expect(g->wired_m != NULL, 0))
 		g_wire(g, false);
-	g->state = GS_DEAD;
+	g_state_set(g, GS_DEAD);
 	g_switch_out(g, NULL);
 	__builtin_unreachable();
 }
@@ -660,7 +660,7 @@ static void syscall_exit_slow(struct g *g) {
 		if (p) {
 			p_attach(m, p);
 		} else {
-			g->state = GS_RUNNABLE;
+			g_state_set(g, GS_RUNNABLE);
 			globq_put(g);
 			g_switch_out(g, NULL);
 		}

@@ -53,7 +53,7 @@ void *slab_alloc(size_t bytes) {
 		return pages_map((bytes + PAGE - 1) & ~(PAGE - 1));
 	struct object_class *c = &classes[shift - SMALLEST_SHIFT];
 	struct g *held = rt_hold();
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_STACK);
 	struct free_object *p = c->free;
 	if (p)
 		c->free = p->next;
@@ -75,7 +75,7 @@ void slab_free(void *p, size_t bytes) {
 	struct object_class *c = &classes[shift - SMALLEST_SHIFT];
 	struct free_object *object = p;
 	struct g *held = rt_hold();
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_STACK);
 	object->next = c->free;
 	c->free = object;
 	lock_release(&c->lock);

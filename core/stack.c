@@ -194,7 +194,7 @@ static bool guard_install(char *lo, size_t bytes) {
 /* A slot whose guard was refused must not come back as a used one, which has its guard (MEM-5). */
 static void slot_unmake(struct slab_class *c, char *slot) {
 	struct g *held = rt_hold();
-	lock_acquire(&stack_lock);
+	lock_acquire(&stack_lock, LOCK_STACK);
 	if (c->next == slot + c->stride) {
 		c->next = slot;
 		c->left++;
@@ -214,7 +214,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	size_t bytes = (size + room + PAGE - 1) & ~(PAGE - 1);
 	guard = (guard + PAGE - 1) & ~(PAGE - 1);
 	struct g *held = rt_hold();
-	lock_acquire(&stack_lock);
+	lock_acquire(&stack_lock, LOCK_STACK);
 	struct slab_class *c = class_of(bytes, guard);
 	struct slab_class one = {.size = bytes, .guard = guard, .stride = bytes + guard};
 	char *slot = NULL;
@@ -258,7 +258,7 @@ void stack_release(struct stack *s) {
 	struct slab_class *c = s->slab;
 	MAY_FAIL(-ENOMEM, SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED));
 	struct g *held = rt_hold();
-	lock_acquire(&stack_lock);
+	lock_acquire(&stack_lock, LOCK_STACK);
 	if (free_reserve(c))
 		c->free[c->free_count++] = slot;
 	/* else: no memory for the list itself; the slot's address space is lost, its pages are not */

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "chaos.h"
+#include "debug.h"
 #include "netpoll.h"
 #include "procs.h"
 #include "runtime.h"
@@ -116,7 +117,7 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 }
 
 static bool retake(struct p *p, struct m *m, struct g *g) {
-	lock_acquire(&retake_lock);
+	lock_acquire(&retake_lock, LOCK_RETAKE);
 	bool taken = retake_locked(p, m, g);
 	lock_release(&retake_lock);
 	return taken;
@@ -366,6 +367,7 @@ static void sysmon_loop(void) {
 		int64_t now = coarse_now_set();
 		if (sig_sysmon_hook)
 			sig_sysmon_hook();
+		debug_look(now);
 		if (all_idle()) {
 			idle++;
 			continue;
@@ -395,7 +397,7 @@ static void *sysmon_main(void *arg) {
 	bool ok = tcb_take_template(&start_why) == 0;
 	sysmon_g.kind = G_G0;
 	sysmon_g.in_rt = 1;
-	sysmon_g.state = GS_RUNNING;
+	g_state_set(&sysmon_g, GS_RUNNING);
 	sysmon_g.tid = (int32_t)SYS0(SYS_gettid);
 	sysmon_g.ctx.tp = arch_tp();
 	sysmon_g.m = NULL;

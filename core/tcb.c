@@ -244,7 +244,7 @@ struct g *g_of_tcb(uintptr_t tcb) {
 
 static struct image *image_get(struct image **list) {
 	struct g *held = rt_hold();
-	lock_acquire(&images_lock);
+	lock_acquire(&images_lock, LOCK_STACK);
 	struct image *im = *list;
 	if (im)
 		*list = im->next;
@@ -255,7 +255,7 @@ static struct image *image_get(struct image **list) {
 
 static void image_put(struct image **list, struct image *im) {
 	struct g *held = rt_hold();
-	lock_acquire(&images_lock);
+	lock_acquire(&images_lock, LOCK_STACK);
 	im->next = *list;
 	*list = im;
 	lock_release(&images_lock);

@@ -122,7 +122,7 @@ static void unqueue(struct timer_heap *h, struct timer *t) {
 }
 
 void timer_add(struct timer_heap *h, struct timer *t) {
-	lock_acquire(&h->lock);
+	lock_acquire(&h->lock, LOCK_TIMER);
 	__atomic_store_n(&t->heap, h, __ATOMIC_RELAXED); /* only the owner adds and deletes, so it needs no order of its own */
 	queue(h, t);
 	heap_publish(h);
@@ -134,7 +134,7 @@ bool timer_del(struct timer *t) {
 		struct timer_heap *h = __atomic_load_n(&t->heap, __ATOMIC_RELAXED);
 		if (!h)
 			return false;
-		lock_acquire(&h->lock);
+		lock_acquire(&h->lock, LOCK_TIMER);
 		/* It may have been moved before we had the lock; under it, it is not. */
 		if (__atomic_load_n(&t->heap, __ATOMIC_RELAXED) != h) {
 			lock_release(&h->lock);
@@ -151,9 +151,9 @@ bool timer_del(struct timer *t) {
 }
 
 void timers_move(struct timer_heap *from, struct timer_heap *to) {
-	lock_acquire(&from->lock);
+	lock_acquire(&from->lock, LOCK_TIMER);
 	if (from->count || from->spilled) {
-		lock_acquire(&to->lock);
+		lock_acquire(&to->lock, LOCK_TIMER_P0);
 		while (from->count || from->spilled) {
 			struct timer *t = from->count ? from->slot[from->count] : from->spilled;
 			unqueue(from, t);
@@ -188,14 +188,14 @@ int timer_run(struct timer_heap *h, int64_t now, int max) {
 	struct timer *t;
 	if (atomic_load_explicit(&h->first, memory_order_relaxed) > now)
 		return 0;
-	lock_acquire(&h->lock);
+	lock_acquire(&h->lock, LOCK_TIMER);
 	for (; fired < max && (t = due(h, now)); fired++) {
 		unqueue(h, t);
 		h->fired++;
 		if (t->unlocked) {
 			lock_release(&h->lock);
 			t->fire(t);
-			lock_acquire(&h->lock);
+			lock_acquire(&h->lock, LOCK_TIMER);
 			continue;
 		}
 		if (t->period > 0)

@@ -119,7 +119,7 @@ static void cond_notify(struct cond *c, bool all) {
 	struct g *g = g_self(), *list = NULL, **end = &list;
 	struct cond_waiter *next;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	for (struct cond_waiter *w = c->head; w; w = next) {
 		next = w->next;
 		cond_remove(c, w);
@@ -153,7 +153,7 @@ SHIM void go_cond_notify_all(go_cond *c) {
 static bool cond_leave(struct cond *c, struct cond_waiter *w) {
 	struct g *g = w->g;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	bool leaves = !w->notified;
 	if (leaves)
 		cond_remove(c, w);
@@ -166,7 +166,7 @@ static bool cond_leave(struct cond *c, struct cond_waiter *w) {
 static void cond_interrupted(struct cond *c, struct cond_waiter *w, go_mutex *m) {
 	struct g *g = w->g;
 	rt_enter(g);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	w->away = true;
 	lock_release(&c->lock);
 	rt_exit(g);
@@ -187,7 +187,7 @@ static int cond_park(struct cond *c, struct cond_waiter *w, go_mutex *m, struct 
 	bool watching = false;
 	rt_enter(g);
 	wait_begin(g, g->kind <= G_MAIN, "go_cond", (uintptr_t)c);
-	lock_acquire(&c->lock);
+	lock_acquire(&c->lock, LOCK_CHAN);
 	if (first)
 		cond_append(c, w);
 	w->away = false;

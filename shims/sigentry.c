@@ -339,7 +339,7 @@ void sig_reserve(void) {
 void sig_sysmon(void) {
 	if (unlikely(!atomic_load_explicit(&sigp.sysmon_tid, memory_order_relaxed))) {
 		sig_reserve();
-		lock_acquire(&sigp.and_lock);
+		lock_acquire(&sigp.and_lock, LOCK_SIGMASK);
 		uint64_t mask = atomic_load(&sigp.and_mask);
 		atomic_store(&sigp.sysmon_tid, self_ktid());
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);

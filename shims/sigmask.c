@@ -55,7 +55,7 @@ static void and_broadcast(uint64_t gained) {
 
 /* Inside the runtime. */
 void sig_and_refresh(void) {
-	lock_acquire(&sigp.and_lock);
+	lock_acquire(&sigp.and_lock, LOCK_SIGMASK);
 	uint64_t now = and_compute(), before = atomic_load(&sigp.and_mask);
 	if (now != before) {
 		atomic_store(&sigp.and_mask, now);

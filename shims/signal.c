@@ -110,7 +110,7 @@ void sig_thread_ready(void) {
 void sig_thread_exit(struct g *g) {
 	struct sigstate *s = sig_of(g);
 	rt_enter(g);
-	lock_acquire(&s->lock);
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	s->dead = true;
 	sig_queue_drop(s);
 	lock_release(&s->lock);

@@ -111,7 +111,7 @@ static struct entry *queue_remove(struct sigstate *s, int sig) {
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info) {
 	int r = 0;
-	lock_acquire(&s->lock);
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	/* Signals below the real-time ones are pending or not, no more (as in the kernel). */
 	if (!s->dead && !(sig < 32 && (s->pending & SIGBIT(sig)))) {
 		struct entry *e = entry_alloc();
@@ -138,7 +138,7 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 		return 0;
 	int sig = 0;
 	struct g *self = rt_hold(); /* no handler on top of the lock */
-	lock_acquire(&s->lock);
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	uint64_t ready_bits = s->pending & allowed;
 	if (ready_bits) {
 		sig = __builtin_ctzll(ready_bits) + 1;
@@ -303,7 +303,7 @@ static void route(struct entry *e) {
 void sig_ring_drain(bool held_too) {
 	if (!atomic_load_explicit(&ring_count, memory_order_relaxed) && !(held_too && atomic_load(&sigp.held)))
 		return;
-	lock_acquire(&route_lock);
+	lock_acquire(&route_lock, LOCK_SIGROUTE);
 	if (held_too && atomic_exchange(&sigp.held, 0)) {
 		for (uint32_t i = 0; i < ENTRIES; i++) {
 			if (atomic_load_explicit(&entries[i].state, memory_order_relaxed) == ENTRY_HELD)

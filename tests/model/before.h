@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
+#include "lock_rank.h"
 #include "model.h"
 
 #ifndef MODEL_REAL_LOCK
@@ -10,7 +11,8 @@
 struct lock {
 	_Atomic uint32_t word;
 };
-static inline void lock_acquire(struct lock *l) {
+static inline void lock_acquire(struct lock *l, enum lock_rank rank) {
+	(void)rank;
 	model_lock(&l->word);
 }
 static inline void lock_release(struct lock *l) {

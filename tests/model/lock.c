@@ -10,7 +10,7 @@ static void reset(void) {
 }
 
 static void once(void) {
-	lock_acquire(&lock);
+	lock_acquire(&lock, LOCK_SCHED);
 	counter++;
 	lock_release(&lock);
 }

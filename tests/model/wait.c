@@ -23,13 +23,13 @@ static void reset(void) {
 }
 
 static void publish(struct g *g) {
-	lock_acquire(&lock);
+	lock_acquire(&lock, LOCK_FUTEX);
 	slot = g;
 	lock_release(&lock);
 }
 
 static void unpublish(void) {
-	lock_acquire(&lock);
+	lock_acquire(&lock, LOCK_FUTEX);
 	slot = NULL;
 	lock_release(&lock);
 }
@@ -52,7 +52,7 @@ static int wait_once(bool interruptible, int64_t deadline) {
 
 /* Wakes whom it finds. */
 static void waker(void) {
-	lock_acquire(&lock);
+	lock_acquire(&lock, LOCK_FUTEX);
 	struct g *g = slot;
 	bool claimed = g && wait_claim(g, WAKE_READY);
 	if (claimed) {

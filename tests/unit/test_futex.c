@@ -12,7 +12,7 @@ static _Atomic uint32_t word, other_word;
 static int waiters(const void *addr) {
 	struct bucket *b = bucket_of(addr);
 	int n = 0, all = 0;
-	lock_acquire(&b->lock);
+	lock_acquire(&b->lock, LOCK_FUTEX);
 	for (struct fwaiter *w = b->head; w; w = w->next, all++) {
 		must(w->next ? w->next->prev == w : b->tail == w);
 		n += w->addr == addr;

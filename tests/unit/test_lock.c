@@ -11,7 +11,7 @@ static int rounds, yield_every;
 static void *increment(void *arg) {
 	uint32_t seed = (uint32_t)(uintptr_t)arg;
 	for (int i = 0; i < rounds; i++) {
-		lock_acquire(&lock);
+		lock_acquire(&lock, LOCK_SCHED);
 		must(atomic_fetch_add(&inside, 1) == 0);
 		counter++;
 		if (yield_every && noise(&seed) % (uint32_t)yield_every == 0)
@@ -38,7 +38,7 @@ static void contend(int threads, int n, int yields) {
 Test(lock, alone) {
 	for (int i = 0; i < 1000; i++) {
 		cr_assert(lock.word == 0);
-		lock_acquire(&lock);
+		lock_acquire(&lock, LOCK_SCHED);
 		cr_assert(lock.word == 1);
 		lock_release(&lock);
 	}
@@ -59,7 +59,7 @@ Test(lock, holders_lose_their_cpu) {
 /* Everybody sleeps in the kernel; one release after the other must get all of them through. */
 static void *pass_through(void *arg) {
 	(void)arg;
-	lock_acquire(&lock);
+	lock_acquire(&lock, LOCK_SCHED);
 	counter++;
 	lock_release(&lock);
 	return NULL;
@@ -85,7 +85,7 @@ Test(lock, all_sleepers_get_through) {
 	pthread_t t[16];
 	for (int round = 0; round < 20; round++) {
 		counter = 0;
-		lock_acquire(&lock);
+		lock_acquire(&lock, LOCK_SCHED);
 		for (int i = 0; i < 16; i++)
 			t[i] = thread_start(pass_through, NULL);
 		until(lock.word == 2);

@@ -1,0 +1,157 @@
+/* The checks of a debug build (make DEBUG=1, and the unit tests): what must hold and what nothing else would notice.
+ *
+ *  - Locks are taken in the order of enum lock_rank, let go of by who holds them, and none is held over a switch. The record of what is
+ *    held is the G's and not the M's: nobody switches with a lock held, so it does not matter that a G may change its M. A thread without
+ *    a G (none is made just for this) is not watched.
+ *  - A G's state changes along the arrows in proc.h. One exchange reads the old state: who makes a G ready has claimed it before, so two never change
+ *    it at once.
+ *  - No goroutine is runnable while a P is idle for STARVED_NS (SCH-1). sysmon looks at each tick; what counts is that the same one heads the
+ *    same queue and that nobody is on the way to it. On a busy machine an M may have been woken and lack a CPU: then it holds a P and counts as
+ *    spinning, which starts the count again; so does a look that comes late, because sysmon itself lacked a CPU and with it its chance to wake
+ *    somebody, and a kernel thread that was refused.
+ *
+ * Who fails one writes why, and a dump of every goroutine, to stderr, and traps: a core file then shows the rest. Signal handlers of the program see
+ * a SIGILL, which they do not survive. Rejected: abort(); it takes libc's locks.
+ */
+#include "runtime.h"
+
+#ifdef GOSHIM_DEBUG
+#include "debug.h"
+#include "dump.h"
+
+#define STARVED_NS 10000000
+#define STARVED_LOOKS 10u
+#define ON_TIME_NS 6000000 /* two ticks, the longest there are */
+
+void debug_die(const char *why) {
+	static _Atomic bool dying; /* a dump that fails a check itself */
+	SYS3(SYS_write, 2, "goshim: ", 8);
+	SYS3(SYS_write, 2, why, __builtin_strlen(why));
+	SYS3(SYS_write, 2, "\n", 1);
+	if (!atomic_exchange(&dying, true) && sched_started())
+		dump_to(2);
+	__builtin_trap();
+}
+
+/* ---- locks ------------------------------------------------------------------------------------------------------------------ */
+
+static bool may_follow(enum lock_rank held, const struct lock *before, enum lock_rank rank, const struct lock *l) {
+	if (held == rank)
+		return (rank == LOCK_FUTEX || rank == LOCK_CHAN) && before < l;
+	return held < rank;
+}
+
+void lock_note_acquire(struct lock *l, enum lock_rank rank) {
+	struct g *g = tls_g;
+	if (!g)
+		return;
+	g->locks_lost |= g->locks_held >= G_LOCKS_MAX; /* a large select: from here to its end they are only counted */
+	for (uint32_t i = 0; i < g->locks_held && !g->locks_lost; i++) {
+		if (g->locks[i] == l)
+			debug_die("takes a lock that it holds already");
+		if (!may_follow(g->ranks[i], g->locks[i], rank, l))
+			debug_die("takes a lock out of order");
+	}
+	if (!g->locks_lost) {
+		g->locks[g->locks_held] = l;
+		g->ranks[g->locks_held] = (uint8_t)rank;
+	}
+	g->locks_held++;
+}
+
+void lock_note_release(struct lock *l) {
+	struct g *g = tls_g;
+	if (!g)
+		return;
+	uint32_t i = g->locks_held;
+	while (!g->locks_lost && i-- > 0 && g->locks[i] != l)
+		;
+	if (g->locks_held == 0 || i == UINT32_MAX) {
+		if (g->kind != G_FOREIGN) /* one of those may have taken it before it had a G */
+			debug_die("lets go of a lock that it does not hold");
+		return;
+	}
+	g->locks_held--;
+	if (!g->locks_lost) {
+		g->locks[i] = g->locks[g->locks_held];
+		g->ranks[i] = g->ranks[g->locks_held];
+	}
+	g->locks_lost &= g->locks_held != 0;
+}
+
+void lock_none_held(void) {
+	struct g *g = tls_g;
+	if (g && g->locks_held)
+		debug_die("switches with a lock held");
+}
+
+/* ---- states ------------------------------------------------------------------------------------------------------------------ */
+
+#define TO(state) (1u << (state))
+static const uint8_t state_next[] = {
+	[GS_IDLE] = TO(GS_RUNNABLE) | TO(GS_RUNNING),
+	[GS_RUNNABLE] = TO(GS_RUNNING) |
+			TO(GS_RUNNABLE), /* once by who made it ready, once by who queues the list it came in */
+	[GS_RUNNING] = TO(GS_RUNNABLE) | TO(GS_WAITING) | TO(GS_DEAD) |
+		       TO(GS_RUNNING), /* the switch back, then the end of the wait */
+	[GS_WAITING] = TO(GS_RUNNABLE) | TO(GS_RUNNING),
+	[GS_DEAD] = TO(GS_RUNNABLE) | TO(GS_RUNNING),
+};
+
+void g_state_set(struct g *g, enum g_state to) {
+	uint8_t from = atomic_exchange_explicit(&g->state, (uint8_t)to, memory_order_acq_rel);
+	if (!(state_next[from] & TO(to)))
+		debug_die("a goroutine takes a state that it cannot get to from where it is");
+}
+
+/* ---- runnable goroutines and idle Ps ------------------------------------------------------------------------------------------- */
+
+/* The head of one queue. */
+struct watched {
+	const struct g *g;
+	uint32_t tick;  /* of its P: somebody may be first twice */
+	uint32_t looks; /* for so many in a row */
+	int64_t since;
+};
+
+static struct watched watched[GOMAXPROCS_MAX + 2];
+static int64_t last_look;
+static _Atomic bool forgiven;
+
+void debug_m_refused(void) {
+	atomic_store_explicit(&forgiven, true, memory_order_relaxed);
+}
+
+static const struct g *head_of(struct p *p) {
+	const struct g *next = atomic_load_explicit(&p->runnext, memory_order_relaxed);
+	uint32_t head = atomic_load_explicit(&p->runq_head, memory_order_relaxed);
+	return head != atomic_load_explicit(&p->runq_tail, memory_order_relaxed)
+		       ? atomic_load_explicit(&p->runq[head % RUNQ_SIZE], memory_order_relaxed)
+		       : next;
+}
+
+static void watch(struct watched *w, const struct g *g, uint32_t tick, int64_t now, bool again) {
+	if (!again || !g || w->g != g || w->tick != tick) {
+		*w = (struct watched){g, tick, 0, now};
+		return;
+	}
+	if (++w->looks >= STARVED_LOOKS && now - w->since > STARVED_NS)
+		debug_die("a goroutine is runnable and a P idle, and nobody comes");
+}
+
+void debug_look(int64_t now) {
+	bool again = now - last_look < ON_TIME_NS && atomic_load(&sched.idle_p_count) > 0 &&
+		     atomic_load(&sched.spinning) == 0;
+	again &= !atomic_exchange_explicit(&forgiven, false, memory_order_relaxed);
+	last_look = now;
+	uint32_t n = sched.procs;
+	for (uint32_t i = 0; i < n; i++) {
+		struct p *p = sched.all_p[i];
+		watch(&watched[i], head_of(p), (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed), now,
+		      again);
+	}
+	/* Relaxed and without the lock: only compared. */
+	watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq_head, __ATOMIC_RELAXED), 0, now, again);
+	watch(&watched[GOMAXPROCS_MAX + 1], __atomic_load_n(&sched.late_head, __ATOMIC_RELAXED), 0, now, again);
+}
+#endif

@@ -1,0 +1,169 @@
+/* What a debug build dies of (core/debug.c): each check is made to fail, and its closest legal neighbour must pass. */
+#include "core_test.h"
+#include "debug.h"
+#include "runtime.h"
+
+static struct lock outer, inner, pair[2];
+static struct g a, b;
+static struct p the_p;
+
+static bool dies(void (*fn)(void)) {
+	int status = child_status(fn);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGILL;
+}
+
+/* Somebody's, or nothing is recorded. */
+static void locks_begin(void) {
+	must(g_self() != NULL);
+}
+
+static void in_order(void) {
+	locks_begin();
+	lock_acquire(&outer, LOCK_FUTEX);
+	lock_acquire(&inner, LOCK_SCHED);
+	lock_release(&outer); /* let go of in any order */
+	lock_release(&inner);
+	lock_none_held();
+}
+
+static void out_of_order(void) {
+	locks_begin();
+	lock_acquire(&inner, LOCK_SCHED);
+	lock_acquire(&outer, LOCK_FUTEX);
+}
+
+static void below_one_that_is_left(void) {
+	locks_begin();
+	lock_acquire(&outer, LOCK_FUTEX);
+	lock_acquire(&inner, LOCK_SCHED);
+	lock_release(&outer);
+	lock_acquire(&outer, LOCK_TIMER);
+}
+
+static void two_of_a_rank(void) {
+	locks_begin();
+	lock_acquire(&pair[0], LOCK_SCHED);
+	lock_acquire(&pair[1], LOCK_SCHED);
+}
+
+static void buckets_by_address(void) {
+	locks_begin();
+	lock_acquire(&pair[0], LOCK_FUTEX);
+	lock_acquire(&pair[1], LOCK_FUTEX);
+}
+
+static void buckets_against_address(void) {
+	locks_begin();
+	lock_acquire(&pair[1], LOCK_FUTEX);
+	lock_acquire(&pair[0], LOCK_FUTEX);
+}
+
+static void twice(void) {
+	locks_begin();
+	lock_acquire(&outer, LOCK_SCHED);
+	lock_acquire(&outer, LOCK_SCHED);
+}
+
+static void not_held(void) {
+	tls_g = &a;
+	a.kind = G_GOROUTINE;
+	lock_release(&outer);
+}
+
+static void held_over_a_switch(void) {
+	locks_begin();
+	lock_acquire(&outer, LOCK_SCHED);
+	lock_none_held();
+}
+
+Test(debug, locks) {
+	expect_child_ok(in_order);
+	expect_child_ok(buckets_by_address);
+	cr_expect(dies(out_of_order));
+	cr_expect(dies(below_one_that_is_left));
+	cr_expect(dies(two_of_a_rank));
+	cr_expect(dies(buckets_against_address));
+	cr_expect(dies(twice));
+	cr_expect(dies(not_held));
+	cr_expect(dies(held_over_a_switch));
+}
+
+static enum g_state from_state, to_state;
+
+static void one_step(void) {
+	a.state = (uint8_t)from_state;
+	g_state_set(&a, to_state);
+}
+
+Test(debug, states) {
+	static const struct {
+		enum g_state from, to;
+		bool legal;
+	} step[] = {
+		{GS_IDLE, GS_RUNNABLE, true},    {GS_RUNNABLE, GS_RUNNING, true},  {GS_RUNNING, GS_WAITING, true},
+		{GS_WAITING, GS_RUNNABLE, true}, {GS_RUNNING, GS_DEAD, true},      {GS_DEAD, GS_RUNNABLE, true},
+		{GS_IDLE, GS_WAITING, false},    {GS_RUNNABLE, GS_WAITING, false}, {GS_RUNNABLE, GS_DEAD, false},
+		{GS_WAITING, GS_DEAD, false},    {GS_WAITING, GS_WAITING, false},  {GS_DEAD, GS_WAITING, false},
+		{GS_DEAD, GS_DEAD, false},       {GS_RUNNING, GS_IDLE, false},
+	};
+	for (size_t i = 0; i < LENGTH(step); i++) {
+		from_state = step[i].from;
+		to_state = step[i].to;
+		if (step[i].legal)
+			expect_child_ok(one_step);
+		else
+			cr_expect(dies(one_step), "%d to %d", from_state, to_state);
+	}
+}
+
+/* sysmon's looks, a tick apart, at two queued goroutines and an idle P. */
+static void queues_begin(void) {
+	sched.procs = sched.procs_all = 1;
+	sched.all_p[0] = &the_p;
+	sched.idle_p_count = 1;
+	a.schedlink = &b;
+	globq_put_list(&a, &b, 2);
+}
+
+static int64_t looks(int64_t now, int n, int64_t apart) {
+	for (int i = 0; i < n; i++)
+		debug_look(now += apart);
+	return now;
+}
+
+static void nobody_comes(void) {
+	queues_begin();
+	looks(SECOND, 20, MS);
+}
+
+static void nobody_comes_to_a_p(void) {
+	queues_begin();
+	sched.runq_head = sched.runq_tail = NULL;
+	the_p.runnext = &a;
+	looks(SECOND, 20, MS);
+}
+
+/* Whatever gives a reason. */
+static void somebody_comes(void) {
+	queues_begin();
+	int64_t now = looks(SECOND, 9, MS);
+	sched.spinning = 1;
+	now = looks(now, 100, MS);
+	sched.spinning = 0;
+	now = looks(now, 9, MS);
+	sched.idle_p_count = 0;
+	now = looks(now, 100, MS);
+	sched.idle_p_count = 1;
+	now = looks(now, 9, MS);
+	debug_m_refused();
+	now = looks(now, 9, MS);
+	sched.runq_head = &b; /* it moves */
+	now = looks(now, 9, MS);
+	looks(now, 100, 10 * MS); /* sysmon is late itself */
+}
+
+Test(debug, runnable_and_idle) {
+	cr_expect(dies(nobody_comes));
+	cr_expect(dies(nobody_comes_to_a_p));
+	expect_child_ok(somebody_comes);
+}
