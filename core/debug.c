@@ -6,9 +6,9 @@
  *  - A G's state changes along the arrows in proc.h. One exchange reads the old state: who makes a G ready has claimed it before, so two never change
  *    it at once.
  *  - No goroutine is runnable while a P is idle for STARVED_NS (SCH-1). sysmon looks at each tick; what counts is that the same one heads the
- *    same queue and that nobody is on the way to it. On a busy machine an M may have been woken and lack a CPU: then it holds a P and counts as
- *    spinning, which starts the count again; so does a look that comes late, because sysmon itself lacked a CPU and with it its chance to wake
- *    somebody, and a kernel thread that was refused.
+ *    same queue and that nobody is on the way to it. On a busy machine an M may have been woken and lack a CPU: then it counts as spinning, or it
+ *    is the poller and its sleep was broken; it is given ON_ITS_WAY_NS. The count starts again when a look comes late, because sysmon itself
+ *    lacked a CPU and with it its chance to wake somebody, and after a kernel thread was refused.
  *
  * Who fails one writes why, and a dump of every goroutine, to stderr, and traps: a core file then shows the rest. Signal handlers of the program see
  * a SIGILL, which they do not survive. Rejected: abort(); it takes libc's locks.
@@ -21,7 +21,8 @@
 
 #define STARVED_NS 10000000
 #define STARVED_LOOKS 10u
-#define ON_TIME_NS 6000000 /* two ticks, the longest there are */
+#define ON_ITS_WAY_NS 10000000000 /* no thread lacks a CPU for so long */
+#define ON_TIME_NS 6000000        /* two ticks, the longest there are */
 
 void debug_die(const char *why) {
 	static _Atomic bool dying; /* a dump that fails a check itself */
@@ -111,15 +112,26 @@ struct watched {
 	const struct g *g;
 	uint32_t tick;  /* of its P: somebody may be first twice */
 	uint32_t looks; /* for so many in a row */
-	int64_t since;
+	int64_t since, nobody_since;
 };
 
 static struct watched watched[GOMAXPROCS_MAX + 2];
 static int64_t last_look;
-static _Atomic bool forgiven;
+static _Atomic bool forgiven, poller_broken;
 
 void debug_m_refused(void) {
 	atomic_store_explicit(&forgiven, true, memory_order_relaxed);
+}
+
+void debug_poller_broken(void) {
+	atomic_store_explicit(&poller_broken, true, memory_order_relaxed);
+}
+
+/* Relaxed: looked at again and again. */
+static bool on_its_way(void) {
+	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed))
+		atomic_store_explicit(&poller_broken, false, memory_order_relaxed);
+	return atomic_load(&sched.spinning) || atomic_load_explicit(&poller_broken, memory_order_relaxed);
 }
 
 static const struct g *head_of(struct p *p) {
@@ -132,16 +144,20 @@ static const struct g *head_of(struct p *p) {
 
 static void watch(struct watched *w, const struct g *g, uint32_t tick, int64_t now, bool again) {
 	if (!again || !g || w->g != g || w->tick != tick) {
-		*w = (struct watched){g, tick, 0, now};
+		*w = (struct watched){g, tick, 0, now, now};
 		return;
 	}
-	if (++w->looks >= STARVED_LOOKS && now - w->since > STARVED_NS)
+	bool coming = on_its_way();
+	if (coming) {
+		w->looks = 0;
+		w->nobody_since = now;
+	}
+	if (coming ? now - w->since > ON_ITS_WAY_NS : ++w->looks >= STARVED_LOOKS && now - w->nobody_since > STARVED_NS)
 		debug_die("a goroutine is runnable and a P idle, and nobody comes");
 }
 
 void debug_look(int64_t now) {
-	bool again = now - last_look < ON_TIME_NS && atomic_load(&sched.idle_p_count) > 0 &&
-		     atomic_load(&sched.spinning) == 0;
+	bool again = now - last_look < ON_TIME_NS && atomic_load(&sched.idle_p_count) > 0;
 	again &= !atomic_exchange_explicit(&forgiven, false, memory_order_relaxed);
 	last_look = now;
 	uint32_t n = sched.procs;

@@ -11,11 +11,15 @@ void debug_die(const char *why) __attribute__((noreturn));
 void debug_look(int64_t now);
 /* The kernel refused a thread: what is queued may wait for a while. */
 void debug_m_refused(void);
+/* wakep() ended the poller's sleep: it will look for work. */
+void debug_poller_broken(void);
 #else
 static inline void debug_look(int64_t now) {
 	(void)now;
 }
 static inline void debug_m_refused(void) {
+}
+static inline void debug_poller_broken(void) {
 }
 #endif
 

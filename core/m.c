@@ -296,8 +296,10 @@ void wakep(void) {
 		return;
 	}
 	atomic_fetch_sub(&sched.spinning, 1);
-	if (poller)
+	if (poller) {
+		debug_poller_broken();
 		netpoll_break(); /* it comes back, takes the P and looks for work */
+	}
 }
 
 /* sched.lock held. An M that is here takes the P of one that is yet to be made. Not for speed only: the maker may have to wait for the

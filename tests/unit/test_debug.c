@@ -143,6 +143,12 @@ static void nobody_comes_to_a_p(void) {
 	looks(SECOND, 20, MS);
 }
 
+static void somebody_never_arrives(void) {
+	queues_begin();
+	sched.spinning = 1;
+	looks(SECOND, 20000, MS);
+}
+
 /* Whatever gives a reason. */
 static void somebody_comes(void) {
 	queues_begin();
@@ -150,6 +156,11 @@ static void somebody_comes(void) {
 	sched.spinning = 1;
 	now = looks(now, 100, MS);
 	sched.spinning = 0;
+	now = looks(now, 9, MS);
+	sched.poller = 1;
+	debug_poller_broken();
+	now = looks(now, 100, MS);
+	sched.poller = 0;
 	now = looks(now, 9, MS);
 	sched.idle_p_count = 0;
 	now = looks(now, 100, MS);
@@ -165,5 +176,6 @@ static void somebody_comes(void) {
 Test(debug, runnable_and_idle) {
 	cr_expect(dies(nobody_comes));
 	cr_expect(dies(nobody_comes_to_a_p));
+	cr_expect(dies(somebody_never_arrives));
 	expect_child_ok(somebody_comes);
 }
