@@ -167,7 +167,7 @@ void debug_look(int64_t now) {
 		      again);
 	}
 	/* Relaxed and without the lock: only compared. */
-	watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq_head, __ATOMIC_RELAXED), 0, now, again);
-	watch(&watched[GOMAXPROCS_MAX + 1], __atomic_load_n(&sched.late_head, __ATOMIC_RELAXED), 0, now, again);
+	watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED), 0, now, again);
+	watch(&watched[GOMAXPROCS_MAX + 1], __atomic_load_n(&sched.late.head, __ATOMIC_RELAXED), 0, now, again);
 }
 #endif

@@ -130,46 +130,49 @@ struct g *runq_steal(struct p *p, struct p *victim, bool take_next) {
 	}
 }
 
-static void globq_append(struct g *head, struct g *tail, uint32_t n) {
+/* sched.lock held. Behind the others. */
+static void list_append(struct g_list *list, struct g *head, struct g *tail, uint32_t n) {
 	tail->schedlink = NULL;
-	if (sched.runq_tail)
-		sched.runq_tail->schedlink = head;
+	if (list->tail)
+		list->tail->schedlink = head;
 	else
-		sched.runq_head = head;
-	sched.runq_tail = tail;
-	atomic_store_explicit(&sched.runq_size, sched.runq_size + n, memory_order_relaxed);
+		list->head = head;
+	list->tail = tail;
+	/* relaxed: a hint for who reads it without the lock */
+	atomic_store_explicit(&list->size, list->size + n, memory_order_relaxed);
+}
+
+/* sched.lock held. The first n (at least 1) leave the list, linked. */
+static void list_take_first(struct g_list *list, uint32_t n) {
+	struct g *last = list->head;
+	for (uint32_t i = 1; i < n; i++)
+		last = last->schedlink;
+	list->head = last->schedlink;
+	if (!list->head)
+		list->tail = NULL;
+	last->schedlink = NULL;
+	atomic_store_explicit(&list->size, list->size - n, memory_order_relaxed);
 }
 
 void globq_put_list(struct g *head, struct g *tail, uint32_t n) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	globq_append(head, tail, n);
+	list_append(&sched.runq, head, tail, n);
 	lock_release(&sched.lock);
 }
 
 void globq_put_late(struct g *g) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	g->schedlink = NULL;
-	if (sched.late_tail)
-		sched.late_tail->schedlink = g;
-	else
-		sched.late_head = g;
-	sched.late_tail = g;
-	atomic_store_explicit(&sched.late_size, sched.late_size + 1, memory_order_relaxed);
+	list_append(&sched.late, g, g, 1);
 	lock_release(&sched.lock);
 }
 
 struct g *globq_get_late(void) {
-	if (atomic_load_explicit(&sched.late_size, memory_order_relaxed) == 0)
+	if (atomic_load_explicit(&sched.late.size, memory_order_relaxed) == 0)
 		return NULL;
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	struct g *g = sched.late_head;
-	if (g) {
-		sched.late_head = g->schedlink;
-		if (!sched.late_head)
-			sched.late_tail = NULL;
-		g->schedlink = NULL;
-		atomic_store_explicit(&sched.late_size, sched.late_size - 1, memory_order_relaxed);
-	}
+	struct g *g = sched.late.head;
+	if (g)
+		list_take_first(&sched.late, 1);
 	lock_release(&sched.lock);
 	return g;
 }
@@ -180,28 +183,19 @@ void globq_put(struct g *g) {
 
 /* Takes a fair share, at most max: one to run, the rest to p's queue. */
 struct g *globq_get(struct p *p, uint32_t max) {
-	if (atomic_load_explicit(&sched.runq_size, memory_order_relaxed) == 0)
+	if (atomic_load_explicit(&sched.runq.size, memory_order_relaxed) == 0)
 		return globq_get_late();
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	uint32_t size = sched.runq_size, n = size / sched.procs + 1;
+	uint32_t size = sched.runq.size, n = size / sched.procs + 1;
 	if (n > size)
 		n = size;
 	if (n > max)
 		n = max;
 	if (n > RUNQ_SIZE / 2)
 		n = RUNQ_SIZE / 2;
-	struct g *first = sched.runq_head, *g = first;
-	struct g *rest = NULL;
-	if (n) {
-		for (uint32_t i = 1; i < n; i++)
-			g = g->schedlink;
-		rest = first->schedlink;
-		sched.runq_head = g->schedlink;
-		if (!sched.runq_head)
-			sched.runq_tail = NULL;
-		g->schedlink = NULL;
-		atomic_store_explicit(&sched.runq_size, size - n, memory_order_relaxed);
-	}
+	struct g *first = sched.runq.head, *rest = first ? first->schedlink : NULL;
+	if (n)
+		list_take_first(&sched.runq, n);
 	lock_release(&sched.lock);
 	if (!n)
 		return globq_get_late();

@@ -80,12 +80,16 @@ struct m {
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */
 };
 
+/* Linked by schedlink. */
+struct g_list {
+	struct g *head, *tail;
+	_Atomic uint32_t size;       /* read without the lock as a hint */
+};
+
 struct sched {
 	struct lock lock;            /* LOCK_SCHED: everything below without another note */
-	struct g *runq_head, *runq_tail; /* woken and new Gs */
-	_Atomic uint32_t runq_size;  /* read without the lock as a hint */
-	struct g *late_head, *late_tail; /* preempted Gs: behind those that were woken */
-	_Atomic uint32_t late_size;
+	struct g_list runq;          /* woken and new Gs */
+	struct g_list late;          /* preempted Gs: behind those that were woken */
 	struct p *idle_p;
 	_Atomic uint32_t idle_p_count;
 	struct m *idle_m;
@@ -128,7 +132,7 @@ struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones 
 struct g *globq_get_late(void);        /* takes sched.lock; the oldest of the preempted ones */
 void globq_put_late(struct g *g);      /* takes sched.lock */
 static inline bool globq_waiting(void) {
-	return atomic_load_explicit(&sched.runq_size, memory_order_relaxed) || atomic_load_explicit(&sched.late_size, memory_order_relaxed);
+	return atomic_load_explicit(&sched.runq.size, memory_order_relaxed) || atomic_load_explicit(&sched.late.size, memory_order_relaxed);
 }
 
 /* sched.c */

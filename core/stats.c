@@ -79,7 +79,7 @@ void stats_json(struct text *t) {
 	put(t, "sched.gomaxprocs", atomic_load_explicit(&sched.procs, memory_order_relaxed), &first);
 	put(t, "sched.idle_procs", atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed), &first);
 	put(t, "sched.spinning", atomic_load_explicit(&sched.spinning, memory_order_relaxed), &first);
-	put(t, "sched.queued_global", atomic_load_explicit(&sched.runq_size, memory_order_relaxed), &first);
+	put(t, "sched.queued_global", atomic_load_explicit(&sched.runq.size, memory_order_relaxed), &first);
 	put(t, "sched.queued_local", v.queued, &first);
 	put(t, "sched.switches", v.switches, &first);
 	put(t, "g.live", g_count(), &first);
@@ -115,7 +115,7 @@ void stats_trace_line(struct text *t, int64_t since_ns) {
 	put_trace(t, " threads=", PEEK(sched.m_count));
 	put_trace(t, " spinningthreads=", atomic_load_explicit(&sched.spinning, memory_order_relaxed));
 	put_trace(t, " idlethreads=", PEEK(sched.idle_m_count));
-	put_trace(t, " runqueue=", atomic_load_explicit(&sched.runq_size, memory_order_relaxed));
+	put_trace(t, " runqueue=", atomic_load_explicit(&sched.runq.size, memory_order_relaxed));
 	text_str(t, " [");
 	for (uint32_t i = 0; i < procs; i++)
 		put_trace(t, i ? " " : "", sched.all_p[i] ? runq_length(sched.all_p[i]) : 0);

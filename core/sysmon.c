@@ -204,11 +204,11 @@ static void watch_p(struct p *p, struct look *look) {
 	if (!g)
 		return;
 	int64_t ran = look->now - p->mon_since;
-	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq_size, memory_order_relaxed);
+	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq.size, memory_order_relaxed);
 	look->stuck |= ran >= SYSCALL_NS;
 	look->hogs += ran >= WOKEN_NS;
 	bool leaving = p_leaving(p);
-	if (!woken && !leaving && !atomic_load_explicit(&sched.late_size, memory_order_relaxed))
+	if (!woken && !leaving && !atomic_load_explicit(&sched.late.size, memory_order_relaxed))
 		return;
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed)) {
 		if (ran >= SYSCALL_NS)
@@ -242,7 +242,7 @@ static void make_room(struct look *look) {
 	struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
 	if (g && take(p, m, g, look)) {
 		preempt_ask(m, g, p->mon_tick);
-		look->again |= atomic_load_explicit(&sched.runq_size, memory_order_relaxed) > 1;
+		look->again |= atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1;
 	}
 }
 

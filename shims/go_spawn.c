@@ -153,7 +153,7 @@ static void let_run(void) {
 	struct m *m = g->m;
 	struct p *p = m ? m->p : NULL;
 	/* Without a P the global queue is where they are. */
-	if (p ? runq_length(p) >= SPAWN_AHEAD : m && atomic_load_explicit(&sched.runq_size, memory_order_relaxed) >= SPAWN_AHEAD)
+	if (p ? runq_length(p) >= SPAWN_AHEAD : m && atomic_load_explicit(&sched.runq.size, memory_order_relaxed) >= SPAWN_AHEAD)
 		g_yield(g);
 }
 

@@ -87,9 +87,9 @@ static void finish(void) {
 			run(g);
 	}
 	uint32_t listed = 0;
-	for (g = sched.runq_head; g; g = g->schedlink, listed++)
+	for (g = sched.runq.head; g; g = g->schedlink, listed++)
 		run(g);
-	check(listed == sched.runq_size);
+	check(listed == sched.runq.size);
 	for (uint32_t i = 0; i < queued; i++)
 		check(gs[i].id == 1);
 }

@@ -138,7 +138,7 @@ static void nobody_comes(void) {
 
 static void nobody_comes_to_a_p(void) {
 	queues_begin();
-	sched.runq_head = sched.runq_tail = NULL;
+	sched.runq.head = sched.runq.tail = NULL;
 	the_p.runnext = &a;
 	looks(SECOND, 20, MS);
 }
@@ -168,7 +168,7 @@ static void somebody_comes(void) {
 	now = looks(now, 9, MS);
 	debug_m_refused();
 	now = looks(now, 9, MS);
-	sched.runq_head = &b; /* it moves */
+	sched.runq.head = &b; /* it moves */
 	now = looks(now, 9, MS);
 	looks(now, 100, 10 * MS); /* sysmon is late itself */
 }

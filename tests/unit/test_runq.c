@@ -26,10 +26,10 @@ static void put_n(struct p *p, size_t first, size_t n) {
 static uint32_t globq_length(void) {
 	uint32_t n = 0;
 	struct g *last = NULL;
-	for (struct g *g = sched.runq_head; g; g = g->schedlink, n++)
+	for (struct g *g = sched.runq.head; g; g = g->schedlink, n++)
 		last = g;
-	cr_assert(last == sched.runq_tail);
-	cr_assert(sched.runq_size == n, "size %u, counted %u", sched.runq_size, n);
+	cr_assert(last == sched.runq.tail);
+	cr_assert(sched.runq.size == n, "size %u, counted %u", sched.runq.size, n);
 	return n;
 }
 
@@ -49,7 +49,7 @@ Test(runq, first_in_first_out_over_the_wrap) {
 Test(runq, full_ring_over_the_wrap) {
 	for (int round = 0; round < 5; round++) {
 		put_n(&ps[0], 0, RUNQ_SIZE);
-		cr_assert(runq_length(&ps[0]) == RUNQ_SIZE && sched.runq_size == 0);
+		cr_assert(runq_length(&ps[0]) == RUNQ_SIZE && sched.runq.size == 0);
 		for (int i = 0; i < RUNQ_SIZE; i++)
 			cr_assert(runq_get(&ps[0]) == &gs[i]);
 	}
@@ -100,7 +100,7 @@ Test(runq, overflow_spills) {
 	put_n(p, 0, RUNQ_SIZE + 1);
 	cr_expect(globq_length() == RUNQ_SIZE / 2 + 1);
 	cr_expect(runq_length(p) == RUNQ_SIZE / 2);
-	struct g *g = sched.runq_head;
+	struct g *g = sched.runq.head;
 	for (int i = 0; i < RUNQ_SIZE / 2; i++, g = g->schedlink)
 		cr_assert(g == &gs[i]);
 	cr_expect(g == &gs[RUNQ_SIZE]);
@@ -112,10 +112,10 @@ Test(runq, displaced_runnext_spills_too) {
 	struct p *p = &ps[0];
 	put_n(p, 0, RUNQ_SIZE);
 	runq_put(p, &gs[1000], true);
-	cr_expect(runq_length(p) == RUNQ_SIZE + 1 && sched.runq_size == 0);
+	cr_expect(runq_length(p) == RUNQ_SIZE + 1 && sched.runq.size == 0);
 	runq_put(p, &gs[1001], true);
 	cr_expect(globq_length() == RUNQ_SIZE / 2 + 1);
-	cr_expect(sched.runq_tail == &gs[1000]);
+	cr_expect(sched.runq.tail == &gs[1000]);
 	cr_expect(runq_get(p) == &gs[1001]);
 }
 
