@@ -73,6 +73,7 @@ help:
 	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
 	@echo 'make soak-golib      goshim.h: a million selects under 64 chaos seeds, a million blocked goroutines, skynet'
 	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
+	@echo 'make mutate          takes fences, wake-ups and re-checks out, one at a time: the tests must notice'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make servers         real servers, kernel threads and goroutines in turns (scripts/servers NAME... for some)'
@@ -268,7 +269,7 @@ test:
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory lib check-exports check-clang
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory model-quick
+	@$(MAKE) --no-print-directory model-quick mutate-list fail-quick
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
@@ -292,6 +293,14 @@ model:
 
 model-quick:
 	@BUILD=$(BUILD) CC='$(CC)' scripts/model quick
+
+# Does a test notice when a fence, a wake-up, a re-check or an errno save is taken out? MUTATE="--from 11 --count 10" for some. In make test: are the places still there?
+.PHONY: mutate mutate-list
+mutate:
+	@BUILD=$(abspath $(BUILD)) scripts/mutate $(MUTATE)
+
+mutate-list:
+	@scripts/mutate --list
 
 # Every call that may be refused is, one at a time.
 FAIL_PROGRAMS := $(patsubst tests/fail/%.c,$(BUILD)/tests/fail/%,$(wildcard tests/fail/*.c))
