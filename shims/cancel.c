@@ -6,7 +6,7 @@
  * tid in the TCB, and a goroutine's tid is no kernel thread.
  *
  * So pthread_cancel() sets the bits, ends the target's wait if it is in one (the waiting shim then calls
- * shim_testcancel), and if it runs, sends SIGCANCEL to its M, where sigentry.c's handler calls cancel_now(): that acts
+ * shim_testcancel), and if it runs and its type is asynchronous, sends SIGCANCEL to its M, where sigentry.c's handler calls cancel_now(): that acts
  * if the type is asynchronous, which libc also sets for the time of its own blocking calls (system(),
  * getaddrinfo()...). A target that is inside the runtime at that moment acts when it leaves it: the nudge has the
  * delivery hook called. */
@@ -55,6 +55,21 @@ void shim_testcancel(struct g *g) {
 		cancel_act(g);
 }
 
+bool shim_cancel_hold(struct g *g) {
+	/* relaxed: only the order on the word itself matters, a canceller sees the bit or has left its own */
+	if (atomic_fetch_or_explicit(tcb_cancelhandling(g->ctx.tp), CANCEL_DISABLED, memory_order_relaxed) & CANCEL_DISABLED)
+		return false;
+	sig_of(g)->cancel_held = true;
+	return true;
+}
+
+void shim_cancel_release(struct g *g, bool held) {
+	if (!held)
+		return;
+	sig_of(g)->cancel_held = false;
+	atomic_fetch_and_explicit(tcb_cancelhandling(g->ctx.tp), ~CANCEL_DISABLED, memory_order_relaxed);
+}
+
 void cancel_now(struct g *g) {
 	if (likely(!shim_cancel_pending(g)) || !(cancel_word(g) & CANCEL_ASYNC))
 		return;
@@ -79,6 +94,6 @@ SHIM int pthread_cancel(pthread_t thread) {
 		return 0; /* deferred: the next cancellation point acts */
 	}
 	if (!(old & CANCEL_DISABLED))
-		sig_nudge(g, SIGCANCEL_NR);
+		sig_nudge(g, old & CANCEL_ASYNC ? SIGCANCEL_NR : 0);
 	return 0;
 }

@@ -171,7 +171,9 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 	if (fd_is_socket(kind))
 		return sock_send(c, buf, n, 0, NULL, 0);
 	/* Of the anonymous kinds only an eventfd that is near 2^64 makes writers wait. */
-	if (kind == KIND_FILE || kind == KIND_UNKNOWN || kind == KIND_ANON)
+	if (kind == KIND_ANON || kind == KIND_UNKNOWN)
+		return BRACKET_CANCEL(c->g, SYS3(SYS_write, c->fd, buf, n));
+	if (kind == KIND_FILE)
 		return BRACKET(c->g, SYS3(SYS_write, c->fd, buf, n));
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_writev(c, &iov, 1, true);
@@ -219,7 +221,9 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 	if (fd_is_socket(kind)) {
 		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
 		r = sock_sendmsg(&c, &msg, 0);
-	} else if (kind == KIND_FILE || kind == KIND_UNKNOWN || kind == KIND_ANON) {
+	} else if (kind == KIND_ANON || kind == KIND_UNKNOWN) {
+		r = BRACKET_CANCEL(g, SYS3(SYS_writev, fd, iov, count));
+	} else if (kind == KIND_FILE) {
 		r = BRACKET(g, SYS3(SYS_writev, fd, iov, count));
 	} else {
 		r = loop_writev(&c, iov, count, false);

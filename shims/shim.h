@@ -55,5 +55,9 @@ void shim_testcancel(struct g *g);
 bool shim_cancel_pending(struct g *g);
 /* Has somebody cancelled it, whether it lets that act or not, or is it ending? */
 bool shim_cancel_sent(struct g *g);
+/* Around a call that waits as a cancellation point does and is none: a request is as if it came after it. Nests; a jump out of a handler in between
+ * ends it. In shims/cancel.c. */
+bool shim_cancel_hold(struct g *g);
+void shim_cancel_release(struct g *g, bool held);
 
 #endif

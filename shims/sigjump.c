@@ -9,6 +9,7 @@ static void jump_note(struct __jmp_buf_tag *env) {
 		return;
 	struct sigstate *s = sig_of(g);
 	s->defer = false;
+	shim_cancel_release(g, s->cancel_held);
 	if (env->__mask_was_saved) {
 		uint64_t old;
 		sig_mask_change(g, SIG_SETMASK, sigset_bits((const sigset_t *)&env->__saved_mask), &old);

@@ -208,7 +208,7 @@ void sig_nudge(struct g *g, int sig) {
 	if (g == tls_g)
 		return; /* looks by itself when it leaves the runtime */
 	g_interrupt(g);
-	int32_t ktid = sig_running_on(g);
+	int32_t ktid = sig ? sig_running_on(g) : 0;
 	if (!ktid)
 		return;
 	sig_reserve(); /* before the first SIGCANCEL: libc has no handler for it yet */

@@ -32,6 +32,7 @@ struct sigstate {
 	_Atomic bool attention;
 	bool dead;                    /* under lock: exited; signals to it succeed and vanish */
 	bool defer;                   /* between sig_mask_push and _pop: handlers run in shim_interrupted() only (SIG-16) */
+	bool cancel_held;             /* by shim_cancel_hold() */
 	uint32_t handlers;            /* handlers run so far on this goroutine: to tell a true EINTR from a stray one */
 	/* the program's alternate stack, with the kernel's semantics */
 	void *alt_sp;                 /* NULL: none */
@@ -80,7 +81,7 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 
 /* In a fork's child, on the surviving thread, first: the pending signals did not come along. */
 void sig_fork_child(void);
-/* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`. */
+/* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`, if it is one. */
 void sig_nudge(struct g *g, int sig);
 /* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be
  * over. */

@@ -61,10 +61,13 @@ SHIM ssize_t sendfile64(int out, int in, off64_t *at, size_t n) {
 	long r;
 	if (n > RW_MAX)
 		n = RW_MAX;
-	if (has_readiness(fd_kind(c.pd, out)) && !(fd_flags(c.pd, out) & FL_NONBLOCK))
+	if (has_readiness(fd_kind(c.pd, out)) && !(fd_flags(c.pd, out) & FL_NONBLOCK)) {
+		bool held = shim_cancel_hold(g); /* it is no cancellation point */
 		r = sendfile_steps(&c, in, at, n);
-	else
+		shim_cancel_release(g, held);
+	} else {
 		r = BRACKET(g, SYS4(SYS_sendfile, out, in, at, n));
+	}
 	fdcall_end(&c);
 	return sys_ret(r);
 }
