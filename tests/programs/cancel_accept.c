@@ -1,5 +1,6 @@
 /* Cancellation around accept() and open(): the thread is cancelled at any moment of a loop that makes a descriptor and hands it to a
- * cleanup handler. Whatever the moment, the descriptor is the thread's or was never made: none is left over (CAN-1). */
+ * cleanup handler. Whatever the moment, the descriptor is the thread's or was never made: none is left over (CAN-1).
+ * `cancel_accept ROUNDS` cancels more often. */
 #include "io_test.h"
 
 #include <dirent.h>
@@ -7,7 +8,7 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 
-enum { ROUNDS = 3000, CLIENTS = 2 };
+enum { CLIENTS = 2 };
 
 static int listening;
 static struct sockaddr_in address;
@@ -58,7 +59,8 @@ static int descriptors(void) {
 	return n;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+	int rounds = argc > 1 ? atoi(argv[1]) : 3000;
 	socklen_t length = sizeof address;
 	pthread_t client[CLIENTS];
 	address.sin_family = AF_INET;
@@ -71,7 +73,7 @@ int main(void) {
 	int before = 0;
 	for (int i = 0; i < CLIENTS; i++)
 		pthread_create(&client[i], NULL, connects, NULL);
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < rounds; round++) {
 		atomic_int started = 0;
 		pthread_t t;
 		void *result;

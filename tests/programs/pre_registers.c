@@ -1,5 +1,5 @@
 /* Threads that hold a pattern in every register while others want the CPU: whenever and wherever one is interrupted, every register, the red
- * zone and the floating-point modes must be what they were. `pre_registers SECONDS` runs for longer. */
+ * zone and the floating-point modes must be what they were (SIG-12). `pre_registers SECONDS` runs for longer. */
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>

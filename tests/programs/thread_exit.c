@@ -1,5 +1,5 @@
 /* How threads end: return, pthread_exit() from nested frames with cleanup handlers, from handlers and destructors; who they are: self, equal,
- * gettid() unique, stable, and the same by syscall(). */
+ * gettid() unique, stable, and the same by syscall() (TLS-11). */
 #include "sync_test.h"
 
 #include <stdint.h>

@@ -1,5 +1,6 @@
 /* What happens where the kernel or a setting refuses what the runtime needs: the program works on kernel threads, and exactly one line
- * on stderr says why. And where it refuses only what the runtime can do without: goroutines, and no line. */
+ * on stderr says why. And where it refuses only what the runtime can do without: goroutines, and no line. And the switch that
+ * turns it off (SEC-13). */
 #include <criterion/criterion.h>
 
 #include "child.h"

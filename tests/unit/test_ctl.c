@@ -1,5 +1,7 @@
 /* The control socket and its client, as a user meets them: tests/helpers/inspected runs under GOSHIM=ctl=1, the launcher talks to it.
  *
+ * Off by default, for its user only, in no folder of others, refused to another user (SEC-12).
+ *
  * What a report shows is asked for again until it is there: after "ready" the threads are about to wait, not certainly waiting. */
 #include <criterion/criterion.h>
 #include <unistd.h>
@@ -86,7 +88,7 @@ Test(ctl, gomaxprocs) {
 	expect_text(c, ": gomaxprocs: must be a number of 1 or more\n256 -> 3\n");
 }
 
-/* It changes under full load, 1 to 8, all the time: nobody is lost, nor a timer. GOSHIM_SECONDS: for longer. */
+/* It changes under full load, 1 to 8, all the time: nobody is lost, nor a timer (TIM-1). GOSHIM_SECONDS: for longer. */
 Test(ctl, gomaxprocs_under_load) {
 	struct child c = session("program=loaded; export GOMAXPROCS=2; start ctl=$d/s; timeout 100 python3 "
 			     "$S/tests/helpers/change_procs.py $d/s/$pid.sock "

@@ -1,4 +1,4 @@
-/* scripts/goshim-gdb.py in a live process and in a core. Skipped where gdb is missing or may not look at another process. */
+/* scripts/goshim-gdb.py in a live process and in a core (EXT-4). Skipped where gdb is missing or may not look at another process. */
 #include <criterion/criterion.h>
 
 #include "child.h"

@@ -1,4 +1,4 @@
-/* Stack slots: guards that fault where they should, both back ends, sizes, reuse, refusals. */
+/* Stack slots: guards that fault where they should, both back ends, sizes never below what a kernel thread would have (SEC-5), reuse, refusals. */
 #include "core_test.h"
 #include "runtime.h"
 #include "stack.h"

@@ -1,4 +1,5 @@
-/* Other libraries in LD_PRELOAD beside ours, in both orders (INT-4): allocators that replace malloc, and libfaketime, which wraps the same
+/* Other libraries in LD_PRELOAD beside ours, in both orders (INT-4): allocators that replace malloc (INT-2: they are
+ * called while we look up symbols), and libfaketime, which wraps the same
  * functions as we do. And an auditing library, with its own namespace (INT-5). */
 #include <criterion/criterion.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* The table of libc's functions: everything in real.def is found in this libc, under the version it names. */
+/* The table of libc's functions: everything in real.def is found in this libc, under the version it names (INT-3). */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* The timer heap against a plain list. */
+/* The timer heap against a plain list; it grows, and timers leave it from the middle by the thousand (TIM-3). */
 #include <limits.h>
 
 #include "core_test.h"
