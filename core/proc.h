@@ -211,6 +211,10 @@ bool g_wire(struct g *g, bool on);
 /* Puts the current goroutine at the end of the run queue. No-op (kernel yield) for a foreign thread. */
 void g_yield(struct g *g);
 
+/* The current goroutine took new work into the process. Every ADMIT_TURN times in one turn it yields to those that have some already:
+ * who accepts thousands before the first one is served makes as many cold stacks, and all of them late. */
+void g_admitted(struct g *g);
+
 /* ---- syscalls that may block the M --------------------------------------------------------------------------- */
 
 /* Brackets a syscall that the kernel may block: sysmon gives the P to another M when it does. Two plain stores.

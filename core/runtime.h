@@ -39,6 +39,8 @@ struct p {
 	_Atomic uint8_t part;        /* enum p_part; under sched.lock */
 	uint32_t singles;            /* ready Gs that woke nobody since the last attempt */
 	uint32_t idle_yields;        /* fruitless sched_yields in a row */
+	uint32_t admitted;           /* connections that its G accepted ... */
+	uint64_t admitted_tick;      /* ... since it was switched to at this schedtick */
 	/* sysmon's notes */
 	uint32_t mon_tick;
 	int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */

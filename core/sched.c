@@ -46,6 +46,7 @@
 #define GLOBAL_TICK 61          /* every so many Gs the global queue goes first */
 #define TIMER_TICK 16           /* ... and the own timers are looked at without an idle moment */
 #define TIMER_SHARE 4           /* ... and so many of them fire while others are queued, see "Timeouts" */
+#define ADMIT_TURN 16           /* connections accepted in a row before those that are there have their turn */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
 
 _Static_assert(offsetof(struct arch_ctx, sp) == 0 && offsetof(struct arch_ctx, tp) == 8 && offsetof(struct arch_ctx, on_cpu) == 16,
@@ -608,6 +609,25 @@ void g_yield(struct g *g) {
 	}
 	g_switch_out(g, next);
 	rt_exit(g);
+}
+
+void g_admitted(struct g *g) {
+	if (g->kind > G_MAIN)
+		return;
+	rt_enter(g); /* the P stays ours while we look */
+	struct p *p = g->m->p;
+	bool enough = false;
+	if (p) {
+		uint64_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+		if (p->admitted_tick != tick) {
+			p->admitted_tick = tick;
+			p->admitted = 0;
+		}
+		enough = ++p->admitted % ADMIT_TURN == 0 && !runq_empty(p);
+	}
+	rt_exit(g);
+	if (enough)
+		g_yield(g);
 }
 
 /* On its own stack, from the injected call. It goes behind everybody who waits, also those who are woken later; GLOBAL_TICK bounds that. */

@@ -93,6 +93,8 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	if (r >= 0)
 		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
 	fdcall_end(&c);
+	if (r >= 0)
+		g_admitted(g);
 	return (int)io_ret(g, r);
 }
 

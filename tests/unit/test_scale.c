@@ -34,3 +34,11 @@ Test(scale, join_errors) {
 	expect_output("2", "join_errors", expected);
 	expect_output("8", "join_errors", expected);
 }
+
+/* Who accepts lets those that it accepted before begin: at one P nobody else could have run them. (A turn is 16; sysmon may take
+ * the P for longer on a busy machine.) */
+Test(scale, accept_takes_turns) {
+	struct child c = child_run("$B/goshim --procs 1 $B/tests/helpers/accept_turn");
+	int most = atoi(c.output);
+	cr_expect(c.status == 0 && most >= 1 && most <= 48, "status %d\n%s", c.status, c.output);
+}
