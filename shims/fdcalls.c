@@ -214,6 +214,8 @@ SHIM int timerfd_create(clockid_t clock, int flags) {
 
 SHIM int signalfd(int fd, const sigset_t *mask, int flags) {
 	int r = CALL_REAL(signalfd, fd, mask, flags);
+	if (r >= 0)
+		sig_fd_made(*(const uint64_t *)(const void *)mask);
 	return fd == -1 ? anon_made(r, flags) : r;
 }
 

@@ -48,6 +48,7 @@ struct sig_process {
 	_Atomic uint64_t and_mask;
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
 	_Atomic uint64_t held;        /* signals with held entries */
+	_Atomic uint64_t by_fd;       /* signals that a signalfd was ever made for */
 	_Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */
 	_Atomic int32_t sysmon_tid;
 	_Atomic int reserved;         /* 2: libc's two signals come to us; 1: being done */
@@ -147,6 +148,7 @@ struct g *sig_told(const siginfo_t *info);
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
 void sig_ring_drain(bool held_too);
+bool sig_to_fd(int sig, siginfo_t *info);
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info);
 /* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */

@@ -262,6 +262,27 @@ static void signal_return(int sig, siginfo_t *info) {
 		SYS2(SYS_kill, pid, sig);
 }
 
+/* Sent to a goroutine that blocks it. A signalfd reads what is pending in the kernel, so if there is one for it, and nobody else would take it, it
+ * waits there, as one for the process. False: it is for the goroutine's queue. */
+bool sig_to_fd(int sig, siginfo_t *info) {
+	uint64_t bit = SIGBIT(sig);
+	/* relaxed: a signalfd that is being made meanwhile is not older than the signal */
+	if (likely(!(atomic_load_explicit(&sigp.by_fd, memory_order_relaxed) & bit)) || !(atomic_load(&sigp.and_mask) & bit))
+		return false;
+	signal_return(sig, info);
+	return true;
+}
+
+/* A signalfd was made for `mask`: what the caller has pending of it is to be read there. */
+void sig_fd_made(uint64_t mask) {
+	struct g *g = self_g();
+	siginfo_t info;
+	int sig;
+	atomic_fetch_or_explicit(&sigp.by_fd, mask, memory_order_relaxed);
+	while (g && (sig = sig_queue_take(g, mask & mask_of(g) & atomic_load(&sigp.and_mask), &info)))
+		signal_return(sig, &info);
+}
+
 /* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: somebody does already. */
 static bool hold(struct entry *e, struct g **taker) {
 	uint64_t bit = SIGBIT(e->sig);

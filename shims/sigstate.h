@@ -83,6 +83,8 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 void sig_fork_child(void);
 /* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`, if it is one. */
 void sig_nudge(struct g *g, int sig);
+/* The program made a signalfd for these signals, or gave them to one. */
+void sig_fd_made(uint64_t mask);
 /* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be
  * over. */
 void sig_reserve(void);
