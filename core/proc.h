@@ -235,6 +235,7 @@ struct sched_config {
 	size_t stack_default;     /* bytes */
 	bool stack_mprotect;      /* use mprotect guards even where guard markers work */
 	uint32_t m_idle_max;      /* idle Ms kept above GOMAXPROCS */
+	bool stack_exec;          /* stacks are executable, because some module of the program wants it so */
 	bool preempt;             /* interrupt goroutines that run on and on; else the kernel shares the CPU */
 	int64_t trim_ns;          /* who has been parked for so long gives back what its stack does not need; 0 nobody does */
 };

@@ -19,6 +19,9 @@
  * Dead slots: goroutines keep stack and TCB together in the scheduler's free lists; only what overflows those comes back here, and then its
  * pages go back to the kernel (DONTNEED) while the guard stays.
  *
+ * Executable stacks, when the program or a library of it asks for them (PT_GNU_STACK): slabs are mapped so if that is known at start. If it comes
+ * later, with dlopen(), slots are changed one by one: those in use by stack_exec_all(), the others when they are handed out.
+ *
  * Lock: stack_lock, rank LOCK_STACK (the innermost).
  */
 #include <errno.h>
@@ -65,6 +68,7 @@ static struct lock stack_lock;
 static struct slab_class classes[CLASSES];
 static bool markers;
 static size_t default_size;
+static _Atomic bool exec_late; /* stacks are executable, slabs are not */
 static bool commit_strict; /* vm.overcommit_memory is 2: MAP_NORESERVE is not heard, reservations count */
 
 static bool failed(long r) {
@@ -72,7 +76,8 @@ static bool failed(long r) {
 }
 
 static void *map(size_t bytes) {
-	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+	int prot = PROT_READ | PROT_WRITE | (sched_config.stack_exec ? PROT_EXEC : 0);
+	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, prot,
 	                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0));
 	return failed(r) ? NULL : (void *)r;
 }
@@ -96,6 +101,8 @@ int stack_init(void) {
 	for (uint32_t i = 0; i < CLASSES; i++)
 		classes[i] = (struct slab_class){0};
 	stack_lock.word = 0;
+	if (sched_config.stack_exec)
+		atomic_store(&exec_late, false); /* a fork's child maps its own */
 	/* NPTL's rule: RLIMIT_STACK as found at start, 2 MiB if unlimited (RES-5), at least a few pages. */
 	default_size = sched_config.stack_default;
 	if (!default_size) {
@@ -204,6 +211,26 @@ static void slot_unmake(struct slab_class *c, char *slot) {
 	rt_drop(held);
 }
 
+static int exec_one(const struct stack *s) {
+	return (int)SYS3(SYS_mprotect, s->lo, s->hi - s->lo, PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+int stack_exec_all(void) {
+	int r = 0;
+	/* seq_cst, also in stack_alloc(): it fills in a stack and then looks here, we set this and then look at stacks. One sees the other. */
+	atomic_store(&exec_late, true);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		struct stack s = g->stack;
+		if (s.slab && s.lo < s.hi) {
+			int one = exec_one(&s); /* of a slot that is just given back it changes nothing that matters */
+			if (!r)
+				r = one;
+		}
+	}
+	return r;
+}
+
 int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	if (!size)
 		size = default_size;
@@ -244,6 +271,9 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 		slot_unmake(c, slot);
 		return -EAGAIN;
 	}
+	atomic_thread_fence(memory_order_seq_cst); /* see stack_exec_all() */
+	if (__builtin_expect(atomic_load(&exec_late), 0))
+		exec_one(out);
 	return 0;
 }
 

@@ -13,5 +13,7 @@ void stack_populate(struct stack *s, size_t bytes);
 /* Gives pages below sp back to the kernel. */
 void stack_trim(struct stack *s, void *sp);
 bool stack_uses_markers(void);
+/* From now on stacks are executable, those that exist, too: a module came that wants it so. Negative error: some are not. */
+int stack_exec_all(void);
 
 #endif

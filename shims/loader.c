@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "../core/pages.h"
+#include "../core/stack.h"
 #include "../core/tcb.h"
 #include "process.h"
 #include "shim.h"
@@ -206,6 +207,29 @@ static void *open_from(const char *file, int mode, const void *caller) {
 	return handle ? handle : real.dlopen(file, mode);
 }
 
+/* ---- executable stacks ------------------------------------------------------------------------------------------------------------ */
+
+static int wants_exec(struct dl_phdr_info *info, size_t size, void *arg) {
+	(void)size, (void)arg;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		if (info->dlpi_phdr[i].p_type == PT_GNU_STACK)
+			return info->dlpi_phdr[i].p_flags & PF_X ? 1 : 0;
+	}
+	return 0; /* the vdso has none, and means nothing by it */
+}
+
+bool loader_wants_exec_stacks(void) {
+	return dl_iterate_phdr(wants_exec, NULL) != 0;
+}
+
+/* libc has made its own threads' stacks executable while it loaded the module. */
+static void stacks_follow(void) {
+	if (sched_config.stack_exec || !loader_wants_exec_stacks())
+		return;
+	sched_config.stack_exec = true;
+	stack_exec_all(); /* refused (a policy forbids it): the module faults if it does run code there, as it would have without dlopen's consent */
+}
+
 __attribute__((noinline)) static void *open_on_goroutine(struct g *g, const char *file, int mode, const void *caller) {
 	struct ids before = {{0}};
 	pthread_mutex_lock(&loader_lock);
@@ -214,8 +238,10 @@ __attribute__((noinline)) static void *open_on_goroutine(struct g *g, const char
 	void *handle = open_from(file, mode, caller);
 	if (joined)
 		list_leave(g);
-	if (handle)
+	if (handle) {
 		modules_init(g, &before);
+		stacks_follow();
+	}
 	pthread_mutex_unlock(&loader_lock);
 	return handle;
 }

@@ -10,6 +10,8 @@ void process_child_fixup(void);
 
 /* loader.c's part of it. */
 void loader_fork_child(void);
+/* Does the program, or anything that is loaded, ask for executable stacks? */
+bool loader_wants_exec_stacks(void);
 
 /* > 0: this is a vfork child, in its parent's memory (or a vfork child's child). */
 extern __thread unsigned vfork_depth __attribute__((tls_model("initial-exec"), visibility("hidden")));

@@ -23,6 +23,7 @@
 #include "inside.h"
 #include "inspect.h"
 #include "isolate.h"
+#include "process.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -67,6 +68,7 @@ bool thread_runtime_ready(void) {
 	if (unpatched)
 		goshim_note("waits inside libc are left to sysmon", unpatched);
 	inspect_init();
+	sched_config.stack_exec = loader_wants_exec_stacks();
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
 		return false;
