@@ -269,7 +269,7 @@ test:
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory lib check-exports check-clang
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory model-quick mutate-list fail-quick
+	@$(MAKE) --no-print-directory model-quick fail-quick
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
@@ -294,7 +294,7 @@ model:
 model-quick:
 	@BUILD=$(BUILD) CC='$(CC)' scripts/model quick
 
-# Does a test notice when a fence, a wake-up, a re-check or an errno save is taken out? MUTATE="--from 11 --count 10" for some. In make test: are the places still there?
+# Does a test notice when a fence, a wake-up, a re-check or an errno save is taken out? MUTATE="--from 11 --count 10" for some.
 .PHONY: mutate mutate-list
 mutate:
 	@BUILD=$(abspath $(BUILD)) scripts/mutate $(MUTATE)
