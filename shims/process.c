@@ -15,12 +15,16 @@
  *
  * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads,
  * the caller included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer
- * of the M's own TCB, and so does libc's handler on the other Ms (reserved_entry in sigentry.c). */
+ * of the M's own TCB, and so does libc's handler on the other Ms (reserved_entry in sigentry.c). For the first kernel thread libc's list has
+ * main's TCB, which is main's goroutine's wherever it runs: there, a kernel thread that is made for it does the call. */
 #include <grp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "../core/futex.h"
 #include "../core/netpoll.h"
 #include "../core/pages.h"
 #include "../core/runtime.h"
@@ -194,7 +198,8 @@ struct setxid {
 	unsigned a, b, c;
 	const gid_t *list;
 	size_t count;
-	int error;
+	int error, result;
+	_Atomic uint32_t done;
 };
 
 /* Not inlined, and errno through a function that is not either: the address of thread-local variables must not be
@@ -215,14 +220,47 @@ __attribute__((noinline)) static int setxid_call(struct setxid *x) {
 	return r;
 }
 
+static void *setxid_thread(void *arg) {
+	struct setxid *x = arg;
+	x->result = setxid_call(x);
+	atomic_store_explicit(&x->done, 1, memory_order_release); /* pairs with the acquire in setxid_elsewhere() */
+	futex_wake(&x->done, 1, FUTEX_ANY);                       /* by address only: x may be gone */
+	return NULL;
+}
+
+/* By a kernel thread of its own: this one is asked by a signal like all others. Here, it would be a second call after that, which
+ * is not the same: what setuid() does depends on what the first has changed. Outside the runtime: making a thread takes the program's malloc.
+ * False: no such thread could be made. */
+static bool setxid_elsewhere(struct setxid *x) {
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all; /* it takes no signal of the program's; libc's own two stay open */
+	sigfillset(&all);
+	if (!real.pthread_attr_setsigmask_np || real.pthread_attr_init(&attr) != 0)
+		return false;
+	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	bool made = real.pthread_attr_setsigmask_np(&attr, &all) == 0 && real.pthread_create(&thread, &attr, setxid_thread, x) == 0;
+	real.pthread_attr_destroy(&attr);
+	while (made && atomic_load_explicit(&x->done, memory_order_acquire) == 0)
+		futex_wait(&x->done, 0, -1, FUTEX_ANY, false, "setuid");
+	return made;
+}
+
 static int setxid_run(struct setxid *x) {
 	struct g *g = g_goroutine();
 	if (!g)
 		return x->call(x);
 	sig_reserve();
 	rt_enter(g); /* no handler and no park with somebody else's thread pointer */
-	/* The first kernel thread's own one, too, although libc's list has main's in its place: libc then asks this thread as well, by a
-	 * signal, which comes at once. Main's belongs to main, which may run elsewhere, and libc's locks may have to wait in here. */
+	if (g->m->ktid == (int32_t)SYS0(SYS_getpid)) {
+		rt_exit(g);
+		if (setxid_elsewhere(x)) {
+			if (x->result < 0)
+				errno_put(x->error);
+			return x->result;
+		}
+		rt_enter(g);
+	}
 	uintptr_t mine = process_tp(), tcb = g->m->g0.ctx.tp;
 	if (tcb && tcb != mine)
 		process_tp_set(tcb);
