@@ -1,7 +1,9 @@
 /* Ms and Ps: idle lists, kernel threads made and retired, start, fork.
  *
  * Who has what. A P is idle (sched.idle_p) or belongs to one M (p->m). An M runs Gs with its P, or sleeps on its note in sched.idle_m until
- * it is handed one (next_p), or is a struct without a thread in sched.free_m. More than m_idle_max + procs sleeping Ms retire.
+ * it is handed one (next_p), or is a struct without a thread in sched.free_m. More than m_idle_max + procs sleeping Ms retire; not those that
+ * made a process: a child may have asked the kernel for a signal at the end of its parent, which to the kernel is the thread that made it (FRK-13).
+ * So there are as many of them as goroutines ever forked at once.
  *
  * Start. sched_start() turns the calling kernel thread into M0: its thread becomes the main G, keeping stack and TCB, and the scheduler's loop gets
  * a g0 of its own. Everything that can fail comes before the first thing others can see; what was started before a failure is stopped.
@@ -31,8 +33,6 @@ struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt =
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
 
 #define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
-
-static struct m *m0;
 
 bool sched_started(void) {
 	/* acquire: pairs with the release at the end of sched_start() */
@@ -72,6 +72,36 @@ void p_attach(struct m *m, struct p *p) {
 	atomic_store_explicit(&p->m, m, memory_order_release);
 	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == SYSMON_ASLEEP, 0))
 		sysmon_wake();
+}
+
+/* sched.lock held, here and in m_idle_pop(). */
+static void m_idle_push(struct m *m) {
+	m->idle_next = sched.idle_m;
+	sched.idle_m = m;
+	sched.idle_m_count++;
+	sched.idle_m_parents += m->parent;
+}
+
+/* The first that sleeps; `surplus`: that may end. */
+static struct m *m_idle_pop(bool surplus) {
+	struct m **link = &sched.idle_m, *m;
+	while ((m = *link) && surplus && m->parent)
+		link = &m->idle_next;
+	if (m) {
+		*link = m->idle_next;
+		sched.idle_m_count--;
+		sched.idle_m_parents -= m->parent;
+	}
+	return m;
+}
+
+static uint32_t m_idle_max(void) {
+	return sched_config.m_idle_max + sched.procs;
+}
+
+void m_parent(struct g *g) {
+	if (g && g->m)
+		g->m->parent = true;
 }
 
 static void note_wake(struct m *m) {
@@ -135,7 +165,7 @@ static struct m *m_alloc(void) {
 	g_state_set(&m->g0, GS_RUNNING);
 	m->kmask = ALL_SIGNALS;
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
-	m->exiting = false;
+	m->exiting = m->parent = false;
 	m->wired_g = NULL;
 	atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
 	atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
@@ -250,11 +280,7 @@ static void m_new(struct p *p, bool spinning) {
 /* Runs P p on some M: an idle one, else a new one. */
 static void m_start(struct p *p, bool spinning) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	struct m *m = sched.idle_m;
-	if (m) {
-		sched.idle_m = m->idle_next;
-		sched.idle_m_count--;
-	}
+	struct m *m = m_idle_pop(false);
 	lock_release(&sched.lock);
 	if (m) {
 		m->spinning = spinning;
@@ -320,12 +346,9 @@ static struct p *maker_give(struct m *to) {
 void m_surplus_wake(void) {
 	for (;;) {
 		lock_acquire(&sched.lock, LOCK_SCHED);
-		struct m *m = sched.idle_m_count > sched_config.m_idle_max + sched.procs ? sched.idle_m : NULL;
-		if (m) {
-			sched.idle_m = m->idle_next;
-			sched.idle_m_count--;
+		struct m *m = sched.idle_m_count - sched.idle_m_parents > m_idle_max() ? m_idle_pop(true) : NULL;
+		if (m)
 			m->next_p = NULL;
-		}
 		lock_release(&sched.lock);
 		if (!m)
 			return;
@@ -341,16 +364,14 @@ void m_stop(struct m *m) {
 		p_attach(m, given);
 		return;
 	}
-	if (m != m0 && sched.idle_m_count >= sched_config.m_idle_max + sched.procs) {
+	if (!m->parent && sched.idle_m_count - sched.idle_m_parents >= m_idle_max()) {
 		m->exiting = true; /* SCH-6 */
 		lock_release(&sched.lock);
 		return;
 	}
 	atomic_store_explicit(&m->note, 0, memory_order_relaxed);
 	m->next_p = NULL;
-	m->idle_next = sched.idle_m;
-	sched.idle_m = m;
-	sched.idle_m_count++;
+	m_idle_push(m);
 	lock_release(&sched.lock);
 	while (atomic_load_explicit(&m->note, memory_order_acquire) == 0) {
 		SYS4(SYS_futex, &m->note, FUTEX_WAIT_PRIVATE, 0, 0);
@@ -388,7 +409,7 @@ struct p *p_new(uint32_t id) {
 
 static void g0_start(void *arg) {
 	schedule(arg);
-	__builtin_unreachable(); /* m0 never retires */
+	__builtin_unreachable(); /* it never retires */
 }
 
 /* The kernel thread that called first: its thread becomes main G, and gets a g0 with a stack and a TCB of its own. */
@@ -425,7 +446,7 @@ static int m0_make(struct p *p) {
 	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
 	p_attach(m, p);
 	atomic_store_explicit(&m->curg, g, memory_order_relaxed);
-	m0 = m;
+	m->parent = true; /* the first kernel thread of a process must not end before the others */
 	tcb_rseq_off();
 	return 0;
 }
@@ -498,7 +519,6 @@ void sched_fork_child(void) {
 	g_fork_child(g);
 	stats_fork_child();
 	procs_fork_child();
-	m0 = NULL;
 	maker_up = maker_has_chore = false;
 	maker_queue = maker_making = NULL;
 	futex_init();

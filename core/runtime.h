@@ -68,6 +68,7 @@ struct m {
 	uint32_t rand;
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
+	bool parent;             /* made a process, so it never ends: m_parent(); written by the M itself */
 	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
 	_Atomic int64_t pinned_since;
 	struct g *pinned_g;
@@ -96,6 +97,7 @@ struct sched {
 	_Atomic uint32_t idle_p_count;
 	struct m *idle_m;
 	uint32_t idle_m_count;
+	uint32_t idle_m_parents; /* of them */
 	_Atomic uint32_t spinning;
 	struct g *gfree, *gfree_tail; /* dead Gs with stacks: those that scavenge.c has not trimmed yet come first */
 	uint32_t gfree_count;
@@ -162,6 +164,7 @@ struct p *p_idle_pop(void);            /* these two with sched.lock held */
 void p_idle_push(struct p *p);
 void p_attach(struct m *m, struct p *p);
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
+void m_parent(struct g *g);            /* g is about to make a process, or just has; NULL or a foreign G: nothing */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */
 
 void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's alternate stack is m's from here on */

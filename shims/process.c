@@ -67,6 +67,7 @@ static void fork_done(void) {
 
 static void fork_parent(void) {
 	bool blocked = fork_blocked;
+	m_parent(g_goroutine());
 	fork_done();
 	if (blocked)
 		netpoll_fork_parent(); /* may run handlers: after the mask is back */
@@ -129,6 +130,7 @@ void vfork_before(void) {
 	fdtable_fork_prepare();
 	if (vfork_depth++ || !g)
 		return;
+	m_parent(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
 	g->in_vfork = true;
 }
@@ -152,6 +154,7 @@ SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_action
 	REAL_READY();
 	struct g *g = g_goroutine();
 	fdtable_fork_prepare();
+	m_parent(g);
 	syscall_enter(g);
 	int r = real.posix_spawn(pid, path, actions, attr, argv, envp);
 	syscall_exit(g);
@@ -163,6 +166,7 @@ SHIM int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
 	REAL_READY();
 	struct g *g = g_goroutine();
 	fdtable_fork_prepare();
+	m_parent(g);
 	syscall_enter(g);
 	int r = real.posix_spawnp(pid, file, actions, attr, argv, envp);
 	syscall_exit(g);

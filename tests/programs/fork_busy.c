@@ -1,6 +1,6 @@
 /* fork() every millisecond beside busy threads, each of which takes locks, sleeps, yields, allocates and talks through a pipe: no child and no
  * parent ever hangs, each child can make threads and wait, and a program that was just written is never busy when it is executed (FRK-1,
- * FRK-4, FRK-14). fork_busy THREADS FORKS; make soak has a thousand threads and a minute of forks. */
+ * FRK-4, FRK-14). fork_busy THREADS FORKS [SECONDS]: no more forks after so long; make soak has a thousand threads and a minute of forks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -95,7 +95,8 @@ static int execute_fresh(void) {
 int main(int argc, char **argv) {
 	static pthread_t t[BUSY_MAX];
 	size_t threads = argc > 2 ? (size_t)atoi(argv[1]) : 60;
-	int forks = argc > 2 ? atoi(argv[2]) : 40, good = 0, fresh = 0;
+	int forks = argc > 2 ? atoi(argv[2]) : 40, done = 0, good = 0, fresh = 0;
+	time_t until = argc > 3 ? time(NULL) + atoi(argv[3]) : 0;
 	if (threads > BUSY_MAX)
 		return 2;
 	pthread_attr_t attr;
@@ -110,7 +111,7 @@ int main(int argc, char **argv) {
 		if (pthread_create(&t[i], &attr, busy, (void *)i) != 0)
 			return 1;
 	}
-	for (int i = 0; i < forks; i++) {
+	for (int i = 0; i < forks && (!until || time(NULL) < until); i++, done++) {
 		struct timespec ms = {0, 1000000};
 		pid_t pid = fork();
 		int status = -1;
@@ -126,6 +127,6 @@ int main(int argc, char **argv) {
 	stop = 1;
 	for (size_t i = 0; i < threads; i++)
 		pthread_join(t[i], NULL);
-	printf("children: %s, fresh programs: %s\n", good == forks ? "all good" : "BAD", fresh == (forks + 49) / 50 ? "all ran" : "BAD");
+	printf("children: %s, fresh programs: %s\n", done && good == done ? "all good" : "BAD", fresh == (done + 49) / 50 ? "all ran" : "BAD");
 	return 0;
 }
