@@ -190,6 +190,42 @@ static struct g maker_g;
 static bool maker_up;                   /* false again in a fork's child */
 static _Atomic bool maker_has_chore;    /* memory to give back: that calls the program's free(), so it is nothing for sysmon */
 
+/* exec and the maker (FRK-9). The kernel executes a setuid program without its owner's rights if at that moment somebody shares the directory that
+ * the process is in who is not yet, or no more, listed as one of its threads; one that is just being made is such a one. So while a thread execs, no M is
+ * made. Dekker: held++ ; look at busy, and busy = true ; look at held. Neither side waits for long: exec's lookup may wait for a goroutine that needs an M,
+ * and making one for a lock of malloc's that the caller of exec holds (in a handler). Then it is a race, as it is with kernel threads. */
+#define EXEC_WAIT_NS 20000000
+static _Atomic uint32_t maker_held; /* execs under way; futex word */
+static _Atomic bool maker_busy;     /* in the middle of making one */
+static int32_t maker_pid;
+
+bool maker_hold(void) {
+	/* A child by clone(CLONE_VM) uses its parent's memory, and would never let go. */
+	if (!sched_started() || SYS0(SYS_getpid) != maker_pid)
+		return false;
+	int64_t until = nanotime() + EXEC_WAIT_NS;
+	atomic_fetch_add(&maker_held, 1);
+	while (atomic_load(&maker_busy) && nanotime() < until)
+		SYS0(SYS_sched_yield);
+	return true;
+}
+
+void maker_let_go(void) {
+	if (atomic_fetch_sub(&maker_held, 1) == 1)
+		SYS3(SYS_futex, &maker_held, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static void maker_begin(void) {
+	int64_t until = 0, now;
+	atomic_store(&maker_busy, true);
+	for (uint32_t held; (held = atomic_load(&maker_held)) != 0 && ((now = nanotime()) < until || !until); atomic_store(&maker_busy, true)) {
+		until = until ? until : now + 2 * EXEC_WAIT_NS;
+		struct timespec left = {.tv_nsec = until - now};
+		atomic_store(&maker_busy, false);
+		SYS4(SYS_futex, &maker_held, FUTEX_WAIT_PRIVATE, held, &left);
+	}
+}
+
 static void maker_poke(void) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&maker_note, 1, memory_order_relaxed);
@@ -229,7 +265,11 @@ static void *maker_main(void *arg) {
 			SYS4(SYS_futex, &maker_note, FUTEX_WAIT_PRIVATE, 0, 0);
 			continue;
 		}
-		if (MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m)) < 0) {
+		maker_begin();
+		int r = MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m));
+		/* release: the kernel knows the thread by now */
+		atomic_store_explicit(&maker_busy, false, memory_order_release);
+		if (r < 0) {
 			lock_acquire(&sched.lock, LOCK_SCHED);
 			maker_making = NULL;
 			struct p *p = m->p;
@@ -255,6 +295,7 @@ static int maker_start(void) {
 	int r = MAY_FAIL(-EAGAIN, sched_thread_create(maker_main, NULL));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	maker_up = r == 0;
+	maker_pid = (int32_t)SYS0(SYS_getpid);
 	return r;
 }
 

@@ -165,6 +165,8 @@ void p_idle_push(struct p *p);
 void p_attach(struct m *m, struct p *p);
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
 void m_parent(struct g *g);            /* g is about to make a process, or just has; NULL or a foreign G: nothing */
+bool maker_hold(void);                 /* around exec: no M is made meanwhile; false: there is no need to, and nothing to let go */
+void maker_let_go(void);               /* it failed */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */
 
 void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's alternate stack is m's from here on */

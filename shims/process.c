@@ -119,6 +119,16 @@ SHIM pid_t _Fork(void) {
 	return pid;
 }
 
+long process_clone(long n, const long *a) {
+	fork_prepare();
+	long r = SYS5(n, a[0], a[1], a[2], a[3], a[4]);
+	if (r == 0)
+		fork_child();
+	else
+		fork_parent();
+	return r;
+}
+
 /* ---- vfork
  * ------------------------------------------------------------------------------------------------------------ */
 

@@ -3,12 +3,14 @@
  * Calls that a shim knows go to it, with the kernel's conventions where libc's differ. What ends, forks or identifies a thread is the
  * goroutine's. Everything else is the raw call, bracketed, because nobody knows how long it takes; a new descriptor it
  * may return gets a fresh slot. */
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
 
 #include "io.h"
+#include "process.h"
 #include "sync.h"
 
 struct raw_args {
@@ -73,6 +75,14 @@ static long raw_pselect(struct raw_args *x) {
 	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, mask ? (const sigset_t *)mask[0] : NULL);
 	time_left_store(time, deadline);
 	return r < 0 ? -errno : r;
+}
+
+/* clone or clone3 with arguments that fork: memory of its own, the caller's stack. Everything else is a thread that the caller makes with its own hands. */
+static bool clone_forks(long n, struct raw_args *x) {
+	const struct clone_args *args = PTR(0);
+	if (n == SYS_clone)
+		return !(LONG(0) & CLONE_VM) && LONG(1) == 0;
+	return args && SIZE(1) >= CLONE_ARGS_SIZE_VER0 && !(args->flags & CLONE_VM) && !args->stack;
 }
 
 /* Calls with a shim, or that concern the goroutine. True: *r is the kernel-style result. libc's functions leave -1 and errno. */
@@ -150,11 +160,16 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_epoll_pwait: done = epoll_pwait(INT(0), PTR(1), INT(2), INT(3), PTR(4)); break;
 	case SYS_epoll_pwait2: done = epoll_pwait2(INT(0), PTR(1), INT(2), PTR(3), PTR(4)); break;
 	case SYS_clone:
-		/* A plain fork in disguise; everything else is a thread or a container that the caller makes with its own hands. */
-		if ((LONG(0) & ~0xffl) != 0 || LONG(1) != 0)
+		if (LONG(0) == SIGCHLD && LONG(1) == 0) { /* a plain fork in disguise */
+			done = _Fork();
+			break;
+		}
+		/* fallthrough */
+	case SYS_clone3:
+		if (!clone_forks(n, x))
 			return false;
-		done = _Fork();
-		break;
+		*r = process_clone(n, x->a);
+		return true;
 #ifdef SYS_open /* calls that newer architectures do not have any more */
 	case SYS_fork:
 	case SYS_vfork: done = _Fork(); break; /* a vfork child would return into this frame */

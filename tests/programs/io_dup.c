@@ -62,7 +62,7 @@ static void *late(void *arg) {
 	return NULL;
 }
 
-/* The program sees the descriptors it opened, no others, and closing all the rest harms nobody. */
+/* The program sees the descriptors it opened, no others, and closing all the rest harms nobody (FRK-11). */
 static void close_everything(int keep_in, int keep_out, int last) {
 	int open_ones = 0;
 	for (int fd = 3; fd < 5000; fd++)
