@@ -9,6 +9,9 @@
 
 #include "io.h"
 
+#define SOCK_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
+_Static_assert(SOCK_NONBLOCK == O_NONBLOCK && SOCK_CLOEXEC == O_CLOEXEC, "fd_made() takes open's names");
+
 /* asm-generic/socket.h: the same options with 64-bit times whatever the ABI's time_t is; libc's headers show them to 32-bit programs only */
 #define SO_RCVTIMEO_64 66
 #define SO_SNDTIMEO_64 67
@@ -91,7 +94,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	r = fd_is_socket(kind) ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
 			       : SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags);
 	if (r >= 0)
-		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, c.pd);
+		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_FLAGS, c.pd);
 	fdcall_end(&c);
 	if (r >= 0)
 		g_admitted(g);
@@ -177,7 +180,7 @@ SHIM int socket(int domain, int type, int protocol) {
 	int fd = io_g() ? (int)sys_ret(SYS3(SYS_socket, domain, type, protocol))
 			: CALL_REAL(socket, domain, type, protocol);
 	if (fd >= 0)
-		fd_made(fd, fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+		fd_made(fd, fd_socket_kind(domain, type, protocol), type & SOCK_FLAGS, NULL);
 	return fd;
 }
 
@@ -185,7 +188,7 @@ SHIM int socketpair(int domain, int type, int protocol, int fds[2]) {
 	int r = io_g() ? (int)sys_ret(SYS4(SYS_socketpair, domain, type, protocol, fds))
 		       : CALL_REAL(socketpair, domain, type, protocol, fds);
 	for (int i = 0; r == 0 && i < 2; i++)
-		fd_made(fds[i], fd_socket_kind(domain, type, protocol), type & SOCK_NONBLOCK ? O_NONBLOCK : 0, NULL);
+		fd_made(fds[i], fd_socket_kind(domain, type, protocol), type & SOCK_FLAGS, NULL);
 	if (r == 0)
 		fd_paired(fds[0], fds[1]);
 	return r;

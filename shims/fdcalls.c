@@ -149,13 +149,18 @@ SHIM int fcntl(int fd, int command, ...) {
 	bool duplicates = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 	if (unlikely(is_hidden(fd)))
 		return (int)sys_ret(-EBADF);
+	bool keeps = command == F_SETFD && !((uintptr_t)arg & FD_CLOEXEC);
 	if (duplicates)
 		fd_shared(fd, SHARED_DUP);
+	else if (keeps)
+		fd_cloexec(fd, false);
 	int r = g ? fcntl_goroutine(g, fd, command, arg) : CALL_REAL(fcntl, fd, command, arg);
 	if (duplicates && r >= 0)
 		fd_duplicated(fd, r);
 	else if (command == F_SETFL && r == 0)
 		fd_flags_changed(fd);
+	else if (command == F_SETFD && !keeps && r == 0)
+		fd_cloexec(fd, true);
 	return r;
 }
 
@@ -168,9 +173,13 @@ SHIM int ioctl(int fd, unsigned long request, ...) {
 	void *arg = va_arg(ap, void *);
 	va_end(ap);
 	struct g *g = io_g();
+	if (request == FIONCLEX)
+		fd_cloexec(fd, false);
 	int r = g ? (int)sys_ret(BRACKET(g, SYS3(SYS_ioctl, fd, request, arg))) : CALL_REAL(ioctl, fd, request, arg);
 	if (request == FIONBIO && r == 0)
 		fd_flags_changed(fd);
+	else if (request == FIOCLEX && r == 0)
+		fd_cloexec(fd, true);
 	return r;
 }
 
@@ -197,10 +206,10 @@ SHIM int pipe(int fds[2]) {
 
 SHIM_ALIAS(pipe, __pipe);
 
-/* An anonymous inode. All of them spell the flag as O_NONBLOCK. */
+/* An anonymous inode. All of them spell the flags as O_NONBLOCK and O_CLOEXEC. */
 static int anon_made(int fd, int flags) {
 	if (fd >= 0)
-		fd_made(fd, KIND_ANON, flags & O_NONBLOCK, NULL);
+		fd_made(fd, KIND_ANON, flags & (O_NONBLOCK | O_CLOEXEC), NULL);
 	return fd;
 }
 

@@ -30,6 +30,9 @@ _Atomic uint32_t fd_flags_epoch = 1; /* 0 is what a fresh pd has: nothing known 
 
 static _Atomic uint64_t private_fds[PRIVATE_FDS / 64];
 static _Atomic unsigned leaf_count; /* leaves above it were never used */
+/* Children that are being made: what is made or duplicated meanwhile may be theirs, too. Dekker: prepare counts, then walks the table; who installs or
+ * marks a pd does that first, then looks here. */
+static _Atomic unsigned children;
 
 /* ---- the bits ----------------------------------------------------------------------------------------------------- */
 
@@ -241,6 +244,8 @@ static void number_install(int fd, struct pd *pd) {
 	_Atomic(struct pd *) *slot = table_slot(fd, true);
 	if (!slot || !atomic_compare_exchange_strong(slot, &none, pd))
 		pd_close(pd);
+	else if (unlikely(atomic_load(&children) != 0)) /* seq_cst, both: see there */
+		fd_shared(fd, SHARED_PROCESS);
 }
 
 void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
@@ -252,6 +257,7 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 		return; /* it will be looked at when it is used */
 	pd->kind = kind;
 	uint32_t fl = FL_VALID | (flags & O_NONBLOCK ? FL_NONBLOCK : 0) | (flags & O_DIRECT ? FL_PACKET : 0);
+	pd->spare = flags & O_CLOEXEC ? SPARE_CLOEXEC : 0;
 	/* relaxed: nobody knows it yet; number_install() publishes it */
 	atomic_store_explicit(&pd->fl, fl, memory_order_relaxed);
 	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed),
@@ -262,14 +268,32 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 }
 
 void fd_shared(int fd, int how) {
-	if (fd < 0 || in_vfork())
+	if (fd < 0)
 		return;
-	private_put(fd, false);
+	if (in_vfork())
+		how = SHARED_PROCESS; /* the number it has now may be left open, or pass it on */
+	else
+		private_put(fd, false);
 	struct pd *pd = fd_lookup(fd);
 	if (!pd)
 		return; /* made later, it will count as shared with everybody */
-	/* relaxed: the call that shares it comes after, and enters the kernel */
-	atomic_fetch_or_explicit(&pd->shared_desc, how, memory_order_relaxed);
+	/* seq_cst, both: see `children` */
+	atomic_fetch_or(&pd->shared_desc, how);
+	if (unlikely(atomic_load(&children) != 0))
+		atomic_fetch_or_explicit(&pd->shared_desc, SHARED_PROCESS, memory_order_relaxed);
+}
+
+void fd_cloexec(int fd, bool closes) {
+	if (!closes)
+		fd_shared(fd, SHARED_PROCESS); /* that is what it is asked for */
+	struct pd *pd = in_vfork() ? NULL : fd_lookup(fd);
+	if (!pd)
+		return;
+	/* relaxed: two threads that disagree about one number have marked it as shared */
+	if (closes)
+		pd_spare_set(pd, SPARE_CLOEXEC);
+	else
+		__atomic_fetch_and(&pd->spare, (uint8_t)~SPARE_CLOEXEC, __ATOMIC_RELAXED);
 }
 
 void fd_duplicated(int old, int fd) {
@@ -348,9 +372,10 @@ int fd_next_used_by(uint32_t id, int after) {
 
 /* ---- fork ---------------------------------------------------------------------------------------------------------- */
 
-void fdtable_fork_prepare(void) {
+static void child_prepare(bool execs) {
 	for (unsigned i = 0; i < PRIVATE_FDS / 64; i++)
 		atomic_store_explicit(&private_fds[i], 0, memory_order_relaxed);
+	atomic_fetch_add(&children, 1); /* seq_cst, see there */
 	if (!table_live())
 		return;
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
@@ -359,16 +384,32 @@ void fdtable_fork_prepare(void) {
 		struct fd_leaf *leaf = atomic_load_explicit(&root[i], memory_order_acquire);
 		for (unsigned j = 0; leaf && j < FD_LEAF; j++) {
 			struct pd *pd = atomic_load(&leaf->slot[j]);
-			if (pd)
+			/* A duplicate may be open where this number is closed. */
+			bool goes = execs && pd && __atomic_load_n(&pd->spare, __ATOMIC_RELAXED) & SPARE_CLOEXEC &&
+				    !(atomic_load(&pd->shared_desc) & SHARED_DUP);
+			if (pd && !goes)
 				atomic_fetch_or_explicit(&pd->shared_desc, SHARED_DUP | SHARED_PROCESS,
 							 memory_order_relaxed);
 		}
 	}
 }
 
+void fdtable_fork_prepare(void) {
+	child_prepare(false);
+}
+
+void fdtable_spawn_prepare(void) {
+	child_prepare(true);
+}
+
+void fdtable_fork_parent(void) {
+	atomic_fetch_sub_explicit(&children, 1, memory_order_release);
+}
+
 /* The parent's epoll is gone and its pds may be locked or half-linked: forget them all. They are not given back; a forked child that
  * makes threads and forks in turn loses one pd per open descriptor and generation. */
 void fdtable_fork_child(void) {
+	atomic_store_explicit(&children, 0, memory_order_relaxed);
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_relaxed);
 	if (!root)
 		return;
@@ -403,8 +444,12 @@ uint32_t fd_flags(struct pd *pd, int fd) {
 }
 
 void fd_flags_changed(int fd) {
-	if (!table_live() || in_vfork())
+	if (!table_live())
 		return;
+	if (in_vfork()) {
+		fd_shared(fd, SHARED_PROCESS);
+		return;
+	}
 	struct pd *pd = fd_lookup(fd);
 	if (pd) {
 		uint32_t was = atomic_load_explicit(&pd->fl, memory_order_relaxed);

@@ -32,6 +32,7 @@ enum {
 	SPARE_LISTENS = 4,         /* a listening socket */
 	SPARE_ACCEPTING = 8,       /* one goroutine at a time asks and then accepts (connect.c) */
 	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set: only the kernel's own waiting is right */
+	SPARE_CLOEXEC = 32,        /* exec closes this number */
 };
 
 /* pd->shared_desc */
@@ -120,9 +121,12 @@ void fd_stale(int fd, struct pd *pd);
 /* Its description is about to be known elsewhere: `how` is SHARED_DUP or SHARED_PROCESS. */
 void fd_shared(int fd, int how);
 
-/* Around fork() and its like. Prepare: before, in the parent; marks all descriptors as shared with another process. Child: in the
- * child, after netpoll_fork_child(): nothing is known of any descriptor. */
+/* Around fork() and its like. Prepare: before, in the parent; marks all descriptors as shared with another process, or for a child that does
+ * nothing with descriptors before it execs (what the shims see a vfork child do is told to fd_shared) those only that exec leaves open. Parent: when
+ * the child is made. Child: in the child, after netpoll_fork_child(): nothing is known of any descriptor. */
 void fdtable_fork_prepare(void);
+void fdtable_spawn_prepare(void);
+void fdtable_fork_parent(void);
 void fdtable_fork_child(void);
 
 /* ---- O_NONBLOCK ------------------------------------------------------------------------------------------------ */
@@ -141,6 +145,8 @@ static inline uint32_t fd_flags_known(struct pd *pd) {
 uint32_t fd_flags(struct pd *pd, int fd);
 /* The program has just changed fd's flags. */
 void fd_flags_changed(int fd);
+/* The program asks, or has just asked, that exec closes fd; or not, which is told before it is done. */
+void fd_cloexec(int fd, bool closes);
 
 /* ---- readiness -------------------------------------------------------------------------------------------------- */
 

@@ -67,6 +67,7 @@ static void fork_done(void) {
 
 static void fork_parent(void) {
 	bool blocked = fork_blocked;
+	fdtable_fork_parent();
 	m_parent(g_goroutine());
 	fork_done();
 	if (blocked)
@@ -74,12 +75,12 @@ static void fork_parent(void) {
 }
 
 void process_child_fixup(void) {
-	if (!sched_started())
-		return;
-	loader_fork_child();
-	inside_fork_child();
-	sig_fork_child();
-	sched_fork_child(); /* from here on the caller is a plain thread */
+	if (sched_started()) {
+		loader_fork_child();
+		inside_fork_child();
+		sig_fork_child();
+		sched_fork_child(); /* from here on the caller is a plain thread */
+	}
 	fdtable_fork_child();
 }
 
@@ -137,9 +138,13 @@ __thread unsigned vfork_depth;
 
 void vfork_before(void) {
 	struct g *g = g_goroutine();
-	fdtable_fork_prepare();
-	if (vfork_depth++ || !g)
+	if (vfork_depth++)
 		return;
+	if (!g) { /* nothing will tell what the child does with descriptors */
+		fdtable_fork_prepare();
+		return;
+	}
+	fdtable_spawn_prepare();
 	m_parent(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
 	g->in_vfork = true;
@@ -147,7 +152,9 @@ void vfork_before(void) {
 
 pid_t vfork_after(long result) {
 	struct g *g = g_goroutine();
-	if (--vfork_depth == 0 && g) {
+	if (--vfork_depth == 0)
+		fdtable_fork_parent();
+	if (vfork_depth == 0 && g) {
 		g->in_vfork = false;
 		syscall_exit(g);
 		rt_check(g); /* for what sig_entry() left to us */
@@ -158,28 +165,36 @@ pid_t vfork_after(long result) {
 /* ---- spawn
  * ------------------------------------------------------------------------------------------------------------ */
 
-/* libc does these with internal calls only: no shim runs inside the bracket. */
+/* libc does these with internal calls only: no shim runs inside the bracket. So nobody tells which descriptors file actions pass on either. */
+static struct g *spawn_begin(const posix_spawn_file_actions_t *actions) {
+	struct g *g = g_goroutine();
+	if (actions)
+		fdtable_fork_prepare();
+	else
+		fdtable_spawn_prepare();
+	m_parent(g);
+	return g;
+}
+
 SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                      char *const argv[], char *const envp[]) {
 	REAL_READY();
-	struct g *g = g_goroutine();
-	fdtable_fork_prepare();
-	m_parent(g);
+	struct g *g = spawn_begin(actions);
 	syscall_enter(g);
 	int r = real.posix_spawn(pid, path, actions, attr, argv, envp);
 	syscall_exit(g);
+	fdtable_fork_parent();
 	return r;
 }
 
 SHIM int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                       char *const argv[], char *const envp[]) {
 	REAL_READY();
-	struct g *g = g_goroutine();
-	fdtable_fork_prepare();
-	m_parent(g);
+	struct g *g = spawn_begin(actions);
 	syscall_enter(g);
 	int r = real.posix_spawnp(pid, file, actions, attr, argv, envp);
 	syscall_exit(g);
+	fdtable_fork_parent();
 	return r;
 }
 
@@ -188,11 +203,12 @@ SHIM int system(const char *command) {
 	struct g *g = g_goroutine();
 	if (g)
 		shim_testcancel(g);
-	fdtable_fork_prepare();
+	spawn_begin(NULL);
 	syscall_enter_blocking(g);
 	int r = real.system(command);
 	int saved_errno = errno;
 	syscall_exit(g);
+	fdtable_fork_parent(); /* a cancelled one does not come here, and leaves more caution behind than is needed */
 	errno = saved_errno;
 	return r;
 }
@@ -200,8 +216,10 @@ SHIM int system(const char *command) {
 /* Not bracketed: it allocates, and the program's malloc may be anything. */
 SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
-	fdtable_fork_prepare();
-	return real.popen(command, mode);
+	fdtable_spawn_prepare();
+	FILE *f = real.popen(command, mode);
+	fdtable_fork_parent();
+	return f;
 }
 
 /* ---- credentials
