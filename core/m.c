@@ -560,7 +560,10 @@ void sched_fork_child(void) {
 	g_fork_child(g);
 	stats_fork_child();
 	procs_fork_child();
-	maker_up = maker_has_chore = false;
+	maker_up = false;
+	maker_has_chore = false;
+	maker_busy = false;
+	maker_held = 0;
 	maker_queue = maker_making = NULL;
 	futex_init();
 	netpoll_fork_child();
