@@ -31,7 +31,9 @@
 #define GFREE_LEAST 64u         /* so many are never given back */
 #define GFREE_BATCH 16u         /* dead Gs that the maker deals with before it looks whether a thread is to be made */
 
-static struct g *shells;            /* never used Gs of the current slab; sched.lock */
+/* Never used Gs of the current slab; sched.lock. Not a list: linking them would touch each page of the slab, in every process that does as much as read(). */
+static struct g *slab_next;
+static size_t slab_left;
 static uint32_t gfree_max;          /* GFREE_BYTES_MAX or GFREE_SHARE in Gs; 0: not known yet */
 
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
@@ -66,16 +68,12 @@ static struct g *shell_get(void) {
 		rt_drop(held);
 		return g;
 	}
-	if (!shells) {
-		struct g *slab = pages_map(G_SLAB_BYTES);
-		for (size_t i = 0; slab && i < G_SLAB_BYTES / sizeof *slab; i++) {
-			slab[i].schedlink = shells;
-			shells = &slab[i];
-		}
+	if (!slab_left && (slab_next = pages_map(G_SLAB_BYTES)))
+		slab_left = G_SLAB_BYTES / sizeof *g;
+	if (slab_left) {
+		g = slab_next++;
+		slab_left--;
 	}
-	g = shells;
-	if (g)
-		shells = g->schedlink;
 	lock_release(&sched.lock);
 	rt_drop(held);
 	if (!g)
@@ -465,7 +463,7 @@ void g_free(struct g *g) {
 }
 
 void g_fork_child(struct g *self) {
-	shells = NULL;
+	slab_left = 0;
 	if (self) {
 		self->all_next = NULL;
 		atomic_store_explicit(&sched.all_g, self, memory_order_relaxed);
