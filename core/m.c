@@ -560,6 +560,7 @@ void sched_fork_child(void) {
 	g_fork_child(g);
 	stats_fork_child();
 	procs_fork_child();
+	disk_fork_child();
 	maker_up = false;
 	maker_has_chore = false;
 	maker_busy = false;

@@ -180,7 +180,7 @@ static bool still_meant(struct m *m, struct g *g) {
 	/* acquire: pairs with preempt_ask() */
 	if (atomic_load_explicit(&m->preempt_g, memory_order_acquire) != g)
 		return false;
-	if (!m->p || atomic_load_explicit(&m->retake, memory_order_relaxed) == RETAKE_TAKEN)
+	if (!m->p || atomic_load_explicit(&m->retake, memory_order_relaxed) >= RETAKE_TAKEN)
 		return true; /* it lost its P meanwhile and runs on */
 	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == m->preempt_tick;
 }

@@ -80,7 +80,7 @@ struct g {
 	_Atomic uint32_t wake;     /* enum wake; a futex word for foreign threads */
 	_Atomic uint32_t note;     /* foreign: futex word that ready() sets, so that it returns only when its waker is done with it */
 	uint32_t in_rt;            /* > 0: inside the runtime; own thread writes, sysmon and signal entry read */
-	_Atomic uint32_t in_syscall; /* 1: in a bracketed syscall; sysmon's hint only */
+	_Atomic uint32_t in_syscall; /* enum in_syscall: in a bracketed one; a hint to sysmon */
 	uint8_t kind;
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
@@ -221,6 +221,8 @@ void g_admitted(struct g *g);
  * Nothing between them may call into the runtime. g may be foreign or NULL (then they do nothing). */
 void syscall_enter(struct g *g);
 void syscall_exit(struct g *g);
+/* The same for calls that wait for a disk at most: may park before the call, see disk.c. */
+void syscall_enter_disk(struct g *g);
 /* For calls that are known to block for long (waitpid, flock, sigwait): hands the P over at once if anything is runnable. */
 void syscall_enter_blocking(struct g *g);
 

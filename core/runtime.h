@@ -20,7 +20,9 @@
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
 /* Is a P in use? See procs.c. */
 enum p_part { P_HERE, P_PARTED, P_GONE };
-enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN };
+enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN, RETAKE_TAKEN_DISK };
+/* g->in_syscall; see disk.c for the last two. */
+enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_DISK, SYSCALL_DISK_SLOT };
 
 struct p {
 	uint32_t id;
@@ -116,6 +118,7 @@ struct sched {
 	_Atomic uint32_t poller;     /* 1: some M blocks in netpoll */
 	_Atomic int64_t poll_until;  /* deadline of the M that blocks in netpoll; INT64_MAX none */
 	_Atomic int64_t last_poll;
+	_Atomic int32_t disk_held;   /* slots of disk.c that are held */
 	_Atomic int64_t coarse_now;  /* nanotime(), a few ms old at most: by sysmon; for "since when" in reports */
 	_Atomic bool need_poller;    /* sysmon: a P has run one G for a while: let an idle M block in netpoll */
 	_Atomic bool started;
@@ -194,6 +197,14 @@ bool gfree_give_back(void);            /* the maker: a few of those, or the deep
 
 /* scavenge.c. sysmon only: gives back memory that nobody uses. idle: no P works. When to call next; INT64_MAX: not before `idle` changes. */
 int64_t scavenge(int64_t now, bool idle);
+
+/* disk.c */
+#define DISK_SLOTS 64
+void disk_slot_wait(struct g *g);      /* parks until g has a slot */
+void disk_slot_free(void);             /* inside the runtime */
+bool disk_waited(void);                /* somebody waits for a slot */
+bool disk_tick(int64_t now);           /* sysmon: true if it let somebody pass */
+void disk_fork_child(void);
 
 /* m.c: the maker shall call gfree_give_back() until it has nothing left to do. */
 void maker_chore(void);

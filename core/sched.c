@@ -381,9 +381,11 @@ void rt_enter_slow(struct g *g) {
 	/* acq_rel: either sysmon sees our refusal, or we see that it took the P */
 	if (atomic_compare_exchange_strong_explicit(&m->retake, &asked, RETAKE_NONE, memory_order_acq_rel, memory_order_acquire))
 		return;
-	if (asked == RETAKE_TAKEN) {
+	if (asked >= RETAKE_TAKEN) {
 		m->p = NULL;
 		atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
+		if (asked == RETAKE_TAKEN_DISK)
+			disk_slot_free(); /* that call is over, or a handler of the program runs on top of it */
 	}
 }
 
@@ -666,7 +668,23 @@ void syscall_enter(struct g *g) {
 	if (chaos(CHAOS_HANDOFF))
 		syscall_enter_blocking(g);
 	else if (g && g->kind <= G_MAIN)
-		atomic_store_explicit(&g->in_syscall, 1, memory_order_relaxed);
+		atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
+}
+
+void syscall_enter_disk(struct g *g) {
+	if (!g || g->kind > G_MAIN)
+		return;
+	if (chaos(CHAOS_HANDOFF)) {
+		syscall_enter_blocking(g);
+		return;
+	}
+	uint32_t how = SYSCALL_DISK;
+	/* relaxed: one more or less */
+	if (__builtin_expect(atomic_load_explicit(&sched.disk_held, memory_order_relaxed) >= DISK_SLOTS, 0)) {
+		disk_slot_wait(g);
+		how = SYSCALL_DISK_SLOT;
+	}
+	atomic_store_explicit(&g->in_syscall, how, memory_order_relaxed);
 }
 
 /* Back from a syscall without a P: get one, or queue up for one. */
@@ -691,7 +709,13 @@ static void syscall_exit_slow(struct g *g) {
 void syscall_exit(struct g *g) {
 	if (!g || g->kind > G_MAIN)
 		return;
-	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
+	bool slot = atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_DISK_SLOT;
+	atomic_store_explicit(&g->in_syscall, SYSCALL_NONE, memory_order_relaxed);
+	if (__builtin_expect(slot, 0)) {
+		rt_enter(g);
+		disk_slot_free();
+		rt_exit(g);
+	}
 	struct m *m = g->m;
 	if (__builtin_expect(atomic_load_explicit(&m->retake, memory_order_relaxed) != RETAKE_NONE || m->p == NULL, 0))
 		syscall_exit_slow(g);
@@ -712,5 +736,5 @@ void syscall_enter_blocking(struct g *g) {
 		startm(p);
 	}
 	rt_exit(g);
-	atomic_store_explicit(&g->in_syscall, 1, memory_order_relaxed);
+	atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
 }

@@ -19,6 +19,7 @@
 	X(STAT_RETAKEN_HOG, "sched.retaken_hog", "Ps taken from a goroutine that ran or blocked unseen for 10 ms") \
 	X(STAT_STACK_TRIMMED, "stack.trimmed", "parked goroutines whose stack gave back what it had used deep down")  \
 	X(STAT_PREEMPTED, "sched.preempted", "goroutines made to give way in the middle of computing")             \
+	X(STAT_DISK_EXTRA, "sched.disk_extra", "calls let through to a disk that seems to hang, beyond the number for it") \
 	X(STAT_HANDOFFS, "sched.handoffs", "Ps given away before a call known to block for long")                  \
 	X(STAT_FUTEX_WAITS, "futex.waits", "waits in the parking lot")                                             \
 	X(STAT_FUTEX_WAKES, "futex.wakes", "waiters that were woken there")                                        \

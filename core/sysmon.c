@@ -73,7 +73,7 @@ static bool poller_missing(void) {
 /* Nothing to watch: every P is idle, nothing is queued (it may be, when the kernel refused an M), and an M blocks in netpoll if there is
  * anything to wait for. */
 static bool all_idle(void) {
-	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || globq_waiting())
+	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || globq_waiting() || disk_waited())
 		return false;
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
 	if (atomic_load_explicit(&rt_pending, memory_order_relaxed))
@@ -107,10 +107,13 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	               atomic_load_explicit(&p->m, memory_order_acquire) == m && /* it may have given p away since we looked */
 	               atomic_load_explicit(&p->schedtick, memory_order_relaxed) == tick;
 	uint32_t asked = RETAKE_ASKED;
+	bool disk = atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_DISK;
+	uint32_t answer = !outside ? RETAKE_NONE : disk ? RETAKE_TAKEN_DISK : RETAKE_TAKEN;
 	/* acq_rel: settles it with rt_enter_slow() */
-	if (!atomic_compare_exchange_strong_explicit(&m->retake, &asked, outside ? RETAKE_TAKEN : RETAKE_NONE, memory_order_acq_rel,
-	                                             memory_order_relaxed) || !outside)
+	if (!atomic_compare_exchange_strong_explicit(&m->retake, &asked, answer, memory_order_acq_rel, memory_order_relaxed) || !outside)
 		return false;
+	if (disk)
+		atomic_fetch_add_explicit(&sched.disk_held, 1, memory_order_relaxed);
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	m_pinned(m, g, p->mon_since);
 	return true;
@@ -283,6 +286,7 @@ static void events(struct look *look, bool poll) {
 static void tick(struct look *look, bool poll) {
 	bool queued = false;
 	procs_settle();
+	look->did |= disk_tick(look->now);
 	events(look, poll);
 	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
 		struct p *p = sched.all_p[i];

@@ -1,7 +1,7 @@
 /* Calls that can block the kernel thread and cannot wait for readiness: files, locks, System V and POSIX queues. Each is its raw system call
  * between brackets, so that sysmon gives the P away when the kernel takes its time (FD-7). One line of a table each.
  *
- * CALL: a cancellation point; PLAIN: not one; LONG: a cancellation point known to wait for others, the P is given away at once. */
+ * CALL: a cancellation point that waits for a disk at most (core/disk.c); PLAIN: the same, not a cancellation point; LONG: a cancellation point known to wait for others, the P is given away at once. */
 #include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -22,8 +22,8 @@
 		long r = how(g, raw);                          \
 		return (ret)(cancel ? io_ret(g, r) : sys_ret(r)); \
 	}
-#define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET, raw)
-#define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET, raw)
+#define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_DISK, raw)
+#define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET_DISK, raw)
 #define LONG(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_BLOCKING, raw)
 
 /* ---- at an offset: files only --------------------------------------------------------------------------------------- */
@@ -59,7 +59,8 @@ PLAIN(int, truncate64, (const char *path, off64_t n), (path, n), SYS2(SYS_trunca
 SHIM_ALIAS(truncate64, truncate);
 CALL(ssize_t, copy_file_range, (int in, off64_t *in_at, int out, off64_t *out_at, size_t n, unsigned flags),
      (in, in_at, out, out_at, n, flags), SYS6(SYS_copy_file_range, in, in_at, out, out_at, n, flags))
-CALL(ssize_t, getrandom, (void *buf, size_t n, unsigned flags), (buf, n, flags), SYS3(SYS_getrandom, buf, n, flags))
+TABLE_ENTRY(ssize_t, getrandom, (void *buf, size_t n, unsigned flags), (buf, n, flags), true, BRACKET,
+	    SYS3(SYS_getrandom, buf, n, flags))
 
 SHIM void sync(void) {
 	struct g *g = io_g();
@@ -67,7 +68,7 @@ SHIM void sync(void) {
 		CALL_REAL(sync);
 		return;
 	}
-	(void)BRACKET(g, SYS0(SYS_sync));
+	(void)BRACKET_DISK(g, SYS0(SYS_sync));
 }
 
 /* Where the file system cannot, libc writes the blocks one by one. */
@@ -75,7 +76,7 @@ SHIM int posix_fallocate64(int fd, off64_t at, off64_t n) {
 	struct g *g = io_g();
 	if (!g)
 		return CALL_REAL(posix_fallocate64, fd, at, n);
-	long r = BRACKET(g, SYS4(SYS_fallocate, fd, 0, at, n));
+	long r = BRACKET_DISK(g, SYS4(SYS_fallocate, fd, 0, at, n));
 	return r == -EOPNOTSUPP ? real.posix_fallocate64(fd, at, n) : (int)-r;
 }
 

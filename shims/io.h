@@ -84,7 +84,9 @@ static inline uint32_t io_handlers(struct g *g) {
 
 /* One that may block this kernel thread for a while: sysmon then gives the P away. */
 #define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, call)
-/* The same for a cancellation point that may take long. */
+/* One that waits for a disk at most. */
+#define BRACKET_DISK(g, call) BRACKET_AS(syscall_enter_disk, g, false, call)
+/* For a cancellation point that may take long. */
 #define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, call)
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
 #define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)

@@ -142,7 +142,9 @@ static long fd_read(struct fdcall *c, void *buf, size_t n) {
 	enum fd_kind kind = fd_kind(c->pd, c->fd);
 	if (fd_is_socket(kind))
 		return sock_recv(c, buf, n, 0, NULL, NULL);
-	if (kind == KIND_FILE || kind == KIND_UNKNOWN)
+	if (kind == KIND_FILE)
+		return BRACKET_DISK(c->g, SYS3(SYS_read, c->fd, buf, n));
+	if (kind == KIND_UNKNOWN)
 		return BRACKET(c->g, SYS3(SYS_read, c->fd, buf, n));
 	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_readv(c, &iov, 1, n <= SSIZE_MAX);
@@ -153,7 +155,7 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 	struct pd *pd = fd_lookup(fd);
 	/* Not held: whatever it is, the plain call is right for it, only dearer. Zero bytes: each kind has its own answer. */
 	if (unlikely(n == 0) || (pd && pd->kind == KIND_FILE))
-		return BRACKET(g, SYS3(SYS_read, fd, buf, n));
+		return BRACKET_DISK(g, SYS3(SYS_read, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return BRACKET_CANCEL(g, SYS3(SYS_read, c.fd, buf, n));
@@ -174,7 +176,7 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 	if (kind == KIND_ANON || kind == KIND_UNKNOWN)
 		return BRACKET_CANCEL(c->g, SYS3(SYS_write, c->fd, buf, n));
 	if (kind == KIND_FILE)
-		return BRACKET(c->g, SYS3(SYS_write, c->fd, buf, n));
+		return BRACKET_DISK(c->g, SYS3(SYS_write, c->fd, buf, n));
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_writev(c, &iov, 1, true);
 }
@@ -183,7 +185,7 @@ long io_write(struct g *g, int fd, const void *buf, size_t n) {
 	struct fdcall c;
 	struct pd *pd = fd_lookup(fd);
 	if (unlikely(n == 0) || (pd && pd->kind == KIND_FILE))
-		return BRACKET(g, SYS3(SYS_write, fd, buf, n));
+		return BRACKET_DISK(g, SYS3(SYS_write, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return BRACKET_CANCEL(g, SYS3(SYS_write, c.fd, buf, n));
@@ -202,7 +204,9 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 		return BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
 	enum fd_kind kind = fd_kind(c.pd, fd);
 	long r;
-	if (kind == KIND_FILE || kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
+	if (kind == KIND_FILE)
+		r = BRACKET_DISK(g, SYS3(SYS_readv, fd, iov, count));
+	else if (kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
 		r = BRACKET(g, SYS3(SYS_readv, fd, iov, count));
 	else
 		r = loop_readv(&c, iov, count, false);
@@ -224,7 +228,7 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 	} else if (kind == KIND_ANON || kind == KIND_UNKNOWN) {
 		r = BRACKET_CANCEL(g, SYS3(SYS_writev, fd, iov, count));
 	} else if (kind == KIND_FILE) {
-		r = BRACKET(g, SYS3(SYS_writev, fd, iov, count));
+		r = BRACKET_DISK(g, SYS3(SYS_writev, fd, iov, count));
 	} else {
 		r = loop_writev(&c, iov, count, false);
 	}
