@@ -195,7 +195,7 @@ $(BUILD)/ubsan/libcore.a: $(UBSAN_OBJS) $(BUILD)/sources
 	@rm -f $@
 	$(Q)ar rcs $@ $(UBSAN_OBJS)
 
-$(BUILD)/tests/unit/test_sched: tests/unit/test_sched.c $(BUILD)/ubsan/libcore.a
+$(BUILD)/tests/unit/test_sched $(BUILD)/tests/unit/test_preempt: $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/ubsan/libcore.a
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UBSAN_FLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(BUILD)/ubsan/libcore.a -o $@ $(CRITERION) -pthread -ldl -lm
@@ -345,6 +345,11 @@ $(BUILD)/tests/run_soak: tests/run_programs.c $(BUILD)/tests/soak/program_list.i
 soak: $(BUILD)/tests/run_soak $(PROGRAMS) lib
 	@$(RUN_TEST) $(BUILD)/tests/run_soak -j1 $(if $(ONLY),--filter 'programs/$(ONLY)*')
 
+# Ten million preemptions with a pattern in every register. `make test` does some hundreds.
+.PHONY: soak-preempt
+soak-preempt: $(BUILD)/tests/unit/test_preempt
+	@GOSHIM_PREEMPTIONS=$(or $(PREEMPTIONS),10000000) $(RUN_TEST) $(BUILD)/tests/unit/test_preempt
+
 # GOMAXPROCS changes every 10 ms under full load, for a minute. `make test` does it for seconds.
 .PHONY: soak-procs
 soak-procs: $(BUILD)/tests/unit/test_ctl $(HELPERS) lib
@@ -371,6 +376,13 @@ bench:
 	@scripts/setup build
 	@$(MAKE) --no-print-directory lib
 	@BUILD=$(abspath $(BUILD)) scripts/bench
+
+# How long threads wait for their turn, and what preemption costs.
+.PHONY: bench-latency
+bench-latency:
+	@scripts/setup build
+	@$(MAKE) --no-print-directory lib
+	@BUILD=$(abspath $(BUILD)) scripts/latency $(LATENCY)
 
 # Other people's test suites. make conformance SUITES="glibc python" CONFORMANCE="--runs 3 --only 'tst-cancel*'"
 .PHONY: conformance

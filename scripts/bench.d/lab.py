@@ -24,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("BUILD") or os.path.join(ROOT, "build")
 BIN = os.path.join(BUILD, "bench")
 SOURCES = os.path.join(ROOT, "tests", "bench")
-PROGRAMS = ("ptbench", "tpc_server", "epoll_server", "loadgen", "idle")
+PROGRAMS = ("ptbench", "tpc_server", "epoll_server", "loadgen", "idle", "latency")
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)

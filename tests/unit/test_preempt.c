@@ -1,0 +1,166 @@
+/* Preemption by the thousands of times a second: a kernel thread interrupts whatever goroutine it finds running, as sysmon's timers do only at the
+ * kernel's ticks, and goroutines that hold a pattern in every register (tests/programs/pre_registers.c) look whether it is still there.
+ * GOSHIM_PREEMPTIONS says how often; `make soak-preempt` ten million times. */
+#include "core_test.h"
+
+#include <dlfcn.h>
+
+#include "futex.h"
+#include "runtime.h"
+#include "stack.h"
+#include "tcb.h"
+
+#define main pre_registers_main
+#include "../programs/pre_registers.c"
+#undef main
+
+#if defined(__x86_64__)
+enum { HOLDERS = 9, CODE_BYTES = 16384, LOOPS = 300000 };
+static _Atomic uint32_t running;
+static _Atomic bool enough;
+static char *code; /* a copy of hold_*(): what is linked with the runtime is never interrupted */
+
+/* ---- the handler, as sigentry.c has it ---- */
+
+struct kernel_sigaction {
+	void (*handler)(int, siginfo_t *, void *);
+	unsigned long flags;
+	void (*restorer)(void);
+	uint64_t mask;
+};
+
+void restorer(void);
+__asm__("restorer:\n	movl $15, %eax\n	syscall\n");
+
+static void handler(int sig, siginfo_t *info, void *context) {
+	(void)sig;
+	int saved = errno;
+	if (info->si_code == SI_TIMER)
+		preempt_signal(context);
+	errno = saved;
+}
+
+static void handler_install(void) {
+	struct kernel_sigaction sa = {handler, SA_SIGINFO | SA_ONSTACK | SA_RESTART | 0x04000000 /* SA_RESTORER */, restorer, 0};
+	must(SYS4(SYS_rt_sigaction, PREEMPT_SIGNAL, &sa, 0, 8) == 0);
+}
+
+/* ---- who interrupts ---- */
+
+static uint64_t preemptions(void) {
+	uint64_t n = stats_shared[STAT_PREEMPTED];
+	for (uint32_t i = 0; i < sched.procs; i++)
+		n += sched.all_p[i]->stat[STAT_PREEMPTED];
+	return n;
+}
+
+static void interrupt(struct p *p) {
+	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
+	struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
+	if (!g || g->kind != G_GOROUTINE || !m->sigstack)
+		return;
+	siginfo_t info = {.si_signo = PREEMPT_SIGNAL, .si_code = SI_TIMER};
+	m->preempt_tick = (uint32_t)p->schedtick;
+	m->preempt_tries = 0;
+	atomic_store_explicit(&m->preempt_g, g, memory_order_release);
+	SYS4(SYS_rt_tgsigqueueinfo, getpid(), m->ktid, PREEMPT_SIGNAL, &info);
+}
+
+static void *interrupts(void *arg) {
+	uint64_t wanted = *(uint64_t *)arg, last = 0;
+	int64_t moved = nanotime();
+	while (preemptions() < wanted) {
+		for (uint32_t i = 0; i < sched.procs; i++)
+			interrupt(sched.all_p[i]);
+		if (preemptions() != last) {
+			last = preemptions();
+			moved = nanotime();
+		}
+		must(nanotime() - moved < LONG_NS);
+		sched_yield();
+	}
+	enough = true;
+	return NULL;
+}
+
+/* ---- who holds ---- */
+
+static void hold(int variant, const struct state *in, struct state *out) {
+	static void (*const variants[])(const struct state *, struct state *, long) = {hold_sse, hold_avx, hold_avx512};
+	void (*copy)(const struct state *, struct state *, long);
+	uintptr_t at = (uintptr_t)code + ((uintptr_t)variants[variant] - (uintptr_t)hold_sse);
+	memcpy(&copy, &at, sizeof copy);
+	copy(in, out, LOOPS);
+}
+
+static void holder_main(struct g *g) {
+	uint64_t id = *(uint64_t *)(void *)g->ext;
+	int variant = (int)(id % 3);
+	if (variant == 2 && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")))
+		variant = 1;
+	if (variant == 1 && !__builtin_cpu_supports("avx"))
+		variant = 0;
+	size_t vectors = variant == 2 ? 32 : 16, bytes = variant == 0 ? 16 : variant == 1 ? 32 : 64;
+	struct state in, out;
+	tcb_thread_start();
+	for (uint64_t seed = id * 1000; !enough; seed++) {
+		fill(&in, seed);
+		memset(&out, 0, sizeof out);
+		hold(variant, &in, &out);
+		must(!memcmp(in.gpr, out.gpr, sizeof in.gpr) && !memcmp(in.red, out.red, sizeof in.red) && !memcmp(in.st, out.st, sizeof in.st));
+		must(in.mxcsr == (out.mxcsr & ~0x3fu) && in.cw == (out.cw & 0xffff) && (out.flags & 0x401) == 0x401);
+		must(variant != 2 || !memcmp(in.k, out.k, sizeof in.k));
+		for (size_t i = 0; i < vectors; i++)
+			must(!memcmp(in.vec[i], out.vec[i], bytes));
+		g_yield(g);
+	}
+	g_live_drop();
+	g_free(g);
+	if (atomic_fetch_sub(&running, 1) == 1)
+		futex_wake(&running, 1, FUTEX_ANY);
+}
+
+static int create_thread(void *(*fn)(void *), void *arg) {
+	pthread_attr_t attr;
+	pthread_t t;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, (128 << 10) + tcb_bytes());
+	return -pthread_create(&t, &attr, fn, arg);
+}
+
+static void *lookup(const char *name) {
+	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
+}
+
+Test(preempt, registers, .timeout = 3600) {
+	const char *why = NULL, *text = getenv("GOSHIM_PREEMPTIONS");
+	uint64_t wanted = text ? strtoull(text, NULL, 10) : 300;
+	if (!__builtin_cpu_supports("sse2"))
+		cr_skip_test("no SSE");
+	code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(code != MAP_FAILED);
+	memcpy(code, (void *)(uintptr_t)hold_sse, CODE_BYTES);
+	handler_install();
+	tcb_lookup = lookup;
+	sched_thread_create = create_thread;
+	sched_config.gomaxprocs = 2;
+	sched_config.preempt = false; /* sysmon's timers would come in between */
+	must(sched_start(&why) == 0);
+	m_sigstack_arm(g_self()->m);
+	running = HOLDERS;
+	for (uint64_t i = 0; i < HOLDERS; i++) {
+		int err;
+		struct g *g = g_new(&(struct g_stack_req){.size = 256 << 10, .guard = 4096}, holder_main, &err);
+		must(g);
+		*(uint64_t *)(void *)g->ext = i;
+		ready_new(g);
+	}
+	pthread_t t = thread_start(interrupts, &wanted);
+	for (uint32_t n; (n = running);)
+		futex_wait(&running, n, -1, FUTEX_ANY, false, "holders");
+	thread_join(t);
+	cr_expect(preemptions() >= wanted);
+	printf("%lu preemptions\n", (unsigned long)preemptions());
+}
+#endif
