@@ -123,28 +123,33 @@ static void walk(int64_t now, uint32_t n) {
 
 /* ---- when ------------------------------------------------------------------------------------------------------------ */
 
+/* The times are kept over changes of `idle`: a process that wakes up ten times a second would put everything off for ever. */
 int64_t scavenge(int64_t now, bool idle) {
-	static bool was_idle;
-	static int64_t dead_at, walk_at;
+	static int64_t dead_at, walk_at, walk_began, idle_since;
 	int64_t trim = sched_config.trim_ns ? sched_config.trim_ns : INT64_MAX - now;
-	if (idle != was_idle || !dead_at) {
-		was_idle = idle;
-		dead_at = now + (idle ? DEAD_IDLE_NS : DEAD_NS);
+	if (!idle)
+		idle_since = 0;
+	else if (!idle_since)
+		idle_since = now;
+	if (!dead_at || (!idle && dead_at == INT64_MAX))
+		dead_at = now + DEAD_NS;
+	if (!walk_at || (!idle && walk_at == INT64_MAX))
 		walk_at = now + trim;
-		cursor = NULL;
-	}
 	if (now >= dead_at) {
-		gfree_spare(idle);
-		dead_at = idle ? INT64_MAX : now + DEAD_NS;
+		bool unneeded = idle && now - idle_since >= DEAD_IDLE_NS;
+		gfree_spare(unneeded);
+		dead_at = unneeded ? INT64_MAX : now + DEAD_NS;
 	}
 	if (now >= walk_at) {
-		if (!cursor)
+		if (!cursor) {
 			cursor = g_all();
+			walk_began = now;
+		}
 		walk(now, WALK_BATCH);
 		if (cursor)
 			walk_at = idle ? now : now + WALK_NS;
 		else
-			walk_at = idle ? INT64_MAX : now + trim;
+			walk_at = idle && walk_began - idle_since >= trim ? INT64_MAX : now + trim; /* nobody has parked since */
 	}
 	return dead_at < walk_at ? dead_at : walk_at;
 }

@@ -5,8 +5,8 @@
  * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, (3) wakes an M for
  * goroutines that are queued while a P is idle (SCH-1).
  * The tick is TICK_MIN while there was something to do lately, TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
- * sleeps until one is taken again, so an idle process has no wake-ups but two, which give memory back (scavenge.c). While every P computes, sysmon is who waits for the network and
- * for timers (doze).
+ * sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
+ * While every P computes, sysmon is who waits for the network and for timers (doze).
  *
  * retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
  * issues membarrier(PRIVATE_EXPEDITED), which is a full fence on every running thread of the process, and loads in_rt. If that is 0, every later
