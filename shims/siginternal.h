@@ -148,7 +148,7 @@ struct g *sig_told(const siginfo_t *info);
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
 void sig_ring_drain(bool held_too);
-bool sig_to_fd(int sig, siginfo_t *info);
+bool sig_to_fd(struct g *g, int sig, siginfo_t *info);
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info);
 /* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */

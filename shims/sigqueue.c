@@ -262,13 +262,15 @@ static void signal_return(int sig, siginfo_t *info) {
 		SYS2(SYS_kill, pid, sig);
 }
 
-/* Sent to a goroutine that blocks it. A signalfd reads what is pending in the kernel, so if there is one for it, and nobody else would take it, it
+/* Sent to goroutine g, which blocks it. A signalfd reads what is pending in the kernel, so if there is one for it, and nobody else would take it, it
  * waits there, as one for the process. False: it is for the goroutine's queue. */
-bool sig_to_fd(int sig, siginfo_t *info) {
+bool sig_to_fd(struct g *g, int sig, siginfo_t *info) {
 	uint64_t bit = SIGBIT(sig);
 	/* relaxed: a signalfd that is being made meanwhile is not older than the signal */
 	if (likely(!(atomic_load_explicit(&sigp.by_fd, memory_order_relaxed) & bit)) || !(atomic_load(&sigp.and_mask) & bit))
 		return false;
+	if (atomic_load(&sig_of(g)->waiting) & bit)
+		return false; /* it is in sigwait(), and so may be others, who must not have it */
 	signal_return(sig, info);
 	return true;
 }

@@ -30,7 +30,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 	bool blocked = mask_of(g) & SIGBIT(sig);
 	if (!blocked && !handler_of(sig))
 		return (int)kernel_queue_self(sig, info); /* default action, or ignored */
-	if (blocked && sig_to_fd(sig, info))
+	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(g);
 	int r = sig_queue_put(sig_of(g), sig, info);
@@ -60,7 +60,7 @@ static int signal_thread(struct g *g, int sig, siginfo_t *info) {
 			return 0;
 		return (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */
 	}
-	if (blocked && sig_to_fd(sig, info))
+	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(self);
 	int r = sig_send(g, sig, info);

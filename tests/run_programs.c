@@ -218,9 +218,11 @@ static char *gdb_stacks(pid_t pid) {
 
 /* A run that died of a signal, again, under gdb. */
 static char *gdb_crash(const struct config *c, int procs) {
+	/* Through a file: children that the program leaves behind would keep a pipe open, and us here. */
 	char *command = text_format(
-		GDB_TIMEOUT "gdb -nx -q -batch -ex 'set startup-with-shell off' -ex 'set environment LD_PRELOAD %s' "
-		            "-ex 'set environment GOMAXPROCS %d' -ex run -ex 'bt 24' -ex 'info threads' --args %s %s 2>&1 </dev/null | tail -n 60",
+		"f=$(mktemp); " GDB_TIMEOUT "gdb -nx -q -batch -ex 'set startup-with-shell off' -ex 'set environment LD_PRELOAD %s' "
+		"-ex 'set environment GOMAXPROCS %d' -ex run -ex 'bt 24' -ex 'info threads' --args %s %s >\"$f\" 2>&1 </dev/null; "
+		"tail -n 60 \"$f\"; rm -f \"$f\"",
 		library(), procs, c->args[0], c->arg_count > 1 ? c->args[1] : "");
 	char *text = command_output(command);
 	free(command);

@@ -19,6 +19,11 @@ static void show(const char *how) {
 	printf("%s: %s, value %d\n", how, strsignal((int)info.ssi_signo), info.ssi_int);
 }
 
+static void *nothing(void *how) {
+	pthread_barrier_wait(&ready);
+	return how;
+}
+
 static void *reader(void *how) {
 	pthread_barrier_wait(&ready);
 	show(how);
@@ -61,11 +66,12 @@ int main(void) {
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGRTMIN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	fd = signalfd(-1, &(sigset_t){0}, 0); /* made before the runtime's first thread, and given its signals later */
-	thread = started(reader, "sent to a thread");
+	fd = signalfd(-1, &(sigset_t){0}, 0); /* made before the first thread, and given its signals later */
+	pthread_join(started(nothing, ""), NULL);
 	raise(SIGUSR1);
 	signalfd(fd, &set, 0);
 	show("pending before it was watched");
+	thread = started(reader, "sent to a thread");
 	pthread_kill(thread, SIGHUP);
 	pthread_join(thread, NULL);
 	raise(SIGUSR1);

@@ -1,5 +1,6 @@
 /* POSIX's async-signal-safe functions, each called by a handler, a line each (SIG-9): the handler interrupts a thread that waits, and one that takes
- * locks, allocates, prints and makes threads without end. What it returns is what it returns anywhere, and neither thread notices. */
+ * locks, allocates, prints and makes threads without end. What it returns is what it returns anywhere, and neither thread notices. Processes are made by
+ * _Fork(): fork() on top of malloc() waits for ever for the arena that its own thread has in glibc. */
 #include <aio.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -59,7 +60,7 @@ static long closing(int fd) {
 /* In a child: its status, as waitpid()'s. */
 #define CHILD(expr) \
 	({ \
-		pid_t child_ = fork(); \
+		pid_t child_ = _Fork(); \
 		if (child_ == 0) { \
 			signal(SIGABRT, SIG_DFL); \
 			_exit((expr) == 0 ? 0 : 1); \
@@ -174,7 +175,7 @@ static long piped(void) {
 	return r;
 }
 static long waits(void) {
-	pid_t child = fork();
+	pid_t child = _Fork();
 	if (child == 0)
 		_exit(3);
 	int status = 0;
