@@ -83,7 +83,9 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		/* Ours first, then the kernel's: when it calls sig_entry() the record is there. */
 		atomic_store_explicit(&sig_handlers[sig], record, memory_order_release);
 		set.sa_sigaction = sig_entry;
-		set.sa_flags |= SA_SIGINFO;
+		/* SA_RESETHAND is ours to carry out (sig_handler_take()): the kernel would do it for a kick as well, which is no signal, and then
+		 * the signal itself, or a second kick, would end the process. */
+		set.sa_flags = (set.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
 	}
 	if (real.sigaction(sig, act ? &set : NULL, &was) < 0) {
 		if (record)
@@ -98,7 +100,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		*old = was;
 		if (was.sa_sigaction == sig_entry && before) {
 			old->sa_sigaction = before->handler;
-			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & SA_SIGINFO);
+			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & (SA_SIGINFO | (int)SA_RESETHAND));
 		} else if (was.sa_sigaction == sig_entry) {
 			*old = was_default;
 		}

@@ -22,6 +22,12 @@ static bool is_fault(int sig, const siginfo_t *info) {
 	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS);
 }
 
+/* Was it sent to this very thread? The kernel says SI_USER for the SIGPIPE of one's own write; a kill() of our own process does not come this
+ * way (sigsend.c). */
+static bool is_for_thread(int sig, const siginfo_t *info) {
+	return (info->si_code == SI_TKILL || (sig == SIGPIPE && info->si_code == SI_USER)) && info->si_pid == self_pid();
+}
+
 /* Outside the runtime on g: route what is in the ring, run what is ours. */
 static void look_now(struct g *g) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
@@ -32,11 +38,16 @@ static void look_now(struct g *g) {
 		syscall_enter(g);
 }
 
-/* The program has set the signal back to SIG_DFL while a kick of ours may have been on its way, so the kernel still has sig_entry()
- * (sigaction()): a true signal gets its default action now. It is blocked in here and acts on return. */
-static void default_action(int sig, siginfo_t *info) {
-	struct ksigaction dfl = {.handler = (void *)SIG_DFL};
-	SYS4(SYS_rt_sigaction, sig, &dfl, 0, 8);
+/* The signal is back at SIG_DFL, by the program while a kick of ours may have been on its way, or by SA_RESETHAND, and the kernel still has
+ * sig_entry(): a true signal gets its default action now. It is blocked in here, or will be, and acts on return. */
+static void default_action(int sig, siginfo_t *info, bool whatever_is_set) {
+	struct ksigaction dfl = {.handler = (void *)SIG_DFL}, was;
+	if (default_ignores(sig))
+		return;
+	SYS4(SYS_rt_sigaction, sig, &dfl, &was, 8);
+	/* Another thread has set a handler meanwhile: the signal is for that one. (Not yet there: its own system call comes after ours.) */
+	if (unlikely(handler_of(sig) != NULL) && !whatever_is_set)
+		SYS4(SYS_rt_sigaction, sig, &was, 0, 8);
 	if (kernel_queue_self(sig, info) < 0)
 		SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
 }
@@ -63,7 +74,7 @@ static void frame_move(struct g *g, int sig, siginfo_t *info, void *context) {
 	uc->uc_stack = sig_altstack_save(s);
 	void *frame = arch_sigframe_move(&context, &info, top, lowest, !enters);
 	if (!frame) { /* no room: the kernel, too, ends the process then */
-		default_action(SIGSEGV, info);
+		default_action(SIGSEGV, info, true);
 		return;
 	}
 	arch_sigframe_enter(frame, sig, info, context, sig_entry);
@@ -118,7 +129,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	struct sigrecord *h = handler_of(sig);
 	if (unlikely(!h) && isolate_catches(sig) && info->si_code != KICK_CODE) {
 		if (!isolate_crash(g, sig, info, context))
-			default_action(sig, info);
+			default_action(sig, info, false);
 		return;
 	}
 	if (g && g->kind <= G_MAIN && on_sigstack(g->m, (uintptr_t)context) && !process_in_vfork()) {
@@ -128,7 +139,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 			 * below, before its handler's mask is in force, would let a storm of signals pile up frames. */
 			if (!fault) {
 				if (info->si_code != KICK_CODE)
-					sig_ring_push(sig, info, info->si_code == SI_TKILL && info->si_pid == self_pid() ? g : NULL);
+					sig_ring_push(sig, info, is_for_thread(sig, info) ? g : NULL);
 				return;
 			}
 		} else if (g->in_rt == 0 || fault) {
@@ -136,41 +147,40 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		}
 	}
 	if (unlikely(!h) && info->si_code != KICK_CODE) {
-		default_action(sig, info);
+		default_action(sig, info, false);
 		return;
 	}
 	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0) || process_in_vfork()) {
 		/* A kick is never the signal: it meets a parent that is back from vfork() and not yet through vfork_after(), which looks
 		 * at the queue itself. */
-		if (h && info->si_code == KICK_CODE) {
+		if (!h || info->si_code == KICK_CODE)
+			return;
+		if (process_in_vfork()) { /* the table is the parent's, what the kernel has is the child's */
+			struct ksigaction dfl = {.handler = (void *)SIG_DFL};
 			if (h->flags & (int)SA_RESETHAND)
-				sig_handler_rearm(sig, h);
-		} else if (h) {
-			sig_handler_reset(sig, h);
+				SYS4(SYS_rt_sigaction, sig, &dfl, 0, 8);
 			h->handler(sig, info, context);
+		} else if (sig_handler_take(sig, h)) {
+			h->handler(sig, info, context);
+		} else {
+			default_action(sig, info, false);
 		}
 		return;
 	}
 	bool kicked = info->si_code == KICK_CODE;
 	if (is_fault(sig, info)) {
-		if (!h)
-			return; /* set to SIG_DFL a moment ago: the instruction faults again and the kernel acts */
-		sig_handler_reset(sig, h);
-		if (g->kind <= G_MAIN)
+		if (!sig_handler_take(sig, h))
+			default_action(sig, info, false);
+		else if (g->kind <= G_MAIN)
 			handler_enter(g, h, sig, info, context);
 		else
 			h->handler(sig, info, context);
 		return;
 	}
-	if (!kicked && h)
-		sig_handler_reset(sig, h);
 	if (g->kind > G_MAIN || sig_must_defer(g)) {
-		if (kicked) { /* it is in a queue; g looks when it leaves the runtime */
-			if (h && (h->flags & (int)SA_RESETHAND))
-				sig_handler_rearm(sig, h);
+		if (kicked) /* it is in a queue; g looks when it leaves the runtime */
 			return;
-		}
-		bool to_thread = info->si_code == SI_TKILL && info->si_pid == self_pid() && g->kind <= G_MAIN;
+		bool to_thread = g->kind <= G_MAIN && is_for_thread(sig, info);
 		if (g->kind == G_FOREIGN)
 			rt_deliver_hook = sig_deliver; /* the runtime may not have started */
 		sig_ring_push(sig, info, to_thread ? g : NULL);
@@ -184,14 +194,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		/* A true frame for a true handler; the rest of the queue follows it. */
 		sig_interrupt_spend(g);
 		if ((mask_of(g) & SIGBIT(sig)) || !h || !sig_queue_take(g, SIGBIT(sig), info)) {
-			if (h && (h->flags & (int)SA_RESETHAND))
-				sig_handler_rearm(sig, h);
 			look_now(g);
 			return;
 		}
-		if (h->flags & (int)SA_RESETHAND)
-			sig_handler_reset(sig, h); /* the kernel has reset its own */
-	} else if (info->si_code != SI_TKILL || info->si_pid != self_pid()) {
+	} else if (!is_for_thread(sig, info)) {
 		/* To the process. main goes first, as in the kernel's choice of a thread. */
 		bool ours = !(mask_of(g) & SIGBIT(sig)) && is_alive(g) &&
 		            (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) || (mask_of(sigp.main_g) & SIGBIT(sig)));
@@ -209,8 +215,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 			return;
 		}
 	}
-	if (h)
+	if (h && sig_handler_take(sig, h))
 		handler_enter(g, h, sig, info, context);
+	else if (h)
+		default_action(sig, info, false);
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {

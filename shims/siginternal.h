@@ -183,8 +183,8 @@ void sig_default_note(int sig, const struct sigaction *act);
 /* ---- sigrun.c ------------------------------------------------------------------------------------------------- */
 
 uint64_t sig_handler_mask(const struct sigrecord *h, int sig);
-void sig_handler_rearm(int sig, struct sigrecord *h);
-void sig_handler_reset(int sig, struct sigrecord *h);
+/* h is about to be called for a signal. False: SA_RESETHAND, and somebody else was first: the default action. */
+bool sig_handler_take(int sig, struct sigrecord *h);
 void sig_handler_done(struct g *g, struct sigstate *s);
 /* Outside the runtime: everything deliverable in g's queue, or of `allowed` only. 0: no handler ran; 1: one did; 3: one without
  * SA_RESTART did. 0, too, if one forked and this is the child: check self_g(). */

@@ -20,18 +20,15 @@ uint64_t sig_handler_mask(const struct sigrecord *h, int sig) {
 	return (h->mask | (h->flags & SA_NODEFER ? 0 : SIGBIT(sig))) & ~SIG_NEVER_BLOCKED;
 }
 
-/* The kernel reset a SA_RESETHAND handler for a kick that turned out to mean nothing: as if it had not been. */
-void sig_handler_rearm(int sig, struct sigrecord *h) {
-	struct sigaction set = {.sa_sigaction = sig_entry, .sa_flags = h->flags | SA_SIGINFO};
-	sigset_store(&set.sa_mask, h->mask);
-	real.sigaction(sig, &set, NULL);
-}
-
-void sig_handler_reset(int sig, struct sigrecord *h) {
-	if (!(h->flags & (int)SA_RESETHAND) || !atomic_compare_exchange_strong(&sig_handlers[sig], &h, NULL))
-		return;
+bool sig_handler_take(int sig, struct sigrecord *h) {
+	if (likely(!(h->flags & (int)SA_RESETHAND)))
+		return true;
+	/* The kernel keeps sig_entry(), which finds no record from now on. */
+	if (!atomic_compare_exchange_strong(&sig_handlers[sig], &h, NULL))
+		return false;
 	if (unlikely(isolate_catches(sig)))
 		isolate_arm(sig);
+	return true;
 }
 
 /* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention`
@@ -82,15 +79,10 @@ static void handler_call(void *arg) {
 static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	struct sigrecord *h = handler_of(sig);
 	struct sigstate *s = sig_of(g);
-	if (!h) {
+	if (!h || !sig_handler_take(sig, h)) {
 		/* Default or ignored by now: the kernel knows what that means. */
 		kernel_queue_self(sig, info);
 		return 0;
-	}
-	if (h->flags & (int)SA_RESETHAND) {
-		struct sigaction reset = {.sa_handler = SIG_DFL};
-		real.sigaction(sig, &reset, NULL);
-		sig_handler_reset(sig, h);
 	}
 	uint64_t before = mask_of(g);
 	ucontext_t context;
