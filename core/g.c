@@ -139,6 +139,7 @@ static void g_reset(struct g *g) {
 	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	g->chaos_count = 0;
+	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
 	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
 	g->wired_m = NULL;
 	g->self_claimed = g->in_vfork = g->lean = false;

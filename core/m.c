@@ -18,6 +18,7 @@
 #include <sys/auxv.h>
 
 #include "chaos.h"
+#include "cpuclock.h"
 #include "debug.h"
 #include "futex.h"
 #include "netpoll.h"
@@ -488,6 +489,7 @@ static int m0_make(struct p *p) {
 	p_attach(m, p);
 	atomic_store_explicit(&m->curg, g, memory_order_relaxed);
 	m->parent = true; /* the first kernel thread of a process must not end before the others */
+	cpu_start(g);
 	tcb_rseq_off();
 	return 0;
 }
@@ -561,6 +563,7 @@ void sched_fork_child(void) {
 	stats_fork_child();
 	procs_fork_child();
 	disk_fork_child();
+	cpu_fork_child();
 	maker_up = false;
 	maker_has_chore = false;
 	maker_busy = false;

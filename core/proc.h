@@ -97,6 +97,7 @@ struct g {
 	struct stack stack;
 	void *stack_top;           /* where frames begin, below static TLS */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
+	_Atomic int64_t cpu_ns;    /* cpuclock.c */
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */
 	uint32_t id;               /* for people: main is 1, then 2, 3, ... in the order they were made; 0 a foreign thread */
 	uint32_t ancestor[G_ANCESTORS]; /* ids of its creator, its creator's creator, ...; 0 none */

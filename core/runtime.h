@@ -68,6 +68,8 @@ struct m {
 	_Atomic uint32_t wired_note; /* futex word: 1 = wired_p and wired_g are there to be run */
 	struct p *wired_p;
 	uint32_t rand;
+	_Atomic uint32_t cpu_seq;    /* these two: cpuclock.c */
+	_Atomic int64_t cpu_at;
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
 	bool parent;             /* made a process, so it never ends: m_parent(); written by the M itself */

@@ -36,6 +36,7 @@
 #include <time.h>
 
 #include "chaos.h"
+#include "cpuclock.h"
 #include "netpoll.h"
 #include "procs.h"
 #include "runtime.h"
@@ -313,7 +314,8 @@ static void resync_signals(struct m *m, struct g *g) {
 /* Bookkeeping of a switch to g on m; g's registers are saved (on_cpu was 0). */
 static inline void g_switch_prepare(struct m *m, struct p *p, struct g *g) {
 	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
-	g->m = m;
+	cpu_switching(m);
+	__atomic_store_n(&g->m, m, __ATOMIC_RELAXED);
 	g_state_set(g, GS_RUNNING);
 	atomic_store_explicit(&p->schedtick, p->schedtick + 1, memory_order_relaxed);
 	/* release: sysmon's acquire sees g->m and the tick */
@@ -367,6 +369,7 @@ static void g_switch_out(struct g *g, struct g *next) {
 		return;
 	}
 	m->next_g = next;
+	cpu_switching(m);
 	/* Before the switch, while in_rt of g is certainly > 0: once g's registers are saved it may run elsewhere, and sysmon must not take its
 	 * in_rt for this M's. */
 	atomic_store_explicit(&m->curg, NULL, memory_order_release);

@@ -149,6 +149,9 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_ioctl: done = ioctl(INT(0), SIZE(1), PTR(2)); break;
 	case SYS_pipe2: done = pipe2(PTR(0), INT(1)); break;
 	case SYS_openat: done = openat(INT(0), PTR(1), INT(2), (mode_t)LONG(3)); break;
+	case SYS_clock_gettime: done = clock_gettime(INT(0), PTR(1)); break;
+	case SYS_clock_getres: done = clock_getres(INT(0), PTR(1)); break;
+	case SYS_getrusage: done = getrusage(INT(0), PTR(1)); break;
 	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
 	case SYS_sched_yield: done = sched_yield(); break;
 	case SYS_sigaltstack: done = sigaltstack(PTR(0), PTR(1)); break;

@@ -4,9 +4,12 @@
  * slept in steps and the clock is looked at in between. Clocks that count CPU time, alarms and whatever else are the kernel's. */
 #include <time.h>
 
+#include "../core/cpuclock.h"
 #include "io.h"
+#include "thread.h"
 
 #define REALTIME_STEP_NS 1000000000
+#define CPU_STEP_NS 1000000
 
 /* A pointer into the first page: what the kernel answers with EFAULT. */
 static bool is_wild(const void *p) {
@@ -58,6 +61,25 @@ static int sleep_for(struct g *g, const struct timespec *time, struct timespec *
 	return r;
 }
 
+/* Until `of` has used so much CPU time. It is looked at again when it can have done so at the earliest, but not all the time. */
+static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec *time, struct timespec *left) {
+	if (is_wild(time))
+		return -EFAULT;
+	if (!timespec_valid(time) || of == g) /* one's own clock stands still meanwhile */
+		return -EINVAL;
+	int64_t until = time->tv_sec * 1000000000 + time->tv_nsec, ns;
+	if (!(flags & TIMER_ABSTIME))
+		until += cpu_time(of);
+	while ((ns = until - cpu_time(of)) > 0) {
+		int r = sleep_until(g, nanotime() + (ns > CPU_STEP_NS ? ns : CPU_STEP_NS));
+		if (r < 0 && left && !(flags & TIMER_ABSTIME))
+			*left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const struct timespec *time,
 			      struct timespec *left) {
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
@@ -81,7 +103,8 @@ SHIM int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time
 		return r;
 	}
 	shim_testcancel(g);
-	return -io_clock_nanosleep(g, clock, flags, time, left);
+	struct g *of = clock < 0 ? cpuclock_thread(clock) : NULL;
+	return of ? -sleep_cpu(g, of, flags, time, left) : -io_clock_nanosleep(g, clock, flags, time, left);
 }
 
 SHIM int nanosleep(const struct timespec *time, struct timespec *left) {

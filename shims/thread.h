@@ -49,6 +49,11 @@ static inline struct thread *thread_of(struct g *g) {
 /* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
 struct g *thread_g(pthread_t t);
 
+/* The goroutine meant by a call that names a thread by its number, 0 being the caller; NULL: a process or thread of the kernel's. */
+struct g *thread_meant(pid_t tid);
+/* The goroutine whose CPU time the clock counts; NULL: it is another kind of clock, or a kernel thread's. In cpuclock.c. */
+struct g *cpuclock_thread(clockid_t clock);
+
 /* The calling thread ends: the robust mutexes that it holds go to their next owners. In robust.c. */
 void robust_release(struct g *g);
 

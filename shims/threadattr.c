@@ -308,8 +308,7 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s) {
 
 /* ---- the same, by thread id ------------------------------------------------------------------------------------------------ */
 
-/* The goroutine meant by a call that names a thread by its number, 0 being the caller; NULL: a process or thread of the kernel's. */
-static struct g *g_meant(pid_t tid) {
+struct g *thread_meant(pid_t tid) {
 	struct g *self = g_goroutine();
 	if (!self || self->in_vfork || tid == 0 || tid == self->tid)
 		return self && !self->in_vfork ? self : NULL;
@@ -329,37 +328,37 @@ static int errno_ret(int error) {
 
 SHIM int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set) {
 	REAL_READY();
-	struct g *g = g_meant(tid);
+	struct g *g = thread_meant(tid);
 	return g ? errno_ret(affinity_set(g, size, set)) : real.sched_setaffinity(tid, size, set);
 }
 
 SHIM int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 	REAL_READY();
-	struct g *g = g_meant(tid);
+	struct g *g = thread_meant(tid);
 	return g ? errno_ret(affinity_get(g, size, set)) : real.sched_getaffinity(tid, size, set);
 }
 
 SHIM int sched_setscheduler(pid_t tid, int policy, const struct sched_param *param) {
 	REAL_READY();
-	struct g *g = g_meant(tid);
+	struct g *g = thread_meant(tid);
 	return g ? errno_ret(policy_set(g, policy & ~SCHED_RESET_ON_FORK, param->sched_priority)) : real.sched_setscheduler(tid, policy, param);
 }
 
 SHIM int sched_getscheduler(pid_t tid) {
 	REAL_READY();
-	struct g *g = g_meant(tid);
+	struct g *g = thread_meant(tid);
 	return g ? thread_of(g)->policy : real.sched_getscheduler(tid);
 }
 
 SHIM int sched_setparam(pid_t tid, const struct sched_param *param) {
 	REAL_READY();
-	struct g *g = g_meant(tid);
+	struct g *g = thread_meant(tid);
 	return g ? errno_ret(policy_set(g, thread_of(g)->policy, param->sched_priority)) : real.sched_setparam(tid, param);
 }
 
 SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 	REAL_READY();
-	struct g *g = g_meant(tid);
+	struct g *g = thread_meant(tid);
 	if (!g)
 		return real.sched_getparam(tid, param);
 	*param = thread_of(g)->param;
@@ -369,7 +368,7 @@ SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 /* The nice value of a thread other than main, in name. Main's number is the process's, and its nice value what people see. */
 SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 	REAL_READY();
-	struct g *g = which == PRIO_PROCESS ? g_meant((pid_t)who) : NULL;
+	struct g *g = which == PRIO_PROCESS ? thread_meant((pid_t)who) : NULL;
 	struct rlimit rl;
 	if (!g)
 		return real.setpriority(which, who, nice);
@@ -389,20 +388,8 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 
 SHIM int getpriority(__priority_which_t which, id_t who) {
 	REAL_READY();
-	struct g *g = which == PRIO_PROCESS ? g_meant((pid_t)who) : NULL;
+	struct g *g = which == PRIO_PROCESS ? thread_meant((pid_t)who) : NULL;
 	if (!g)
 		return real.getpriority(which, who);
 	return g->kind == G_MAIN ? real.getpriority(which, (id_t)SYS0(SYS_getpid)) : thread_of(g)->nice;
-}
-
-/* The kernel counts the CPU time of kernel threads. The caller's clock is that of the one it runs on; another goroutine has none. */
-SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
-	REAL_READY();
-	struct g *g = sched_started() ? thread_g(thread) : NULL;
-	if (!g || g->kind == G_MAIN)
-		return real.pthread_getcpuclockid(thread, clock);
-	if (g != g_goroutine())
-		return ENOENT;
-	*clock = CLOCK_THREAD_CPUTIME_ID;
-	return 0;
 }

@@ -1,0 +1,80 @@
+/* Clocks that count a thread's CPU time, and what getrusage() says of a thread: a goroutine's, not the kernel thread's it runs on (TIM-5).
+ *
+ * A thread's clock has a number that names the thread. Main's is as the kernel makes it, from its thread id; that of other goroutines, whose ids
+ * are too large for that, is a kind of clock that the kernel does not have, and the lower bits of the id. Whoever asks for such a clock comes here by clock_gettime(), which is also the way to all other clocks:
+ * they cost a comparison more. Timers on these clocks (timer_create) are the kernel's and count the kernel thread. */
+#include <sys/resource.h>
+#include <time.h>
+
+#include "../core/cpuclock.h"
+#include "../core/runtime.h"
+#include "io.h"
+#include "thread.h"
+
+#define PERTHREAD_SCHED 6u /* the kernel's CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED; above them the complement of the thread id */
+#define GOROUTINE 7u       /* no clock of the kernel's */
+
+static clockid_t clock_of(const struct g *g) {
+	if (g->kind == G_MAIN)
+		return (clockid_t)(~(uint32_t)g->tid << 3 | PERTHREAD_SCHED);
+	return (clockid_t)(1u << 31 | (uint32_t)g->tid << 3 | GOROUTINE);
+}
+
+static struct g *goroutine_of(clockid_t clock) {
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+		if (g->kind == G_GOROUTINE && state != GS_DEAD && state != GS_IDLE && clock_of(g) == clock)
+			return g;
+	}
+	return NULL;
+}
+
+struct g *cpuclock_thread(clockid_t clock) {
+	if (likely(clock >= 0 && clock != CLOCK_THREAD_CPUTIME_ID))
+		return NULL;
+	struct g *g = g_goroutine();
+	if (!g || g->in_vfork || clock == CLOCK_THREAD_CPUTIME_ID)
+		return g && !g->in_vfork ? g : NULL;
+	if (((uint32_t)clock & 7) == GOROUTINE)
+		return goroutine_of(clock);
+	return ((uint32_t)clock & 7) == PERTHREAD_SCHED ? thread_meant((pid_t)~(uint32_t)(clock >> 3)) : NULL;
+}
+
+SHIM int clock_gettime(clockid_t clock, struct timespec *time) {
+	struct g *g = cpuclock_thread(clock);
+	if (likely(!g))
+		return CALL_REAL(clock_gettime, clock, time);
+	int64_t ns = cpu_time(g);
+	*time = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	return 0;
+}
+
+SHIM int clock_getres(clockid_t clock, struct timespec *step) {
+	return CALL_REAL(clock_getres, cpuclock_thread(clock) ? CLOCK_THREAD_CPUTIME_ID : clock, step);
+}
+
+SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_getcpuclockid(thread, clock);
+	*clock = clock_of(g);
+	return 0;
+}
+
+/* Times are the goroutine's, split as the kernel thread's are; the other counts are the kernel thread's. */
+SHIM int getrusage(__rusage_who_t who, struct rusage *usage) {
+	REAL_READY();
+	int r = real.getrusage(who, usage);
+	struct g *g = r == 0 && who == RUSAGE_THREAD ? cpuclock_thread(CLOCK_THREAD_CPUTIME_ID) : NULL;
+	if (!g)
+		return r;
+	int64_t us = cpu_time(g) / 1000;
+	int64_t user = usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec;
+	int64_t both = user + usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec;
+	user = both ? (int64_t)((double)us * (double)user / (double)both) : us;
+	usage->ru_utime = (struct timeval){.tv_sec = user / 1000000, .tv_usec = user % 1000000};
+	us -= user;
+	usage->ru_stime = (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+	return 0;
+}
