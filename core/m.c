@@ -168,6 +168,8 @@ static struct m *m_alloc(void) {
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 	m->exiting = m->parent = false;
 	m->wired_g = NULL;
+	m->pinned = m->ending = false;
+	atomic_store_explicit(&m->wired_note, 0, memory_order_relaxed);
 	atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
 	atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
 	m->rand = m->id * 2654435761u + 1;
@@ -317,6 +319,36 @@ static void m_new(struct p *p, bool spinning) {
 	maker_queue = m;
 	lock_release(&sched.lock);
 	maker_poke();
+}
+
+bool m_is_first(const struct m *m) {
+	return m == m0;
+}
+
+/* Not by the maker, who has nothing of what the caller has set for its kernel thread. The caller is outside the runtime: it may wait for the
+ * program's malloc. */
+struct m *m_new_pinned(struct g *g) {
+	struct m *m = m_alloc();
+	if (!m)
+		return NULL;
+	m->p = m->next_p = NULL;
+	m->spinning = false;
+	m->pinned = true;
+	m->wired_g = g;
+	uint64_t all = ALL_SIGNALS, old;
+	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	int r = MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m));
+	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
+	if (r == 0) {
+		stat_count(NULL, STAT_M_CREATED, 1);
+		return m;
+	}
+	lock_acquire(&sched.lock);
+	m->idle_next = sched.free_m;
+	sched.free_m = m;
+	sched.m_count--;
+	lock_release(&sched.lock);
+	return NULL;
 }
 
 /* Runs P p on some M: an idle one, else a new one. */

@@ -208,6 +208,13 @@ bool g_interrupt_clear(struct g *g);
 
 /* The current goroutine stays on its kernel thread, and nobody else runs there, from now on or no longer. Returns what was; always true for a foreign thread. */
 bool g_wire(struct g *g, bool on);
+/* The current goroutine is about to change something that the kernel keeps per thread (SEC-1): it is wired for life, and its kernel thread
+ * ends with it, or, the first one, never runs another. No-op for a foreign thread. */
+void g_pin(struct g *g);
+bool g_pinned(struct g *g);
+/* g was just made by the current goroutine, which is pinned: g gets a kernel thread of its own, made from this one, so that it has what this
+ * one has set. On the goroutine's stack, outside the runtime. 0 or a negative error. */
+int g_pin_new(struct g *g);
 
 /* Puts the current goroutine at the end of the run queue. No-op (kernel yield) for a foreign thread. */
 void g_yield(struct g *g);

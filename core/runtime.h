@@ -65,6 +65,8 @@ struct m {
 	uint32_t id;
 	int32_t ktid;
 	struct g *wired_g;           /* runs nobody else; wired.c */
+	bool pinned;                 /* ... ever: it ends with it */
+	bool ending;                 /* it has */
 	_Atomic uint32_t wired_note; /* futex word: 1 = wired_p and wired_g are there to be run */
 	struct p *wired_p;
 	uint32_t rand;
@@ -189,6 +191,9 @@ void g_preempt(struct g *g);           /* sched.c: queues the current goroutine 
 
 /* wired.c */
 void wired_wait(struct m *m);              /* on g0 of an M whose wired G has left: returns with a P, next_g set */
+void wired_end(struct m *m);               /* on g0 of a pinned M whose G is dead: returns when the M shall retire */
+struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g; NULL: refused */
+bool m_is_first(const struct m *m);
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */
 
 /* g.c */

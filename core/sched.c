@@ -326,6 +326,10 @@ static inline void g_switch_prepare(struct m *m, struct p *p, struct g *g) {
 void schedule(struct m *m) {
 	struct g *g;
 	for (;;) {
+		if (__builtin_expect(m->ending, 0)) {
+			wired_end(m);
+			break;
+		}
 		if (__builtin_expect(m->wired_g != NULL, 0))
 			wired_wait(m);
 		if (!(g = find_runnable(m)))
@@ -658,8 +662,10 @@ void g_preempt(struct g *g) {
 
 void g_exit(struct g *g) {
 	rt_enter(g);
-	if (__builtin_expect(g->wired_m != NULL, 0))
+	if (__builtin_expect(g->wired_m != NULL, 0)) {
+		g->m->ending = g->m->pinned; /* then it stays wired: nobody is switched to from here */
 		g_wire(g, false);
+	}
 	g_state_set(g, GS_DEAD);
 	g_switch_out(g, NULL);
 	__builtin_unreachable();

@@ -5,6 +5,10 @@
  *
  *     G parks:    M gives P to some M, sleeps         G picked on M':    M' writes M.next_p, M.wired_note = 1, wakes M; looks for another P
  *
+ * Pinned: wired for life, because the program set something that the kernel keeps per thread (SEC-1): credentials, namespaces, a filter, affinity.
+ * Such an M never runs anybody else, nor is it what other Ms are made from (the maker is); it ends with its G. What a pinned G
+ * creates is pinned from the start, to an M that is made from its creator's, as a thread that inherits from its creator.
+ *
  * So each park and wake-up costs two hand-overs between kernel threads, which is what the program asked for. The G may be picked before its M has even left it: the
  * note is a word that only wired_wait() clears, so nothing is lost; and M waits for ctx.on_cpu as for any G.
  */
@@ -52,8 +56,41 @@ bool g_wire(struct g *g, bool on) {
 		return true; /* a kernel thread by itself */
 	rt_enter(g);
 	bool was = g->wired_m != NULL;
-	g->m->wired_g = on ? g : NULL;
-	g->wired_m = on ? g->m : NULL;
+	if (!g->m->pinned) {
+		g->m->wired_g = on ? g : NULL;
+		g->wired_m = on ? g->m : NULL;
+	}
 	rt_exit(g);
 	return was;
+}
+
+void g_pin(struct g *g) {
+	if (g->kind > G_MAIN)
+		return;
+	rt_enter(g);
+	g->m->wired_g = g;
+	g->wired_m = g->m;
+	g->m->pinned = true;
+	rt_exit(g);
+}
+
+bool g_pinned(struct g *g) {
+	return g->kind <= G_MAIN && g->wired_m && g->wired_m->pinned;
+}
+
+int g_pin_new(struct g *g) {
+	struct m *m = m_new_pinned(g);
+	if (!m)
+		return -EAGAIN;
+	g->wired_m = m; /* before it is queued; the M waits until then */
+	return 0;
+}
+
+void wired_end(struct m *m) {
+	p_give(m);
+	/* The process's first kernel thread cannot end before the process, nor may it run anybody. */
+	while (m_is_first(m)) {
+		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, 0);
+		deliver_pending();
+	}
 }

@@ -55,7 +55,8 @@ static const struct way {
 	{"spins, then yields", "pthread_spin_lock"},
 	{"on its kernel thread, with libc's own identity",
 	 "setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups"},
-	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen dlopen __libc_start_main prctl"},
+	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen dlopen __libc_start_main"},
+	{"on a kernel thread of its own from then on", "prctl unshare setns setfsuid setfsgid personality capset ptrace"},
 	{"does not wait", "cnd_broadcast cnd_destroy cnd_init cnd_signal mtx_trylock mtx_unlock "
 			  "pthread_barrier_destroy pthread_cond_broadcast "
 			  "pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_mutex_trylock "

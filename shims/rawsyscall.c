@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "io.h"
+#include "pinned.h"
 #include "process.h"
 #include "sync.h"
 
@@ -85,6 +86,17 @@ static bool clone_forks(long n, struct raw_args *x) {
 	return args && SIZE(1) >= CLONE_ARGS_SIZE_VER0 && !(args->flags & CLONE_VM) && !args->stack;
 }
 
+/* The kernel says how many bytes it wrote. */
+static long raw_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
+	unsigned char probe[1024];
+	long bytes = SYS3(SYS_sched_getaffinity, 0, sizeof probe, probe);
+	if (size < (size_t)bytes) {
+		errno = EINVAL;
+		return -1;
+	}
+	return sched_getaffinity(tid, (size_t)bytes, set) == 0 ? bytes : -1;
+}
+
 /* Calls with a shim, or that concern the goroutine. True: *r is the kernel-style result. libc's functions leave -1 and errno. */
 static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	long done;
@@ -152,6 +164,9 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_clock_gettime: done = clock_gettime(INT(0), PTR(1)); break;
 	case SYS_clock_getres: done = clock_getres(INT(0), PTR(1)); break;
 	case SYS_getrusage: done = getrusage(INT(0), PTR(1)); break;
+	case SYS_sched_setaffinity: done = sched_setaffinity(INT(0), SIZE(1), PTR(2)); break;
+	case SYS_sched_getaffinity: done = raw_getaffinity(INT(0), SIZE(1), PTR(2)); break;
+	case SYS_setpriority: done = setpriority((__priority_which_t)INT(0), (id_t)INT(1), INT(2)); break;
 	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
 	case SYS_sched_yield: done = sched_yield(); break;
 	case SYS_sigaltstack: done = sigaltstack(PTR(0), PTR(1)); break;
@@ -218,6 +233,8 @@ SHIM long syscall(long n, ...) {
 		errno = saved;
 		return sys_ret(r);
 	}
+	if (unlikely(pinned_syscall(n, x.a)))
+		pin_self();
 	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
 	if (r >= 0 && returns_descriptor(n))
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

@@ -174,6 +174,10 @@ void sig_queue_drop(struct sigstate *s) {
 
 /* ---- routing ----------------------------------------------------------------------------------------------------- */
 
+int32_t sig_sysmon_ktid(void) {
+	return atomic_load_explicit(&sigp.sysmon_tid, memory_order_relaxed);
+}
+
 int32_t sig_running_on(struct g *g) {
 	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
 	return m && atomic_load_explicit(&m->curg, memory_order_relaxed) == g ? m->ktid : 0;

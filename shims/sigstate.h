@@ -98,6 +98,8 @@ uintptr_t process_tp(void);
 void process_tp_set(uintptr_t tp);
 /* The kernel thread id of the M that runs g at this moment, 0 if none does. Stale at once. */
 int32_t sig_running_on(struct g *g);
+/* sysmon's; 0 not yet known. */
+int32_t sig_sysmon_ktid(void);
 
 /* libc's own two. */
 #define SIGCANCEL_NR 32

@@ -237,6 +237,11 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 	return 0;
 }
 
+static void *stillborn(void *arg) {
+	(void)arg;
+	return NULL;
+}
+
 /* mask NULL: the creator's. */
 static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *), void *arg,
 			    const struct thread_sched *sched_attr, const sigset_t *mask, bool detached) {
@@ -256,6 +261,15 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	thread_sched_apply(g, sched_attr);
 	atomic_store_explicit(&t->life, detached ? THREAD_DETACHED : THREAD_LIVE, memory_order_relaxed);
 	sig_thread_init(g, mask);
+	struct g *self = g_goroutine();
+	if (unlikely(self && g_pinned(self)) && g_pin_new(g) < 0) {
+		/* No kernel thread for it. It runs nothing of the program's, and is gone. */
+		t->start = stillborn;
+		atomic_store_explicit(&t->life, THREAD_DETACHED, memory_order_relaxed);
+		t->group = t->task = NULL;
+		ready_new(g);
+		return NULL;
+	}
 	return g;
 }
 

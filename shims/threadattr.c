@@ -1,7 +1,8 @@
 /* What a thread is called, where its stack is, how it is scheduled.
  *
- * Names are kept in the goroutine (NPTL keeps them in the kernel thread). Scheduling policy and affinity of a goroutine are remembered and
- * reported, and not applied to the kernel thread that happens to run it: that would hit whoever runs there next (SEC-1). */
+ * Names are kept in the goroutine (NPTL keeps them in the kernel thread). A goroutine that sets its own affinity, policy or nice value is pinned
+ * (pinned.c), and they are its kernel thread's from then on. What others set for one, or its attributes ask for, is remembered and reported, and
+ * takes effect only if it is pinned already: a kernel thread that runs others must not be changed (SEC-1). */
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 #include <time.h>
 
 #include "../core/stack.h"
+#include "../core/runtime.h"
+#include "pinned.h"
 #include "thread.h"
 
 bool thread_default_attr_set;
@@ -167,6 +170,8 @@ SHIM int prctl(int option, ...) {
 		memcpy((char *)a, name, THREAD_NAME_BYTES);
 		return 0;
 	}
+	if (pinned_prctl(option))
+		pin_self();
 	return (int)sys_ret(SYS5(SYS_prctl, option, a, b, c, d));
 }
 
@@ -187,11 +192,24 @@ static bool realtime_allowed(int priority) {
 	return SYS0(SYS_geteuid) == 0 || (SYS4(SYS_prlimit64, 0, RLIMIT_RTPRIO, 0, &rl) == 0 && rl.rlim_cur >= (rlim_t)priority);
 }
 
+/* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
+static int32_t own_ktid(struct g *g) {
+	if (g == g_goroutine())
+		pin_self();
+	return g_pinned(g) ? __atomic_load_n(&g->wired_m->ktid, __ATOMIC_RELAXED) : 0;
+}
+
 static int policy_set(struct g *g, int policy, int priority) {
 	if (!policy_valid(policy, priority))
 		return EINVAL;
 	if (priority > 0 && !realtime_allowed(priority))
 		return EPERM;
+	bool changes = thread_of(g)->policy != policy || thread_of(g)->param.sched_priority != priority;
+	struct sched_param param = {.sched_priority = priority};
+	int32_t ktid = changes ? own_ktid(g) : 0;
+	long r = ktid ? SYS3(SYS_sched_setscheduler, ktid, policy, &param) : 0;
+	if (r < 0)
+		return (int)-r;
 	thread_of(g)->policy = policy;
 	thread_of(g)->param.sched_priority = priority;
 	return 0;
@@ -221,11 +239,23 @@ SHIM int pthread_setschedprio(pthread_t thread, int priority) {
 
 /* ---- affinity -------------------------------------------------------------------------------------------------------- */
 
+/* A kernel thread that has what the process was started with: main's may be pinned. */
+static int32_t process_thread(void) {
+	int32_t sysmon = sig_sysmon_ktid();
+	return sysmon ? sysmon : (int32_t)SYS0(SYS_getpid);
+}
+
+static uint64_t affinity_all(void) {
+	uint64_t all[16] = {0};
+	SYS3(SYS_sched_getaffinity, process_thread(), sizeof all, all);
+	return all[0];
+}
+
 /* What of `set` this process may use; 0 and EINVAL if nothing. CPUs above 63 are checked and not remembered. */
 static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
 	unsigned char own[1024] = {0};
 	bool possible = false;
-	long n = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), sizeof own, own);
+	long n = SYS3(SYS_sched_getaffinity, process_thread(), sizeof own, own);
 	*wish = 0;
 	for (long i = 0; i < n && (size_t)i < size; i++) {
 		unsigned char both = own[i] & ((const unsigned char *)set)[i];
@@ -239,15 +269,21 @@ static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
 static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
 	uint64_t wish;
 	int r = affinity_wish(size, set, &wish);
-	if (r == 0)
-		thread_of(g)->affinity = wish;
+	/* All that the process may use is no wish. */
+	if (r == 0 && (wish != affinity_all() || thread_of(g)->affinity)) {
+		int32_t ktid = own_ktid(g);
+		long set_r = ktid ? SYS3(SYS_sched_setaffinity, ktid, size, set) : 0;
+		r = set_r < 0 ? (int)-set_r : 0;
+		if (r == 0)
+			thread_of(g)->affinity = wish;
+	}
 	return r;
 }
 
 static int affinity_get(struct g *g, size_t size, cpu_set_t *set) {
 	uint64_t wish = thread_of(g)->affinity;
 	memset(set, 0, size);
-	long r = SYS3(SYS_sched_getaffinity, SYS0(SYS_getpid), size, set);
+	long r = SYS3(SYS_sched_getaffinity, process_thread(), size, set);
 	if (r < 0)
 		return (int)-r;
 	if (wish) {
@@ -382,6 +418,9 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 	if (nice < thread_of(g)->nice && SYS0(SYS_geteuid) != 0 &&
 	    (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) < 0 || (rlim_t)(20 - nice) > rl.rlim_cur))
 		return errno_ret(EACCES);
+	int32_t ktid = thread_of(g)->nice != nice ? own_ktid(g) : 0;
+	if (ktid && real.setpriority(which, (id_t)ktid, nice) < 0)
+		return -1;
 	thread_of(g)->nice = nice;
 	return 0;
 }
