@@ -187,6 +187,7 @@ bool preempt_ask(struct m *m, struct g *g, uint32_t tick);
 int64_t preempt_cpu_time(struct m *m);
 /* In the handler of PREEMPT_SIGNAL, on any thread. */
 void preempt_signal(void *context);
+void g_move(struct g *g);              /* sched.c: to the M that the current goroutine has just been wired to */
 void g_preempt(struct g *g);           /* sched.c: queues the current goroutine behind all others */
 
 /* wired.c */

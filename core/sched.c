@@ -639,6 +639,15 @@ void g_admitted(struct g *g) {
 		g_yield(g);
 }
 
+void g_move(struct g *g) {
+	rt_enter(g);
+	g_state_set(g, GS_RUNNABLE);
+	globq_put(g);
+	wakep();
+	g_switch_out(g, NULL);
+	rt_exit(g);
+}
+
 /* On its own stack, from the injected call. It goes behind everybody who waits, also those who are woken later; GLOBAL_TICK bounds that. */
 void g_preempt(struct g *g) {
 	rt_enter(g);

@@ -67,6 +67,13 @@ bool g_wire(struct g *g, bool on) {
 void g_pin(struct g *g) {
 	if (g->kind > G_MAIN)
 		return;
+	/* The process's first kernel thread is what others take for the process: its nice value, its filter. It is main's. */
+	if (g->kind != G_MAIN && m_is_first(g->m)) {
+		if (g_pin_new(g) == 0) {
+			g_move(g);
+			return;
+		} /* else there is no other to be had */
+	}
 	rt_enter(g);
 	g->m->wired_g = g;
 	g->wired_m = g->m;
