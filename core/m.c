@@ -343,7 +343,7 @@ struct m *m_new_pinned(struct g *g) {
 		stat_count(NULL, STAT_M_CREATED, 1);
 		return m;
 	}
-	lock_acquire(&sched.lock);
+	lock_acquire(&sched.lock, LOCK_SCHED);
 	m->idle_next = sched.free_m;
 	sched.free_m = m;
 	sched.m_count--;
