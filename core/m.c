@@ -322,7 +322,7 @@ static void m_new(struct p *p, bool spinning) {
 }
 
 bool m_is_first(const struct m *m) {
-	return m == m0;
+	return m->ktid == (int32_t)SYS0(SYS_getpid);
 }
 
 /* Not by the maker, who has nothing of what the caller has set for its kernel thread. The caller is outside the runtime: it may wait for the
