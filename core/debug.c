@@ -6,13 +6,15 @@
  *  - A G's state changes along the arrows in proc.h. One exchange reads the old state: who makes a G ready has claimed it before, so two never change
  *    it at once.
  *  - No goroutine is runnable while a P is idle for STARVED_NS (SCH-1). sysmon looks at each tick; what counts is that the same one heads the
- *    same queue and that nobody is on the way to it. On a busy machine an M may have been woken and lack a CPU: then it counts as spinning, or it
+ *    same queue and that nobody is on the way to it. On a busy machine an M may have been woken and lack a CPU: then it counts as spinning, or has a P and no G, or
  *    is the poller and its sleep was broken; it is given ON_ITS_WAY_NS. The count starts again when a look comes late, because sysmon itself
  *    lacked a CPU and with it its chance to wake somebody, and after a kernel thread was refused.
  *
  * Who fails one writes why, and a dump of every goroutine, to stderr, and traps: a core file then shows the rest. Signal handlers of the program see
  * a SIGILL, which they do not survive. Rejected: abort(); it takes libc's locks.
  */
+#include <string.h>
+
 #include "runtime.h"
 
 #ifdef GOSHIM_DEBUG
@@ -127,11 +129,26 @@ void debug_poller_broken(void) {
 	atomic_store_explicit(&poller_broken, true, memory_order_relaxed);
 }
 
+void debug_fork_child(void) {
+	memset(watched, 0, sizeof watched);
+	last_look = 0;
+}
+
+/* An M with a P and no G is about to find one, as soon as it has a CPU. */
+static bool m_is_looking(void) {
+	for (uint32_t i = 0, n = sched.procs; i < n; i++) {
+		struct m *m = atomic_load_explicit(&sched.all_p[i]->m, memory_order_relaxed);
+		if (m && !atomic_load_explicit(&m->curg, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
 /* Relaxed: looked at again and again. */
 static bool on_its_way(void) {
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed))
 		atomic_store_explicit(&poller_broken, false, memory_order_relaxed);
-	return atomic_load(&sched.spinning) || atomic_load_explicit(&poller_broken, memory_order_relaxed);
+	return atomic_load(&sched.spinning) || atomic_load_explicit(&poller_broken, memory_order_relaxed) || m_is_looking();
 }
 
 static const struct g *head_of(struct p *p) {

@@ -13,6 +13,8 @@ void debug_look(int64_t now);
 void debug_m_refused(void);
 /* wakep() ended the poller's sleep: it will look for work. */
 void debug_poller_broken(void);
+/* What the parent's sysmon saw is nothing here. */
+void debug_fork_child(void);
 #else
 static inline void debug_look(int64_t now) {
 	(void)now;
@@ -20,6 +22,8 @@ static inline void debug_look(int64_t now) {
 static inline void debug_m_refused(void) {
 }
 static inline void debug_poller_broken(void) {
+}
+static inline void debug_fork_child(void) {
 }
 #endif
 

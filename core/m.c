@@ -596,6 +596,8 @@ void sched_fork_child(void) {
 	procs_fork_child();
 	disk_fork_child();
 	cpu_fork_child();
+	memset(&maker_g, 0, sizeof maker_g); /* it may have held a lock */
+	debug_fork_child();
 	maker_up = false;
 	maker_has_chore = false;
 	maker_busy = false;
