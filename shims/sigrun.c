@@ -139,6 +139,29 @@ unsigned sig_queue_run(struct g *g) {
 	return sig_queue_run_some(g, ~0ull);
 }
 
+/* The same in a call that brought a mask of its own. As in the kernel, the first handler returns to the mask that was before the call: what it masked
+ * itself stays pending until the call is over. */
+static unsigned queue_run_masked(struct g *g) {
+	struct sigstate *s = sig_of(g);
+	uint64_t allowed = ~0ull;
+	unsigned ran = 0;
+	siginfo_t info;
+	int sig;
+	attention_clear(s);
+	rt_enter(g);
+	while ((sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
+		struct sigrecord *h = handler_of(sig);
+		if (h)
+			allowed &= ~sig_handler_mask(h, sig);
+		ran |= handler_run(g, sig, &info);
+		if (!self_g())
+			return 0;
+	}
+	s->defer = true; /* before we leave the runtime, which would run the rest */
+	rt_leave(g);
+	return ran;
+}
+
 /* A wait was ended for a signal and its shim has not asked yet, or a mask is in force for one call only. */
 bool sig_must_defer(struct g *g) {
 	return g->in_rt || g->in_vfork || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
@@ -192,7 +215,7 @@ bool shim_interrupted(struct g *g, bool restartable) {
 	sig_ring_drain(false);
 	rt_leave(g);
 	s->defer = false;
-	unsigned ran = sig_queue_run(g);
+	unsigned ran = defer ? queue_run_masked(g) : sig_queue_run(g);
 	s->defer = defer;
 	return ran && (!restartable || (ran & 2));
 }
