@@ -243,9 +243,12 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 	}
 	struct g *list = bucket_take(a, addr, n_wake, FUTEX_ANY, count, &taken);
 	struct fwaiter *next;
-	for (struct fwaiter *w = a->head; w && moved < n_move && addr != to; w = next) {
+	for (struct fwaiter *w = a->head; w && moved < n_move; w = next) {
 		next = w->next;
 		if (w->addr != addr)
+			continue;
+		moved++;
+		if (addr == to) /* they stay, in their order, and count */
 			continue;
 		bucket_remove(a, w);
 		bucket_append(z, w);
@@ -257,7 +260,6 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 		__atomic_store_n(&w->g->wait_on, (uintptr_t)to, __ATOMIC_RELAXED);
 		if (__atomic_load_n(&w->g->wait_what, __ATOMIC_RELAXED) == futex_what_cond)
 			__atomic_store_n(&w->g->wait_what, futex_what_mutex, __ATOMIC_RELAXED);
-		moved++;
 	}
 	if (second != first)
 		lock_release(&second->lock);

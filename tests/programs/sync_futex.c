@@ -67,17 +67,10 @@ static void *wait_thread(void *arg) {
 	return NULL;
 }
 
-/* All n wait on their words: moving everybody to another word and back counts them. */
+/* All n wait on the word: moving them to where they are counts them. (To another word and back would let one that comes meanwhile overtake.) */
 static void settled(uint32_t *word, int n) {
-	static uint32_t parking;
-	for (;;) {
-		long there = fx(word, FUTEX_CMP_REQUEUE, 0, VAL2(INT_MAX), &parking, 0);
-		long back = fx(&parking, FUTEX_CMP_REQUEUE, 0, VAL2(INT_MAX), word, 0);
-		EQ(there, back);
-		if (there == n)
-			return;
+	while (fx(word, FUTEX_CMP_REQUEUE, 0, VAL2(INT_MAX), word, 0) != n)
 		usleep(500);
-	}
 }
 
 static void start_waiters(struct waiter *w, int n, uint32_t *word, uint32_t bits) {
