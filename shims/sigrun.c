@@ -112,19 +112,29 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 	return h->flags & SA_RESTART ? 1 : 3;
 }
 
-/* Everything of `allowed` that is deliverable in g's queue. Outside the runtime. */
-unsigned sig_queue_run_some(struct g *g, uint64_t allowed) {
+/* Everything of `allowed` that is deliverable in g's queue. `one_mask`: in a call that brought a mask of its own. As in the kernel, the first handler
+ * then returns to the mask that was before the call: what it masked itself stays pending until the call is over. Outside the runtime. */
+static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 	unsigned ran = 0;
 	siginfo_t info;
 	int sig;
 	rt_enter(g);
 	while ((sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
+		struct sigrecord *h = one_mask ? handler_of(sig) : NULL;
+		if (h)
+			allowed &= ~sig_handler_mask(h, sig);
 		ran |= handler_run(g, sig, &info);
 		if (!self_g())
 			return 0;
 	}
+	if (one_mask)
+		sig_of(g)->defer = true; /* before we leave the runtime, which would run the rest */
 	rt_leave(g);
 	return ran;
+}
+
+unsigned sig_queue_run_some(struct g *g, uint64_t allowed) {
+	return queue_run(g, allowed, false);
 }
 
 /* The interrupt that came with a signal is spent: the next wait must not end for it. A cancellation's stays. */
@@ -134,32 +144,13 @@ void sig_interrupt_spend(struct g *g) {
 }
 
 /* Everything deliverable in g's queue. Outside the runtime. */
-unsigned sig_queue_run(struct g *g) {
+static unsigned queue_run_all(struct g *g, bool one_mask) {
 	attention_clear(sig_of(g)); /* before the look: who queues after it sets it again */
-	return sig_queue_run_some(g, ~0ull);
+	return queue_run(g, ~0ull, one_mask);
 }
 
-/* The same in a call that brought a mask of its own. As in the kernel, the first handler returns to the mask that was before the call: what it masked
- * itself stays pending until the call is over. */
-static unsigned queue_run_masked(struct g *g) {
-	struct sigstate *s = sig_of(g);
-	uint64_t allowed = ~0ull;
-	unsigned ran = 0;
-	siginfo_t info;
-	int sig;
-	attention_clear(s);
-	rt_enter(g);
-	while ((sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
-		struct sigrecord *h = handler_of(sig);
-		if (h)
-			allowed &= ~sig_handler_mask(h, sig);
-		ran |= handler_run(g, sig, &info);
-		if (!self_g())
-			return 0;
-	}
-	s->defer = true; /* before we leave the runtime, which would run the rest */
-	rt_leave(g);
-	return ran;
+unsigned sig_queue_run(struct g *g) {
+	return queue_run_all(g, false);
 }
 
 /* A wait was ended for a signal and its shim has not asked yet, or a mask is in force for one call only. */
@@ -215,7 +206,7 @@ bool shim_interrupted(struct g *g, bool restartable) {
 	sig_ring_drain(false);
 	rt_leave(g);
 	s->defer = false;
-	unsigned ran = defer ? queue_run_masked(g) : sig_queue_run(g);
+	unsigned ran = queue_run_all(g, defer);
 	s->defer = defer;
 	return ran && (!restartable || (ran & 2));
 }
