@@ -4,12 +4,12 @@
  * The socket is found without a word from the process: the folder is one of few (its own environment tells which; else the usual ones),
  * seen through /proc/PID/root, the name is its pid in its own pid namespace. Who answers must be that very process, as the kernel tells. */
 #include "ctl.h"
+#include "launcher.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -48,17 +48,6 @@ struct target {
 	int inner_pid; /* in its own pid namespace */
 	uid_t uid;
 };
-
-static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int complain(const char *format, ...) {
-	va_list args;
-	va_start(args, format);
-	fputs("goshim: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	return -1;
-}
 
 /* ---- finding the socket ---------------------------------------------------------------------------------------------- */
 

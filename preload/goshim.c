@@ -31,12 +31,24 @@ static char library_path[PATH_MAX + 32];
 
 /* ---- messages --------------------------------------------------------------------------------------------------------- */
 
-void fail(int status, const char *format, ...) {
-	va_list args;
-	va_start(args, format);
+static void say(const char *format, va_list args) {
 	fputs("goshim: ", stderr);
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);
+}
+
+int complain(const char *format, ...) {
+	va_list args;
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	return -1;
+}
+
+void fail(int status, const char *format, ...) {
+	va_list args;
+	va_start(args, format);
+	say(format, args);
 	va_end(args);
 	exit(status);
 }

@@ -8,6 +8,8 @@
 /* As env(1), nohup(1) and their like: the program's own status is everything below 125. */
 enum { EXIT_USAGE = 2, EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
+/* "goshim: ..." on stderr; -1. */
+__attribute__((format(printf, 1, 2))) int complain(const char *format, ...);
 /* "goshim: ..." on stderr, and the end. */
 __attribute__((format(printf, 2, 3), noreturn)) void fail(int status, const char *format, ...);
 
