@@ -12,18 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "process_test.h"
+
 extern char **environ;
 enum way { NONE, SYSTEM, DUP2, CLEAR_IN_CHILD, IOCTL_IN_CHILD, SET_IN_CHILD, CLEAR_BEFORE, DUP_BEFORE, SPAWN, FORK, WAYS };
 static const char *names[WAYS] = {"nothing", "system", "dup2 by the child", "F_SETFD by the child", "FIONCLEX by the child", "O_NONBLOCK by the child",
                                   "F_SETFD before", "dup before", "file actions", "fork"};
-
-static int reap(pid_t pid) {
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 static pid_t make_child(enum way way, int fd, int number) {
 	char text[16], *argv[] = {"self", text, NULL};

@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "process_test.h"
+
 extern char **environ;
 enum { THREADS = 8, ROUNDS = 6 };
 static int good[8];
@@ -19,14 +21,6 @@ static int good[8];
 static void count(int which, int is_good) {
 	if (is_good)
 		__atomic_add_fetch(&good[which], 1, __ATOMIC_RELAXED);
-}
-
-static int reap(pid_t pid) {
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static void on_signal(int sig) {

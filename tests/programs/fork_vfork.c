@@ -13,19 +13,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "process_test.h"
+
 extern char **environ;
 enum { THREADS = 6, ROUNDS = 8 };
 static pid_t (*vfork_found)(void);
 static char fifo[64];
 static sem_t begins;
-
-static int reap(pid_t pid) {
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 /* Frames where those of vfork() and its callees were. */
 __attribute__((noinline)) static int clobber(int depth) {

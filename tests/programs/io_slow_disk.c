@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include "process_test.h"
 
 enum { N = 600, PLAYERS = 10, ROUNDS = 300 };
 static _Atomic int begun, ended;
@@ -65,16 +66,6 @@ static void *plays(void *arg) {
 			return (void *)1;
 	}
 	return NULL;
-}
-
-static int kernel_threads(void) {
-	int n = 0;
-	DIR *d = opendir("/proc/self/task");
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n - 2;
 }
 
 int main(void) {

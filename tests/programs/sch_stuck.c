@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include "process_test.h"
 
 enum { N = 1000 };
 static char lock_path[60], fifo_path[60], dir[] = "/tmp/sch_stuck.XXXXXX";
@@ -30,16 +31,6 @@ static void *opens_fifo(void *arg) {
 	ended++;
 	(void)arg;
 	return (void *)wrong;
-}
-
-static int kernel_threads(void) {
-	int n = 0;
-	DIR *d = opendir("/proc/self/task");
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n - 2;
 }
 
 static _Atomic long worked;

@@ -1,0 +1,29 @@
+/* What several programs ask the kernel about processes. */
+#ifndef PROCESS_TEST_H
+#define PROCESS_TEST_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <sys/wait.h>
+
+/* The exit status of a child; -1: it did not exit. */
+static inline int reap(pid_t pid) {
+	int status;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Of this process. */
+static inline int kernel_threads(void) {
+	int n = 0;
+	DIR *d = opendir("/proc/self/task");
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n - 2;
+}
+
+#endif
