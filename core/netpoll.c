@@ -123,6 +123,8 @@ static long ghost_make(struct pd *pd) {
 
 static void ghost_close(struct pd *pd) {
 	if (pd->fd >= 0) {
+		if (pd->armed)
+			backend_disarm(pd->fd); /* as in pd_close() */
 		SYS1(SYS_close, pd->fd);
 		atomic_store(&pd->ghost_fd, 0);
 		atomic_fetch_sub(&ghost_count, 1);
@@ -162,7 +164,10 @@ void pd_close(struct pd *pd) {
 	rt_enter(g);
 	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	bool keep = atomic_load(&pd->refs) != 0;
-	if (pd->armed && (keep || pd->shared_desc))
+	/* Before the number is closed. An M that sleeps in epoll_wait takes a reference of the file while it looks at an event, and when that leads
+	 * to nothing it goes on sleeping; a reference that turns out to be the last is dropped on the way back to user mode only. Closed in that
+	 * moment the peer would not see the end until somebody wakes that M. Taken out of the set first, nobody looks at it any more. */
+	if (pd->armed)
 		backend_disarm(pd->fd);
 	if (keep) {
 		/* Kernel threads blocked in read or accept hold the description: data and connections that come later still reach them
