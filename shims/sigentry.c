@@ -124,12 +124,24 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	rt_leave(g);
 }
 
+/* Is it abort() by libc itself where no handler may run: in setuid(), which some threads could do and others not (process.c), by the caller's identity or in
+ * libc's handler? The program's handler runs all the same, at once and with whichever identity: what abort() does next is the default action. */
+static bool abort_inside(struct g *g, const siginfo_t *info, const void *context) {
+	return info->si_code == SI_TKILL && info->si_pid == self_pid() &&
+	       (g->kind > G_MAIN || sig_must_defer(g) || on_sigstack(g->m, arch_context_sp(context)));
+}
+
 static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct sigrecord *h = handler_of(sig);
 	if (unlikely(!h) && isolate_catches(sig) && info->si_code != KICK_CODE) {
 		if (!isolate_crash(g, sig, info, context))
 			default_action(sig, info, false);
+		return;
+	}
+	if (unlikely(sig == SIGABRT) && g && h && abort_inside(g, info, context)) {
+		if (sig_handler_take(sig, h))
+			h->handler(sig, info, context);
 		return;
 	}
 	if (g && g->kind <= G_MAIN && on_sigstack(g->m, (uintptr_t)context) && !process_in_vfork()) {
