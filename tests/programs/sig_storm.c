@@ -1,6 +1,5 @@
 /* Queued real-time signals to threads that park, yield, compute and block them now and then: none lost, none doubled, each sender's in order,
- * each on its thread, while a timer hits the process (SIG-9, SIG-15); many of them
- * come in the middle of a switch (SIG-10). */
+ * each on its thread, while a timer hits the process (SIG-9, SIG-15). At each instruction of a switch: tests/unit/test_switch.c. */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
