@@ -207,7 +207,7 @@ static int pd_arm(struct pd *pd, uint8_t mode) {
 	if ((pd->armed & mode) != mode) {
 		r = backend_arm(pd->fd, pd->armed | mode, pd_tag(pd), pd->armed == 0);
 		if (r == 0)
-			pd->armed |= mode;
+			__atomic_store_n(&pd->armed, pd->armed | mode, __ATOMIC_RELAXED); /* pd_armed() */
 		else if (r == -EPERM)
 			pd->unpollable = true;
 	}

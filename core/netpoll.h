@@ -71,6 +71,10 @@ static inline void pd_clear(struct pd *pd, uint8_t mode) {
 static inline void pd_set(struct pd *pd, uint8_t mode) {
 	atomic_fetch_or_explicit(&pd->ready, mode, memory_order_acq_rel);
 }
+/* Its edges set bits of pd->ready: somebody has waited for `mode`. A guess, as fits who only wants to save himself work. */
+static inline bool pd_armed(struct pd *pd, uint8_t mode) {
+	return __atomic_load_n(&pd->armed, __ATOMIC_RELAXED) & mode;
+}
 /* More may be there (a full read, one accept of many): remember it, and let the next exclusive waiter try. */
 void pd_pass(struct pd *pd, uint8_t mode);
 

@@ -150,16 +150,20 @@ void fd_cloexec(int fd, bool closes);
 
 /* ---- readiness -------------------------------------------------------------------------------------------------- */
 
-/* Nothing can be there to read, and a blocking read is what the program wants: park without asking the kernel. */
-static inline bool pd_drained(struct pd *pd) {
+/* Nothing can be there to read. */
+static inline bool pd_empty(struct pd *pd) {
 	/* acquire: pairs with the poller's RMW */
 	if (atomic_load_explicit(&pd->ready, memory_order_acquire) & (PD_READ | PD_HUP))
 		return false;
-	if (pd->kind != KIND_TCP && pd->kind != KIND_PIPE)
-		return false;
 	if (pd->spare & (SPARE_LISTENS | SPARE_BLOCKS))
 		return false;
-	return (fd_flags_known(pd) & (FL_VALID | FL_NONBLOCK | FL_PACKET)) == FL_VALID;
+	/* A pipe of packets gives one at a time: there a short read proves nothing. */
+	return pd->kind == KIND_TCP || (pd->kind == KIND_PIPE && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
+}
+
+/* The same, and a blocking read is what the program wants: park without asking the kernel. */
+static inline bool pd_drained(struct pd *pd) {
+	return pd_empty(pd) && (fd_flags_known(pd) & (FL_VALID | FL_NONBLOCK)) == FL_VALID;
 }
 
 /* Before a try whose failure leads to a wait: forget what was known. */

@@ -1,9 +1,13 @@
 /* poll, ppoll, select, pselect, for goroutines.
  *
  * The kernel decides what is ready: each round is the real call with no timeout, on the program's own array. When it finds nothing, the
- * goroutine links itself to every descriptor, asks once more (what became ready before a link was in place is seen by that), parks until
- * one of them has an event or the time is over, unlinks, and asks again. So the results, POLLNVAL and POLLHUP included (POL-4), are the
- * kernel's by construction.
+ * goroutine links itself to every descriptor, looks whether something became ready before a link was in place, parks until one of them has an
+ * event or the time is over, unlinks, and asks again. So the results, POLLNVAL and POLLHUP included (POL-4), are the kernel's by construction.
+ *
+ * That look is a second question to the kernel in general. A small set in the caller's own frame, the usual one of a client that waits for its
+ * answer, may be read before the kernel has found the memory to be there. It follows the consumer's protocol of netpoll.h and saves it: forget what was known, ask, link, look at the bits. Who asks takes nothing away, though: when the
+ * kernel does find something, the bits are set again, and other waiters told, because they may have looked while the bits were down. And an
+ * answer "nothing" must be one for the whole bit: who asks for urgent data only learns nothing about the rest, and has to ask twice.
  *
  * A signal mask is the goroutine's for the time of the wait (sig_mask_push(), SIG-16): its signals end the wait, whenever they came. When a
  * descriptor cannot be waited for by epoll, or when there is no memory, the call is the kernel's, blocking and bracketed.
@@ -24,7 +28,9 @@
 /* Who is waited for in one round. */
 struct pollset {
 	unsigned count, room;
-	bool complete; /* false: something in it cannot be waited for */
+	bool complete;   /* false: something in it cannot be waited for */
+	bool covered;    /* the question covers all that its bits in pd->ready tell */
+	uint32_t forgot; /* bit i: those of wait[i] were set, and were cleared */
 	struct pdwait *wait;
 	struct pdwait inline_wait[POLL_INLINE];
 };
@@ -32,7 +38,8 @@ struct pollset {
 static void pollset_init(struct pollset *s, size_t room) {
 	s->count = 0;
 	s->room = POLL_INLINE;
-	s->complete = true;
+	s->complete = s->covered = true;
+	s->forgot = 0;
 	s->wait = s->inline_wait;
 	if (room <= POLL_INLINE)
 		return;
@@ -54,6 +61,34 @@ static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
 	s->wait[s->count++] = (struct pdwait){.pd = pd, .mode = mode};
 }
 
+/* Before a question after whose "nothing" the bits are looked at. */
+static void pollset_forget(struct pollset *s) {
+	for (unsigned i = 0; i < s->count; i++) {
+		struct pd *pd = s->wait[i].pd;
+		if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & s->wait[i].mode) {
+			pd_clear(pd, s->wait[i].mode);
+			s->forgot |= 1u << i;
+		}
+	}
+}
+
+/* It was answered in another way. */
+static void pollset_remember(struct pollset *s) {
+	for (unsigned i = 0; s->forgot; i++, s->forgot >>= 1) {
+		if (s->forgot & 1)
+			pd_pass(s->wait[i].pd, s->wait[i].mode);
+	}
+}
+
+static bool pollset_ready(struct pollset *s) {
+	for (unsigned i = 0; i < s->count; i++) {
+		/* seq_cst: after the link, the other half of the Dekker pair with the poller */
+		if (atomic_load(&s->wait[i].pd->ready) & s->wait[i].mode)
+			return true;
+	}
+	return false;
+}
+
 static void pollset_free(struct pollset *s) {
 	for (unsigned i = 0; i < s->count; i++)
 		pd_drop(s->wait[i].pd);
@@ -61,7 +96,7 @@ static void pollset_free(struct pollset *s) {
 		pages_unmap(s->wait, s->room * sizeof *s->wait);
 }
 
-/* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. 0: ask again;
+/* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. ask NULL: the bits tell. 0: ask again;
  * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK. */
 static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (*ask)(void *), void *arg, long *found) {
 	int linked = 0;
@@ -72,7 +107,7 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (
 	for (i = 0; i < s->count && linked == 0; i++)
 		linked = netpoll_link(s->wait[i].pd, &s->wait[i], g, s->wait[i].mode);
 	/* Non-blocking, and the program's signals wait until we are out of the runtime. */
-	if (linked < 0 || (*found = ask(arg)) != 0)
+	if (linked < 0 || (ask ? (*found = ask(arg)) != 0 : pollset_ready(s)))
 		wait_claim_self(g, WAKE_READY);
 	int r = wait_park(g, deadline);
 	while (i-- > 0)
@@ -87,9 +122,11 @@ struct pollcall {
 	int64_t deadline;
 	uint32_t handlers; /* that had run when it began */
 	bool masked;       /* a pending signal counts even when there is no time to wait */
+	bool own;          /* the program's array is on the caller's stack: it can be read */
 	long (*ask)(void *call);
 	void (*fill)(void *call, struct pollset *s);
 	size_t (*count)(void *call);
+	bool (*idle)(struct pollset *s); /* may be NULL: nothing of s can be ready, without asking */
 };
 
 /* A question without waiting fails with EINTR when any signal is on its way to this kernel thread. It is ours only if a handler ran on this
@@ -103,27 +140,69 @@ static long pollcall_ask(void *arg) {
 	return found;
 }
 
+/* A wait of s, after the kernel found nothing. Non-zero: the call's result, or FDCALL_BLOCK. */
+static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
+	long found = 0;
+	int r = s->complete ? pollset_park(s, call->g, call->deadline, ask ? pollcall_ask : NULL, call, &found)
+			    : FDCALL_BLOCK;
+	pollset_free(s);
+	if (found != 0 || r == FDCALL_BLOCK)
+		return found ? found : FDCALL_BLOCK;
+	if (r == -EINTR && io_interrupted(call->g, false))
+		return -EINTR;
+	return r == -ETIMEDOUT ? r : 0;
+}
+
+/* Is the call over, with what was found? */
+static bool pollcall_over(struct pollcall *call, long *found) {
+	if (*found != 0 || (!call->masked && call->deadline >= 0 && nanotime() >= call->deadline))
+		return true;
+	if (sig_handlers_run(call->g) == call->handlers)
+		return false;
+	*found = -EINTR; /* it ran between two of our steps: for the program it was in the middle of the wait */
+	return true;
+}
+
+/* [at, at + bytes) is in a frame of the caller's; never true for main, whose stack has no end that we know. */
+static bool on_own_stack(struct g *g, const void *at, size_t bytes) {
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)at, high = (uintptr_t)g->stack.hi;
+	return (uintptr_t)g->stack.lo <= here && here <= low && low <= high && bytes <= high - low;
+}
+
 /* The result as the kernel's, or FDCALL_BLOCK. */
 static long pollcall_run(struct pollcall *call) {
 	call->handlers = sig_handlers_run(call->g);
+	bool small = call->own && call->count(call) <= POLL_INLINE;
 	for (;;) {
-		long found = pollcall_ask(call);
-		if (found != 0 || (!call->masked && call->deadline >= 0 && nanotime() >= call->deadline))
-			return found;
-		if (sig_handlers_run(call->g) != call->handlers)
-			return -EINTR; /* it ran between two of our steps: for the program it was in the middle of the wait */
 		struct pollset s;
-		pollset_init(&s, call->count(call));
-		call->fill(call, &s);
-		int r = s.complete ? pollset_park(&s, call->g, call->deadline, pollcall_ask, call, &found)
-				   : FDCALL_BLOCK;
-		pollset_free(&s);
-		if (found != 0 || r == FDCALL_BLOCK)
-			return found ? found : FDCALL_BLOCK;
+		bool idle = false;
+		long found = 0;
+		if (small) {
+			pollset_init(&s, POLL_INLINE);
+			call->fill(call, &s);
+			s.covered = s.covered && s.complete;
+			idle = s.covered && call->idle && call->idle(&s);
+			if (s.covered && !idle)
+				pollset_forget(&s);
+		}
+		if (!idle)
+			found = pollcall_ask(call);
+		if (pollcall_over(call, &found)) {
+			if (small) {
+				pollset_remember(&s);
+				pollset_free(&s);
+			}
+			return found;
+		}
+		if (!small) {
+			pollset_init(&s, call->count(call));
+			call->fill(call, &s);
+		}
+		long r = pollcall_wait(call, &s, !(small && s.covered));
 		if (r == -ETIMEDOUT)
 			return pollcall_ask(call);
-		if (r == -EINTR && io_interrupted(call->g, false))
-			return -EINTR;
+		if (r != 0)
+			return r;
 	}
 }
 
@@ -170,9 +249,18 @@ static void poll_fill(void *arg, struct pollset *s) {
 		uint8_t mode = events & (POLLOUT | POLLWRNORM | POLLWRBAND) ? PD_WRITE : PD_READ;
 		if (events & (POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND | POLLRDHUP))
 			mode |= PD_READ;
-		if (p->fds[i].fd >= 0)
-			pollset_add(s, p->fds[i].fd, mode);
+		if (p->fds[i].fd < 0)
+			continue;
+		pollset_add(s, p->fds[i].fd, mode);
+		if ((mode & PD_READ && !(events & (POLLIN | POLLRDNORM))) ||
+		    (mode & PD_WRITE && !(events & (POLLOUT | POLLWRNORM))))
+			s->covered = false;
 	}
+}
+
+/* One descriptor, whose last read found its end. */
+static bool poll_idle(struct pollset *s) {
+	return s->count == 1 && s->wait[0].mode == PD_READ && pd_empty(s->wait[0].pd);
 }
 
 static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask) {
@@ -180,9 +268,11 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 		.call = {.g = g,
 			 .deadline = deadline,
 			 .masked = mask != NULL,
+			 .own = n <= POLL_INLINE && on_own_stack(g, fds, n * sizeof *fds),
 			 .ask = poll_ask,
 			 .fill = poll_fill,
-			 .count = poll_count},
+			 .count = poll_count,
+			 .idle = mask ? NULL : poll_idle},
 		.fds = fds,
 		.n = n,
 	};
@@ -269,6 +359,8 @@ static void select_fill(void *arg, struct pollset *out) {
 			int bit = __builtin_ctzll(left);
 			pollset_add(out, (int)(word * 64) + bit,
 				    (reads >> bit & 1 ? PD_READ : 0) | (writes >> bit & 1 ? PD_WRITE : 0));
+			if (reads >> bit & 1 && !(select_word(s, 0, word) >> bit & 1))
+				out->covered = false;
 		}
 	}
 }
@@ -286,10 +378,15 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 	struct timespec left;
 	if (n < 0)
 		return -EINVAL;
+	bool own = n <= FD_SETSIZE;
+	fd_set *const sets[] = {reads, writes, excepts};
+	for (int i = 0; i < 3; i++)
+		own = own && (!sets[i] || on_own_stack(g, sets[i], sizeof **sets));
 	struct select_call s = {
 		.call = {.g = g,
 			 .deadline = deadline,
 			 .masked = mask != NULL,
+			 .own = own,
 			 .ask = select_ask,
 			 .fill = select_fill,
 			 .count = select_count},

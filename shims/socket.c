@@ -37,12 +37,26 @@ static inline bool recv_must_block(struct fdcall *c, int flags) {
 	return !(fd_flags(pd, c->fd) & FL_NONBLOCK);
 }
 
+/* MSG_DONTWAIT and its like: the kernel's answer as it is. Who asks so and then polls (a client library does) has it remembered for the poll,
+ * once a goroutine has waited for this descriptor at all. */
+#define RECV_NOW(c, flags, wanted, call)                                                                 \
+	(__extension__({                                                                                 \
+		struct pd *now_pd = (c)->pd;                                                             \
+		bool now_told = ((flags)&RECV_NEVER_WAITS) == MSG_DONTWAIT && pd_armed(now_pd, PD_READ); \
+		if (now_told)                                                                            \
+			pd_try(now_pd, PD_READ);                                                         \
+		long now_r = (call);                                                                     \
+		if (now_told && now_r != -EAGAIN)                                                        \
+			recv_done(now_pd, now_r, now_r > 0 ? (wanted) : 0, (flags));                     \
+		now_r;                                                                                   \
+	}))
+
 long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, unsigned *addr_size) {
 	size_t got = 0;
 	if (n > RW_MAX && n <= SSIZE_MAX)
 		n = RW_MAX;
 	if (unlikely(flags & RECV_NEVER_WAITS))
-		return SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size);
+		return RECV_NOW(c, flags, n, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
 	if (unlikely(recv_must_block(c, flags)))
 		return FDCALL_BLOCKING(c, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
@@ -116,7 +130,8 @@ static void control_scan(const struct msghdr *msg, bool received) {
 
 static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 	if (unlikely(flags & RECV_NEVER_WAITS))
-		return SYS3(SYS_recvmsg, c->fd, msg, flags);
+		return RECV_NOW(c, flags, iov_bytes(msg->msg_iov, msg->msg_iovlen),
+				SYS3(SYS_recvmsg, c->fd, msg, flags));
 	bool waitall = flags & MSG_WAITALL;
 	if (unlikely(recv_must_block(c, flags) || (waitall && c->pd->kind == KIND_STREAM)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
@@ -151,7 +166,8 @@ SHIM ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADD
 		return CALL_REAL(recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return sys_ret(BRACKET_CANCEL(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return sys_ret(
+			BRACKET_CANCEL(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 						 : SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
@@ -297,7 +313,8 @@ SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 		return CALL_REAL(sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return io_ret(g, BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+		return io_ret(g,
+			      BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 						 : SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
 	fdcall_end(&c);
