@@ -10,8 +10,8 @@
  * pthread_mutex_destroy() and to PTHREAD_MUTEX_INITIALIZER.
  *
  * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision:
- * ignored; 32 priority inheritance, 64 priority ceiling: ours, as priorities mean nothing among goroutines, with the
- * differences that such types show in their results. A ceiling is kept where glibc has it, in bits 19 and up of the
+ * ignored; 32 priority inheritance: ours, as priorities mean nothing among goroutines, with the differences that the type shows in its results;
+ * 64 priority ceiling: ours, and the owner's kernel thread is raised (ceiling.c). A ceiling is kept where glibc has it, in bits 19 and up of the
  * word, so the state is the rest of the word. -1 is a destroyed mutex: glibc reports it.
  *
  * Memory order: taking the mutex is an acquire, releasing it a release, on the same word. Everything else in the
@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "ceiling.h"
 #include "isolate.h"
 #include "sigstate.h"
 #include "sync.h"
@@ -41,6 +42,7 @@ enum {
 
 #define NO_KIND UINT_MAX /* of no mutex, not even of a destroyed one, whose elision bits are not looked at */
 #define STATE_MASK 0x7ffffu /* below the ceiling's bits */
+#define CEILING_SHIFT 19
 
 _Static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0 && offsetof(pthread_mutex_t, __data.__kind) == 16,
                "glibc's pthread_mutex_t");
@@ -206,6 +208,27 @@ static void lock_taken(pthread_mutex_t *m, unsigned kind, int32_t tid) {
 		m->__data.__count = 1;
 }
 
+/* 0: none. Fixed while the mutex is locked. */
+static int ceiling_of(pthread_mutex_t *m, unsigned kind) {
+	return kind & KIND_CEILING ? (int)(atomic_load_explicit(mutex_word(m), memory_order_relaxed) >> CEILING_SHIFT) : 0;
+}
+
+static int lock_word(pthread_mutex_t *m, unsigned kind, clockid_t clock, const struct timespec *until) {
+	uint32_t seen;
+	int64_t deadline = -1;
+	if (word_try(mutex_word(m), 1, &seen))
+		return 0;
+	if (until) {
+		/* Looked at only by who has to wait (SYN-12), in the kernel's order */
+		if (until->tv_sec < 0)
+			return kind & KIND_INHERIT ? EINVAL : ETIMEDOUT;
+		if (!timespec_valid(until))
+			return EINVAL;
+		deadline = deadline_abs(until, clock);
+	}
+	return word_lock(mutex_word(m), deadline, false);
+}
+
 /* Every kind; `until` NULL: no deadline. */
 static int lock_any(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
 	unsigned kind = mutex_kind(m);
@@ -217,20 +240,14 @@ static int lock_any(pthread_mutex_t *m, clockid_t clock, const struct timespec *
 	int held = lock_held(m, kind, tid);
 	if (held >= 0)
 		return held;
-	uint32_t seen;
-	if (!word_try(mutex_word(m), 1, &seen)) {
-		int64_t deadline = -1;
-		if (until) {
-			/* Looked at only by who has to wait (SYN-12), in the kernel's order */
-			if (until->tv_sec < 0)
-				return kind & KIND_INHERIT ? EINVAL : ETIMEDOUT;
-			if (!timespec_valid(until))
-				return EINVAL;
-			deadline = deadline_abs(until, clock);
-		}
-		int r = word_lock(mutex_word(m), deadline, false);
-		if (r)
-			return r;
+	int ceiling = ceiling_of(m, kind), r = ceiling ? ceiling_enter(ceiling) : 0;
+	if (r)
+		return r;
+	r = lock_word(m, kind, clock, until);
+	if (r) {
+		if (ceiling)
+			ceiling_leave(ceiling);
+		return r;
 	}
 	lock_taken(m, kind, tid);
 	m->__data.__nusers++;
@@ -287,8 +304,14 @@ static inline int try_any(pthread_mutex_t *m) {
 		if (held >= 0)
 			return held;
 	}
-	if (!word_try(mutex_word(m), 1, &seen))
+	int ceiling = ceiling_of(m, kind), r = ceiling ? ceiling_enter(ceiling) : 0;
+	if (r)
+		return r;
+	if (!word_try(mutex_word(m), 1, &seen)) {
+		if (ceiling)
+			ceiling_leave(ceiling);
 		return EBUSY;
+	}
 	lock_taken(m, kind, tid);
 	m->__data.__nusers++;
 	return 0;
@@ -322,6 +345,13 @@ static bool unlock_last(pthread_mutex_t *m, unsigned kind) {
 	return true;
 }
 
+static void unlock_word(pthread_mutex_t *m, unsigned kind) {
+	int ceiling = ceiling_of(m, kind); /* before: the object may be gone afterwards */
+	word_unlock(mutex_word(m));
+	if (ceiling)
+		ceiling_leave(ceiling);
+}
+
 static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
 	if (unlikely(plain_kind == NO_KIND))
@@ -335,7 +365,7 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 		return r;
 	if (unlock_last(m, kind)) {
 		m->__data.__nusers--;
-		word_unlock(mutex_word(m));
+		unlock_word(m, kind);
 	}
 	return 0;
 }
@@ -377,7 +407,7 @@ int mutex_cond_unlock(pthread_mutex_t *m) {
 		return real.pthread_mutex_unlock(m);
 	}
 	if (unlock_last(m, kind))
-		word_unlock(mutex_word(m));
+		unlock_word(m, kind);
 	return 0;
 }
 
@@ -392,6 +422,9 @@ static int cond_lock(pthread_mutex_t *m, bool contended) {
 			word_mark(mutex_word(m));
 		return held;
 	}
+	int ceiling = ceiling_of(m, kind);
+	if (ceiling)
+		ceiling_enter(ceiling);
 	word_lock(mutex_word(m), -1, contended);
 	lock_taken(m, kind, tid);
 	return 0;

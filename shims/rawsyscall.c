@@ -166,6 +166,10 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_getrusage: done = getrusage(INT(0), PTR(1)); break;
 	case SYS_sched_setaffinity: done = sched_setaffinity(INT(0), SIZE(1), PTR(2)); break;
 	case SYS_sched_getaffinity: done = raw_getaffinity(INT(0), SIZE(1), PTR(2)); break;
+	case SYS_sched_setscheduler: done = sched_setscheduler(INT(0), INT(1), PTR(2)); break;
+	case SYS_sched_getscheduler: done = sched_getscheduler(INT(0)); break;
+	case SYS_sched_setparam: done = sched_setparam(INT(0), PTR(1)); break;
+	case SYS_sched_getparam: done = sched_getparam(INT(0), PTR(1)); break;
 	case SYS_setpriority: done = setpriority((__priority_which_t)INT(0), (id_t)INT(1), INT(2)); break;
 	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
 	case SYS_sched_yield: done = sched_yield(); break;

@@ -17,6 +17,7 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "../core/tcb.h"
+#include "ceiling.h"
 #include "ctl.h"
 #include "entry.h"
 #include "golib.h"
@@ -251,9 +252,12 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 		return NULL;
 	struct thread *t = thread_of(g);
 	struct held *held = t->held;
+	struct ceilings *ceilings = t->ceilings;
 	memset(t, 0, sizeof *t);
 	held_reset(held);
 	t->held = held;
+	ceilings_reset(ceilings);
+	t->ceilings = ceilings;
 	t->start = start;
 	t->arg = arg;
 	t->own_stack = req->user_lo != NULL;

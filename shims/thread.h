@@ -34,6 +34,7 @@ struct thread {
 	uint8_t panic_state;         /* go_panic.c */
 	uint8_t isolated;            /* the signal of its crash, from which the others are spared; 0: none. isolate.c */
 	struct held *held;           /* the mutexes it holds, if they are noted; held.c */
+	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
 	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	bool cancel_told;            /* ... has cancelled it */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
@@ -51,6 +52,8 @@ struct g *thread_g(pthread_t t);
 
 /* The goroutine meant by a call that names a thread by its number, 0 being the caller; NULL: a process or thread of the kernel's. */
 struct g *thread_meant(pid_t tid);
+/* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
+int32_t thread_own_ktid(struct g *g);
 /* The goroutine whose CPU time the clock counts; NULL: it is another kind of clock, or a kernel thread's. In cpuclock.c. */
 struct g *cpuclock_thread(clockid_t clock);
 

@@ -14,6 +14,7 @@
 
 #include "../core/stack.h"
 #include "../core/runtime.h"
+#include "ceiling.h"
 #include "pinned.h"
 #include "thread.h"
 
@@ -192,8 +193,7 @@ static bool realtime_allowed(int priority) {
 	return SYS0(SYS_geteuid) == 0 || (SYS4(SYS_prlimit64, 0, RLIMIT_RTPRIO, 0, &rl) == 0 && rl.rlim_cur >= (rlim_t)priority);
 }
 
-/* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
-static int32_t own_ktid(struct g *g) {
+int32_t thread_own_ktid(struct g *g) {
 	if (g == g_goroutine())
 		pin_self();
 	return g_pinned(g) ? __atomic_load_n(&g->wired_m->ktid, __ATOMIC_RELAXED) : 0;
@@ -205,8 +205,8 @@ static int policy_set(struct g *g, int policy, int priority) {
 	if (priority > 0 && !realtime_allowed(priority))
 		return EPERM;
 	bool changes = thread_of(g)->policy != policy || thread_of(g)->param.sched_priority != priority;
-	struct sched_param param = {.sched_priority = priority};
-	int32_t ktid = changes ? own_ktid(g) : 0;
+	struct sched_param param = {.sched_priority = ceiling_raises(g, priority)};
+	int32_t ktid = changes ? thread_own_ktid(g) : 0;
 	long r = ktid ? SYS3(SYS_sched_setscheduler, ktid, policy, &param) : 0;
 	if (r < 0)
 		return (int)-r;
@@ -218,7 +218,11 @@ static int policy_set(struct g *g, int policy, int priority) {
 SHIM int pthread_setschedparam(pthread_t thread, int policy, const struct sched_param *param) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
-	return g ? policy_set(g, policy, param->sched_priority) : real.pthread_setschedparam(thread, policy, param);
+	if (g)
+		return policy_set(g, policy, param->sched_priority);
+	int r = real.pthread_setschedparam(thread, policy, param);
+	ceiling_again();
+	return r;
 }
 
 SHIM int pthread_getschedparam(pthread_t thread, int *policy, struct sched_param *param) {
@@ -234,7 +238,11 @@ SHIM int pthread_getschedparam(pthread_t thread, int *policy, struct sched_param
 SHIM int pthread_setschedprio(pthread_t thread, int priority) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
-	return g ? policy_set(g, thread_of(g)->policy, priority) : real.pthread_setschedprio(thread, priority);
+	if (g)
+		return policy_set(g, thread_of(g)->policy, priority);
+	int r = real.pthread_setschedprio(thread, priority);
+	ceiling_again();
+	return r;
 }
 
 /* ---- affinity -------------------------------------------------------------------------------------------------------- */
@@ -271,7 +279,7 @@ static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
 	int r = affinity_wish(size, set, &wish);
 	/* All that the process may use is no wish. */
 	if (r == 0 && (wish != affinity_all() || thread_of(g)->affinity)) {
-		int32_t ktid = own_ktid(g);
+		int32_t ktid = thread_own_ktid(g);
 		long set_r = ktid ? SYS3(SYS_sched_setaffinity, ktid, size, set) : 0;
 		r = set_r < 0 ? (int)-set_r : 0;
 		if (r == 0)
@@ -398,6 +406,7 @@ SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 	if (!g)
 		return real.sched_getparam(tid, param);
 	*param = thread_of(g)->param;
+	param->sched_priority = ceiling_raises(g, param->sched_priority);
 	return 0;
 }
 
@@ -418,7 +427,7 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 	if (nice < thread_of(g)->nice && SYS0(SYS_geteuid) != 0 &&
 	    (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) < 0 || (rlim_t)(20 - nice) > rl.rlim_cur))
 		return errno_ret(EACCES);
-	int32_t ktid = thread_of(g)->nice != nice ? own_ktid(g) : 0;
+	int32_t ktid = thread_of(g)->nice != nice ? thread_own_ktid(g) : 0;
 	if (ktid && real.setpriority(which, (id_t)ktid, nice) < 0)
 		return -1;
 	thread_of(g)->nice = nice;
