@@ -44,10 +44,13 @@ ALL_CFLAGS := $(OPT_FLAGS) $(CFLAGS) $(BASE_FLAGS)
 LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs \
 	-Wl,-z,noexecstack -Wl,--exclude-libs,ALL $(LDFLAGS)
 
+# What the launcher reads of other programs' code is no part of the library.
+ARCH_SRCS := $(filter-out arch/$(ARCH)/scan.c,$(wildcard arch/$(ARCH)/*.c)) $(wildcard arch/$(ARCH)/*.S)
 LIB_SRCS := preload/entry.c preload/symbols.c preload/settings.c preload/patch.c preload/ctl.c $(wildcard core/*.c) $(wildcard shims/*.c) \
-	$(wildcard arch/$(ARCH)/*.c) $(wildcard arch/$(ARCH)/*.S)
+	$(ARCH_SRCS)
 LIB_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LIB_SRCS)))
-LAUNCHER_SRCS := preload/goshim.c preload/check.c preload/settings.c preload/ctl_client.c preload/elfsym.c preload/surface.c
+LAUNCHER_SRCS := preload/goshim.c preload/check.c preload/settings.c preload/ctl_client.c preload/elfsym.c preload/surface.c \
+	arch/$(ARCH)/scan.c
 LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
 VERSION := 0.1.0
 
@@ -150,7 +153,7 @@ exports: $(BUILD)/libgoshim.so
 CRITERION := $(shell pkg-config --cflags --libs criterion 2>/dev/null || echo -lcriterion)
 ASAN_FLAGS := $(BASE_FLAGS) -O1 -DGOSHIM_DEBUG -fno-omit-frame-pointer \
 	-fsanitize=address,undefined -fno-sanitize-recover=undefined
-ASAN_SRCS := $(wildcard core/*.c) $(wildcard arch/$(ARCH)/*.c) $(wildcard arch/$(ARCH)/*.S) preload/symbols.c preload/settings.c
+ASAN_SRCS := $(wildcard core/*.c) $(ARCH_SRCS) preload/symbols.c preload/settings.c
 ASAN_OBJS := $(addprefix $(BUILD)/asan/,$(addsuffix .o,$(ASAN_SRCS)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 PROGRAMS := $(sort $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \

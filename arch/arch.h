@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arch_cpu.h"
+
 /* The part of a G that the assembly touches. Offsets are checked by static assertions in core/sched.c. */
 struct arch_ctx {
 	void *sp;                  /* saved stack pointer; the rest of the context lies above it on that stack */
@@ -31,33 +33,30 @@ void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *),
  * leave fn for good. */
 void arch_call_on(void *stack_top, void (*fn)(void *), void *arg);
 
-/* Reads the thread pointer. */
+/* Reads the thread pointer. The compiler takes it for a constant of the thread, which it is not for who parks: see process_tp(). */
 static inline uintptr_t arch_tp(void) {
 	return (uintptr_t)__builtin_thread_pointer();
 }
 
-/* ---- for backtraces: registers by DWARF number; the pc has a number, too */
-#if defined(__x86_64__)
-#define ARCH_DWARF_REGS 17
-#define ARCH_DWARF_SP 7
-#define ARCH_DWARF_PC 16
-#define ARCH_FRAME_BYTES 64  /* what arch_switch leaves at ctx->sp */
-#define ARCH_CALL_PUSHES 1   /* at the first instruction of a function its return address is at the stack pointer */
-#else
-#define ARCH_DWARF_REGS 33
-#define ARCH_DWARF_SP 31
-#define ARCH_DWARF_PC 32
-#define ARCH_FRAME_BYTES 176
-#define ARCH_CALL_PUSHES 0   /* it is in register 30 */
-#endif
+/* Makes `tp` the thread pointer of this kernel thread. */
+void arch_tp_set(uintptr_t tp);
+
+/* ---- for backtraces: registers by DWARF number; the pc has a number, too (ARCH_DWARF_PC) */
 /* The registers of a switched-out context, from a copy of the ARCH_FRAME_BYTES at its saved sp: those as they were behind the call of
  * arch_switch. `known` gets a bit for each that was saved. */
 void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
 /* Those of an interrupted thread, from a signal handler's third argument. */
 void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
 
+/* Are the two instructions at a pc that has no unwind information the kernel's way back from a signal handler? Then the interrupted registers, in
+ * DWARF's order, are so many bytes above the stack pointer. 0: no; always so on CPUs whose frames have unwind information. */
+size_t arch_unwind_signal(const uint32_t code[2]);
+
 /* Chooses how the thread pointer is written (x86-64: WRFSBASE if the kernel allows it, else arch_prctl). Once, at start. */
 void arch_init(void);
+
+/* Does the CPU check returns of this thread against a stack that user mode cannot switch? Then goroutines are impossible; *how says what it is. */
+bool arch_shadow_stack(const char **how);
 
 /* ---- replacing functions of libc (preload/patch.c) ---- */
 
@@ -74,6 +73,9 @@ int arch_jump_place(const unsigned char *code, size_t size, enum arch_function k
 /* Writes into `copy`, which will be found at `at`, a jump to `target`. Returns its bytes; 0: too far. */
 size_t arch_jump_write(unsigned char *copy, uintptr_t at, uintptr_t target);
 
+/* Before [code, code + size), just written, is executed, here or through another mapping of the same memory. */
+void arch_code_written(void *code, size_t size);
+
 /* ---- signal frames: a handler's third argument is `context` ----------------------------------------------------------------- */
 
 uintptr_t arch_context_pc(const void *context);
@@ -89,6 +91,9 @@ bool arch_preempt_inject(void *context);
 /* Called by the injected code on the goroutine's stack; core/preempt.c. */
 void preempt_here(void) __attribute__((visibility("hidden")));
 
+/* Where a handler of ours that is installed by a raw rt_sigaction returns to, if libc does not say (its own handlers have no restorer); NULL: libc says. */
+void *arch_restorer(void);
+
 /* Copies the signal frame that *context and *info lie in to below `top` (and the red zone there, if asked), as the kernel would have put it there:
  * *context and *info become the copy's. Returns what arch_sigframe_enter() needs; NULL if it would reach below `lowest`: nothing is copied. */
 void *arch_sigframe_move(void **context, siginfo_t **info, uintptr_t top, uintptr_t lowest, bool red_zone);
@@ -98,15 +103,6 @@ void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), v
 /* Calls handler(sig, info, context) on that frame; it returns through the kernel to what was interrupted. */
 void arch_sigframe_enter(void *frame, int sig, siginfo_t *info, void *context, void (*handler)(int, siginfo_t *, void *))
 	__attribute__((noreturn));
-
-/* Tells the CPU that this is a spin loop. */
-static inline void arch_relax(void) {
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#else
-	__asm__ volatile("yield" ::: "memory");
-#endif
-}
 
 #include "arch_syscall.h"
 

@@ -4,8 +4,12 @@
  * from a live thread's struct, relocating every word that pointed into that struct. So a field that a future libc
  * adds gets the value it has in a fresh thread.
  *
- * Layout at the top of a stack slot, from high to low, as NPTL's own:   struct pthread | static TLS | stack frames
- * (x86-64: TLS variant II). So an idle goroutine touches two pages, as a small NPTL thread does.
+ * Layout at the top of a stack slot, from high to low, as NPTL's own; "tcb" is everywhere the thread pointer, marked ^:
+ *     variant II (x86-64):     ^struct pthread | static TLS | stack frames
+ *     variant I (aarch64):      static TLS | ^head | struct pthread | stack frames
+ * So an idle goroutine touches two pages, as a small NPTL thread does. pthread_t is the address of struct pthread; the descriptors' offsets count
+ * from there and are turned into offsets from the thread pointer when they are read, with wrap-around where they are negative. In
+ * variant I the head holds the dtv, and the descriptor says so by an offset beyond the struct.
  *
  * libc's own TLS block (malloc's cache and arena, resolver, locale, errno) is not reset when a TCB is reused: libc frees that state only
  * on a way through pthread exit that we cannot call, so keeping it warm is what makes it not leak (TLS-12). When a TCB is given up, the block is
@@ -25,6 +29,7 @@
 #include "tcb.h"
 
 #define PTHREAD_MAX_BYTES 8192u
+#define HEAD_BYTES 16u /* variant I: dtv, and a word that nobody uses */
 #define DTV_UNALLOCATED ((void *)-1l)
 #define SPECIFIC_BLOCKS 32u
 #define SPECIFIC_BLOCK_BYTES 512u /* 32 keys of {sequence, value} */
@@ -44,6 +49,9 @@ union dtv {
 
 void *(*tcb_lookup)(const char *name);
 size_t tcb_tid_offset;
+#if !ARCH_TLS_BELOW
+size_t tcb_struct_offset;
+#endif
 
 static struct {
 	size_t struct_bytes, list, specific, cancelhandling, dtv, static_bytes, align;
@@ -64,7 +72,7 @@ static struct {
 } lay;
 
 static unsigned char template[PTHREAD_MAX_BYTES] __attribute__((aligned(64)));
-static uintptr_t template_tcb;
+static uintptr_t template_at;
 static uint16_t template_self[64]; /* word indices of the template that point into the struct itself */
 static uint32_t template_self_count;
 
@@ -82,29 +90,37 @@ static bool descriptor_read(const char *name, size_t *offset, uint32_t bits) {
 	const struct descriptor *d = tcb_lookup(name);
 	if (!d || (bits && d->bits != bits))
 		return false;
-	*offset = d->offset;
+	*offset = d->offset + tcb_struct_offset;
 	return true;
+}
+
+/* Bytes of struct pthread; 0 unknown. */
+static size_t struct_size(void) {
+	const uint32_t *size = tcb_lookup("_thread_db_sizeof_pthread");
+#if !ARCH_TLS_BELOW
+	tcb_struct_offset = size ? (size_t)0 - *size : 0;
+#endif
+	return size ? *size : 0;
 }
 
 void tcb_find_tid(void) {
 	size_t tid;
-	if (descriptor_read("_thread_db_pthread_tid", &tid, 32))
+	if (struct_size() && descriptor_read("_thread_db_pthread_tid", &tid, 32))
 		tcb_tid_offset = tid;
 }
 
 int tcb_offsets(const char **why) {
-	const uint32_t *size = tcb_lookup("_thread_db_sizeof_pthread");
-	size_t tid = 0;
+	size_t size = struct_size(), tid = 0;
 	if (lay.ready)
 		return 0;
 	*why = "this libc does not describe its thread structure (unknown libc)";
-	if (!size || *size > PTHREAD_MAX_BYTES || !descriptor_read("_thread_db_pthread_tid", &tid, 32) ||
+	if (!size || size > PTHREAD_MAX_BYTES || !descriptor_read("_thread_db_pthread_tid", &tid, 32) ||
 	    !descriptor_read("_thread_db_pthread_list", &lay.list, 128) ||
 	    !descriptor_read("_thread_db_pthread_specific", &lay.specific, SPECIFIC_BLOCKS * 64) ||
 	    !descriptor_read("_thread_db_pthread_cancelhandling", &lay.cancelhandling, 32) ||
 	    !descriptor_read("_thread_db_pthread_dtvp", &lay.dtv, 64))
 		return -ENOSYS;
-	lay.struct_bytes = *size;
+	lay.struct_bytes = size;
 	*(void **)&lay.allocate = tcb_lookup("_dl_allocate_tls");
 	*(void **)&lay.allocate_init = tcb_lookup("_dl_allocate_tls_init");
 	*(void **)&lay.deallocate = tcb_lookup("_dl_deallocate_tls");
@@ -146,13 +162,13 @@ static int find_libc_tls(struct dl_phdr_info *info, size_t size, void *arg) {
 }
 
 int tcb_take_template(const char **why) {
-	template_tcb = arch_tp();
-	memcpy(template, (void *)template_tcb, lay.struct_bytes);
+	template_at = tcb_thread(arch_tp());
+	memcpy(template, (void *)template_at, lay.struct_bytes);
 	uintptr_t *word = (uintptr_t *)template;
 	template_self_count = 0;
 	*why = "the thread structure of this libc points to itself too often (unknown libc)";
 	for (size_t i = 0; i < lay.struct_bytes / sizeof *word; i++) {
-		if (word[i] >= template_tcb && word[i] < template_tcb + lay.struct_bytes) {
+		if (word[i] >= template_at && word[i] < template_at + lay.struct_bytes) {
 			if (template_self_count == sizeof template_self / sizeof *template_self)
 				return -ENOSYS;
 			template_self[template_self_count++] = (uint16_t)i;
@@ -161,21 +177,22 @@ int tcb_take_template(const char **why) {
 	/* libc has told the kernel where this thread's list of robust mutexes is. */
 	uintptr_t robust = 0;
 	size_t robust_bytes = 0;
-	if (SYS3(SYS_get_robust_list, 0, &robust, &robust_bytes) == 0 && robust >= template_tcb && robust < template_tcb + lay.struct_bytes)
-		lay.robust_head = (ptrdiff_t)(robust - template_tcb);
+	if (SYS3(SYS_get_robust_list, 0, &robust, &robust_bytes) == 0 && robust >= template_at && robust < template_at + lay.struct_bytes)
+		lay.robust_head = (ptrdiff_t)(robust - arch_tp());
 	*why = "libc's thread-local data was not found (unknown libc)";
 	if (!dl_iterate_phdr(find_libc_tls, &errno))
 		return -ENOSYS;
 	char **resp = dlsym(RTLD_DEFAULT, "__resp"); /* GLIBC_PRIVATE TLS variable: the address in this thread */
 	if (resp && *resp) {
-		lay.resp = (char *)resp - (char *)template_tcb;
-		lay.resp_target = *resp - (char *)template_tcb;
+		lay.resp = (char *)resp - (char *)arch_tp();
+		lay.resp_target = *resp - (char *)arch_tp();
 	}
 	return 0;
 }
 
 size_t tcb_bytes(void) {
-	return lay.static_bytes + lay.align;
+	/* In variant II libc counts the struct among the static TLS. */
+	return lay.static_bytes + lay.align + (ARCH_TLS_BELOW ? 0 : lay.struct_bytes);
 }
 
 static union dtv **dtv_of(uintptr_t tcb) {
@@ -215,13 +232,13 @@ void **tcb_list_node(uintptr_t tcb) {
 	return (void **)(tcb + lay.list);
 }
 
-/* A fresh thread's struct pthread at `tcb`; keeps what lies in the caller's dtv word. */
+/* A fresh thread's struct pthread for `tcb`; keeps what lies in the caller's dtv word. */
 static void struct_fill(uintptr_t tcb, struct g *g) {
 	union dtv *dtv = *dtv_of(tcb);
-	memcpy((void *)tcb, template, lay.struct_bytes);
-	uintptr_t *word = (uintptr_t *)tcb;
+	uintptr_t thread = tcb_thread(tcb), *word = (uintptr_t *)thread;
+	memcpy(word, template, lay.struct_bytes);
 	for (uint32_t i = 0; i < template_self_count; i++)
-		word[template_self[i]] += tcb - template_tcb;
+		word[template_self[i]] += thread - template_at;
 	*dtv_of(tcb) = dtv;
 	uintptr_t *node = (uintptr_t *)(tcb + lay.list);
 	node[0] = node[1] = (uintptr_t)node; /* fork's child unlinks it (FRK-1) */
@@ -273,9 +290,24 @@ static struct image *image_slab(void) {
 	return (struct image *)slab;
 }
 
+/* Where the thread pointer and the frames of a stack that ends at `hi` are. */
+static uintptr_t place(uintptr_t hi, void **stack_top) {
+	uintptr_t tcb, low;
+	if (ARCH_TLS_BELOW) {
+		tcb = (hi - lay.struct_bytes) & ~(lay.align - 1);
+		low = tcb - (lay.static_bytes - lay.struct_bytes);
+	} else {
+		tcb = (hi - lay.static_bytes) & ~(lay.align - 1);
+		low = tcb_thread(tcb);
+		memset((void *)tcb, 0, HEAD_BYTES);
+	}
+	*stack_top = (void *)(low & ~63ul);
+	return tcb;
+}
+
 uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
-	uintptr_t tcb = ((uintptr_t)hi - lay.struct_bytes) & ~(lay.align - 1);
-	memset((void *)tcb, 0, lay.struct_bytes);
+	uintptr_t tcb = place((uintptr_t)hi, stack_top);
+	memset((void *)tcb_thread(tcb), 0, lay.struct_bytes);
 	if (!MAY_FAIL(NULL, lay.allocate((void *)tcb)))
 		return 0;
 	struct_fill(tcb, g);
@@ -287,7 +319,6 @@ uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
 		}
 	}
 	tls_g_set(tcb, g);
-	*stack_top = (void *)((tcb - (lay.static_bytes - lay.struct_bytes)) & ~63ul);
 	return tcb;
 }
 

@@ -29,6 +29,19 @@ void tcb_forget(void);
 void tcb_free(uintptr_t tcb);
 /* On the goroutine itself, first thing: what start_thread does for a new thread (locale tables, resolver state). */
 void tcb_thread_start(void);
+/* Where struct pthread is, from the thread pointer (mod 2^64). */
+#if ARCH_TLS_BELOW
+#define tcb_struct_offset ((size_t)0)
+#else
+extern size_t tcb_struct_offset __attribute__((visibility("hidden")));
+#endif
+/* pthread_t of a TCB, and back. */
+static inline uintptr_t tcb_thread(uintptr_t tcb) {
+	return tcb + tcb_struct_offset;
+}
+static inline uintptr_t tcb_of_thread(uintptr_t thread) {
+	return thread - tcb_struct_offset;
+}
 void tcb_set_tid(uintptr_t tcb, int32_t tid);
 /* Offset of the tid in a TCB; 0 until tcb_offsets(). */
 extern size_t tcb_tid_offset __attribute__((visibility("hidden")));
@@ -37,13 +50,7 @@ static inline int32_t tcb_tid(uintptr_t tcb) {
 }
 /* The calling thread's, in one instruction; `offset` is tcb_tid_offset. */
 static inline int32_t tcb_tid_here(size_t offset) {
-#if defined(__x86_64__)
-	int32_t tid;
-	__asm__ volatile("movl %%fs:(%1), %0" : "=r"(tid) : "r"(offset)); /* volatile: another goroutine, another value */
-	return tid;
-#else
-	return *(volatile int32_t *)(arch_tp() + offset);
-#endif
+	return arch_tp_load32(offset);
 }
 /* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated). */
 _Atomic int *tcb_cancelhandling(uintptr_t tcb);

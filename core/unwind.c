@@ -546,6 +546,17 @@ static bool row_get(uint64_t pc, struct unwind_cache *cache, struct row *row) {
 	return true;
 }
 
+/* A signal's frame, where the kernel's way back has no record of its own. */
+static bool signal_step(struct unwind_frame *f) {
+	uint32_t code[2];
+	size_t offset = peek(code, unwind_pc(f), sizeof code) ? arch_unwind_signal(code) : 0;
+	struct unwind_frame up = {.interrupted = true, .known = (1ull << ARCH_DWARF_REGS) - 1};
+	if (!offset || !(f->known >> ARCH_DWARF_SP & 1) || !peek(up.reg, f->reg[ARCH_DWARF_SP] + offset, sizeof up.reg))
+		return false;
+	*f = up;
+	return unwind_pc(f) != 0;
+}
+
 bool unwind_step(struct unwind_frame *f, struct unwind_cache *cache) {
 	struct row row;
 	uint64_t cfa;
@@ -553,7 +564,7 @@ bool unwind_step(struct unwind_frame *f, struct unwind_cache *cache) {
 		return false;
 	/* A return address may be the first byte of the next function, when the call was to one that never returns. */
 	if (!row_get(unwind_pc(f) - !f->interrupted, cache, &row))
-		return false;
+		return signal_step(f);
 	if (row.cfa.kind == RULE_IS_EXPR) {
 		if (!expr_eval((uintptr_t)row.cfa.value, f, false, 0, &cfa))
 			return false;
@@ -573,7 +584,7 @@ bool unwind_step(struct unwind_frame *f, struct unwind_cache *cache) {
 	}
 	if (!(up.known >> row.ra & 1))
 		return false; /* undefined: the end of the stack */
-	up.reg[ARCH_DWARF_PC] = up.reg[row.ra];
+	up.reg[ARCH_DWARF_PC] = arch_return_address(up.reg[row.ra]);
 	up.known |= 1ull << ARCH_DWARF_PC;
 	/* Nothing got any further out: a loop. */
 	if (up.reg[ARCH_DWARF_SP] == f->reg[ARCH_DWARF_SP] && unwind_pc(&up) == unwind_pc(f))

@@ -21,21 +21,17 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "arch_cpu.h"
+#include "arch_scan.h"
 #include "launcher.h"
-
-#if defined(__x86_64__)
-#define LOADER "/lib64/ld-linux-x86-64.so.2"
-#elif defined(__aarch64__)
-#define LOADER "/lib/ld-linux-aarch64.so.1"
-#endif
 
 enum {
 	OBJECTS_MAX = 1024,
 	NUMBERS_MAX = 512,           /* of system calls */
-	NUMBER_BEFORE = 24,          /* bytes between the load of the number and the instruction */
 	TLS_LARGE_BYTES = 64 * 1024, /* a thread; goroutines are made by the ten thousand */
 	LINE_BYTES = 1000,
 };
@@ -112,37 +108,36 @@ struct raw_call {
 	const char *why; /* NULL: it may block */
 };
 
-#if defined(__x86_64__)
 #define MAKES_THREADS "makes kernel threads that stay kernel threads"
+#define RAW(name, why) {SYS_##name, #name, why}
 static const struct raw_call raw_calls[] = {
-	{0, "read", NULL},
-	{1, "write", NULL},
-	{7, "poll", NULL},
-	{23, "select", NULL},
-	{34, "pause", NULL},
-	{35, "nanosleep", NULL},
-	{42, "connect", NULL},
-	{43, "accept", NULL},
-	{45, "recvfrom", NULL},
-	{47, "recvmsg", NULL},
-	{56, "clone", MAKES_THREADS},
-	{61, "wait4", NULL},
-	{128, "rt_sigtimedwait", NULL},
-	{130, "rt_sigsuspend", NULL},
-	{202, "futex", NULL},
-	{208, "io_getevents", NULL},
-	{230, "clock_nanosleep", NULL},
-	{232, "epoll_wait", NULL},
-	{270, "pselect6", NULL},
-	{271, "ppoll", NULL},
-	{281, "epoll_pwait", NULL},
-	{288, "accept4", NULL},
-	{426, "io_uring_enter", NULL},
-	{435, "clone3", MAKES_THREADS},
-};
-#else
-static const struct raw_call raw_calls[] = {{98, "futex", NULL}};
+	RAW(read, NULL),
+	RAW(write, NULL),
+	RAW(nanosleep, NULL),
+	RAW(connect, NULL),
+	RAW(accept, NULL),
+	RAW(recvfrom, NULL),
+	RAW(recvmsg, NULL),
+	RAW(clone, MAKES_THREADS),
+	RAW(wait4, NULL),
+	RAW(rt_sigtimedwait, NULL),
+	RAW(rt_sigsuspend, NULL),
+	RAW(futex, NULL),
+	RAW(io_getevents, NULL),
+	RAW(clock_nanosleep, NULL),
+	RAW(pselect6, NULL),
+	RAW(ppoll, NULL),
+	RAW(epoll_pwait, NULL),
+	RAW(accept4, NULL),
+	RAW(io_uring_enter, NULL),
+	RAW(clone3, MAKES_THREADS),
+#ifdef SYS_poll /* newer CPUs have only their successors */
+	RAW(poll, NULL),
+	RAW(select, NULL),
+	RAW(pause, NULL),
+	RAW(epoll_wait, NULL),
 #endif
+};
 
 struct object {
 	const char *path, *name; /* name: without directories */
@@ -294,37 +289,12 @@ static void symbol_note(struct object *o, const char *name, bool defined) {
 
 /* ---- system calls in code ---------------------------------------------------------------------------------------------- */
 
-/* The number that is loaded before the instruction at code[at], or -1. */
-static int syscall_number(const unsigned char *code, size_t at) {
-#if defined(__x86_64__)
-	for (size_t back = 5; back <= NUMBER_BEFORE && back <= at; back++) {
-		const unsigned char *p = code + at - back;
-		if (p[0] == 0xb8 && p[3] == 0 && p[4] == 0) /* mov $n, %eax */
-			return p[1] | p[2] << 8;
-		if (back >= 7 && p[0] == 0x48 && p[1] == 0xc7 && p[2] == 0xc0 && p[5] == 0 &&
-		    p[6] == 0) /* mov $n, %rax */
-			return p[3] | p[4] << 8;
-	}
-#else
-	(void)code, (void)at;
-#endif
-	return -1;
-}
-
 static void code_scan(const unsigned char *code, size_t size, unsigned found[NUMBERS_MAX]) {
-#if defined(__x86_64__)
-	for (size_t i = 0; i + 1 < size; i++) {
-		const unsigned char *next = memchr(code + i, 0x0f, size - 1 - i);
-		if (!next)
-			return;
-		i = (size_t)(next - code);
-		int number = code[i + 1] == 0x05 ? syscall_number(code, i) : -1;
+	int number;
+	for (size_t at = 0; arch_syscall_find(code, size, &at, &number);) {
 		if (number >= 0 && number < NUMBERS_MAX)
 			found[number]++;
 	}
-#else
-	(void)code, (void)size, (void)found;
-#endif
 }
 
 static void raw_note(const struct object *o, const unsigned found[NUMBERS_MAX]) {
@@ -397,8 +367,8 @@ static void libraries_list(const char *program) {
 		dup2(ends[1], STDOUT_FILENO);
 		dup2(ends[1], STDERR_FILENO);
 		unsetenv("LD_PRELOAD");
-		execl(LOADER, LOADER, "--list", program, (char *)NULL);
-		dprintf(STDERR_FILENO, "%s: not found\n", LOADER);
+		execl(ARCH_LOADER, ARCH_LOADER, "--list", program, (char *)NULL);
+		dprintf(STDERR_FILENO, "%s: not found\n", ARCH_LOADER);
 		_exit(EXIT_OWN_FAILURE);
 	}
 	close(ends[1]);

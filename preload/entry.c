@@ -70,29 +70,16 @@ static const char *number_text(char buffer[24], uint64_t n) {
 
 /* ---- the decision --------------------------------------------------------------------------------------------------- */
 
-/* Is a user shadow stack active on this thread? Then `ret` after a switch of stacks faults. Kernels without the feature say EINVAL;
- * the second number and its three words are those of the kernels that had it before it was merged. */
-static bool shadow_stack_active(void) {
-#if defined(__x86_64__)
-	enum { ARCH_SHSTK_STATUS = 0x5005, ARCH_CET_STATUS = 0x3001, SHSTK_BIT = 1, CET_SHSTK_BIT = 2 };
-	uint64_t features = 0;
-	if (SYS2(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) == 0 && (features & SHSTK_BIT))
-		return true;
-	uint64_t status[3] = {0};
-	return SYS2(SYS_arch_prctl, ARCH_CET_STATUS, status) == 0 && (status[0] & CET_SHSTK_BIT);
-#else
-	return false;
-#endif
-}
-
 static bool decide(void) {
 	if (settings.off) {
 		goshim_stand_aside(settings.verbose ? "GOSHIM=off=1" : NULL);
 		return false;
 	}
 	const char *why = aside_why;
-	if (!why && shadow_stack_active())
-		why = "a shadow stack is active (see GLIBC_TUNABLES=glibc.cpu.x86_shstk)";
+	if (!why)
+		(void)arch_shadow_stack(&why);
+	if (!why && getauxval(AT_PAGESZ) != 4096) /* aarch64 kernels may be built for 16 and 64 KiB */
+		why = "memory pages are not 4 KiB here";
 	if (why) {
 		goshim_stand_aside(why);
 		return false;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "arch_cpu.h"
 #include "launcher.h"
 #include "settings.h"
 #include "surface.h"
@@ -196,12 +197,6 @@ void program_find(const char *name, char path[PATH_MAX]) {
 		fail(EXIT_NOT_EXECUTABLE, "%s: not executable: %s", name, strerror(error));
 }
 
-#if defined(__x86_64__)
-#define HOST_MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define HOST_MACHINE EM_AARCH64
-#endif
-
 /* A program that gains privileges makes ld.so ignore LD_PRELOAD (AT_SECURE). */
 static bool gains_privileges(int fd, const struct stat *st) {
 	struct statvfs fs;
@@ -218,7 +213,7 @@ static bool gains_privileges(int fd, const struct stat *st) {
 static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, const char *path) {
 	if (header->e_ident[EI_CLASS] != ELFCLASS64)
 		return "is a 32-bit program";
-	if (header->e_machine != HOST_MACHINE)
+	if (header->e_machine != ARCH_ELF_MACHINE)
 		return "is a program for another kind of CPU";
 	for (size_t i = 0; i < header->e_phnum; i++) {
 		Elf64_Phdr segment;

@@ -146,6 +146,7 @@ static void patch_prepare(struct patch *p, const struct object *o, int fd, struc
 
 static const char *pages_commit(struct page *pages, size_t count) {
 	for (size_t i = 0; i < count; i++) {
+		arch_code_written(pages[i].copy, PAGE);
 		if (SYS3(SYS_mprotect, pages[i].copy, PAGE, PROT_READ | PROT_EXEC) < 0)
 			return "changed code may not be made executable here";
 	}

@@ -15,7 +15,10 @@
  * dlvsym() is called by name, so no shim may be called dlsym or dlvsym (they also look at their caller's address). */
 #include "symbols.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "arch_cpu.h"
 
 struct real real;
 
@@ -43,10 +46,16 @@ static const char *const required[] = {
 	"sigaction", "syscall", "__libc_start_main",
 };
 
+/* real.def names the versions of x86-64. A CPU that glibc came to later has the function under its first version instead. */
+static const char *version_here(const char *version) {
+	return version && strtoul(version + strlen("GLIBC_2."), NULL, 10) < ARCH_GLIBC_MINOR ? ARCH_GLIBC_FIRST : version;
+}
+
 static void symbol_resolve(size_t i) {
 	const struct symbol *s = &symbols[i];
 	tried[i] = true;
-	void *address = s->version ? dlvsym(RTLD_NEXT, s->name, s->version) : NULL;
+	const char *version = version_here(s->version);
+	void *address = version ? dlvsym(RTLD_NEXT, s->name, version) : NULL;
 	if (!address)
 		address = dlsym(RTLD_NEXT, s->name);
 	if (address)

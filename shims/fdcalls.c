@@ -105,11 +105,11 @@ static long dup_onto(int old, int fd, int flags, bool three) {
 	if (unlikely(is_hidden(fd)) && netpoll_evade((unsigned)fd, (unsigned)fd) < 0)
 		return -EMFILE;
 	if (old == fd)
-		return three ? SYS3(SYS_dup3, old, fd, flags) : SYS2(SYS_dup2, old, fd);
+		return three ? SYS3(SYS_dup3, old, fd, flags) : arch_dup2(old, fd);
 	fd_shared(old, SHARED_DUP);
 	fd_replacing(fd);
 	struct g *g = io_g();
-	long r = BRACKET(g, three ? SYS3(SYS_dup3, old, fd, flags) : SYS2(SYS_dup2, old, fd));
+	long r = BRACKET(g, three ? SYS3(SYS_dup3, old, fd, flags) : arch_dup2(old, fd));
 	if (r >= 0)
 		fd_duplicated(old, fd);
 	return r;

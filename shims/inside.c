@@ -77,7 +77,7 @@ INSIDE(ssize_t, read, (int fd, void *buf, size_t n), (fd, buf, n), SYS3(SYS_read
 INSIDE(ssize_t, write, (int fd, const void *buf, size_t n), (fd, buf, n), SYS3(SYS_write, fd, buf, n))
 INSIDE(ssize_t, readv, (int fd, const struct iovec *iov, int n), (fd, iov, n), SYS3(SYS_readv, fd, iov, n))
 INSIDE(ssize_t, writev, (int fd, const struct iovec *iov, int n), (fd, iov, n), SYS3(SYS_writev, fd, iov, n))
-INSIDE(int, poll, (struct pollfd * fds, nfds_t n, int timeout), (fds, n, timeout), SYS3(SYS_poll, fds, n, timeout))
+INSIDE(int, poll, (struct pollfd * fds, nfds_t n, int timeout), (fds, n, timeout), arch_poll(fds, n, timeout))
 INSIDE(ssize_t, recv, (int fd, void *buf, size_t n, int flags), (fd, buf, n, flags),
        SYS6(SYS_recvfrom, fd, buf, n, flags, NULL, NULL))
 INSIDE(ssize_t, recvfrom, (int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG addr, socklen_t *size),
@@ -127,7 +127,7 @@ static int inside_close_nocancel(int fd) {
 }
 
 static int twin_dup2(int old, int fd) {
-	return (int)sys_ret(SYS2(SYS_dup2, old, fd));
+	return (int)sys_ret(arch_dup2(old, fd));
 }
 
 static int inside_dup2(int old, int fd) {
@@ -237,7 +237,7 @@ static struct patch patches[] = {
 	WRAPPER(write, SYS_write),
 	WRAPPER(readv, SYS_readv),
 	WRAPPER(writev, SYS_writev),
-	WRAPPER(poll, SYS_poll),
+	WRAPPER(poll, ARCH_SYS_POLL),
 	WRAPPER(recv, SYS_recvfrom),
 	WRAPPER(recvfrom, SYS_recvfrom),
 	WRAPPER(send, SYS_sendto),
@@ -248,7 +248,7 @@ static struct patch patches[] = {
 	WRAPPER(accept, SYS_accept),
 	WRAPPER(wait4, SYS_wait4),
 	WRAPPER(close, SYS_close),
-	WRAPPER(dup2, SYS_dup2),
+	WRAPPER(dup2, ARCH_SYS_DUP2),
 	WRAPPER(dup3, SYS_dup3),
 	{"__close_nocancel", (void *)inside_close_nocancel, ARCH_WRAPPER, SYS_close, true, NULL},
 };

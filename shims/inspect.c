@@ -9,6 +9,7 @@
 
 #include "../core/dump.h"
 #include "../core/futex.h"
+#include "../core/tcb.h"
 #include "thread.h"
 
 /* As <dlfcn.h> of glibc 2.35 has it; older headers do not. */
@@ -119,7 +120,7 @@ unsigned inspect_cancel(uint32_t id) {
 			/* Its end may come between this look and the call, as in every pthread_cancel(). */
 			if (is_live(g) && t->cancel_round == round && !t->cancel_told) {
 				t->cancel_told = true;
-				n += pthread_cancel((pthread_t)g->ctx.tp) == 0;
+				n += pthread_cancel((pthread_t)tcb_thread(g->ctx.tp)) == 0;
 			}
 		}
 	}

@@ -160,7 +160,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress);
 /* poll(fd, events) now: revents. */
 static inline short fd_poll_now(int fd, short events) {
 	struct pollfd p = {.fd = fd, .events = events};
-	return SYS3(SYS_poll, &p, 1, 0) > 0 ? p.revents : 0;
+	return arch_poll(&p, 1, 0) > 0 ? p.revents : 0;
 }
 
 /* After a wait in the middle of a stream operation that moved bytes already: has the connection failed? Then the call must return what it

@@ -15,6 +15,7 @@
  * code; sysmon takes the P if the disk is slow.
  */
 #include <elf.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
 #include <pthread.h>
@@ -100,8 +101,8 @@ static int modules_find(struct dl_phdr_info *info, size_t size, void *arg) {
 	return 0;
 }
 
-/* Every goroutine but main (libc knows it) and the caller (done). The static TLS lies below the thread pointer on
- * x86-64. */
+/* Every goroutine but main (libc knows it) and the caller (done). On which side of the thread pointer
+ * static TLS lies is the CPU's. */
 static void module_init_others(struct g *self, const struct module *m) {
 	struct tls_index index = {m->id, 0};
 	uintptr_t tp = arch_tp(), here = (uintptr_t)__tls_get_addr(&index);
@@ -199,7 +200,7 @@ static void *open_from(const char *file, int mode, const void *caller) {
 			if (path->dls_serpath[i].dls_flags & 0x08 /* LA_SER_CONFIG */ || path->dls_serpath[i].dls_flags & 0x40 /* LA_SER_DEFAULT */)
 				continue; /* libc looks there by itself, after its cache */
 			int n = snprintf(name, sizeof name, "%s/%s", path->dls_serpath[i].dls_name, file);
-			if (n > 0 && (size_t)n < sizeof name && SYS2(SYS_access, name, F_OK) == 0)
+			if (n > 0 && (size_t)n < sizeof name && SYS3(SYS_faccessat, AT_FDCWD, name, F_OK) == 0)
 				handle = real.dlopen(name, mode);
 		}
 	}

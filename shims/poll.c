@@ -234,7 +234,7 @@ struct poll_call {
 
 static long poll_ask(void *arg) {
 	struct poll_call *p = arg;
-	return SYS3(SYS_poll, p->fds, p->n, 0);
+	return arch_poll(p->fds, p->n, 0);
 }
 
 static size_t poll_count(void *arg) {
@@ -289,7 +289,7 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 		return CALL_REAL(poll, fds, n, timeout);
 	shim_testcancel(g);
 	if (timeout == 0)
-		return (int)io_ret(g, SYS3(SYS_poll, fds, n, 0));
+		return (int)io_ret(g, arch_poll(fds, n, 0));
 	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
 }
 

@@ -15,7 +15,7 @@
 
 #define SA_RESTORER_FLAG 0x04000000ul
 
-static void *restorer;              /* libc's, for our raw rt_sigaction */
+static void *restorer;              /* libc's or arch/'s, for our raw rt_sigaction */
 static void (*setxid_libc)(int, siginfo_t *, void *);
 
 static bool is_fault(int sig, const siginfo_t *info) {
@@ -278,11 +278,7 @@ __attribute__((noinline)) uintptr_t process_tp(void) {
 }
 
 __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
-#if defined(__x86_64__)
-	SYS2(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, tp);
-#elif defined(__aarch64__)
-	__asm__ volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory");
-#endif
+	arch_tp_set(tp);
 }
 
 /* SIGSETXID. From a timer it is preemption's; with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
@@ -336,11 +332,11 @@ void sig_reserve(void) {
 	if (atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2 || !atomic_compare_exchange_strong(&sigp.reserved, &none, 1))
 		return;
 	struct ksigaction old, set;
-	if (SYS4(SYS_rt_sigaction, SIGSETXID_NR, 0, &old, 8) < 0 || !old.restorer) {
+	if (SYS4(SYS_rt_sigaction, SIGSETXID_NR, 0, &old, 8) < 0 || !old.handler) {
 		atomic_store(&sigp.reserved, 0); /* libc has not created a thread yet: later */
 		return;
 	}
-	restorer = old.restorer;
+	restorer = old.flags & SA_RESTORER_FLAG ? old.restorer : arch_restorer(); /* without the flag the word is anything */
 	if ((void (*)(int, siginfo_t *, void *))old.handler != reserved_entry)
 		setxid_libc = (void (*)(int, siginfo_t *, void *))old.handler;
 	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_FLAG,

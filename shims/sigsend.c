@@ -1,4 +1,5 @@
 /* Sending: to a goroutine by pthread_t or thread id, to this process, to others (the kernel's business). */
+#include "../core/tcb.h"
 #include "siginternal.h"
 
 static siginfo_t info_make(int sig, int code) {
@@ -70,7 +71,7 @@ static int signal_thread(struct g *g, int sig, siginfo_t *info) {
 
 SHIM int pthread_kill(pthread_t thread, int sig) {
 	REAL_READY();
-	struct g *g = sched_started() ? g_of_tcb((uintptr_t)thread) : NULL;
+	struct g *g = sched_started() ? g_of_tcb(tcb_of_thread((uintptr_t)thread)) : NULL;
 	if (!g || g->kind > G_MAIN)
 		return real.pthread_kill(thread, sig);
 	if (!signal_valid(sig) || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
@@ -81,7 +82,7 @@ SHIM int pthread_kill(pthread_t thread, int sig) {
 
 SHIM int pthread_sigqueue(pthread_t thread, int sig, const union sigval value) {
 	REAL_READY();
-	struct g *g = sched_started() ? g_of_tcb((uintptr_t)thread) : NULL;
+	struct g *g = sched_started() ? g_of_tcb(tcb_of_thread((uintptr_t)thread)) : NULL;
 	if (!g || g->kind > G_MAIN)
 		return real.pthread_sigqueue(thread, sig, value);
 	if (!signal_valid(sig) || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
@@ -138,7 +139,7 @@ SHIM int raise(int sig) {
 	struct g *g = self_g();
 	if (!g)
 		return real.raise(sig);
-	int r = pthread_kill((pthread_t)g->ctx.tp, sig);
+	int r = pthread_kill((pthread_t)tcb_thread(g->ctx.tp), sig);
 	if (r) {
 		errno = r;
 		return -1;

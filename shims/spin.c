@@ -1,17 +1,13 @@
 /* pthread_spin_*: glibc's word, but who spins on a goroutine lets others run: the holder may be waiting for this very
  * P (SYN-18).
  *
- * x86-64: 1 free, 0 or less held (glibc's lock decrements). Elsewhere: 0 free, 1 held. Same protocol as glibc's for both
+ * Which value means free is the CPU's (arch_cpu.h). Same protocol as glibc's for both
  * private and process-shared locks: another process may use glibc's functions on the same word. */
 #include <errno.h>
 
 #include "sync.h"
 
-#if defined(__x86_64__)
-enum { SPIN_FREE = 1, SPIN_HELD = 0 };
-#else
-enum { SPIN_FREE = 0, SPIN_HELD = 1 };
-#endif
+enum { SPIN_FREE = ARCH_SPIN_FREE, SPIN_HELD = !SPIN_FREE };
 
 #define SPINS_BEFORE_YIELD 200 /* some microseconds: more than any critical section worth a spin lock */
 

@@ -37,7 +37,7 @@ struct sigstate *sig_of(struct g *g) {
 }
 
 struct g *thread_g(pthread_t t) {
-	struct g *g = g_of_tcb((uintptr_t)t);
+	struct g *g = g_of_tcb(tcb_of_thread((uintptr_t)t));
 	return g && g->kind <= G_MAIN ? g : NULL;
 }
 
@@ -300,7 +300,7 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	if (!g)
 		return EAGAIN;
 	thread_of(g)->is_c11 = is_c11;
-	*out = (pthread_t)g->ctx.tp; /* before it runs: it may look at the variable (NPTL does the same) */
+	*out = (pthread_t)tcb_thread(g->ctx.tp); /* before it runs: it may look at the variable (NPTL does the same) */
 	ready_new(g);
 	sig_thread_ready();
 	return 0;

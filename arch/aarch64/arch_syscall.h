@@ -5,7 +5,9 @@
 #ifndef GOSHIM_ARCH_SYSCALL_H
 #define GOSHIM_ARCH_SYSCALL_H
 
+#include <fcntl.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 static inline long arch_syscall6(long n, long a, long b, long c, long d, long e, long f) {
 	register long x8 __asm__("x8") = n;
@@ -27,5 +29,22 @@ static inline long arch_syscall6(long n, long a, long b, long c, long d, long e,
 #define SYS4(n, a, b, c, d) arch_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define SYS5(n, a, b, c, d, e) arch_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 #define SYS6(n, a, b, c, d, e, f) arch_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* The system calls by which libc's functions of these names are made. */
+#define ARCH_SYS_POLL SYS_ppoll
+#define ARCH_SYS_DUP2 SYS_dup3
+
+static inline long arch_poll(void *fds, unsigned long n, int timeout_ms) {
+	struct timespec time = {timeout_ms / 1000, timeout_ms % 1000 * 1000000l};
+	return SYS5(SYS_ppoll, fds, n, timeout_ms < 0 ? NULL : &time, 0, 0);
+}
+
+/* dup3() refuses two equal numbers; dup2() returns an open one. */
+static inline long arch_dup2(int old, int fd) {
+	if (old != fd)
+		return SYS3(SYS_dup3, old, fd, 0);
+	long flags = SYS2(SYS_fcntl, old, F_GETFD);
+	return flags < 0 ? flags : fd;
+}
 
 #endif

@@ -18,6 +18,20 @@ void arch_init(void) {
 	/* User mode may always write TPIDR_EL0: nothing to choose. */
 }
 
+void arch_tp_set(uintptr_t tp) {
+	__asm__ volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory");
+}
+
+/* A guarded control stack (FEAT_GCS): RET checks against it, and user mode cannot switch it unless that was asked for, too. */
+bool arch_shadow_stack(const char **how) {
+	enum { GET_SHADOW_STACK_STATUS = 74, ENABLED = 1 };
+	uint64_t status = 0;
+	if (SYS5(SYS_prctl, GET_SHADOW_STACK_STATUS, &status, 0, 0, 0) < 0 || !(status & ENABLED))
+		return false;
+	*how = "a guarded control stack is active (see GLIBC_TUNABLES=glibc.cpu.aarch64_gcs)";
+	return true;
+}
+
 void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *), void *arg) {
 	struct frame *f = (struct frame *)((uintptr_t)stack_top & ~(uintptr_t)15) - 1;
 	uint64_t fpcr, fpsr;

@@ -23,4 +23,16 @@ static inline long arch_syscall6(long n, long a, long b, long c, long d, long e,
 #define SYS5(n, a, b, c, d, e) arch_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 #define SYS6(n, a, b, c, d, e, f) arch_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
+/* The system calls by which libc's functions of these names are made. */
+#define ARCH_SYS_POLL SYS_poll
+#define ARCH_SYS_DUP2 SYS_dup2
+
+static inline long arch_poll(void *fds, unsigned long n, int timeout_ms) {
+	return SYS3(SYS_poll, fds, n, timeout_ms);
+}
+
+static inline long arch_dup2(int old, int fd) {
+	return SYS2(SYS_dup2, old, fd);
+}
+
 #endif

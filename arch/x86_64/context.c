@@ -17,6 +17,32 @@ void arch_init(void) {
 	arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;
 }
 
+void arch_tp_set(uintptr_t tp) {
+	SYS2(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, tp);
+}
+
+/* A user shadow stack: `ret` after a switch of stacks faults. Kernels without the feature say EINVAL; the second number and its three words are those
+ * of the kernels that had it before it was merged. */
+bool arch_shadow_stack(const char **how) {
+	enum { ARCH_SHSTK_STATUS = 0x5005, ARCH_CET_STATUS = 0x3001, SHSTK_BIT = 1, CET_SHSTK_BIT = 2 };
+	uint64_t features = 0, status[3] = {0};
+	bool active = SYS2(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) == 0 && (features & SHSTK_BIT);
+	if (!active)
+		active = SYS2(SYS_arch_prctl, ARCH_CET_STATUS, status) == 0 && (status[0] & CET_SHSTK_BIT);
+	if (active)
+		*how = "a shadow stack is active (see GLIBC_TUNABLES=glibc.cpu.x86_shstk)";
+	return active;
+}
+
+size_t arch_unwind_signal(const uint32_t code[2]) {
+	(void)code; /* glibc's restorer and the vdso have unwind information */
+	return 0;
+}
+
+void *arch_restorer(void) {
+	return NULL; /* the kernel insists on one, so libc has it */
+}
+
 void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *), void *arg) {
 	uint64_t *sp = (uint64_t *)((uintptr_t)stack_top & ~(uintptr_t)15);
 	uint32_t mxcsr;

@@ -73,3 +73,8 @@ size_t arch_jump_write(unsigned char *copy, uintptr_t at, uintptr_t target) {
 	memcpy(copy + 1, &rel, sizeof rel);
 	return JUMP_BYTES;
 }
+
+void arch_code_written(void *code, size_t size) {
+	(void)code; /* the CPU sees its own stores */
+	(void)size;
+}
