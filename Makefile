@@ -3,6 +3,8 @@
 #   make                 build/libgoshim.so and build/goshim
 #   make CC=clang        with another compiler (use BUILD=dir to keep both)
 #   make DEBUG=1         assertions on, -O1: lock ranks, states, "runnable and nobody comes" (core/debug.c). With a BUILD of its own
+#   make ARCH=aarch64 CC=aarch64-linux-gnu-gcc BUILD=build/aarch64
+#                        for another CPU (packages: scripts/setup aarch64)
 #   make V=1             show the commands
 #
 # Where things go: $(BUILD)/obj mirrors the source tree; $(BUILD)/asan holds the core compiled for the unit tests;
@@ -77,6 +79,7 @@ help:
 	@echo 'make soak-golib      goshim.h: a million selects under 64 chaos seeds, a million blocked goroutines, skynet'
 	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
 	@echo 'make mutate          takes fences, wake-ups and re-checks out, one at a time: the tests must notice'
+	@echo 'make test-aarch64    builds for aarch64 and runs test programs under qemu (scripts/setup aarch64): ONLY=NAME'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
 	@echo 'make bench           the figures: kernel threads and goroutines in turns, medians and ratios'
 	@echo 'make servers         real servers, kernel threads and goroutines in turns (scripts/servers NAME... for some)'
@@ -334,6 +337,36 @@ chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 			$(if $(ONLY),--filter 'programs/$(ONLY)*') || { status=1; echo "FAILED: chaos=$$seed,p=$(CHAOS_PERCENT)" >&2; }; \
 		seed=$$((seed + 1)); \
 	done; exit $$status
+
+# The library for aarch64, and the programs of tests/emulator/aarch64 under qemu, natively and with GOMAXPROCS 1 and 2. Needs the cross compiler, its
+# libc and qemu-user; says so.
+AARCH64_BUILD := $(BUILD)/aarch64
+AARCH64_NAMES := $(filter $(ONLY)%,$(shell sed 's/\#.*//' tests/emulator/aarch64))
+AARCH64_MAKE = $(MAKE) --no-print-directory ARCH=aarch64 CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ BUILD=$(AARCH64_BUILD)
+
+.PHONY: test-aarch64
+test-aarch64:
+	@scripts/setup build test aarch64
+	@$(AARCH64_MAKE) lib check-exports
+	@$(AARCH64_MAKE) $(addprefix $(AARCH64_BUILD)/tests/programs/,$(AARCH64_NAMES))
+	@$(MAKE) --no-print-directory $(AARCH64_BUILD)/host/run_programs $(AARCH64_BUILD)/host/qemu_user.so ONLY=$(ONLY)
+	@echo '  RUN      run_programs, under qemu'
+	@GOSHIM_BUILD=$(abspath $(AARCH64_BUILD)) GOSHIM_SOURCE=$(CURDIR) RUN_PROGRAMS_UNDER=$(CURDIR)/scripts/under-qemu RUN_PROGRAMS_PROCS=1,2 \
+		EMULATOR_FIXES=$(abspath $(AARCH64_BUILD)/host/qemu_user.so) timeout -k 5 1800 $(AARCH64_BUILD)/host/run_programs -j$(TEST_JOBS)
+
+$(AARCH64_BUILD)/host/program_list.inc: force
+	@mkdir -p $(@D)
+	@printf 'PROGRAM(%s)\n' $(AARCH64_NAMES) | cmp -s - $@ || printf 'PROGRAM(%s)\n' $(AARCH64_NAMES) > $@
+
+$(AARCH64_BUILD)/host/run_programs: tests/run_programs.c $(AARCH64_BUILD)/host/program_list.inc
+	$(call say,TEST,$<)
+	$(Q)$(CC) -std=gnu11 -g -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -I$(@D) $< -o $@ $(CRITERION)
+
+$(AARCH64_BUILD)/host/qemu_user.so: tests/emulator/qemu_user.c
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O1 -Wall -Wextra -Werror -fPIC -shared $< -o $@
+
 # Hours of tests/programs' work in minutes: longer arguments, one after the other. One: make soak ONLY=NAME
 SOAKS := $(basename $(notdir $(wildcard tests/stress/*.args)))
 $(BUILD)/tests/soak/program_list.inc: force

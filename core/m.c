@@ -71,7 +71,8 @@ void p_attach(struct m *m, struct p *p) {
 	atomic_store_explicit(&m->pinned_since, 0, memory_order_relaxed);
 	p->mon_since = 0;
 	atomic_store_explicit(&p->m, m, memory_order_release);
-	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == SYSMON_ASLEEP, 0))
+	/* seq_cst (on x86 a plain load): Dekker with sleep_deeply(). The other half is p_idle_pop()'s store of the count. */
+	if (__builtin_expect(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP, 0))
 		sysmon_wake();
 }
 
@@ -385,6 +386,10 @@ void p_idle_put(struct p *p) {
 /* Something became runnable that the Ms at work may not get to soon: wake one more M, one at a time. */
 void wakep(void) {
 	uint32_t none = 0;
+	/* The caller put something into the global queue and released its lock, by an exchange: what is read here must not be older. Dekker with
+	 * spinning_end(): either that M finds what was queued, or it does not count as spinning any more. (Who comes here for its own queue
+	 * has none of this, and needs none: that P runs, and sysmon sees what waits there.) */
+	arch_rmw_fence();
 	if (atomic_load(&sched.idle_p_count) == 0 || !atomic_compare_exchange_strong(&sched.spinning, &none, 1))
 		return;
 	lock_acquire(&sched.lock, LOCK_SCHED);

@@ -65,8 +65,9 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 
 /* Consumer's side of the protocol above. */
 static inline void pd_clear(struct pd *pd, uint8_t mode) {
-	/* acq_rel: the syscall that follows must not be reordered before the clear; x86 lock-prefixed RMW is a full barrier */
+	/* The system call that follows must find what arrived before the clear: a full fence in between, as a call is none. */
 	atomic_fetch_and_explicit(&pd->ready, ~(uint32_t)mode, memory_order_acq_rel);
+	arch_rmw_fence();
 }
 static inline void pd_set(struct pd *pd, uint8_t mode) {
 	atomic_fetch_or_explicit(&pd->ready, mode, memory_order_acq_rel);

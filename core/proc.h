@@ -116,6 +116,14 @@ struct g {
 	_Alignas(16) unsigned char ext[G_EXT_BYTES]; /* the shims' part: struct thread */
 };
 
+/* The current G leaves one section of the runtime; returns in how many it still is. Release: sysmon, which acquires the 0, takes the P over as it was
+ * left, with what was put into its queue; and if the P was given away in here, sees that it was. */
+static inline uint32_t in_rt_drop(struct g *g) {
+	uint32_t depth = g->in_rt - 1;
+	__atomic_store_n(&g->in_rt, depth, __ATOMIC_RELEASE);
+	return depth;
+}
+
 /* The current G. NULL on a kernel thread that never called g_self(). Hidden, initial-exec: one load. */
 extern __thread struct g *tls_g __attribute__((tls_model("initial-exec"), visibility("hidden")));
 

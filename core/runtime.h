@@ -262,7 +262,7 @@ static inline void rt_enter(struct g *g) {
 void rt_deliver(struct g *g);
 static inline void rt_exit(struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst);
-	if (--g->in_rt == 0 && __builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0))
+	if (in_rt_drop(g) == 0 && __builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0))
 		rt_deliver(g);
 }
 

@@ -73,6 +73,7 @@ static void spinning_end(struct m *m) {
 	if (m->spinning) {
 		m->spinning = false;
 		atomic_fetch_sub(&sched.spinning, 1);
+		arch_rmw_fence(); /* Dekker with wakep(): callers look at the queues again, by relaxed loads */
 	}
 }
 
@@ -499,7 +500,7 @@ int wait_park(struct g *g, int64_t deadline) {
 	uint32_t why = atomic_load_explicit(&g->wake, memory_order_acquire);
 	/* Not rt_exit(): a handler must not run while the caller may still be published somewhere, it could wait itself. */
 	atomic_signal_fence(memory_order_seq_cst);
-	g->in_rt--;
+	in_rt_drop(g);
 	return why == WAKE_TIMEOUT ? -ETIMEDOUT : why == WAKE_INTR ? -EINTR : 0;
 }
 

@@ -20,7 +20,7 @@
  * Goroutines wait in the parking lot, on the word's address. Everybody else waits in the kernel, counted in kernel_waiters, and a
  * release looks at both places: waking one too many is harmless, as each looks again and marks the lock anew.
  *     waiter:    kernel_waiters++ ; exchange word, 2 ; sleep        releaser:  exchange word, 0 ; load kernel_waiters
- * Both exchanges are full barriers where this code runs, so a releaser that found the waiter's 2 sees the waiter's count.
+ * A releaser that found the waiter's 2 sees the waiter's count: both of the waiter's operations are seq_cst, and there is a fence before the load.
  * The lot is looked at even if only kernel threads can wait: that costs a bucket's lock on a path that has a system call anyway.
  *
  * What stays with sysmon, and why: pthread_mutex_lock() called from within libc and ld.so (ld.so's own locks), whose inner parts
@@ -203,7 +203,7 @@ static void wake_quietly(struct g *g, _Atomic uint32_t *word) {
 		return;
 	g->in_rt++;
 	futex_wake(word, 1, FUTEX_ANY);
-	g->in_rt--;
+	in_rt_drop(g);
 }
 
 static void lock_wake(_Atomic uint32_t *word) {
@@ -214,7 +214,7 @@ static void lock_wake(_Atomic uint32_t *word) {
 		wake_quietly(g, word);
 	else
 		futex_wake(word, 1, FUTEX_ANY);
-	/* seq_cst, after libc's exchange: see the top */
+	arch_rmw_fence(); /* libc's exchange, which only releases: see the top */
 	if (unlikely(atomic_load(&kernel_waiters) != 0))
 		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }

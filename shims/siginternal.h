@@ -113,7 +113,7 @@ static inline void mask_store(struct g *g, uint64_t mask) {
 /* Leaves the runtime without delivering: for sections inside the delivery itself. */
 static inline void rt_leave(struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst);
-	g->in_rt--;
+	in_rt_drop(g);
 }
 
 static inline bool is_alive(struct g *g) {

@@ -21,6 +21,9 @@
  * RUN_PROGRAMS_SETTINGS in the environment is added to GOSHIM of every run, and shown with a failure; time limits are four times as long
  * then: chaos=SEED slows programs down (make chaos).
  *
+ * RUN_PROGRAMS_UNDER names a command that runs each program, an emulator of another CPU (scripts/under-qemu, make test-aarch64): it finds the library
+ * in UNDER_PRELOAD. RUN_PROGRAMS_PROCS=N,N stands for 1,2,8 then. Time limits are four times as long.
+ *
  * The same source makes two runners: `make programs` over tests/programs, and `make soak` over tests/stress, whose *.args run programs of
  * tests/programs for long (SUITE). What those print, NAME.out of the program says, or a native run of the same length.
  * The make variable ONLY chooses programs; each is one Criterion test, so --filter works, too. */
@@ -104,11 +107,22 @@ static char *file_read_all(const char *path) {
 	return text;
 }
 
+/* NULL: programs are this machine's. */
+static const char *emulator(void) {
+	return root_of("RUN_PROGRAMS_UNDER", NULL);
+}
+
 static char *program_path(const char *name) {
 	return text_format("%s/tests/programs/%s", root_of("GOSHIM_BUILD", "build"), name);
 }
 
 /* ---- NAME.args ---------------------------------------------------------------------------------------------------- */
+
+static void procs_read(struct config *c, const char *list) {
+	c->procs_count = 0;
+	for (const char *p = list; *p && c->procs_count < 8; p += strcspn(p, ","), p += *p == ',')
+		c->procs[c->procs_count++] = atoi(p);
+}
 
 static void config_line(struct config *c, const char *line, const char *path) {
 	const char *value = strchr(line, '=');
@@ -130,9 +144,7 @@ static void config_line(struct config *c, const char *line, const char *path) {
 	} else if (IS("threads")) {
 		c->threads = atoi(value) != 0;
 	} else if (IS("procs")) {
-		c->procs_count = 0;
-		for (const char *p = value; *p && c->procs_count < 8; p += strcspn(p, ","), p += *p == ',')
-			c->procs[c->procs_count++] = atoi(p);
+		procs_read(c, value);
 	} else {
 		cr_assert_fail("%s: cannot use the line \"%s\"", path, line);
 	}
@@ -143,6 +155,8 @@ static void config_read(struct config *c, const char *name) {
 	*c = (struct config){.timeout_s = TIMEOUT_DEFAULT_S, .procs = {1, 2, 8}, .procs_count = 3, .goshim = "verbose=1",
 	                     .threads = true};
 	c->args[c->arg_count++] = program_path(name);
+	if (getenv("RUN_PROGRAMS_PROCS"))
+		procs_read(c, getenv("RUN_PROGRAMS_PROCS"));
 	char *path = text_format("%s/tests/" SUITE "/%s.args", root_of("GOSHIM_SOURCE", "."), name);
 	char *text = file_read_all(path);
 	for (char *line = text; line && *line;) {
@@ -159,8 +173,9 @@ static void config_read(struct config *c, const char *name) {
 	if (more) {
 		size_t length = strlen(c->goshim);
 		snprintf(c->goshim + length, sizeof(c->goshim) - length, ",%s", more);
-		c->timeout_s *= 4;
 	}
+	if (more || emulator())
+		c->timeout_s *= 4;
 }
 
 /* ---- one run -------------------------------------------------------------------------------------------------------- */
@@ -186,9 +201,14 @@ __attribute__((noreturn)) static void child_run(const struct config *c, int proc
 		putenv(c->env[i]);
 	if (procs > 0) {
 		snprintf(number, sizeof(number), "%d", procs);
-		setenv("LD_PRELOAD", library(), 1);
+		setenv(emulator() ? "UNDER_PRELOAD" : "LD_PRELOAD", library(), 1);
 		setenv("GOMAXPROCS", number, 1);
 		setenv("GOSHIM", c->goshim, 1);
+	}
+	if (emulator()) {
+		char *args[20] = {(char *)emulator()};
+		memcpy(args + 1, c->args, sizeof c->args);
+		execv(args[0], args);
 	}
 	execv(c->args[0], c->args);
 	dprintf(2, "%s: %s\n", c->args[0], strerror(errno));
@@ -333,7 +353,7 @@ static void program_test(const char *name) {
 	for (int i = 0; good && i < c.procs_count; i++) {
 		struct run r = program_run(&c, c.procs[i]);
 		const char *what = run_judge(&c, &r, &reference);
-		if (what && WIFSIGNALED(r.status) && !r.hung)
+		if (what && WIFSIGNALED(r.status) && !r.hung && !emulator())
 			r.stacks = gdb_crash(&c, c.procs[i]);
 		if (what)
 			run_report(name, &r, what, reference.out);

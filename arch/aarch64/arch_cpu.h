@@ -40,6 +40,11 @@ static inline uint64_t arch_return_address(uint64_t saved) {
 	return x30;
 }
 
+/* Right after an atomic read-modify-write (of any order) by this thread: makes it a full fence. It orders what the read half read here, and what came before; later accesses may still pass its store. */
+static inline void arch_rmw_fence(void) {
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Tells the CPU that this is a spin loop. YIELD is a no-op on nearly every core; ISB holds the pipeline for some ten cycles, as x86's PAUSE does. */
 static inline void arch_relax(void) {
 	__asm__ volatile("isb" ::: "memory");

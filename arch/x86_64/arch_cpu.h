@@ -36,6 +36,11 @@ static inline uint64_t arch_return_address(uint64_t saved) {
 	return saved;
 }
 
+/* Right after an atomic read-modify-write (of any order) by this thread: makes it a full fence. It is one already here: the compiler must only leave it where it is. */
+static inline void arch_rmw_fence(void) {
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Tells the CPU that this is a spin loop. */
 static inline void arch_relax(void) {
 	__builtin_ia32_pause();

@@ -6,6 +6,8 @@ int main(int argc, char **argv) {
 #if defined(__x86_64__)
 		__asm__ volatile("movl $435, %%eax\n\tsyscall" : "=a"(r) : : "rcx", "r11", "memory");
 		__asm__ volatile("movl $202, %%eax\n\tsyscall" : "=a"(r) : : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+		__asm__ volatile("mov x8, #435\n\tsvc #0\n\tmov x8, #98\n\tsvc #0\n\tmov %0, x0" : "=r"(r) : : "x0", "x8", "memory");
 #else
 		r = 0;
 #endif

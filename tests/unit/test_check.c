@@ -60,9 +60,6 @@ Test(check, script_is_as_its_interpreter) {
 }
 
 Test(check, raw_system_calls) {
-#if !defined(__x86_64__)
-	cr_skip_test("only known on x86-64");
-#endif
 	struct child c = child_run("$B/goshim check $B/tests/helpers/raw_clone");
 	expect_status(c, 1);
 	expect_text(c, "raw_clone: futex (1)");
