@@ -12,6 +12,7 @@
  * it waits on. Process-shared barriers are glibc's; pthread_barrier_init is not interposed. */
 #include <errno.h>
 
+#include "sigstate.h"
 #include "sync.h"
 
 struct barrier {
@@ -43,7 +44,7 @@ static void barrier_sleep(struct barrier *b, uint32_t round) {
 	/* acquire: pairs with the release of the last one, behind everybody's arrival */
 	while (atomic_load_explicit(&b->round, memory_order_acquire) == round) {
 		if (futex_wait(&b->round, round, -1, FUTEX_ANY, true, "barrier") == -EINTR)
-			shim_interrupted(g_self(), true);
+			shim_interrupted_anew(g_self());
 	}
 }
 
@@ -88,7 +89,7 @@ SHIM int pthread_barrier_destroy(pthread_barrier_t *barrier) {
 	uint32_t left = atomic_fetch_or_explicit(&b->left, LEFT_DESTROY, memory_order_acquire) | LEFT_DESTROY;
 	while (left >> LEFT_SHIFT != come) {
 		if (futex_wait(&b->left, left, -1, FUTEX_ANY, true, "barrier destroy") == -EINTR)
-			shim_interrupted(g_self(), true);
+			shim_interrupted_anew(g_self());
 		left = atomic_load_explicit(&b->left, memory_order_acquire);
 	}
 	return 0;

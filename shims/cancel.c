@@ -56,6 +56,8 @@ void shim_testcancel(struct g *g) {
 }
 
 bool shim_cancel_hold(struct g *g) {
+	if (cancel_word(g) & CANCEL_ASYNC) /* a request acts anywhere: in a call that is no cancellation point, too */
+		return false;
 	/* relaxed: only the order on the word itself matters, a canceller sees the bit or has left its own */
 	if (atomic_fetch_or_explicit(tcb_cancelhandling(g->ctx.tp), CANCEL_DISABLED, memory_order_relaxed) & CANCEL_DISABLED)
 		return false;

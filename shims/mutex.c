@@ -122,10 +122,8 @@ static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended) {
 		int r = futex_wait(word, marked, deadline, FUTEX_ANY, true, futex_what_mutex);
 		if (r == -ETIMEDOUT)
 			return ETIMEDOUT;
-		if (r == -EINTR) {
-			shim_interrupted(g_self(), true);
-			cancel_now(g_self()); /* no cancellation point, but an asynchronous cancellation needs none */
-		}
+		if (r == -EINTR)
+			shim_interrupted_anew(g_self());
 		as = 2; /* others may wait: see the top of the file */
 	}
 }

@@ -13,6 +13,7 @@
  * the routine was compiled without tables, libc jumps to the last buffer that was registered; so there is one. */
 #include <errno.h>
 
+#include "sigstate.h"
 #include "sync.h"
 
 #ifndef __EXCEPTIONS
@@ -63,7 +64,7 @@ static __attribute__((noinline)) int once_slow(_Atomic uint32_t *control, void (
 			return 0;
 		if (v == running) {
 			if (futex_wait(control, running, -1, FUTEX_ANY, true, "once") == -EINTR)
-				shim_interrupted(g_self(), true);
+				shim_interrupted_anew(g_self());
 			continue;
 		}
 		/* acquire: what a routine wrote that was left by an exception is seen by the next one */

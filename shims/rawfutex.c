@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "sigstate.h"
 #include "sync.h"
 
 static _Atomic uint32_t kernel_waiters;
@@ -61,7 +62,9 @@ static long wait_private(struct g *g, uint32_t *uaddr, uint32_t val, int64_t dea
 		if (r != -EINTR)
 			return r;
 		/* the kernel restarts a wait without a deadline only */
-		if (shim_interrupted(g, deadline < 0))
+		bool ends = shim_interrupted(g, deadline < 0);
+		cancel_now(g); /* if it acts anywhere */
+		if (ends)
 			return -EINTR;
 	}
 }

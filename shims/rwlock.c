@@ -28,6 +28,7 @@
  * POSIX has no cancellation point here, and glibc none either. Process-shared locks are glibc's. */
 #include <errno.h>
 
+#include "sigstate.h"
 #include "sync.h"
 
 #define READERS_MASK 0x1fffffffull
@@ -112,7 +113,7 @@ static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 		if (r == -ETIMEDOUT && !free_now)
 			return ETIMEDOUT;
 		if (r == -EINTR)
-			shim_interrupted(w.g, true);
+			shim_interrupted_anew(w.g);
 	}
 }
 
@@ -173,7 +174,7 @@ static int write_wait(pthread_rwlock_t *l, int64_t deadline) {
 			return ETIMEDOUT;
 		}
 		if (r == -EINTR)
-			shim_interrupted(w.g, true);
+			shim_interrupted_anew(w.g);
 	}
 	return 0;
 }

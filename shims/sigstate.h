@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "../core/proc.h"
+#include "shim.h"
 
 struct sigstate {
 	struct lock lock;
@@ -91,6 +92,12 @@ void sig_reserve(void);
 /* SIGCANCEL arrived on the goroutine that runs here, outside the runtime: act if it is cancelled asynchronously. In
  * cancel.c. */
 void cancel_now(struct g *g);
+
+/* A wait ended with -EINTR and begins anew, whatever ran, in a call that is no cancellation point: asynchronous cancellation acts there, too. */
+static inline void shim_interrupted_anew(struct g *g) {
+	shim_interrupted(g, true);
+	cancel_now(g);
+}
 /* The TCB by which libc knows a kernel thread of ours (for main's first one: main's); 0 if it is none of ours. */
 uintptr_t process_tcb_of(int32_t ktid);
 /* Reads and writes the thread pointer. The caller must not touch thread-local variables around it. */
