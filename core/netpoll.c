@@ -3,6 +3,7 @@
  * Arm versus ready (POL-1): a waiter links itself, then looks at pd->ready; the poller sets pd->ready, then looks for waiters. Both are
  * lock-prefixed operations on different words (Dekker), so at least one sees the other.
  * Stale events (FD-3): an event carries the pd's address and the low bits of its generation; a pd that was let go has another one.
+ * Numbers that are given away under a call: pd_try_begin() and tries_await().
  * Several waiters (POL-2): poll()ers are `shared` and all woken; readers, writers and acceptors are woken one per event, and who
  * finds more than it takes passes the readiness on (pd_pass), so a shared listener has no thundering herd.
  *
@@ -15,8 +16,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
+#include <time.h>
 
 #include "chaos.h"
+#include "kernel_call.h"
 #include "netpoll.h"
 #include "netpoll_backend.h"
 #include "pages.h"
@@ -24,6 +28,9 @@
 
 #define PD_SLAB_BYTES (64ul << 10)
 #define GHOST_FD_BASE 1000
+#define ENTER_WAITING_NS 200000 /* a thread that began a call so long ago may sleep in it ... */
+#define ENTER_NS 20000000       /* ... also if that is one that waits for nothing but memory */
+#define YIELD_NS 50000
 #define GEN_SHIFT 48
 #define DATA_MASK ((1ull << GEN_SHIFT) - 1)
 
@@ -132,6 +139,36 @@ static void ghost_close(struct pd *pd) {
 	pd_let_go(pd);
 }
 
+/* Has the thread of m, which began a call a while ago, got into the kernel? There it has the description, whatever its number comes to mean. */
+static bool is_in_call(struct m *m) {
+	struct kernel_call c = kernel_call_of(m->ktid);
+	return !c.known || (!c.running && c.number >= 0);
+}
+
+/* The number of pd has just been replaced. Until nobody may be using the old one: who is not found trying here reads the new one. */
+static void tries_await(struct pd *pd, struct g *self) {
+	/* pairs with pd_try_begin(): our store of pd->fd, this, our loads of `trying`. It needs memory on large machines. */
+	while (MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == -ENOMEM)
+		SYS0(SYS_sched_yield);
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+		int64_t began = nanotime();
+		/* acquire: its call is over. curg: who is switched out is not in one. */
+		while (g && g != self && atomic_load_explicit(&g->trying, memory_order_acquire) == pd &&
+		       atomic_load_explicit(&m->curg, memory_order_relaxed) == g) {
+			int64_t waited = nanotime() - began;
+			bool waits = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+			if (waited > (waits ? ENTER_WAITING_NS : ENTER_NS) && is_in_call(m))
+				break;
+			struct timespec nap = {0, YIELD_NS};
+			if (waited > YIELD_NS) /* it may be one that the kernel will not run while we ask to */
+				SYS2(SYS_nanosleep, &nap, 0);
+			else
+				SYS0(SYS_sched_yield);
+		}
+	}
+}
+
 static void ghost_drop(struct pd *pd);
 static void ghosts_close_due(void) {
 	struct pd *pd = atomic_exchange(&ghosts_due, NULL), *next;
@@ -163,7 +200,7 @@ void pd_close(struct pd *pd) {
 	struct g *g = g_self();
 	rt_enter(g);
 	lock_acquire(&pd->lock, LOCK_NETPOLL);
-	bool keep = atomic_load(&pd->refs) != 0;
+	bool keep = atomic_load(&pd->refs) != 0, named = pd->fd >= 0;
 	/* Before the number is closed. An M that sleeps in epoll_wait takes a reference of the file while it looks at an event, and when that leads
 	 * to nothing it goes on sleeping; a reference that turns out to be the last is dropped on the way back to user mode only. Closed in that
 	 * moment the peer would not see the end until somebody wakes that M. Taken out of the set first, nobody looks at it any more. */
@@ -174,7 +211,8 @@ void pd_close(struct pd *pd) {
 		 * (FD-1). Do the same with a duplicate that only they know. */
 		long ghost = ghost_make(pd);
 		if (ghost >= 0) {
-			pd->fd = (int)ghost;
+			/* relaxed, and the one below: see tries_await() */
+			__atomic_store_n(&pd->fd, (int)ghost, __ATOMIC_RELAXED);
 			if (pd->armed && backend_arm(pd->fd, pd->armed, pd_tag(pd), 1) < 0) {
 				/* No events would come: the waiters arm it again, or wait in the kernel when that is refused, too. */
 				pd->armed = 0;
@@ -183,12 +221,14 @@ void pd_close(struct pd *pd) {
 			/* Last: from here on a holder that drops it may close the ghost and let the pd go. */
 			atomic_store(&pd->ghost, true);
 		} else {
-			pd->fd = -1; /* out of descriptors: the waiters get EBADF, the one answer left */
+			__atomic_store_n(&pd->fd, -1, __ATOMIC_RELAXED); /* out of descriptors: the waiters get EBADF, the one answer left */
 			wake_all(pd);
 			atomic_store(&pd->ghost, true);
 		}
 	}
 	lock_release(&pd->lock);
+	if (keep && named)
+		tries_await(pd, g);
 	rt_exit(g);
 	if (!keep) {
 		pd_let_go(pd);

@@ -8,6 +8,7 @@
 #ifndef GOSHIM_NETPOLL_H
 #define GOSHIM_NETPOLL_H
 
+#include "chaos.h"
 #include "proc.h"
 
 enum { PD_READ = 1, PD_WRITE = 2, PD_HUP = 4 /* sticky: error, hang-up, peer shutdown, urgent data: never trust "drained" again */ };
@@ -23,7 +24,7 @@ struct pdwait {
 
 struct pd {
 	struct lock lock;           /* LOCK_NETPOLL */
-	int fd;                     /* the descriptor to use in syscalls; changes when it becomes a ghost (FD-1): re-read after parks */
+	int fd;                     /* the descriptor to use in syscalls; changes when it becomes a ghost (FD-1): pd_try_begin() reads it */
 	_Atomic uint32_t ready;     /* PD_* */
 	uint32_t gen;               /* bumped when the pd is let go */
 	uint8_t armed;              /* PD_READ|PD_WRITE registered in epoll */
@@ -46,17 +47,36 @@ struct pd {
 
 /* A pd for fd, or NULL when memory is out. Not registered yet. */
 struct pd *pd_new(int fd);
-/* Its descriptor is about to be closed (or was replaced); the caller has taken it out of its table (seq_cst store) before. Removes the registration if the description may live on; with
+/* Its descriptor is about to be closed (or was replaced); the caller has taken it out of its table (seq_cst store) before. Removes the registration; with
  * waiters the pd turns into a ghost that keeps the description open for them, as a kernel thread's read would. */
 void pd_close(struct pd *pd);
 
 /* An operation that parks on pd holds it from before its first netpoll_wait/netpoll_link until its last use of pd->fd, so that close() by
- * another thread leaves it a ghost to go on with. After pd_hold the caller checks that its table still names pd for that number (else
+ * another thread leaves it a ghost to go on with. It is inside the runtime while it does: a handler of the program might jump away, and a hold
+ * that nobody drops keeps the descriptor open for ever. After pd_hold the caller checks that its table still names pd for that number (else
  * pd_drop and look again): the hold and the table change are the two halves of a Dekker pair (both seq_cst). */
 static inline void pd_hold(struct pd *pd) {
 	atomic_fetch_add(&pd->refs, 1);
 }
 void pd_drop(struct pd *pd);
+
+/* Around one system call on a held pd: the number of its descriptor, which names it until pd_try_end() whatever others close or open meanwhile
+ * (FD-3). pd_close() puts a ghost's number there, and then waits for those who may have read the old one, before the kernel gives that away.
+ * Asymmetric, as retake: two plain stores here; the closer of a descriptor that is in use pays for the order with membarrier(). He waits
+ * no longer than it takes to get into the kernel. Inside the runtime, so that no handler of the program gets between, unless bracketed; no park in
+ * between. */
+static inline int pd_try_begin(struct g *g, struct pd *pd) {
+	/* relaxed, and the compiler's fence: see tries_await() */
+	atomic_store_explicit(&g->trying, pd, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	int fd = __atomic_load_n(&pd->fd, __ATOMIC_RELAXED);
+	chaos_delay();
+	return fd;
+}
+static inline void pd_try_end(struct g *g) {
+	/* release: the call is over */
+	atomic_store_explicit(&g->trying, NULL, memory_order_release);
+}
 
 /* Waits until `mode` (one bit) may be ready. Registers on first use. deadline: CLOCK_MONOTONIC ns or -1.
  * Returns 0 (try again), -ETIMEDOUT, -EINTR, or what epoll_ctl failed with (-EPERM: not pollable, -ENOMEM, -ENOSPC, -ELOOP: use a

@@ -26,6 +26,7 @@
 struct m;
 struct p;
 struct g;
+struct pd;
 
 enum g_kind { G_GOROUTINE, G_MAIN, G_G0, G_FOREIGN };
 
@@ -90,6 +91,7 @@ struct g {
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
 	struct m *m;               /* who runs it; valid only while it runs */
+	_Atomic(struct pd *) trying; /* netpoll.h: in a system call on this pd's descriptor that does not wait */
 	struct m *wired_m;         /* the only one that may run it; NULL: any. Changed by itself */
 	struct g *schedlink;       /* run-queue and free-list link */
 	struct timer timer;        /* the timeout of its current wait */

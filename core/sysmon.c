@@ -92,6 +92,13 @@ void sysmon_poke(void) {
 	SYS3(SYS_futex, &sched.sysmon_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Does g leave its P alone until it has looked at m->retake? In the middle of a call that does not wait (pd_try_begin()) it does, too: a page of
+ * the program's that such a call touches may take its time, and may come from another goroutine. */
+static bool is_outside(struct g *g) {
+	uint32_t in_rt = __atomic_load_n(&g->in_rt, __ATOMIC_ACQUIRE);
+	return in_rt == 0 || (in_rt == 1 && atomic_load_explicit(&g->trying, memory_order_acquire));
+}
+
 /* Takes p from m if m is outside the runtime. */
 static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	uint32_t none = RETAKE_NONE;
@@ -102,8 +109,8 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
 	/* acquire: in order. No switch on p from before the first look at curg until after the last (the tick is raised before curg is stored):
 	 * so in_rt was that of the G on this M, and g did not leave, run elsewhere and come back meanwhile. */
-	bool outside = ordered && atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
-	               __atomic_load_n(&g->in_rt, __ATOMIC_ACQUIRE) == 0 && atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
+	bool outside = ordered && atomic_load_explicit(&m->curg, memory_order_acquire) == g && is_outside(g) &&
+	               atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
 	               atomic_load_explicit(&p->m, memory_order_acquire) == m && /* it may have given p away since we looked */
 	               atomic_load_explicit(&p->schedtick, memory_order_relaxed) == tick;
 	uint32_t asked = RETAKE_ASKED;

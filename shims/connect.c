@@ -28,23 +28,30 @@ static void accepting_give(struct pd *pd) {
 	__atomic_fetch_and(&pd->spare, (uint8_t)~SPARE_ACCEPTING, __ATOMIC_RELEASE);
 }
 
+static void accept_undo(struct fdcall *c) {
+	accepting_give(c->pd);
+}
+
 /* The one that got the turn. -EAGAIN: nothing there. Anything else is the result. Another process may have been faster between the
  * check and the call: then this kernel thread blocks, and sysmon goes on with another. */
 static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
 	struct pd *pd = c->pd;
 	long r = -EAGAIN;
+	c->undo = accept_undo;
 	pd_try(pd, PD_READ);
-	if (fd_poll_now(c->fd, POLLIN)) {
-		r = BRACKET(c->g, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+	if (fdcall_poll_now(c, POLLIN)) {
+		r = FDCALL_BRACKET_HELD(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
 	} else if (!(pd->spare & SPARE_LISTENS)) {
 		int listens = 0;
 		unsigned size = sizeof listens;
-		if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
-			r = SYS4(SYS_accept4, c->fd, addr, addr_size, flags); /* fails, and knows why */
+		if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size)) < 0 || !listens)
+			r = FD_TRY(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags)); /* fails, and knows why */
 		else
 			pd_spare_set(pd, SPARE_LISTENS);
 	}
-	accepting_give(pd);
+	if (c->undo)
+		accepting_give(pd);
+	c->undo = NULL;
 	return r;
 }
 
@@ -54,15 +61,15 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
 		if (fd_flags_known(pd) & FL_NONBLOCK)
-			return SYS4(SYS_accept4, c->fd, addr, addr_size, flags);
+			return FD_TRY(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
 		if (accepting_take(pd)) {
 			r = accept_turn(c, addr, addr_size, flags);
 			if (r != -EAGAIN) {
-				pd_more(pd, PD_READ); /* the next acceptor tries, too (POL-2) */
+				pd_more(c->pd, PD_READ); /* the next acceptor tries, too (POL-2) */
 				return r;
 			}
 		} else if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_READ) {
-			g_yield(c->g); /* somebody is at it; the bit is his to clear */
+			fdcall_yield(c); /* somebody is at it; the bit is his to clear */
 			continue;
 		}
 		r = fdcall_wait(c, PD_READ, false);
@@ -90,9 +97,10 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 		return (int)io_ret(g, r);
 	}
-	enum fd_kind kind = fd_kind(c.pd, fd);
-	r = fd_is_socket(kind) ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
-			       : SYS4(SYS_accept4, fd, addr.__sockaddr__, addr_size, flags);
+	enum fd_kind kind = fdcall_kind(&c);
+	r = fd_is_socket(kind)
+		    ? sock_accept(&c, addr.__sockaddr__, addr_size, flags)
+		    : FDCALL_BRACKET_CANCEL(&c, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 	if (r >= 0)
 		fd_made((int)r, c.pd ? kind : KIND_UNKNOWN, flags & SOCK_FLAGS, c.pd);
 	fdcall_end(&c);
@@ -123,23 +131,31 @@ static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
 	return false;
 }
 
+static void connect_undo(struct fdcall *c) {
+	SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, c->undo_arg, sizeof(struct timeval));
+}
+
 /* connect() has no flag that makes one call non-blocking, and O_NONBLOCK would be seen by others. What there is, is the send timeout: with
  * one clock tick of it the call returns EINPROGRESS while the handshake goes on. The timeout is put back at once. The second connect()
  * then takes the outcome, and with it the socket's state is what one blocking call leaves. */
 static long connect_remote(struct fdcall *c, const struct sockaddr *addr, socklen_t size) {
 	struct timeval was, tick = {.tv_usec = 1};
 	unsigned was_size = sizeof was;
-	if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, &was_size) < 0 ||
-	    SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) < 0)
+	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, &was_size)) < 0 ||
+	    FD_TRY(c, SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick)) < 0)
 		return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
-	long r = BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
-	SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was);
+	c->undo = connect_undo;
+	c->undo_arg = &was;
+	long r = FDCALL_BRACKET_HELD(c, SYS3(SYS_connect, c->fd, addr, size));
+	if (c->undo)
+		FD_TRY(c, SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was));
+	c->undo = NULL;
 	if (r != -EINPROGRESS && r != -EALREADY)
 		return r;
 	for (;;) {
 		pd_try(c->pd, PD_WRITE);
-		if (fd_poll_now(c->fd, POLLOUT))
-			return BRACKET(c->g, SYS3(SYS_connect, c->fd, addr, size));
+		if (fdcall_poll_now(c, POLLOUT))
+			return FDCALL_BRACKET(c, SYS3(SYS_connect, c->fd, addr, size));
 		long waited = fdcall_wait(c, PD_WRITE, false);
 		if (waited == FDCALL_BLOCK)
 			return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
@@ -157,8 +173,8 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	if (!fdcall_begin(&c, g, fd))
 		return (int)io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
-	if (fd_kind(c.pd, fd) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
-	    !(fd_flags(c.pd, fd) & FL_NONBLOCK)) {
+	if (fdcall_kind(&c) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
+	    !(fdcall_flags(&c) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
 		fdcall_end(&c);
 	} else {

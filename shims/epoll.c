@@ -13,21 +13,18 @@ static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room
 		return FDCALL_BLOCK;
 	for (;;) {
 		pd_try(c.pd, PD_READ);
-		long r = SYS6(SYS_epoll_pwait, c.fd, events, room, 0, NULL, 8);
+		long r = FD_TRY(&c, SYS6(SYS_epoll_pwait, c.fd, events, room, 0, NULL, 8));
 		if (r > 0)
 			pd_more(c.pd, PD_READ);
 		int waited = r == 0 ? netpoll_wait(c.pd, PD_READ, deadline, true) : 0;
 		if (waited == -ETIMEDOUT)
-			r = SYS6(SYS_epoll_pwait, c.fd, events, room, 0, NULL, 8);
+			r = FD_TRY(&c, SYS6(SYS_epoll_pwait, c.fd, events, room, 0, NULL, 8));
 		if (r != 0 || waited == -ETIMEDOUT) {
 			fdcall_end(&c);
 			return r;
 		}
-		if (waited == 0) {
-			/* relaxed: as in fdcall_wait() */
-			c.fd = __atomic_load_n(&c.pd->fd, __ATOMIC_RELAXED);
+		if (waited == 0)
 			continue;
-		}
 		fdcall_end(&c);
 		if (waited != -EINTR)
 			return FDCALL_BLOCK;

@@ -4,17 +4,19 @@
  *     struct fdcall c;
  *     if (!fdcall_begin(&c, g, fd)) plain bracketed call
  *     for (;;) {
- *         pd_try(); a system call that cannot block; done or -EAGAIN
+ *         pd_try(); FD_TRY(a system call that cannot block); done or -EAGAIN
  *         r = fdcall_wait(&c, mode, moved != 0); if (r < 0) return moved ? moved : r
  *     }
  *     fdcall_end(&c)
  * The pd is held all the while, so that close() by another thread leaves a ghost of the descriptor to go on with, as a blocked
- * kernel thread holds the description (FD-1). It is not held while a handler of the program runs: that may never come back. */
+ * kernel thread holds the description (FD-1). It is not held while a handler of the program runs: that may never come back. Therefore all of it is inside
+ * the runtime, but for the calls that may block. */
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include "../core/tcb.h"
 #include "io.h"
+#include "thread.h"
 
 #define CANCEL_ASYNC 2 /* glibc's bit of cancelhandling: cancellation acts at once */
 
@@ -40,11 +42,57 @@ static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
 		return *kept;
 	struct timeval tv = {0};
 	socklen_t size = sizeof tv;
-	if (SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &size) < 0)
+	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv,
+			   &size)) < 0)
 		return 0;
 	int64_t ns = tv.tv_sec >= INT64_MAX / 2000000000 ? 0 : tv.tv_sec * 1000000000 + tv.tv_usec * 1000;
 	*kept = ns;
 	return ns;
+}
+
+void fdcall_open(struct fdcall *c) {
+	/* Read before a handler may run, which begins as the runtime is left: who is interrupted before his call is in the kernel has not begun it. */
+	c->fd = c->pd ? pd_try_begin(c->g, c->pd) : c->number;
+	thread_of(c->g)->fdcall = c;
+	atomic_signal_fence(memory_order_seq_cst);
+	fdcall_leave(c);
+}
+
+void fdcall_close(struct fdcall *c) {
+	fdcall_reenter(c);
+	thread_of(c->g)->fdcall = NULL;
+}
+
+void fdcall_yield(struct fdcall *c) {
+	fdcall_open(c);
+	pd_try_end(c->g);
+	g_yield(c->g);
+	fdcall_close(c);
+	if (!c->pd)
+		c->pd = fd_hold_again(c->number);
+}
+
+void fdcall_abandon(struct g *g) {
+	struct thread *t = thread_of(g);
+	if (likely(!t->fdcall))
+		return;
+	g->in_rt++; /* no handler in between; the P is not touched */
+	atomic_signal_fence(memory_order_seq_cst);
+	struct fdcall *c = t->fdcall;
+	t->fdcall = NULL;
+	pd_try_end(g);
+	if (c && c->undo) {
+		c->undo(c);
+		c->undo = NULL;
+	}
+	/* A ghost's hold is what keeps its number. */
+	if (c && c->pd && !atomic_load_explicit(&c->pd->ghost, memory_order_relaxed)) {
+		pd_drop(c->pd);
+		c->pd = NULL;
+		c->fd = c->number;
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	in_rt_drop(g); /* it is about to run a handler: no look for others */
 }
 
 int64_t io_deadline_ns;
@@ -52,7 +100,7 @@ int64_t io_deadline_ns;
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	struct pd *pd = c->pd;
 	if (c->deadline == 0) {
-		if (fd_flags(pd, c->fd) & FL_NONBLOCK)
+		if (fdcall_flags(c) & FL_NONBLOCK)
 			return -EAGAIN;
 		int64_t timeout = fd_is_socket(pd->kind) ? socket_timeout(c, mode) : 0;
 		if (!timeout && io_deadline_ns && fd_is_socket(pd->kind) && !c->patient) {
@@ -65,20 +113,18 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	do /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
 		r = netpoll_wait(pd, mode, c->deadline, true);
 	while (r == -EINTR && shim_stray(c->g));
-	if (likely(r == 0)) {
-		/* relaxed: our own waker's or the closer's store; either number names the description while we hold it */
-		c->fd = __atomic_load_n(&pd->fd, __ATOMIC_RELAXED);
+	if (likely(r == 0))
 		return 0;
-	}
 	if (r == -ETIMEDOUT)
 		return -EAGAIN;
 	if (r != -EINTR)
 		return FDCALL_BLOCK;
 	pd_drop(pd);
 	c->pd = NULL;
+	fdcall_leave(c);
 	if (io_interrupted(c->g, !progress && (c->deadline == -1 || c->limited)))
 		return -EINTR;
-	c->fd = c->number;
+	fdcall_reenter(c);
 	c->pd = fd_hold(c->number);
 	return c->pd ? 0 : -EBADF;
 }

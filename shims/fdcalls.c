@@ -2,7 +2,7 @@
  * fdtable.c true, whoever calls: a goroutine or a foreign thread; only a vfork child is left alone (FRK-5).
  *
  * Order in close: the pd leaves the table and goes to pd_close() before the kernel gives the number away, so that whoever gets it
- * next finds an empty slot (FD-3). The runtime's own descriptors do not exist for the program (FD-11). */
+ * next finds an empty slot (FD-3), and whoever comes in between finds FD_CLOSING. The runtime's own descriptors do not exist for the program (FD-11). */
 #include <sys/file.h>
 #include <sys/ioctl.h>
 
@@ -28,6 +28,7 @@ static long close_goroutine(struct g *g, int fd) {
 	/* SO_LINGER can make it block, and so can a file on a network. */
 	syscall_enter(g);
 	long r = SYS1(SYS_close, fd);
+	fd_closed(fd);
 	syscall_exit(g);
 	return r;
 }
@@ -41,7 +42,9 @@ SHIM int close(int fd) {
 	if (unlikely(is_hidden(fd)))
 		return (int)sys_ret(-EBADF);
 	fd_closing(fd);
-	return CALL_REAL(close, fd);
+	int r = CALL_REAL(close, fd);
+	fd_closed(fd);
+	return r;
 }
 
 SHIM_ALIAS(close, __close);
@@ -112,6 +115,7 @@ static long dup_onto(int old, int fd, int flags, bool three) {
 	long r = BRACKET(g, three ? SYS3(SYS_dup3, old, fd, flags) : arch_dup2(old, fd));
 	if (r >= 0)
 		fd_duplicated(old, fd);
+	fd_closed(fd);
 	return r;
 }
 

@@ -108,12 +108,14 @@ static bool table_live(void) {
 	return atomic_load_explicit(&fd_root, memory_order_relaxed) != NULL;
 }
 
-static struct pd *table_take(int fd) {
+/* Puts `leave` there, NULL or FD_CLOSING. */
+static struct pd *table_take(int fd, struct pd *leave) {
 	_Atomic(struct pd *) *slot = table_slot(fd, false);
-	if (!slot || !atomic_load_explicit(slot, memory_order_relaxed))
+	if (!slot || (!leave && !atomic_load_explicit(slot, memory_order_relaxed)))
 		return NULL;
 	/* seq_cst: the table's half of the Dekker pair with pd_hold() */
-	return atomic_exchange(slot, NULL);
+	struct pd *pd = atomic_exchange(slot, leave);
+	return pd != FD_CLOSING ? pd : NULL;
 }
 
 struct pd *fd_hold_slow(int fd) {
@@ -122,6 +124,8 @@ struct pd *fd_hold_slow(int fd) {
 		return NULL;
 	for (;;) {
 		struct pd *pd = atomic_load(slot);
+		if (pd == FD_CLOSING)
+			return NULL;
 		if (!pd) {
 			struct pd *made = pd_new(fd);
 			if (!made)
@@ -143,10 +147,18 @@ struct pd *fd_hold_slow(int fd) {
 	}
 }
 
+struct pd *fd_hold_again(int fd) {
+	static struct pd closed = {.fd = -1, .kind = KIND_ANON, .unpollable = true, .refs = 1, .waiters = {&closed.waiters, &closed.waiters}};
+	struct pd *pd = fd_hold(fd);
+	if (unlikely(!pd))
+		pd_hold(pd = &closed);
+	return pd;
+}
+
 /* Takes the pd out if it is still there, and lets it go. Its number does not name its descriptor any more, so that neither a ghost
  * nor a removal from epoll can be made through it. */
 static void table_discard(struct pd *pd) {
-	pd->fd = -1;
+	__atomic_store_n(&pd->fd, -1, __ATOMIC_RELAXED);
 	pd_close(pd);
 }
 
@@ -233,7 +245,7 @@ static void pair_forget(int fd) {
 static void number_reset(int fd, bool is_private) {
 	private_put(fd, is_private);
 	pair_forget(fd);
-	struct pd *old = table_take(fd);
+	struct pd *old = table_take(fd, NULL);
 	if (unlikely(old != NULL))
 		table_discard(old);
 }
@@ -317,13 +329,24 @@ void fd_received(int fd) {
 		number_reset(fd, false);
 }
 
-void fd_closing(int fd) {
-	if (in_vfork())
-		return;
+static void number_close(int fd, struct pd *leave) {
 	private_put(fd, false);
-	struct pd *pd = table_take(fd);
+	struct pd *pd = table_take(fd, leave);
 	if (pd)
 		pd_close(pd);
+}
+
+void fd_closing(int fd) {
+	if (!in_vfork())
+		number_close(fd, FD_CLOSING);
+}
+
+void fd_closed(int fd) {
+	_Atomic(struct pd *) *slot = in_vfork() ? NULL : table_slot(fd, false);
+	struct pd *closing = FD_CLOSING;
+	/* If somebody was given the number already, he has put his own there. */
+	if (slot && atomic_load_explicit(slot, memory_order_relaxed) == FD_CLOSING)
+		atomic_compare_exchange_strong(slot, &closing, NULL);
 }
 
 void fd_replacing(int fd) {
@@ -350,7 +373,7 @@ void fd_closing_range(unsigned first, unsigned last) {
 			continue;
 		unsigned from = leaf * FD_LEAF, to = from + FD_LEAF - 1;
 		for (unsigned fd = from > first ? from : first; fd <= to && fd <= last; fd++)
-			fd_closing((int)fd);
+			number_close((int)fd, NULL);
 	}
 }
 
@@ -384,6 +407,8 @@ static void child_prepare(bool execs) {
 		struct fd_leaf *leaf = atomic_load_explicit(&root[i], memory_order_acquire);
 		for (unsigned j = 0; leaf && j < FD_LEAF; j++) {
 			struct pd *pd = atomic_load(&leaf->slot[j]);
+			if (pd == FD_CLOSING)
+				continue;
 			/* A duplicate may be open where this number is closed. */
 			bool goes = execs && pd && __atomic_load_n(&pd->spare, __ATOMIC_RELAXED) & SPARE_CLOEXEC &&
 				    !(atomic_load(&pd->shared_desc) & SHARED_DUP);

@@ -46,6 +46,10 @@ enum { FL_VALID = 1, FL_NONBLOCK = 2, FL_PACKET = 4, FL_CHANGE = 8 };
 
 #define FD_LEAF 4096u
 
+/* In a slot: the kernel is about to give the number back. It names its old description until then, but nobody may begin to wait for that: the
+ * closer has already looked for those who do (pd_close()). Who comes now makes the plain call, as a kernel thread's. */
+#define FD_CLOSING ((struct pd *)1)
+
 struct fd_leaf {
 	_Atomic(struct pd *) slot[FD_LEAF];
 	/* 1 + the number of the other end of a pipe or socket pair made here; 0 unknown. Only a hint (fd_hint), so it may be outdated. */
@@ -66,7 +70,8 @@ static inline struct pd *fd_lookup(int fd) {
 	if (unlikely(!leaf))
 		return NULL;
 	/* seq_cst (a plain load on x86): fd_hold()'s second look must not be satisfied before its hold is visible */
-	return atomic_load(&leaf->slot[(unsigned)fd % FD_LEAF]);
+	struct pd *pd = atomic_load(&leaf->slot[(unsigned)fd % FD_LEAF]);
+	return likely(pd != FD_CLOSING) ? pd : NULL;
 }
 
 /* The slow half of fd_hold(): makes the pd. */
@@ -84,6 +89,9 @@ static inline struct pd *fd_hold(int fd) {
 	}
 	return fd_hold_slow(fd);
 }
+
+/* The same for a call that has begun; where there is none, one of a descriptor that is closed. Never NULL. */
+struct pd *fd_hold_again(int fd);
 
 /* Finds out what fd is. KIND_UNKNOWN: it is not open, and its pd is out of the table again. The caller holds pd. */
 enum fd_kind fd_classify(struct pd *pd, int fd);
@@ -110,9 +118,10 @@ void fd_paired(int a, int b);
 void fd_duplicated(int old, int fd);
 /* fd came from another process (SCM_RIGHTS, pidfd_getfd). */
 void fd_received(int fd);
-/* fd is about to be closed: call this before the kernel does it. */
+/* fd is about to be closed: call this before the kernel does it; and the other one after. */
 void fd_closing(int fd);
-/* fd is about to be replaced by dup2, which may still fail. */
+void fd_closed(int fd);
+/* fd is about to be replaced by dup2, which may still fail; fd_closed() after it. */
 void fd_replacing(int fd);
 /* The same for a range of numbers, inclusive. */
 void fd_closing_range(unsigned first, unsigned last);

@@ -56,27 +56,29 @@ static int wait_fd(struct ctx *ctx, int fd, int events, int64_t timeout_ns) {
 		return -EINVAL;
 	if (fd >= 0 && netpoll_owns_fd(fd))
 		return -EBADF;
-	struct pd *pd = sched_started() ? fd_hold(fd) : NULL;
-	if (unlikely(fd_users_noted) && pd && g->kind <= G_MAIN)
-		fd_user_note(pd, g->id);
 	for (;;) {
-		int found = revents_ask(fd, events), r = 0;
+		int found = revents_ask(fd, events), r = FDCALL_BLOCK;
 		if (found == 0 && done && chan_is_closed(done))
 			found = ctx_err(ctx);
-		if (found == 0 && pd)
-			r = wait_park_fd(g, pd, events, deadline, done, &found);
-		if (found == 0 && (!pd || r == FDCALL_BLOCK))
+		if (found == 0) {
+			rt_enter(g); /* no handler of the program, which may jump away, while it is held */
+			struct pd *pd = sched_started() ? fd_hold(fd) : NULL;
+			if (unlikely(fd_users_noted) && pd && g->kind <= G_MAIN)
+				fd_user_note(pd, g->id);
+			if (pd) {
+				r = wait_park_fd(g, pd, events, deadline, done, &found);
+				pd_drop(pd);
+			}
+			rt_exit(g);
+		}
+		if (found == 0 && r == FDCALL_BLOCK)
 			found = wait_kernel(g, fd, events, deadline, done != NULL);
 		else if (r == -ETIMEDOUT && found == 0)
 			found = revents_ask(fd, events) ? 0 : -ETIMEDOUT;
-		if (found != 0 || r == -EINTR) {
-			if (pd)
-				pd_drop(pd);
-			if (found != 0)
-				return found;
-			golib_interrupted(); /* it may not come back: nothing is held */
-			pd = fd_hold(fd);
-		}
+		if (found != 0)
+			return found;
+		if (r == -EINTR)
+			golib_interrupted();
 	}
 }
 

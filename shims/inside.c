@@ -114,16 +114,24 @@ static int twin_close(int fd) {
 static int inside_close(int fd) {
 	if (inside_g())
 		return close(fd);
-	if (table_is_ours())
+	bool ours = table_is_ours();
+	if (ours)
 		fd_closing(fd);
-	return twin_close(fd);
+	int r = twin_close(fd);
+	if (ours)
+		fd_closed(fd);
+	return r;
 }
 
 /* No cancellation point; it may be called with malloc's lock held, so it never parks. */
 static int inside_close_nocancel(int fd) {
-	if (table_is_ours())
+	bool ours = table_is_ours();
+	if (ours)
 		fd_closing(fd);
-	return (int)sys_ret(SYS1(SYS_close, fd));
+	long r = SYS1(SYS_close, fd);
+	if (ours)
+		fd_closed(fd);
+	return (int)sys_ret(r);
 }
 
 static int twin_dup2(int old, int fd) {

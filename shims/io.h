@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "../core/chaos.h"
+#include "../core/runtime.h"
 #include "fdtable.h"
 #include "sigstate.h"
 
@@ -100,15 +101,45 @@ struct fdcall {
 	struct g *g;
 	struct pd *pd;    /* held */
 	int number;       /* what the program called it */
-	int fd;           /* what to use in system calls: after a park, perhaps a ghost of the number (FD-1) */
+	int fd;           /* in FD_TRY(): what to use in the system call, the number or a ghost of it (FD-1) */
 	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
 	bool patient;     /* io_deadline_ns is not for it: who accepts waits for no peer that could be dead */
+	bool inside;      /* the runtime: no handler of the program runs while pd is held */
 	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without */
+	void (*undo)(struct fdcall *c); /* by fdcall_abandon(), before it lets go; or NULL */
+	void *undo_arg;
 };
 
 enum {
 	FDCALL_BLOCK = -4000
 }; /* cannot be waited for by epoll: make a bracketed blocking call. Never a kernel error number */
+
+static inline void fdcall_leave(struct fdcall *c) {
+	if (likely(c->inside)) {
+		c->inside = false;
+		rt_exit(c->g);
+	}
+}
+
+static inline void fdcall_reenter(struct fdcall *c) {
+	c->inside = true;
+	c->g->in_rt++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* A system call on c->fd that does not wait, or another question about it. What c->fd names cannot be another's by now (FD-3). sysmon may take the
+ * P meanwhile (is_outside()): the look at `retake` comes after the store of `trying`, as in rt_enter(). */
+#define FD_TRY(c, call)                                                                                        \
+	(__extension__({                                                                                       \
+		struct g *fd_try_g = (c)->g;                                                                   \
+		(c)->fd = pd_try_begin(fd_try_g, (c)->pd);                                                     \
+		long fd_try_result = (call);                                                                   \
+		pd_try_end(fd_try_g);                                                                          \
+		atomic_signal_fence(memory_order_seq_cst);                                                     \
+		if (unlikely(atomic_load_explicit(&fd_try_g->m->retake, memory_order_relaxed) != RETAKE_NONE)) \
+			rt_enter_slow(fd_try_g);                                                               \
+		fd_try_result;                                                                                 \
+	}))
 
 /* False: no pd; make a bracketed plain call on c->fd. Every true one needs fdcall_end(). */
 static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
@@ -117,12 +148,17 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->number = c->fd = fd;
 	c->deadline = 0;
 	c->patient = c->limited = false;
+	c->undo = NULL;
+	c->inside = true;
+	g->in_rt++; /* the P is not touched: no look at retake */
+	atomic_signal_fence(memory_order_seq_cst);
 	c->pd = fd_hold(fd);
 	if (likely(c->pd != NULL)) {
 		if (unlikely(fd_users_noted))
 			fd_user_note(c->pd, g->id);
 		return true;
 	}
+	fdcall_leave(c);
 	/* One of the runtime's own: for the program there is no such descriptor. */
 	if (fd >= 0 && netpoll_owns_fd(fd))
 		c->fd = -1;
@@ -132,27 +168,88 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 static inline void fdcall_end(struct fdcall *c) {
 	if (likely(c->pd != NULL))
 		pd_drop(c->pd);
+	fdcall_leave(c);
 }
 
-/* Before a call that blocks in the kernel for lack of anything better: it may end in a cancellation, and a pd held for ever would keep
- * the descriptor open after its close. A ghost's stays: the hold is what keeps the number. c->pd is not to be used any more. */
+/* What it is; KIND_UNKNOWN: not open. */
+static inline enum fd_kind fdcall_kind(struct fdcall *c) {
+	enum fd_kind kind = c->pd->kind;
+	return likely(kind != KIND_UNKNOWN) ? kind : (enum fd_kind)FD_TRY(c, fd_classify(c->pd, c->fd));
+}
+
+/* Before a call that may block in the kernel for lack of anything better: it may end in a cancellation or a jump, and a pd held for ever would
+ * keep the descriptor open after its close. A ghost's stays: the hold is what keeps the number. c->pd is not to be used any more. */
 static inline void fdcall_release(struct fdcall *c) {
 	if (c->pd && !atomic_load_explicit(&c->pd->ghost, memory_order_relaxed)) {
 		pd_drop(c->pd);
 		c->pd = NULL;
+		c->fd = c->number;
+	} else if (c->pd) {
+		c->fd = __atomic_load_n(&c->pd->fd, __ATOMIC_RELAXED);
 	}
+	fdcall_leave(c);
 }
 
-#define FDCALL_BLOCKING(c, call)                \
-	(__extension__({                        \
-		fdcall_release(c);              \
-		BRACKET_BLOCKING((c)->g, call); \
+/* Outside the runtime with c->pd held, and inside again. */
+void fdcall_open(struct fdcall *c);
+void fdcall_close(struct fdcall *c);
+/* Lets others run, and handlers. */
+void fdcall_yield(struct fdcall *c);
+
+/* The last call of an operation, which may block for a while. */
+#define FDCALL_BRACKET(c, call)        \
+	(__extension__({               \
+		fdcall_release(c);     \
+		BRACKET((c)->g, call); \
 	}))
+
+/* The same for a disk. */
+#define FDCALL_BRACKET_DISK(c, call)        \
+	(__extension__({                    \
+		fdcall_release(c);          \
+		BRACKET_DISK((c)->g, call); \
+	}))
+
+/* The same for a cancellation point. */
+#define FDCALL_BRACKET_CANCEL(c, call)        \
+	(__extension__({                      \
+		fdcall_release(c);            \
+		BRACKET_CANCEL((c)->g, call); \
+	}))
+
+/* One in the middle of it, which may block, with c->pd held: what it began on one description it goes on with there, whatever the number comes to
+ * mean. A handler of the program may run, and may jump away, and so may a cancellation: before it does, fdcall_abandon() lets go. Then c->pd is what
+ * the number names now. */
+#define FDCALL_HELD_AS(enter, c, cancel_point, call)                                   \
+	(__extension__({                                                               \
+		long fd_held_result;                                                   \
+		uint32_t fd_held_handlers;                                             \
+		do {                                                                   \
+			fdcall_open(c);                                                \
+			fd_held_handlers = io_handlers((c)->g);                        \
+			bool fd_held_opened = (cancel_point) && io_cancel_open((c)->g); \
+			enter((c)->g);                                                 \
+			fd_held_result = (call);                                       \
+			pd_try_end((c)->g);                                            \
+			syscall_exit((c)->g);                                          \
+			if (cancel_point)                                              \
+				io_cancel_close((c)->g, fd_held_opened);               \
+			fdcall_close(c);                                               \
+		} while (io_disturbed((c)->g, fd_held_result, fd_held_handlers));      \
+		if (unlikely(!(c)->pd))                                                \
+			(c)->pd = fd_hold_again((c)->number);                          \
+		fd_held_result;                                                        \
+	}))
+
+/* It is not expected to block, but nobody can promise. */
+#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, false, call)
+/* A cancellation point that blocks in the kernel for lack of anything better. */
+#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, true, call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;
 
-/* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd and c->fd as they are now. Else
+/* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd as it is now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,
  * -EBADF; or FDCALL_BLOCK. progress: the call has moved bytes already, so it is not restarted after a handler. */
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress);
@@ -163,11 +260,20 @@ static inline short fd_poll_now(int fd, short events) {
 	return arch_poll(&p, 1, 0) > 0 ? p.revents : 0;
 }
 
+static inline short fdcall_poll_now(struct fdcall *c, short events) {
+	return (short)FD_TRY(c, fd_poll_now(c->fd, events));
+}
+
+static inline uint32_t fdcall_flags(struct fdcall *c) {
+	uint32_t known = fd_flags_known(c->pd);
+	return likely(known & FL_VALID) ? known : (uint32_t)FD_TRY(c, fd_flags(c->pd, c->fd));
+}
+
 /* After a wait in the middle of a stream operation that moved bytes already: has the connection failed? Then the call must return what it
  * has and leave the error for the next one, as the kernel does; a try would take it. */
 static inline bool fdcall_failed(struct fdcall *c) {
 	return unlikely(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP) &&
-	       (fd_poll_now(c->fd, 0) & (POLLERR | POLLHUP | POLLNVAL));
+	       (fdcall_poll_now(c, 0) & (POLLERR | POLLHUP | POLLNVAL));
 }
 
 /* The part of iov[0..count) after `skip` bytes, as much of it as fits into out[IOV_WINDOW]. Returns how many. */

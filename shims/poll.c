@@ -140,12 +140,13 @@ static long pollcall_ask(void *arg) {
 	return found;
 }
 
-/* A wait of s, after the kernel found nothing. Non-zero: the call's result, or FDCALL_BLOCK. */
+/* A wait of s, after the kernel found nothing. Leaves the runtime. Non-zero: the call's result, or FDCALL_BLOCK. */
 static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	long found = 0;
 	int r = s->complete ? pollset_park(s, call->g, call->deadline, ask ? pollcall_ask : NULL, call, &found)
 			    : FDCALL_BLOCK;
 	pollset_free(s);
+	rt_exit(call->g);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
 	if (r == -EINTR && io_interrupted(call->g, false))
@@ -178,6 +179,7 @@ static long pollcall_run(struct pollcall *call) {
 		bool idle = false;
 		long found = 0;
 		if (small) {
+			rt_enter(call->g); /* as in fdcall_begin(): no handler that may jump away while something is held */
 			pollset_init(&s, POLL_INLINE);
 			call->fill(call, &s);
 			s.covered = s.covered && s.complete;
@@ -191,10 +193,12 @@ static long pollcall_run(struct pollcall *call) {
 			if (small) {
 				pollset_remember(&s);
 				pollset_free(&s);
+				rt_exit(call->g);
 			}
 			return found;
 		}
 		if (!small) {
+			rt_enter(call->g);
 			pollset_init(&s, call->count(call));
 			call->fill(call, &s);
 		}

@@ -20,14 +20,14 @@ static long nowait_writev(int fd, const struct iovec *iov, int count) {
 
 /* A terminal's read does more than wait for bytes: it stops background processes, and VMIN and VTIME say when it ends. Readiness
  * stands for it only in the plain cases; the others are the kernel's. */
-static bool terminal_must_block(int fd) {
+static bool terminal_must_block(struct fdcall *c) {
 	struct termios t; /* the kernel's own is shorter and begins alike */
-	if (SYS3(SYS_ioctl, fd, TCGETS, &t) < 0)
+	if (FD_TRY(c, SYS3(SYS_ioctl, c->fd, TCGETS, &t)) < 0)
 		return false;
 	if (!(t.c_lflag & ICANON) && (t.c_cc[VMIN] != 1 || t.c_cc[VTIME] != 0))
 		return true;
 	int group;
-	return SYS3(SYS_ioctl, fd, TIOCGPGRP, &group) == 0 && group != SYS1(SYS_getpgid, 0);
+	return FD_TRY(c, SYS3(SYS_ioctl, c->fd, TIOCGPGRP, &group)) == 0 && group != SYS1(SYS_getpgid, 0);
 }
 
 /* One try that does not block, as far as that can be had. -EAGAIN: wait; FDCALL_BLOCK: as the kernel waits. */
@@ -35,18 +35,18 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	struct pd *pd = c->pd;
 	long r;
 	if (likely(!(pd->spare & SPARE_NO_NOWAIT_READ))) {
-		r = nowait_readv(c->fd, iov, count);
+		r = FD_TRY(c, nowait_readv(c->fd, iov, count));
 		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
 			return r;
 		pd_spare_set(pd, SPARE_NO_NOWAIT_READ);
 	}
-	if (!fd_poll_now(c->fd, POLLIN | POLLPRI)) {
-		if (pd->kind != KIND_CHAR || (fd_flags(pd, c->fd) & FL_NONBLOCK) || !terminal_must_block(c->fd))
+	if (!fdcall_poll_now(c, POLLIN | POLLPRI)) {
+		if (pd->kind != KIND_CHAR || (fdcall_flags(c) & FL_NONBLOCK) || !terminal_must_block(c))
 			return -EAGAIN;
 		return FDCALL_BLOCK;
 	}
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
-	return BRACKET(c->g, SYS3(SYS_readv, c->fd, iov, count));
+	return FDCALL_BRACKET_HELD(c, SYS3(SYS_readv, c->fd, iov, count));
 }
 
 /* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
@@ -80,14 +80,14 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 static long try_writev(struct fdcall *c, const struct iovec *iov, int count) {
 	struct pd *pd = c->pd;
 	if (likely(!(pd->spare & SPARE_NO_NOWAIT_WRITE))) {
-		long r = nowait_writev(c->fd, iov, count);
+		long r = FD_TRY(c, nowait_writev(c->fd, iov, count));
 		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
 			return r;
 		pd_spare_set(pd, SPARE_NO_NOWAIT_WRITE);
 	}
-	if (!fd_poll_now(c->fd, POLLOUT))
+	if (!fdcall_poll_now(c, POLLOUT))
 		return -EAGAIN;
-	return BRACKET(c->g, SYS3(SYS_writev, c->fd, iov, count));
+	return FDCALL_BRACKET_HELD(c, SYS3(SYS_writev, c->fd, iov, count));
 }
 
 /* Pipes and character devices: all of it, unless an error or a handler comes in between. `ours`: the vector is not the program's, we may read it
@@ -139,13 +139,13 @@ static bool kind_was_wrong(struct fdcall *c, enum fd_kind kind, long r) {
 }
 
 static long fd_read(struct fdcall *c, void *buf, size_t n) {
-	enum fd_kind kind = fd_kind(c->pd, c->fd);
+	enum fd_kind kind = fdcall_kind(c);
 	if (fd_is_socket(kind))
 		return sock_recv(c, buf, n, 0, NULL, NULL);
 	if (kind == KIND_FILE)
-		return BRACKET_DISK(c->g, SYS3(SYS_read, c->fd, buf, n));
+		return FDCALL_BRACKET_DISK(c, SYS3(SYS_read, c->fd, buf, n));
 	if (kind == KIND_UNKNOWN)
-		return BRACKET(c->g, SYS3(SYS_read, c->fd, buf, n));
+		return FDCALL_BRACKET(c, SYS3(SYS_read, c->fd, buf, n));
 	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_readv(c, &iov, 1, n <= SSIZE_MAX);
 }
@@ -169,14 +169,14 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 }
 
 static long fd_write(struct fdcall *c, const void *buf, size_t n) {
-	enum fd_kind kind = fd_kind(c->pd, c->fd);
+	enum fd_kind kind = fdcall_kind(c);
 	if (fd_is_socket(kind))
 		return sock_send(c, buf, n, 0, NULL, 0);
 	/* Of the anonymous kinds only an eventfd that is near 2^64 makes writers wait. */
 	if (kind == KIND_ANON || kind == KIND_UNKNOWN)
-		return BRACKET_CANCEL(c->g, SYS3(SYS_write, c->fd, buf, n));
+		return FDCALL_BRACKET_CANCEL(c, SYS3(SYS_write, c->fd, buf, n));
 	if (kind == KIND_FILE)
-		return BRACKET_DISK(c->g, SYS3(SYS_write, c->fd, buf, n));
+		return FDCALL_BRACKET_DISK(c, SYS3(SYS_write, c->fd, buf, n));
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_writev(c, &iov, 1, true);
 }
@@ -202,12 +202,12 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	struct fdcall c;
 	if (!fdcall_begin(&c, g, fd))
 		return BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
-	enum fd_kind kind = fd_kind(c.pd, fd);
+	enum fd_kind kind = fdcall_kind(&c);
 	long r;
 	if (kind == KIND_FILE)
-		r = BRACKET_DISK(g, SYS3(SYS_readv, fd, iov, count));
+		r = FDCALL_BRACKET_DISK(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else if (kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
-		r = BRACKET(g, SYS3(SYS_readv, fd, iov, count));
+		r = FDCALL_BRACKET(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else
 		r = loop_readv(&c, iov, count, false);
 	fdcall_end(&c);
@@ -220,15 +220,15 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 		return BRACKET(g, SYS3(SYS_writev, fd, iov, count));
 	if (!fdcall_begin(&c, g, fd))
 		return BRACKET_CANCEL(g, SYS3(SYS_writev, c.fd, iov, count));
-	enum fd_kind kind = fd_kind(c.pd, fd);
+	enum fd_kind kind = fdcall_kind(&c);
 	long r;
 	if (fd_is_socket(kind)) {
 		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
 		r = sock_sendmsg(&c, &msg, 0);
 	} else if (kind == KIND_ANON || kind == KIND_UNKNOWN) {
-		r = BRACKET_CANCEL(g, SYS3(SYS_writev, fd, iov, count));
+		r = FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_writev, c.fd, iov, count));
 	} else if (kind == KIND_FILE) {
-		r = BRACKET_DISK(g, SYS3(SYS_writev, fd, iov, count));
+		r = FDCALL_BRACKET_DISK(&c, SYS3(SYS_writev, c.fd, iov, count));
 	} else {
 		r = loop_writev(&c, iov, count, false);
 	}

@@ -96,6 +96,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	if (in_syscall)
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
+	fdcall_abandon(g);
 
 	h->handler(sig, info, context);
 

@@ -84,6 +84,9 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 void sig_fork_child(void);
 /* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`, if it is one. */
 void sig_nudge(struct g *g, int sig);
+/* A handler of the program is about to run on the calling goroutine g, or it is about to unwind: neither may come back, so the I/O call that it is
+ * in lets go of its descriptor. In fdcall.c. */
+void fdcall_abandon(struct g *g);
 /* The program made a signalfd for these signals, or gave them to one. */
 void sig_fd_made(uint64_t mask);
 /* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be

@@ -34,7 +34,7 @@ static inline bool recv_must_block(struct fdcall *c, int flags) {
 	if (likely(!(pd->spare & SPARE_BLOCKS)) &&
 	    likely((flags & (MSG_WAITALL | MSG_PEEK)) != (MSG_WAITALL | MSG_PEEK)))
 		return false;
-	return !(fd_flags(pd, c->fd) & FL_NONBLOCK);
+	return !(fdcall_flags(c) & FL_NONBLOCK);
 }
 
 /* MSG_DONTWAIT and its like: the kernel's answer as it is. Who asks so and then polls (a client library does) has it remembered for the poll,
@@ -56,7 +56,7 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 	if (n > RW_MAX && n <= SSIZE_MAX)
 		n = RW_MAX;
 	if (unlikely(flags & RECV_NEVER_WAITS))
-		return RECV_NOW(c, flags, n, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
+		return RECV_NOW(c, flags, n, FD_TRY(c, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size)));
 	if (unlikely(recv_must_block(c, flags)))
 		return FDCALL_BLOCKING(c, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
@@ -66,7 +66,8 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 		if (unlikely(n > RW_MAX) || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
 			part = recv_part(pd, part, flags);
-			r = SYS6(SYS_recvfrom, c->fd, (char *)buf + got, part, flags | MSG_DONTWAIT, addr, addr_size);
+			r = FD_TRY(c, SYS6(SYS_recvfrom, c->fd, (char *)buf + got, part, flags | MSG_DONTWAIT, addr,
+					   addr_size));
 		}
 		if (r != -EAGAIN) {
 			recv_done(pd, r, part, flags);
@@ -98,7 +99,7 @@ static long recvmsg_rest(struct fdcall *c, const struct msghdr *msg, int flags, 
 			struct msghdr part = {.msg_iov = window};
 			part.msg_iovlen = (size_t)iov_window(window, msg->msg_iov, msg->msg_iovlen, got);
 			pd_try(pd, PD_READ);
-			r = SYS3(SYS_recvmsg, c->fd, &part, (flags & ~MSG_WAITALL) | MSG_DONTWAIT);
+			r = FD_TRY(c, SYS3(SYS_recvmsg, c->fd, &part, (flags & ~MSG_WAITALL) | MSG_DONTWAIT));
 			if (r != -EAGAIN)
 				recv_done(pd, r, iov_bytes(window, part.msg_iovlen), flags);
 		}
@@ -131,7 +132,7 @@ static void control_scan(const struct msghdr *msg, bool received) {
 static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 	if (unlikely(flags & RECV_NEVER_WAITS))
 		return RECV_NOW(c, flags, iov_bytes(msg->msg_iov, msg->msg_iovlen),
-				SYS3(SYS_recvmsg, c->fd, msg, flags));
+				FD_TRY(c, SYS3(SYS_recvmsg, c->fd, msg, flags)));
 	bool waitall = flags & MSG_WAITALL;
 	if (unlikely(recv_must_block(c, flags) || (waitall && c->pd->kind == KIND_STREAM)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
@@ -141,7 +142,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		/* Never a park before the kernel has found the message well-formed. */
 		if (!known_good || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
-			r = SYS3(SYS_recvmsg, c->fd, msg, (flags & ~MSG_WAITALL) | MSG_DONTWAIT);
+			r = FD_TRY(c, SYS3(SYS_recvmsg, c->fd, msg, (flags & ~MSG_WAITALL) | MSG_DONTWAIT));
 		}
 		if (r != -EAGAIN) {
 			size_t wanted = r > 0 ? iov_bytes(msg->msg_iov, msg->msg_iovlen) : 0;
@@ -168,8 +169,9 @@ SHIM ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADD
 	if (!fdcall_begin(&c, g, fd))
 		return sys_ret(
 			BRACKET_CANCEL(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
-	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
-						 : SYS6(SYS_recvfrom, fd, buf, n, flags, addr.__sockaddr__, addr_size);
+	long r = fd_is_socket(fdcall_kind(&c)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
+					       : FDCALL_BRACKET_CANCEL(&c, SYS6(SYS_recvfrom, c.fd, buf, n, flags,
+										addr.__sockaddr__, addr_size));
 	fdcall_end(&c);
 	return sys_ret(r);
 }
@@ -191,8 +193,9 @@ SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
 		if (!fdcall_begin(&c, g, fd)) {
 			r = io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
 		} else {
-			r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmsg(&c, msg, flags)
-							    : SYS3(SYS_recvmsg, fd, msg, flags);
+			r = fd_is_socket(fdcall_kind(&c))
+				    ? sock_recvmsg(&c, msg, flags)
+				    : FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_recvmsg, c.fd, msg, flags));
 			fdcall_end(&c);
 			r = io_ret(g, r);
 		}
@@ -235,13 +238,13 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 	if (n > RW_MAX && n <= SSIZE_MAX)
 		n = RW_MAX;
 	if (unlikely(flags & SEND_NEVER_WAITS))
-		return SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size);
+		return FD_TRY(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 	if (unlikely(flags & MSG_FASTOPEN)) /* a connect is part of it */
-		return BRACKET(c->g, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
+		return FDCALL_BRACKET(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
 		int how = flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0);
 		size_t part = send_part(c->pd, n - done, flags);
-		long r = SYS6(SYS_sendto, c->fd, (const char *)buf + done, part, how, addr, addr_size);
+		long r = FD_TRY(c, SYS6(SYS_sendto, c->fd, (const char *)buf + done, part, how, addr, addr_size));
 		if (r > 0)
 			done += (size_t)r;
 		if (unlikely(part < n) && r == (long)part && done < n)
@@ -271,11 +274,11 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 	const struct msghdr *now = msg;
 	size_t done = 0, total = 0;
 	if (unlikely(flags & SEND_NEVER_WAITS))
-		return SYS3(SYS_sendmsg, c->fd, msg, flags);
+		return FD_TRY(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
 	if (unlikely(flags & MSG_FASTOPEN))
-		return BRACKET(c->g, SYS3(SYS_sendmsg, c->fd, msg, flags));
+		return FDCALL_BRACKET(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
 	for (;;) {
-		long r = SYS3(SYS_sendmsg, c->fd, now, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0));
+		long r = FD_TRY(c, SYS3(SYS_sendmsg, c->fd, now, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0)));
 		if (r > 0) {
 			/* The kernel has read the vector: so can we. */
 			total = iov_bytes(msg->msg_iov, msg->msg_iovlen);
@@ -315,8 +318,9 @@ SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 	if (!fdcall_begin(&c, g, fd))
 		return io_ret(g,
 			      BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
-	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
-						 : SYS6(SYS_sendto, fd, buf, n, flags, addr.__sockaddr__, addr_size);
+	long r = fd_is_socket(fdcall_kind(&c)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
+					       : FDCALL_BRACKET_CANCEL(&c, SYS6(SYS_sendto, c.fd, buf, n, flags,
+										addr.__sockaddr__, addr_size));
 	fdcall_end(&c);
 	return io_ret(g, r);
 }
@@ -340,7 +344,8 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
 		return io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
-	long r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_sendmsg(&c, msg, flags) : SYS3(SYS_sendmsg, fd, msg, flags);
+	long r = fd_is_socket(fdcall_kind(&c)) ? sock_sendmsg(&c, msg, flags)
+					       : FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_sendmsg, c.fd, msg, flags));
 	fdcall_end(&c);
 	return io_ret(g, r);
 }
@@ -351,12 +356,12 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags, int64_t until) {
 	unsigned got = 0;
 	if (flags & RECV_NEVER_WAITS)
-		return SYS5(SYS_recvmmsg, c->fd, vec, count, flags, NULL);
+		return FD_TRY(c, SYS5(SYS_recvmmsg, c->fd, vec, count, flags, NULL));
 	for (;;) {
 		struct pd *pd = c->pd;
 		pd_try(pd, PD_READ);
-		long r = SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT,
-			      NULL);
+		long r = FD_TRY(c, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got,
+					(flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, NULL));
 		if (r != -EAGAIN)
 			pd_more(pd, PD_READ);
 		if (r >= 0)
@@ -388,8 +393,9 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 		int64_t until = timeout ? deadline_rel(timeout) : -1;
 		if (!fdcall_begin(&c, g, fd))
 			return (int)io_ret(g, BRACKET_CANCEL(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
-		r = fd_is_socket(fd_kind(c.pd, fd)) ? sock_recvmmsg(&c, vec, count, flags, until)
-						    : SYS5(SYS_recvmmsg, fd, vec, count, flags, timeout);
+		r = fd_is_socket(fdcall_kind(&c))
+			    ? sock_recvmmsg(&c, vec, count, flags, until)
+			    : FDCALL_BRACKET_CANCEL(&c, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout));
 		fdcall_end(&c);
 		if (timeout && r > 0) {
 			int64_t left = until - nanotime();
@@ -419,7 +425,7 @@ static long sendmmsg_whole(struct fdcall *c, struct mmsghdr *vec, unsigned count
 static long sendmmsg_records(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags) {
 	unsigned done = 0;
 	do {
-		long r = SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags | MSG_DONTWAIT);
+		long r = FD_TRY(c, SYS4(SYS_sendmmsg, c->fd, vec + done, count - done, flags | MSG_DONTWAIT));
 		if (r == -EAGAIN) {
 			r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
 			if (r == FDCALL_BLOCK) {
@@ -450,8 +456,8 @@ SHIM int sendmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags) {
 	shim_testcancel(g);
 	if ((flags & SEND_NEVER_WAITS) || !fdcall_begin(&c, g, fd))
 		return (int)io_ret(g, BRACKET(g, SYS4(SYS_sendmmsg, fd, vec, count, flags)));
-	long r = fd_is_socket(fd_kind(c.pd, fd)) && sends_in_parts(c.pd) ? sendmmsg_whole(&c, vec, count, flags)
-									 : sendmmsg_records(&c, vec, count, flags);
+	long r = fd_is_socket(fdcall_kind(&c)) && sends_in_parts(c.pd) ? sendmmsg_whole(&c, vec, count, flags)
+								       : sendmmsg_records(&c, vec, count, flags);
 	fdcall_end(&c);
 	return (int)io_ret(g, r);
 }

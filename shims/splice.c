@@ -15,7 +15,7 @@ static bool has_readiness(enum fd_kind kind) {
 static int end_ready(struct fdcall *c, uint8_t mode, bool progress) {
 	while (has_readiness(c->pd->kind)) {
 		pd_try(c->pd, mode);
-		if (fd_poll_now(c->fd, mode == PD_READ ? POLLIN : POLLOUT)) {
+		if (fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT)) {
 			pd_set(c->pd, mode); /* asked, not taken */
 			return 0;
 		}
@@ -40,7 +40,7 @@ static long sendfile_steps(struct fdcall *c, int in, off64_t *at, size_t n) {
 		else if (ready < 0 && !(ready == -EAGAIN && done == 0))
 			return done ? (long)done : ready;
 		/* Not ready and the descriptor is the program's to make non-blocking: the kernel's answer, whatever it is. */
-		long r = BRACKET(c->g, SYS4(SYS_sendfile, c->fd, in, at, step));
+		long r = FDCALL_BRACKET_HELD(c, SYS4(SYS_sendfile, c->fd, in, at, step));
 		if (r > 0)
 			done += (size_t)r;
 		if (r <= 0)
@@ -61,12 +61,12 @@ SHIM ssize_t sendfile64(int out, int in, off64_t *at, size_t n) {
 	long r;
 	if (n > RW_MAX)
 		n = RW_MAX;
-	if (has_readiness(fd_kind(c.pd, out)) && !(fd_flags(c.pd, out) & FL_NONBLOCK)) {
+	if (has_readiness(fdcall_kind(&c)) && !(fdcall_flags(&c) & FL_NONBLOCK)) {
 		bool held = shim_cancel_hold(g); /* it is no cancellation point */
 		r = sendfile_steps(&c, in, at, n);
 		shim_cancel_release(g, held);
 	} else {
-		r = BRACKET(g, SYS4(SYS_sendfile, out, in, at, n));
+		r = FDCALL_BRACKET(&c, SYS4(SYS_sendfile, c.fd, in, at, n));
 	}
 	fdcall_end(&c);
 	return sys_ret(r);
@@ -88,13 +88,40 @@ static long splice_raw(const struct splice_args *a, int in, int out, unsigned fl
 			 : SYS6(SYS_splice, in, a->in_at, out, a->out_at, a->n, flags);
 }
 
+static enum fd_kind splice_kind(struct g *g, int fd) {
+	struct fdcall c;
+	if (!fdcall_begin(&c, g, fd))
+		return KIND_UNKNOWN;
+	enum fd_kind kind = fdcall_kind(&c);
+	fdcall_end(&c);
+	return kind;
+}
+
+/* A pair without a pipe, or a closed number, is the kernel's to refuse, at once. */
+static bool splice_fits(struct g *g, int in, int out, bool is_tee) {
+	enum fd_kind a = splice_kind(g, in), b = splice_kind(g, out);
+	return a != KIND_UNKNOWN && b != KIND_UNKNOWN &&
+	       (is_tee ? a == KIND_PIPE && b == KIND_PIPE : a == KIND_PIPE || b == KIND_PIPE);
+}
+
+/* Waits for one end. Then c->fd is what to use, and only a ghost is held: nothing has been moved yet, so who closes a number while the other end is
+ * waited for has closed it before the call. */
+static int splice_end_ready(struct fdcall *c, struct g *g, int fd, uint8_t mode) {
+	if (!fdcall_begin(c, g, fd))
+		return FDCALL_BLOCK;
+	int r = end_ready(c, mode, false);
+	fdcall_release(c);
+	return r;
+}
+
 static long splice_ends(struct fdcall *in, struct fdcall *out, const struct splice_args *a) {
-	int r = end_ready(in, PD_READ, false);
-	if (r == 0)
-		r = end_ready(out, PD_WRITE, false);
+	int r = splice_end_ready(in, in->g, in->number, PD_READ);
 	if (r == -EINTR || r == -EBADF)
 		return r;
-	if (r == 0) {
+	int s = splice_end_ready(out, out->g, out->number, PD_WRITE);
+	if (s == -EINTR || s == -EBADF)
+		return s;
+	if (r == 0 && s == 0) {
 		long moved = BRACKET(in->g, splice_raw(a, in->fd, out->fd, a->flags | SPLICE_F_NONBLOCK));
 		if (moved != -EAGAIN)
 			return moved;
@@ -104,25 +131,13 @@ static long splice_ends(struct fdcall *in, struct fdcall *out, const struct spli
 }
 
 static ssize_t splice_goroutine(struct g *g, int in, int out, const struct splice_args *a) {
-	struct fdcall ci, co;
-	long r;
 	shim_testcancel(g);
-	if ((a->flags & SPLICE_F_NONBLOCK) || a->n == 0 || !fdcall_begin(&ci, g, in))
+	if ((a->flags & SPLICE_F_NONBLOCK) || a->n == 0 || !splice_fits(g, in, out, a->is_tee))
 		return io_ret(g, BRACKET(g, splice_raw(a, in, out, a->flags)));
-	if (!fdcall_begin(&co, g, out)) {
-		r = BRACKET(g, splice_raw(a, in, out, a->flags));
-	} else {
-		/* A pair without a pipe, or a closed number, is the kernel's to refuse, at once. */
-		enum fd_kind kind_in = fd_kind(ci.pd, in), kind_out = fd_kind(co.pd, out);
-		bool fits = a->is_tee ? kind_in == KIND_PIPE && kind_out == KIND_PIPE
-				      : kind_in == KIND_PIPE || kind_out == KIND_PIPE;
-		if (!fits || kind_in == KIND_UNKNOWN || kind_out == KIND_UNKNOWN)
-			r = BRACKET(g, splice_raw(a, in, out, a->flags));
-		else
-			r = splice_ends(&ci, &co, a);
-		fdcall_end(&co);
-	}
-	fdcall_end(&ci);
+	struct fdcall from = {.g = g, .number = in}, to = {.g = g, .number = out};
+	long r = splice_ends(&from, &to, a);
+	fdcall_end(&to);
+	fdcall_end(&from);
 	return io_ret(g, r);
 }
 
@@ -151,11 +166,11 @@ SHIM ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 	if ((flags & SPLICE_F_NONBLOCK) || !fdcall_begin(&c, g, fd))
 		return io_ret(g, BRACKET(g, SYS4(SYS_vmsplice, fd, iov, count, flags)));
 	long r = 0;
-	long access = fd_kind(c.pd, fd) == KIND_PIPE ? SYS2(SYS_fcntl, fd, F_GETFL) : -1;
+	long access = fdcall_kind(&c) == KIND_PIPE ? FD_TRY(&c, SYS2(SYS_fcntl, c.fd, F_GETFL)) : -1;
 	if (access >= 0 && !(access & O_NONBLOCK))
 		r = end_ready(&c, (access & O_ACCMODE) == O_RDONLY ? PD_READ : PD_WRITE, false);
 	if (r != -EINTR && r != -EBADF)
-		r = BRACKET(g, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
+		r = FDCALL_BRACKET(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
 	fdcall_end(&c);
 	return io_ret(g, r);
 }

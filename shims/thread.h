@@ -37,6 +37,7 @@ struct thread {
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
 	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	bool cancel_told;            /* ... has cancelled it */
+	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;
 };
