@@ -183,7 +183,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libcore.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ASAN_FLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(BUILD)/asan/libcore.a -o $@ $(CRITERION) -pthread -ldl
 
-# Goroutines really run in this one: AddressSanitizer knows neither their stacks nor their thread identities. Optimised as the library is.
+# Goroutines really run in these: AddressSanitizer knows neither their stacks nor their thread identities. Optimised as the library is.
 UBSAN_FLAGS := $(BASE_FLAGS) -O2 -DGOSHIM_DEBUG -fsanitize=undefined -fno-sanitize-recover=undefined
 UBSAN_OBJS := $(addprefix $(BUILD)/ubsan/,$(addsuffix .o,$(ASAN_SRCS)))
 
@@ -201,7 +201,7 @@ $(BUILD)/ubsan/libcore.a: $(UBSAN_OBJS) $(BUILD)/sources
 	@rm -f $@
 	$(Q)ar rcs $@ $(UBSAN_OBJS)
 
-$(BUILD)/tests/unit/test_sched $(BUILD)/tests/unit/test_preempt: $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/ubsan/libcore.a
+$(addprefix $(BUILD)/tests/unit/,test_sched test_scavenge test_preempt): $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/ubsan/libcore.a
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UBSAN_FLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(BUILD)/ubsan/libcore.a -o $@ $(CRITERION) -pthread -ldl -lm

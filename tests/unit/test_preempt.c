@@ -1,14 +1,7 @@
 /* Preemption by the thousands of times a second: a kernel thread interrupts whatever goroutine it finds running, as sysmon's timers do only at the
  * kernel's ticks, and goroutines that hold a pattern in every register (tests/programs/pre_registers.c) look whether it is still there.
  * GOSHIM_PREEMPTIONS says how often; `make soak-preempt` ten million times. */
-#include "core_test.h"
-
-#include <dlfcn.h>
-
-#include "futex.h"
-#include "runtime.h"
-#include "stack.h"
-#include "tcb.h"
+#include "sched_test.h"
 
 #define main pre_registers_main
 #include "../programs/pre_registers.c"
@@ -120,19 +113,6 @@ static void holder_main(struct g *g) {
 		futex_wake(&running, 1, FUTEX_ANY);
 }
 
-static int create_thread(void *(*fn)(void *), void *arg) {
-	pthread_attr_t attr;
-	pthread_t t;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, (128 << 10) + tcb_bytes());
-	return -pthread_create(&t, &attr, fn, arg);
-}
-
-static void *lookup(const char *name) {
-	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
-}
-
 Test(preempt, registers, .timeout = 3600) {
 	const char *why = NULL, *text = getenv("GOSHIM_PREEMPTIONS");
 	uint64_t wanted = text ? strtoull(text, NULL, 10) : 300;
@@ -142,11 +122,8 @@ Test(preempt, registers, .timeout = 3600) {
 	must(code != MAP_FAILED);
 	memcpy(code, (void *)(uintptr_t)hold_sse, CODE_BYTES);
 	handler_install();
-	tcb_lookup = lookup;
-	sched_thread_create = create_thread;
-	sched_config.gomaxprocs = 2;
 	sched_config.preempt = false; /* sysmon's timers would come in between */
-	must(sched_start(&why) == 0);
+	must(try_start(2, &why) == 0);
 	m_sigstack_arm(g_self()->m);
 	running = HOLDERS;
 	for (uint64_t i = 0; i < HOLDERS; i++) {

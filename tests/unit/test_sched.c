@@ -2,124 +2,14 @@
  *
  * Built without AddressSanitizer (see the Makefile): its runtime knows one stack per kernel thread and finds its own state through TSD,
  * both of which belong to the goroutine here. UndefinedBehaviorSanitizer keeps no such state and stays. */
-#include "core_test.h"
+#include "sched_test.h"
+
 #include <dirent.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <fenv.h>
-#include <link.h>
 #include <math.h>
-#include <sys/sysinfo.h>
 
-#include "futex.h"
 #include "netpoll.h"
-#include "runtime.h"
-#include "stack.h"
-#include "tcb.h"
-#include "unwind.h"
-
-#define STACK_BYTES ((size_t)256 << 10)
-
-/* ---- the embedder ---- */
-
-static _Atomic int threads_allowed = 1000000;
-
-static int create_thread(void *(*fn)(void *), void *arg) {
-	pthread_attr_t attr;
-	pthread_t t;
-	if (atomic_fetch_sub(&threads_allowed, 1) <= 0)
-		return -EAGAIN;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, (128 << 10) + tcb_bytes());
-	return -pthread_create(&t, &attr, fn, arg);
-}
-
-static void *lookup(const char *name) {
-	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
-}
-
-static int try_start(uint32_t procs, const char **why) {
-	tcb_lookup = lookup;
-	sched_thread_create = create_thread;
-	sched_config.gomaxprocs = procs;
-	return sched_start(why);
-}
-
-static void start(uint32_t procs) {
-	const char *why = NULL;
-	alarm(100);
-	int r = try_start(procs, &why);
-	if (r < 0)
-		fprintf(stderr, "start: %s (%d)\n", why, r);
-	must(r == 0);
-}
-
-struct task {
-	void (*fn)(void *arg);
-	void *arg;
-	bool keep; /* somebody else frees it */
-};
-
-static _Atomic uint32_t tasks;
-
-static void task_main(struct g *g) {
-	struct task *t = (struct task *)(void *)g->ext;
-	bool keep = t->keep;
-	tcb_thread_start();
-	t->fn(t->arg);
-	g_live_drop();
-	if (!keep)
-		g_free(g);
-	if (atomic_fetch_sub(&tasks, 1) == 1)
-		futex_wake(&tasks, 1, FUTEX_ANY);
-}
-
-static struct g *task_new(void (*fn)(void *), void *arg, const struct g_stack_req *req, int *err) {
-	struct g *g = g_new(req, task_main, err);
-	if (g)
-		*(struct task *)(void *)g->ext = (struct task){fn, arg, false};
-	return g;
-}
-
-static struct g *go(void (*fn)(void *), void *arg) {
-	int err = 0;
-	struct g *g = task_new(fn, arg, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
-	must(g);
-	atomic_fetch_add(&tasks, 1);
-	ready_new(g);
-	return g;
-}
-
-static void wait_all(void) {
-	for (uint32_t n; (n = atomic_load(&tasks));)
-		futex_wait(&tasks, n, -1, FUTEX_ANY, false, "all");
-}
-
-static void sleep_ns(int64_t ns) {
-	static _Atomic uint32_t never;
-	int64_t end = nanotime() + ns;
-	int r = futex_wait(&never, 0, end, FUTEX_ANY, false, "sleep");
-	must(r == -ETIMEDOUT && nanotime() >= end);
-}
-
-/* On a goroutine: gives the P away, not the CPU. */
-#define yield_until(condition) \
-	do { \
-		int64_t yield_end = nanotime() + LONG_NS; \
-		while (!(condition)) { \
-			must(nanotime() < yield_end); \
-			g_yield(g_self()); \
-		} \
-	} while (0)
-
-/* Every test of the list with several GOMAXPROCS, each in a test process of its own. */
-#define TEST_PROCS(name) \
-	static void name##_body(uint32_t procs); \
-	Test(sched, name##_1) { name##_body(1); } \
-	Test(sched, name##_2) { name##_body(2); } \
-	Test(sched, name##_8) { name##_body(8); } \
-	static void name##_body(uint32_t procs)
 
 /* ---- start ---- */
 
@@ -216,14 +106,7 @@ static void count(void *arg) {
 	atomic_fetch_add(&counter, 1);
 }
 
-static uint32_t gs_ever(void) {
-	uint32_t n = 0;
-	for (struct g *g = g_all(); g; g = g->all_next)
-		n++;
-	return n;
-}
-
-TEST_PROCS(many_at_once) {
+TEST_PROCS(sched, many_at_once) {
 	start(procs);
 	for (int i = 0; i < 5000; i++)
 		go(count, NULL);
@@ -232,7 +115,7 @@ TEST_PROCS(many_at_once) {
 	cr_expect(g_count() == 1);
 }
 
-TEST_PROCS(gs_are_used_again) {
+TEST_PROCS(sched, gs_are_used_again) {
 	start(procs);
 	for (int i = 0; i < 20000; i++) {
 		go(count, NULL);
@@ -251,7 +134,7 @@ static void spawn_tree(void *arg) {
 		go(spawn_tree, (void *)(intptr_t)(depth - 1));
 }
 
-TEST_PROCS(goroutines_make_goroutines) {
+TEST_PROCS(sched, goroutines_make_goroutines) {
 	start(procs);
 	go(spawn_tree, (void *)11);
 	wait_all();
@@ -263,7 +146,7 @@ static void hold_and_return(void *arg) {
 	futex_wait(arg, 0, -1, FUTEX_ANY, false, "hold");
 }
 
-TEST_PROCS(free_by_a_joiner) {
+TEST_PROCS(sched, free_by_a_joiner) {
 	start(procs);
 	for (int i = 0; i < 2000; i++) {
 		static _Atomic uint32_t gate;
@@ -341,111 +224,6 @@ Test(sched, no_memory_for_goroutines) {
 	expect_child_ok(no_memory);
 }
 
-/* ---- memory that is given back (scavenge.c) ---- */
-
-static size_t resident_pages(void) {
-	size_t pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-	must(f && fscanf(f, "%*u %zu", &pages) == 1);
-	fclose(f);
-	return pages;
-}
-
-static uint32_t dead_count(void) {
-	return __atomic_load_n(&sched.gfree_count, __ATOMIC_RELAXED);
-}
-
-static void hold_many(void *arg) {
-	futex_wait(arg, 0, -1, FUTEX_ANY, false, "hold");
-}
-
-/* A crowd that ended is kept, then given back; what is left of it works. */
-TEST_PROCS(dead_goroutines_are_given_back) {
-	enum { CROWD = 1000 };
-	static _Atomic uint32_t gate;
-	sched_config.trim_ns = 0;
-	start(procs);
-	size_t before = resident_pages();
-	for (int round = 0; round < 2; round++) {
-		gate = 0;
-		for (int i = 0; i < CROWD; i++)
-			go(hold_many, (void *)&gate);
-		cr_expect(resident_pages() > before + CROWD, "each has two pages");
-		gate = 1;
-		futex_wake(&gate, CROWD, FUTEX_ANY);
-		wait_all();
-		gfree_spare(true); /* what sysmon does when the process has been idle */
-		yield_until(dead_count() <= 64 + 16);
-		yield_until(resident_pages() < before + CROWD);
-	}
-	cr_expect(gs_ever() < CROWD + 500, "shells are used again");
-}
-
-/* Half of what was never needed since the last look. */
-Test(sched, spare_dead_goroutines_go_by_halves) {
-	static _Atomic uint32_t gate;
-	sched_config.trim_ns = 0;
-	start(2);
-	for (int i = 0; i < 1200; i++)
-		go(hold_many, (void *)&gate);
-	gate = 1;
-	futex_wake(&gate, 1200, FUTEX_ANY);
-	wait_all();
-	uint32_t most = dead_count();
-	cr_assert(most > 1000);
-	gfree_spare(false); /* nothing was known before */
-	cr_expect(dead_count() >= most - 200);
-	gfree_spare(false);
-	yield_until(dead_count() < most * 3 / 4);
-	cr_expect(dead_count() >= most / 4, "%u of %u", dead_count(), most);
-}
-
-__attribute__((noinline)) static void dig(int pages, unsigned char mark) {
-	volatile unsigned char frame[4000];
-	memset((unsigned char *)frame, mark, sizeof frame);
-	if (pages)
-		dig(pages - 1, mark);
-	for (size_t i = 0; i < sizeof frame; i++)
-		must(frame[i] == mark);
-}
-
-static bool object_of(uintptr_t pc, struct unwind_object *out) {
-	struct dl_find_object found;
-	if (_dl_find_object((void *)pc, &found) != 0)
-		return false;
-	*out = (struct unwind_object){(uintptr_t)found.dlfo_map_start, found.dlfo_link_map->l_addr, (uintptr_t)found.dlfo_link_map->l_name,
-	                              (uintptr_t)found.dlfo_eh_frame};
-	return true;
-}
-
-static void dig_and_sleep(void *arg) {
-	uint32_t seed = (uint32_t)(uintptr_t)arg;
-	unsigned char canary[3000];
-	memset(canary, (int)seed, sizeof canary);
-	for (int i = 0; i < 60; i++) {
-		dig(80, (unsigned char)i);
-		sleep_ns(noise(&seed) % 12000000);
-		for (size_t k = 0; k < sizeof canary; k++)
-			must(canary[k] == (unsigned char)(uintptr_t)arg);
-	}
-}
-
-/* Every wait is one to be trimmed, while all are woken by their timers. */
-TEST_PROCS(parked_stacks_are_trimmed_as_they_wake) {
-	sched_config.trim_ns = 1;
-	unwind_object_hook = object_of;
-	start(procs);
-	for (int i = 1; i <= 40; i++) {
-		int err;
-		struct g *g = task_new(dig_and_sleep, (void *)(uintptr_t)i, &(struct g_stack_req){.size = 1 << 20, .guard = 4096}, &err);
-		must(g);
-		atomic_fetch_add(&tasks, 1);
-		ready_new(g);
-	}
-	wait_all();
-	cr_expect(stats_shared[STAT_STACK_TRIMMED] > 0);
-}
-
 /* ---- identity ---- */
 
 static __thread int tls_number = 42;
@@ -478,7 +256,7 @@ static void own_identity(void *arg) {
 	}
 }
 
-TEST_PROCS(identity) {
+TEST_PROCS(sched, identity) {
 	start(procs);
 	for (int round = 0; round < 4; round++) {
 		for (int i = 1; i <= 100; i++)
@@ -519,7 +297,7 @@ static void use_stack(void *arg) {
 	must(recurse(bytes / 1300) > 0);
 }
 
-TEST_PROCS(stacks_grow) {
+TEST_PROCS(sched, stacks_grow) {
 	start(procs);
 	for (int i = 0; i < 50; i++)
 		go(use_stack, (void *)(intptr_t)((240 << 10) * (i % 5) / 4));
@@ -611,7 +389,7 @@ static void set_stop(void *arg) {
 }
 
 /* SCH-1: nobody yields; sysmon takes the Ps away, the hogs go on without. */
-TEST_PROCS(hogs_lose_their_p) {
+TEST_PROCS(sched, hogs_lose_their_p) {
 	start(procs);
 	for (uint32_t i = 0; i < procs; i++)
 		go(hog, NULL);
@@ -727,15 +505,15 @@ static void blocking_reads(uint32_t procs, int how) {
 	cr_expect(counter == n);
 }
 
-TEST_PROCS(bracketed_syscalls) {
+TEST_PROCS(sched, bracketed_syscalls) {
 	blocking_reads(procs, 1);
 }
 
-TEST_PROCS(blocking_syscalls) {
+TEST_PROCS(sched, blocking_syscalls) {
 	blocking_reads(procs, 2);
 }
 
-TEST_PROCS(unseen_syscalls) {
+TEST_PROCS(sched, unseen_syscalls) {
 	blocking_reads(procs, 0);
 }
 
@@ -755,7 +533,7 @@ static void many_short_syscalls(void *arg) {
 	atomic_fetch_add(&counter, 1);
 }
 
-TEST_PROCS(short_syscalls) {
+TEST_PROCS(sched, short_syscalls) {
 	start(procs);
 	for (int i = 0; i < 20; i++)
 		go(many_short_syscalls, NULL);
@@ -765,7 +543,7 @@ TEST_PROCS(short_syscalls) {
 }
 
 /* SCH-5: the kernel refuses threads. Everything still runs, later. */
-TEST_PROCS(no_more_kernel_threads) {
+TEST_PROCS(sched, no_more_kernel_threads) {
 	must(pipe(fds) == 0);
 	start(procs);
 	atomic_store(&threads_allowed, 0);
@@ -802,7 +580,7 @@ static void player(void *arg) {
 	}
 }
 
-TEST_PROCS(ping_pong) {
+TEST_PROCS(sched, ping_pong) {
 	start(procs);
 	go(player, (void *)0);
 	go(player, (void *)1);
@@ -815,7 +593,7 @@ static void *foreign_player(void *arg) {
 	return NULL;
 }
 
-TEST_PROCS(ping_pong_with_a_foreign_thread) {
+TEST_PROCS(sched, ping_pong_with_a_foreign_thread) {
 	start(procs);
 	pthread_t t = thread_start(foreign_player, (void *)1);
 	go(player, (void *)0);
@@ -848,7 +626,7 @@ static void *foreign_locker(void *arg) {
 	return NULL;
 }
 
-TEST_PROCS(mutex_of_goroutines_and_foreign_threads) {
+TEST_PROCS(sched, mutex_of_goroutines_and_foreign_threads) {
 	start(procs);
 	pthread_t t[2];
 	for (int i = 0; i < 2; i++)
@@ -867,7 +645,7 @@ static void wait_interruptibly(void *arg) {
 	must(g_interrupt_clear(g_self()));
 }
 
-TEST_PROCS(interrupt) {
+TEST_PROCS(sched, interrupt) {
 	start(procs);
 	static int results[100];
 	for (size_t i = 0; i < LENGTH(results); i++) {
@@ -903,7 +681,7 @@ static void *foreign_claimer(void *arg) {
 	return NULL;
 }
 
-TEST_PROCS(claimed_exactly_once) {
+TEST_PROCS(sched, claimed_exactly_once) {
 	start(procs);
 	for (int i = 0; i < 3; i++)
 		go(claimer, NULL);
@@ -935,7 +713,7 @@ static void many_sleeps(void *arg) {
 		sleep_ns(noise(&seed) % 300000);
 }
 
-TEST_PROCS(sleeps) {
+TEST_PROCS(sched, sleeps) {
 	int64_t begin = nanotime();
 	start(procs);
 	for (int i = 0; i < 100; i++)
@@ -979,7 +757,7 @@ static void end_quiet(void *arg) {
 	futex_wake(&quiet, 1, FUTEX_ANY);
 }
 
-TEST_PROCS(woken_waits_leave_no_timer) {
+TEST_PROCS(sched, woken_waits_leave_no_timer) {
 	start(procs);
 	go(ring, NULL);
 	go(listen_for_bell, NULL);
@@ -1018,7 +796,7 @@ static void wait_for_pipe(void *arg) {
 	pd_drop(pd);
 }
 
-TEST_PROCS(timers_while_polled) {
+TEST_PROCS(sched, timers_while_polled) {
 	must(pipe2(fds, O_NONBLOCK) == 0);
 	start(procs);
 	go(wait_for_pipe, pd_new(fds[0]));
@@ -1061,7 +839,7 @@ static void echo(void *arg) {
 		must(pd_io(out, &c, true) == 1);
 }
 
-TEST_PROCS(pipes) {
+TEST_PROCS(sched, pipes) {
 	start(procs);
 	for (int i = 0; i < 2; i++) {
 		int p[2];
@@ -1082,7 +860,7 @@ static void *write_later(void *arg) {
 	return NULL;
 }
 
-TEST_PROCS(event_from_outside) {
+TEST_PROCS(sched, event_from_outside) {
 	must(pipe2(fds, O_NONBLOCK) == 0);
 	start(procs);
 	for (int i = 0; i < 300; i++) {
@@ -1118,7 +896,7 @@ static void wait_for_gate(void *arg) {
 	futex_wait(arg, 0, -1, FUTEX_ANY, false, "gate");
 }
 
-TEST_PROCS(an_idle_process_sleeps) {
+TEST_PROCS(sched, an_idle_process_sleeps) {
 	static _Atomic uint32_t gate;
 	start(procs);
 	for (int i = 0; i < 50; i++)
@@ -1138,7 +916,7 @@ static void park_deep(void *arg) {
 	wait_for_gate(arg);
 }
 
-TEST_PROCS(many_parked) {
+TEST_PROCS(sched, many_parked) {
 	static _Atomic uint32_t gate;
 	start(procs);
 	if (!stack_uses_markers())
@@ -1187,7 +965,7 @@ static void fork_from_goroutine(void *arg) {
 	must(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
-TEST_PROCS(fork) {
+TEST_PROCS(sched, fork) {
 	static _Atomic uint32_t gate;
 	start(procs);
 	for (int i = 0; i < 20; i++) {
