@@ -3,9 +3,12 @@
 #include "runtime.h"
 #include "stack.h"
 
+#include <sys/mount.h>
+
 #define KIB ((size_t)1024)
 #define MIB ((size_t)1024 * 1024)
 #define PAGE ((size_t)4096)
+#define NOT_ALLOWED 88 /* exit status of a child that may not do what its test needs */
 
 static void init_with(bool mprotect, size_t size) {
 	sched_config.stack_mprotect = mprotect;
@@ -288,6 +291,43 @@ static void little_address_space(void) {
 
 Test(stack, little_address_space) {
 	expect_child_ok(little_address_space);
+}
+
+/* In this child the system says that it counts every reservation (vm.overcommit_memory is 2), to whoever asks. false: not allowed to. */
+static bool overcommit_seems_strict(void) {
+	char name[] = "/tmp/overcommit.XXXXXX";
+	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return false;
+	int fd = mkstemp(name);
+	must(fd >= 0 && write(fd, "2\n", 2) == 2);
+	bool bound = mount(name, "/proc/sys/vm/overcommit_memory", NULL, MS_BIND, NULL) == 0;
+	close(fd);
+	unlink(name);
+	return bound;
+}
+
+static size_t reserved_for_one(void) {
+	static struct stack s;
+	must(stack_init() == 0);
+	size_t before = address_space();
+	must(stack_alloc(8 * MIB, PAGE, &s) == 0);
+	*s.lo = *(s.hi - 1) = 1;
+	return address_space() - before;
+}
+
+/* MEM-6: MAP_NORESERVE is not heard then, so nothing is reserved ahead: what one thread costs is what NPTL's would. */
+static void strict_overcommit(void) {
+	must(reserved_for_one() > 64 * MIB);
+	if (!overcommit_seems_strict())
+		_exit(NOT_ALLOWED);
+	must(reserved_for_one() < 12 * MIB);
+}
+
+Test(stack, strict_overcommit) {
+	int status = child_status(strict_overcommit);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_ALLOWED)
+		cr_skip_test("no mount namespace of its own");
+	cr_expect(status == 0, "wait status 0x%x", status);
 }
 
 /* MEM-5: an old kernel or a filter says EINVAL to the marker. */
