@@ -218,15 +218,21 @@ $(BUILD)/tests/programs/%: tests/programs/%.cc
 	$(Q)$(CXX) -std=c++20 $(PROGRAM_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(shell cat tests/programs/$*.flags 2>/dev/null)
 
 # Programs that the tests of the launcher run.
-HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c))
+HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c)) $(BUILD)/tests/helpers/works_linked
+GOLIB_LINK = -L$(BUILD) -lgoshim -Wl,-rpath,$(abspath $(BUILD))
 $(BUILD)/tests/helpers/%: tests/helpers/%.c
 	$(call say,PROGRAM,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ $(shell cat tests/helpers/$*.flags 2>/dev/null)
 
+# One that has the library in any case: where the loader takes none from the environment.
+$(BUILD)/tests/helpers/works_linked: tests/helpers/works.c | $(BUILD)/libgoshim.so
+	$(call say,PROGRAM,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ -Wl,--no-as-needed $(GOLIB_LINK)
+
 # Programs that use goshim.h: tests/golib, and the examples, each built as C11 and as C++17 by both compilers.
 GOLIB_FLAGS := -D_GNU_SOURCE -O1 -g -fexceptions -pthread -Wall -Wextra -Wpedantic -Werror -Ishims
-GOLIB_LINK = -L$(BUILD) -lgoshim -Wl,-rpath,$(abspath $(BUILD))
 GOLIB := $(patsubst tests/golib/%.c,$(BUILD)/tests/golib/%,$(wildcard tests/golib/*.c)) \
 	$(patsubst tests/golib/%.cc,$(BUILD)/tests/golib/%,$(wildcard tests/golib/*.cc))
 EXAMPLE_NAMES := $(patsubst tests/examples/%.c,%,$(wildcard tests/examples/*.c))

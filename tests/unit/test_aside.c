@@ -143,3 +143,47 @@ Test(aside, switched_off) {
 	c = confined("", "GOSHIM=off=1,verbose=1");
 	expect(lines_of_ours(c.output) == 1, c);
 }
+
+/* ---- more rights than the caller's (SEC-4) ---- */
+
+/* A copy of a helper in a folder of its own, made privileged by `how` ($f is the copy), run as another user with everything in the environment that could steer us. */
+static struct child privileged(const char *helper, const char *how) {
+	struct child c = child_run("[ $(id -u) = 0 ] || exit 77; d=$(mktemp -d); trap 'rm -r $d' EXIT; chmod 755 $d; f=$d/copy; cp $B/tests/helpers/%s $f; "
+	                           "cp $B/tests/helpers/confine $B/libgoshim.so $d; %s || exit 77; "
+	                           "LD_PRELOAD=$d/libgoshim.so GOSHIM=verbose=1,ctl=$d,nonsense=1 GOMAXPROCS=many $d/confine uid=54399 -- $f; s=$?; "
+	                           "[ -z \"$(ls $d | grep -v -e copy -e confine -e libgoshim)\" ] || echo 'a file was left'; exit $s",
+	                           helper, how);
+	if (c.status == 77)
+		cr_skip_test("needs root, and a file system that knows such files");
+	return c;
+}
+
+static const char *const privileges[] = {"chown 54398 $f && chmod 4755 $f", "chgrp 54398 $f && chmod 2755 $f", "setcap cap_net_raw+ep $f"};
+
+/* The loader takes no library with a path from the environment: nothing of ours is in the process. */
+Test(aside, privileged_program_is_left_alone) {
+	for (int i = 0; i < 3; i++) {
+		struct child c = privileged("works", privileges[i]);
+		expect(c.status == 0, c);
+		cr_expect(strcmp(c.output, "works on kernel threads\n") == 0, "%s: %s", privileges[i], c.output);
+	}
+}
+
+/* One that is linked with us is not steered by its caller's settings, right or wrong, either. */
+Test(aside, privileged_program_that_is_linked) {
+	for (int i = 0; i < 3; i++) {
+		struct child c = privileged("works_linked", privileges[i]);
+		expect(c.status == 0, c);
+		expect(strstr(c.output, "goshim: the program runs with privileges of its own (AT_SECURE); running on kernel threads\n"), c);
+		expect(lines_of_ours(c.output) == 1, c);
+		expect(strstr(c.output, "works on kernel threads\n"), c);
+	}
+}
+
+/* The same program without them is steered. */
+Test(aside, unprivileged_program_that_is_linked) {
+	struct child c = privileged("works_linked", "true");
+	expect(c.status == 0, c);
+	expect(strstr(c.output, "nonsense"), c);
+	expect(strstr(c.output, "works on kernel threads\n"), c);
+}
