@@ -95,12 +95,17 @@ bool goshim_enabled(void) {
 	return decide();
 }
 
+/* GOSHIM=stack, which stands for another `ulimit -s`: NPTL, too, makes more of one that is less than its least. */
+static size_t stack_setting(void) {
+	return settings.stack > ARCH_STACK_MIN ? settings.stack : ARCH_STACK_MIN;
+}
+
 /* NPTL's own default, as NPTL computed it when the process started (RLIMIT_STACK and its minima, or what the program set since). */
 static size_t stack_default(void) {
 	pthread_attr_t attr;
 	size_t size = (size_t)2 << 20;
 	if (settings.stack)
-		return settings.stack;
+		return stack_setting();
 	if (real.pthread_getattr_default_np && real.pthread_getattr_default_np(&attr) == 0) {
 		real.pthread_attr_getstacksize(&attr, &size);
 		real.pthread_attr_destroy(&attr);
@@ -147,7 +152,7 @@ static void default_stack_tell(void) {
 	pthread_attr_t attr;
 	if (!settings.stack || sync_real || !real.pthread_setattr_default_np || real.pthread_attr_init(&attr))
 		return;
-	if (real.pthread_attr_setstacksize(&attr, settings.stack) == 0)
+	if (real.pthread_attr_setstacksize(&attr, stack_setting()) == 0)
 		real.pthread_setattr_default_np(&attr);
 	real.pthread_attr_destroy(&attr);
 }

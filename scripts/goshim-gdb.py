@@ -5,8 +5,8 @@
     (gdb) goroutine 7 bt              backtrace of goroutine 7; what follows bt goes to gdb's backtrace
     (gdb) goroutine all bt            of all of them
 
-A goroutine that does not run has its registers on its own stack, in the order in which arch_switch() pushed them (x86-64: control words, r15, r14, r13,
-r12, rbx, rbp, return address). gdb is shown them by an unwinder that continues the selected thread's innermost frame with them: no register of the
+A goroutine that does not run has its registers on its own stack, in the order in which arch_switch() pushed them (below). gdb is shown them by an
+unwinder that continues the selected thread's innermost frame with them: no register of the
 process is changed, so it works for cores, too. A running one is shown through its kernel thread. Needs libgoshim.so with its debug information.
 
 Cores: the kernel's. gdb's own generate-core-file (gcore) reads memory in large pieces, gives up a piece with a guard marker in it, and so loses the stacks
@@ -20,9 +20,9 @@ import gdb.unwinder
 STATES = ("idle", "runnable", "running", "waiting", "dead")
 KINDS = ("goroutine", "main", "g0", "foreign")
 IDLE, RUNNING, WAITING, DEAD = 0, 2, 3, 4
-# What arch_switch() left, by 8 byte words from the saved stack pointer.
-SAVED = {"r15": 1, "r14": 2, "r13": 3, "r12": 4, "rbx": 5, "rbp": 6, "rip": 7}
-FRAME_BYTES = 64
+# What arch_switch() left, by 8 byte words from the saved stack pointer, and how many bytes; the CPU's names of two registers.
+X86_64 = ({"r15": 1, "r14": 2, "r13": 3, "r12": 4, "rbx": 5, "rbp": 6, "rip": 7}, 64, "rsp", "rip")
+AARCH64 = ({"x29": 0, "pc": 1, **{"x%d" % n: n - 17 for n in range(19, 29)}}, 176, "sp", "pc")
 
 
 def library_symbol(name):
@@ -59,10 +59,15 @@ def read_word(address):
     return int(gdb.Value(address).cast(word).dereference())
 
 
+def cpu():
+    return AARCH64 if gdb.selected_inferior().architecture().name() == "aarch64" else X86_64
+
+
 def saved_registers(g):
+    saved, frame_bytes, sp_name, _ = cpu()
     sp = int(g["ctx"]["sp"])
-    registers = {name: read_word(sp + 8 * index) for name, index in SAVED.items()}
-    registers["rsp"] = sp + FRAME_BYTES
+    registers = {name: read_word(sp + 8 * index) for name, index in saved.items()}
+    registers[sp_name] = sp + frame_bytes
     return registers
 
 
@@ -88,7 +93,7 @@ def what_it_does(g):
         what, on = g["wait_what"].string(), int(g["wait_on"])
         return "%s %s" % (what, on if what.startswith("fd ") else "0x%x" % on)
     try:
-        return "stopped in " + function_at(saved_registers(g)["rip"])
+        return "stopped in " + function_at(saved_registers(g)[cpu()[3]])
     except gdb.error:
         return "its stack cannot be read"
 
@@ -120,11 +125,12 @@ class Switched(gdb.unwinder.Unwinder):
     def __call__(self, pending):
         if not self.registers:
             return None
-        sp, pc = int(pending.read_register("rsp")), int(pending.read_register("rip"))
+        sp_name, pc_name = cpu()[2:]
+        sp, pc = int(pending.read_register(sp_name)), int(pending.read_register(pc_name))
         if (sp, pc) != self.innermost:
             return None
         # Just below the goroutine's own, or gdb takes the stack for corrupt.
-        frame = pending.create_unwind_info(FrameId(gdb.Value(self.registers["rsp"] - 256), gdb.Value(pc)))
+        frame = pending.create_unwind_info(FrameId(gdb.Value(self.registers[sp_name] - 256), gdb.Value(pc)))
         for name, value in self.registers.items():
             frame.add_saved_register(name, gdb.Value(value).cast(pending.read_register(name).type))
         return frame
@@ -141,13 +147,13 @@ class Goroutine(gdb.Command):
     def backtrace_switched(self, g, arguments):
         frame = gdb.newest_frame()
         mask = (1 << 64) - 1
-        self.unwinder.innermost = (int(frame.read_register("rsp")) & mask, int(frame.read_register("rip")) & mask)
+        self.unwinder.innermost = tuple(int(frame.read_register(name)) & mask for name in cpu()[2:])
         self.unwinder.registers = saved_registers(g)
         try:
             gdb.invalidate_cached_frames()
             # The frames that the goroutine was hung on (more than one, if code was inlined there) are not its own.
             foreign, at = 0, gdb.newest_frame()
-            while at and int(at.read_register("rsp")) != self.unwinder.registers["rsp"]:
+            while at and int(at.read_register(cpu()[2])) != self.unwinder.registers[cpu()[2]]:
                 foreign, at = foreign + 1, at.older()
             text = gdb.execute("backtrace " + arguments, to_string=True)
         finally:

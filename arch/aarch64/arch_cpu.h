@@ -8,6 +8,9 @@
 #define ARCH_ELF_MACHINE EM_AARCH64
 #define ARCH_LOADER "/lib/ld-linux-aarch64.so.1"
 
+/* PTHREAD_STACK_MIN as glibc's headers have it: less it refuses. */
+#define ARCH_STACK_MIN 131072ul
+
 /* The oldest version of glibc's symbols: GLIBC_2.MINOR. */
 #define ARCH_GLIBC_FIRST "GLIBC_2.17"
 #define ARCH_GLIBC_MINOR 17

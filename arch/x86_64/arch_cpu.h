@@ -8,6 +8,9 @@
 #define ARCH_ELF_MACHINE EM_X86_64
 #define ARCH_LOADER "/lib64/ld-linux-x86-64.so.2"
 
+/* PTHREAD_STACK_MIN as glibc's headers have it: less it refuses. */
+#define ARCH_STACK_MIN 16384ul
+
 /* The oldest version of glibc's symbols: GLIBC_2.MINOR. */
 #define ARCH_GLIBC_FIRST "GLIBC_2.2.5"
 #define ARCH_GLIBC_MINOR 2
