@@ -118,7 +118,9 @@ int stack_init(void) {
 		void *probe = map(PAGE);
 		if (!probe)
 			return -ENOMEM;
-		markers = MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, probe, PAGE, MADV_GUARD_INSTALL)) == 0;
+		/* Emulators say yes to any advice: it is a guard if the kernel cannot write there. */
+		markers = MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, probe, PAGE, MADV_GUARD_INSTALL)) == 0 &&
+		          SYS2(SYS_clock_gettime, 1, probe) == -EFAULT;
 		SYS2(SYS_munmap, probe, PAGE);
 	}
 	return 0;

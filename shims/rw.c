@@ -200,6 +200,8 @@ long io_write(struct g *g, int fd, const void *buf, size_t n) {
 
 long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	struct fdcall c;
+	if (count <= 0 || count > IOV_MAX) /* refused before it waits, where a try is only a look at readiness, too */
+		return BRACKET(g, SYS3(SYS_readv, fd, iov, count));
 	if (!fdcall_begin(&c, g, fd))
 		return BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
 	enum fd_kind kind = fdcall_kind(&c);
