@@ -38,6 +38,11 @@ OPT_FLAGS := -O1 -DGOSHIM_DEBUG -fno-omit-frame-pointer
 else
 OPT_FLAGS := -O2
 endif
+# RACE=1: tests/race watches every access of core/ and shims/. With a BUILD of its own.
+ifeq ($(RACE),1)
+OPT_FLAGS += -DGOSHIM_RACE -fno-omit-frame-pointer
+WATCHED_FLAGS := -fsanitize=thread $(if $(findstring clang,$(CC)),,-Wno-tsan)
+endif
 # The user's flags first: ours must win (a packager's _FORTIFY_SOURCE, for one).
 ALL_CFLAGS := $(OPT_FLAGS) $(CFLAGS) $(BASE_FLAGS)
 
@@ -49,7 +54,7 @@ LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,
 # What the launcher reads of other programs' code is no part of the library.
 ARCH_SRCS := $(filter-out arch/$(ARCH)/scan.c,$(wildcard arch/$(ARCH)/*.c)) $(wildcard arch/$(ARCH)/*.S)
 LIB_SRCS := preload/entry.c preload/symbols.c preload/settings.c preload/patch.c preload/ctl.c $(wildcard core/*.c) $(wildcard shims/*.c) \
-	$(ARCH_SRCS)
+	$(ARCH_SRCS) $(if $(filter 1,$(RACE)),tests/race/race.c)
 LIB_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LIB_SRCS)))
 LAUNCHER_SRCS := preload/goshim.c preload/check.c preload/settings.c preload/ctl_client.c preload/elfsym.c preload/surface.c \
 	arch/$(ARCH)/scan.c
@@ -78,6 +83,7 @@ help:
 	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
 	@echo 'make soak-golib      goshim.h: a million selects under 64 chaos seeds, a million blocked goroutines, skynet'
 	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
+	@echo 'make race            the programs with every access of core/ and shims/ watched for data races: ONLY=NAME'
 	@echo 'make mutate          takes fences, wake-ups and re-checks out, one at a time: the tests must notice'
 	@echo 'make test-aarch64    builds for aarch64 and runs test programs under qemu (scripts/setup aarch64): ONLY=NAME'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
@@ -100,7 +106,8 @@ $(BUILD)/sources: force
 	@mkdir -p $(BUILD)
 	@echo '$(LIB_SRCS)' | cmp -s - $@ || echo '$(LIB_SRCS)' > $@
 
-$(BUILD)/obj/shims/%.c.o: EXTRA_CFLAGS := -fexceptions
+$(BUILD)/obj/shims/%.c.o: EXTRA_CFLAGS := -fexceptions $(WATCHED_FLAGS)
+$(BUILD)/obj/core/%.c.o: EXTRA_CFLAGS := $(WATCHED_FLAGS)
 $(BUILD)/obj/preload/entry.c.o: EXTRA_CFLAGS := -fexceptions
 $(BUILD)/obj/preload/goshim.c.o: EXTRA_CFLAGS := -DGOSHIM_VERSION='"$(VERSION)"'
 
@@ -372,6 +379,17 @@ $(AARCH64_BUILD)/host/qemu_user.so: tests/emulator/qemu_user.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O1 -Wall -Wextra -Werror -fPIC -shared $< -o $@
+
+# Data races of the library, found while it runs the programs (tests/race). They take longer: time limits as with chaos.
+RACE_BUILD = $(BUILD)/race
+.PHONY: race
+race: $(BUILD)/tests/run_programs $(if $(ONLY),$(filter $(BUILD)/tests/programs/$(ONLY)%,$(PROGRAMS)),$(PROGRAMS))
+	@$(MAKE) --no-print-directory RACE=1 BUILD=$(RACE_BUILD) lib
+	@mkdir -p $(RACE_BUILD)/tests && ln -sfn $(abspath $(BUILD))/tests/programs $(RACE_BUILD)/tests/programs
+	@rm -f $(RACE_BUILD)/log
+	@status=0; GOSHIM_RACE_LOG=$(abspath $(RACE_BUILD))/log GOSHIM_BUILD=$(abspath $(RACE_BUILD)) GOSHIM_SOURCE=$(CURDIR) RUN_PROGRAMS_PROCS=$(or $(PROCS),2) \
+		RUN_PROGRAMS_SETTINGS=$(or $(SETTINGS),verbose=1) $(BUILD)/tests/run_programs -j$(TEST_JOBS) $(if $(ONLY),--filter 'programs/$(ONLY)*') || status=1; \
+		scripts/race $(RACE_BUILD)/libgoshim.so $(RACE_BUILD)/log || status=1; exit $$status
 
 # Hours of tests/programs' work in minutes: longer arguments, one after the other. One: make soak ONLY=NAME
 SOAKS := $(basename $(notdir $(wildcard tests/stress/*.args)))

@@ -44,8 +44,10 @@ static bool aside_start(void) {
 	uint64_t all = ~(3ull << 31), old; /* but libc's own: setuid() waits for an answer */
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	lock_acquire(&aside_lock, LOCK_ASIDE);
-	if (!aside_up)
+	if (!aside_up) {
+		memset(&aside_g, 0, sizeof aside_g); /* as sysmon_start() */
 		aside_up = sched_thread_create && sched_thread_create(aside_main, NULL) == 0;
+	}
 	bool up = aside_up;
 	lock_release(&aside_lock);
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);

@@ -171,7 +171,7 @@ static int64_t stuck_since(struct m *m, struct p *p, struct g *g) {
 		return __atomic_load_n(&m->pinned_g, __ATOMIC_RELAXED) == g
 			       ? atomic_load_explicit(&m->pinned_since, memory_order_relaxed)
 			       : 0;
-	return p->mon_tick == (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed) ? p->mon_since : 0;
+	return p->mon_tick == (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed) ? atomic_load_explicit(&p->mon_since, memory_order_relaxed) : 0;
 }
 
 uint32_t dump_pinned_count(void) {
@@ -213,7 +213,7 @@ static void thread_put(struct text *t, struct m *m, int64_t now) {
 void dump_threads(struct text *t) {
 	int64_t now = nanotime();
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
-		if (__atomic_load_n(&m->ktid, __ATOMIC_RELAXED))
+		if (atomic_load_explicit(&m->ktid, memory_order_relaxed))
 			thread_put(t, m, now);
 	}
 }

@@ -17,6 +17,7 @@
 #include <sys/sysinfo.h>
 
 #include "pages.h"
+#include "race.h"
 #include "runtime.h"
 #include "stack.h"
 #include "tcb.h"
@@ -134,14 +135,14 @@ struct g *g_self_slow(void) {
 /* ---- goroutines ---------------------------------------------------------------------------------------------------- */
 
 static void g_reset(struct g *g) {
-	g->kind = G_GOROUTINE;
+	__atomic_store_n(&g->kind, G_GOROUTINE, __ATOMIC_RELAXED);
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	g->chaos_count = 0;
 	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
-	g->in_rt = 1; /* entered "switched out": g_start leaves the runtime */
-	g->wired_m = NULL;
+	__atomic_store_n(&g->in_rt, 1, __ATOMIC_RELAXED); /* entered "switched out": g_start leaves the runtime */
+	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
 	g->self_claimed = g->in_vfork = g->lean = false;
 	g->m = NULL;
 	g->timer.index = 0;
@@ -183,6 +184,7 @@ static void ancestors_take(struct g *g, const struct g *creator) {
 
 static void g_start(void *arg) {
 	struct g *g = arg;
+	RACE_AFTER(&g->ctx);
 	rt_exit(g);
 	g->entry(g);
 	g_exit(g);
@@ -196,7 +198,7 @@ static bool gfree_fits(struct g *g, const struct g_stack_req *req) {
 /* sched.lock held. *link follows prev (NULL: it is the head). */
 static void gfree_unlink(struct g **link, struct g *prev) {
 	struct g *g = *link;
-	*link = g->schedlink;
+	__atomic_store_n(link, g->schedlink, __ATOMIC_RELAXED); /* as in gfree_push() */
 	if (sched.gfree_tail == g)
 		sched.gfree_tail = prev;
 	if (--sched.gfree_count < sched.gfree_low)
@@ -208,7 +210,7 @@ static void gfree_push(struct g *head, struct g *tail, uint32_t n) {
 	tail->schedlink = sched.gfree;
 	if (!sched.gfree)
 		sched.gfree_tail = tail;
-	sched.gfree = head;
+	__atomic_store_n(&sched.gfree, head, __ATOMIC_RELAXED); /* gfree_get() peeks */
 	sched.gfree_count += n;
 }
 
@@ -296,7 +298,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 	g->entry = entry;
 	if (self->kind == G_FOREIGN)
 		SYS4(SYS_rt_sigprocmask, 0, 0, &self->sigmask, 8);
-	g->sigmask = self->sigmask;
+	__atomic_store_n(&g->sigmask, self->sigmask, __ATOMIC_RELAXED);
 	arch_ctx_init(&g->ctx, stack_top, g_start, g);
 	atomic_fetch_add_explicit(&sched.g_live, 1, memory_order_relaxed);
 	rt_enter(self);
@@ -407,7 +409,7 @@ static void lean_put(struct g *g) {
 	if (sched.gfree)
 		sched.gfree_tail->schedlink = g;
 	else
-		sched.gfree = g;
+		__atomic_store_n(&sched.gfree, g, __ATOMIC_RELAXED);
 	sched.gfree_tail = g;
 	sched.gfree_count++;
 	lock_release(&sched.lock);

@@ -24,6 +24,7 @@
 #include "netpoll.h"
 #include "pages.h"
 #include "procs.h"
+#include "race.h"
 #include "runtime.h"
 #include "slab.h"
 #include "stack.h"
@@ -69,7 +70,7 @@ void p_idle_push(struct p *p) {
 void p_attach(struct m *m, struct p *p) {
 	m->p = p;
 	atomic_store_explicit(&m->pinned_since, 0, memory_order_relaxed);
-	p->mon_since = 0;
+	atomic_store_explicit(&p->mon_since, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->m, m, memory_order_release);
 	/* seq_cst (on x86 a plain load): Dekker with sleep_deeply(). The other half is p_idle_pop()'s store of the count. */
 	if (__builtin_expect(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP, 0))
@@ -118,12 +119,13 @@ static struct m *maker_queue, *maker_making; /* sched.lock */
 
 static void *m_main(void *arg) {
 	struct m *m = arg;
+	RACE_AFTER(m);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (maker_making == m)
 		maker_making = NULL; /* from here on its P, if it still has one, is its own */
 	lock_release(&sched.lock);
 	m->g0.ctx.tp = arch_tp();
-	m->g0.tid = m->ktid = (int32_t)SYS0(SYS_gettid);
+	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
 	tls_g = &m->g0;
 	m_sigstack_arm(m);
 	schedule(m);
@@ -245,6 +247,7 @@ void maker_chore(void) {
 
 static void *maker_main(void *arg) {
 	(void)arg;
+	RACE_AFTER(&maker_g);
 	maker_g.kind = G_FOREIGN;
 	g_state_set(&maker_g, GS_RUNNING);
 	maker_g.tid = (int32_t)SYS0(SYS_gettid);
@@ -270,6 +273,7 @@ static void *maker_main(void *arg) {
 			continue;
 		}
 		maker_begin();
+		RACE_BEFORE(m);
 		int r = MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m));
 		/* release: the kernel knows the thread by now */
 		atomic_store_explicit(&maker_busy, false, memory_order_release);
@@ -296,6 +300,7 @@ static int maker_start(void) {
 	if (maker_up)
 		return 0;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	RACE_BEFORE(&maker_g);
 	int r = MAY_FAIL(-EAGAIN, sched_thread_create(maker_main, NULL));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	maker_up = r == 0;
@@ -338,6 +343,7 @@ struct m *m_new_pinned(struct g *g) {
 	m->wired_g = g;
 	uint64_t all = ALL_SIGNALS, old;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	RACE_BEFORE(m);
 	int r = MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	if (r == 0) {
@@ -462,10 +468,12 @@ void m_stop(struct m *m) {
 }
 
 void m_retire(struct m *m) {
+	RACE_BEFORE(m);
 	tls_g = NULL; /* from here on a plain kernel thread that ends */
+	RACE_AFTER(m);
 	stat_count(NULL, STAT_M_RETIRED, 1);
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	m->ktid = 0;
+	atomic_store_explicit(&m->ktid, 0, memory_order_relaxed);
 	m->idle_next = sched.free_m;
 	sched.free_m = m;
 	sched.m_count--;
@@ -487,6 +495,7 @@ struct p *p_new(uint32_t id) {
 }
 
 static void g0_start(void *arg) {
+	RACE_AFTER(&((struct m *)arg)->g0.ctx);
 	schedule(arg);
 	__builtin_unreachable(); /* it never retires */
 }
@@ -582,6 +591,7 @@ int sched_start(const char **why) {
 void sched_fork_child(void) {
 	struct g *g = tls_g;
 	bool was = sched_started();
+	RACE_ALONE();
 	slab_fork_child();
 	timer_fork_child();
 	if (!was)

@@ -93,7 +93,7 @@ struct pd *pd_new(int fd) {
 
 /* Nobody waits and no table names it any more. */
 static void pd_let_go(struct pd *pd) {
-	pd->gen = (pd->gen + 1) & 0xffff;
+	atomic_store_explicit(&pd->gen, (pd->gen + 1) & 0xffff, memory_order_relaxed);
 	pd->fd = -1;
 	struct g *held = rt_hold();
 	lock_acquire(&pd_slab_lock, LOCK_STACK);
@@ -380,7 +380,8 @@ struct g *netpoll_poll(int64_t timeout_ns) {
 		stat_count(NULL, STAT_NET_EVENTS, (uint64_t)n);
 	for (int i = 0; i < n; i++) {
 		struct pd *pd = (struct pd *)(uintptr_t)(ev[i].data & DATA_MASK);
-		if (pd->gen != ev[i].data >> GEN_SHIFT)
+		/* relaxed: one who is let go just now gets a false `ready`, as from an event that came a moment before */
+		if (atomic_load_explicit(&pd->gen, memory_order_relaxed) != ev[i].data >> GEN_SHIFT)
 			continue; /* the descriptor is gone (FD-3); edge-triggered, so it cannot spin (FD-4) */
 		/* seq_cst RMW, then the load of waiting: the poller's half of the Dekker pair */
 		atomic_fetch_or(&pd->ready, ev[i].ready);

@@ -26,7 +26,7 @@ struct pd {
 	struct lock lock;           /* LOCK_NETPOLL */
 	int fd;                     /* the descriptor to use in syscalls; changes when it becomes a ghost (FD-1): pd_try_begin() reads it */
 	_Atomic uint32_t ready;     /* PD_* */
-	uint32_t gen;               /* bumped when the pd is let go */
+	_Atomic uint32_t gen;       /* bumped when the pd is let go */
 	uint8_t armed;              /* PD_READ|PD_WRITE registered in epoll */
 	bool unpollable;            /* epoll_ctl said EPERM: regular file or directory */
 	_Atomic bool ghost;         /* its number was closed by the program while Gs held it; the last pd_drop closes fd */

@@ -13,6 +13,7 @@
 #include "chaos.h"
 #include "netpoll.h"
 #include "netpoll_backend.h"
+#include "race.h"
 
 #define OWN_FD_BASE 1000u
 #define BREAK_DATA 0ull /* no pd has this tag */
@@ -69,6 +70,7 @@ int backend_arm(int fd, uint8_t modes, uint64_t data, int add) {
 		e.events |= EPOLLIN | EPOLLPRI;
 	if (modes & PD_WRITE)
 		e.events |= EPOLLOUT;
+	RACE_BEFORE(&epfd);
 	long r = MAY_FAIL_UNSEEN(-ENOSPC, SYS4(SYS_epoll_ctl, epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e));
 	if (add && r == -EEXIST) /* a registration the kernel kept: ours again */
 		r = SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, fd, &e);
@@ -99,6 +101,7 @@ static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 	struct epoll_event ev[BACKEND_EVENTS];
 	long n = epoll_sleep(ev, timeout_ns);
+	RACE_AFTER(&epfd);
 	int out = 0;
 	for (long i = 0; i < n; i++) {
 		uint32_t e = ev[i].events;

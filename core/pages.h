@@ -9,11 +9,15 @@
 
 #include "arch.h"
 #include "chaos.h"
+#include "race.h"
 
 /* Zeroed; NULL: refused. */
 static inline void *pages_map(size_t bytes) {
 	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	return (unsigned long)r > -4096UL ? NULL : (void *)r;
+	if ((unsigned long)r > -4096UL)
+		return NULL;
+	RACE_OURS((void *)r, bytes);
+	return (void *)r;
 }
 
 /* The same for callers that have another way when it is refused: chaos refuses it now and then. */

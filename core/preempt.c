@@ -37,6 +37,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "race.h"
 #include "runtime.h"
 
 #define TRIES 8u                    /* ticks of the kernel that a request stays */
@@ -148,7 +149,7 @@ static bool timer_have(struct m *m) {
 }
 
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
-	if (!supported || !sched_config.preempt || !m->sigstack || g->wired_m || !timer_have(m))
+	if (!supported || !sched_config.preempt || !m->sigstack || __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) || !timer_have(m))
 		return false;
 	m->preempt_tick = tick;
 	m->preempt_tries = TRIES;
@@ -187,7 +188,10 @@ static bool still_meant(struct m *m, struct g *g) {
 
 void preempt_signal(void *context) {
 	struct g *g = tls_g;
-	if (!g || g->kind > G_MAIN || g->in_vfork || g->wired_m)
+	if (!g)
+		return;
+	RACE_AFTER(&g->ctx); /* as in shims/sigentry.c */
+	if (g->kind > G_MAIN || g->in_vfork || g->wired_m)
 		return;
 	struct m *m = g->m;
 	if (!still_meant(m, g))

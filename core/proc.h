@@ -110,6 +110,9 @@ struct g {
 	uint32_t locks_held;
 	bool locks_lost;
 #endif
+#ifdef GOSHIM_RACE
+	void *race; /* tests/race: its clocks */
+#endif
 	struct g *all_next;        /* every G ever made; append-only */
 	const char *wait_what;     /* for dumps: "mutex", "fd read", ... */
 	int64_t wait_since;        /* sched.coarse_now when the wait began */
@@ -117,6 +120,11 @@ struct g {
 	int64_t trim_seen;         /* sysmon's: wait_since of the wait in which it has looked at this stack */
 	_Alignas(16) unsigned char ext[G_EXT_BYTES]; /* the shims' part: struct thread */
 };
+
+/* The current G enters one. Only its own thread writes in_rt; sysmon and handlers read. */
+static inline void in_rt_up(struct g *g) {
+	__atomic_store_n(&g->in_rt, g->in_rt + 1, __ATOMIC_RELAXED);
+}
 
 /* The current G leaves one section of the runtime; returns in how many it still is. Release: sysmon, which acquires the 0, takes the P over as it was
  * left, with what was put into its queue; and if the P was given away in here, sees that it was. */

@@ -45,7 +45,7 @@ struct p {
 	uint64_t admitted_tick;      /* ... since it was switched to at this schedtick */
 	/* sysmon's notes */
 	uint32_t mon_tick;
-	int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */
+	_Atomic int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */
 	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
 	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
@@ -63,7 +63,7 @@ struct m {
 	struct m *idle_next;
 	struct m *all_next;
 	uint32_t id;
-	int32_t ktid;
+	_Atomic int32_t ktid;
 	struct g *wired_g;           /* runs nobody else; wired.c */
 	bool pinned;                 /* ... ever: it ends with it */
 	bool ending;                 /* it has */
@@ -251,7 +251,7 @@ extern void (*sig_sysmon_hook)(void);
 /* The runtime's section on the current G (see the essay in sched.c). */
 void rt_enter_slow(struct g *g);
 static inline void rt_enter(struct g *g) {
-	g->in_rt++;
+	in_rt_up(g);
 	/* Asymmetric Dekker with sysmon's retake(): our store above and the load below may be reordered by the CPU; sysmon
 	 * pays for the order with membarrier(PRIVATE_EXPEDITED) between its store of `retake` and its load of in_rt. */
 	atomic_signal_fence(memory_order_seq_cst);
@@ -270,7 +270,7 @@ static inline void rt_exit(struct g *g) {
 static inline struct g *rt_hold(void) {
 	struct g *g = tls_g;
 	if (g)
-		g->in_rt++; /* the P is not touched: no look at retake */
+		in_rt_up(g); /* the P is not touched: no look at retake */
 	atomic_signal_fence(memory_order_seq_cst);
 	return g;
 }

@@ -94,8 +94,8 @@ static bool hold(struct g *g) {
 }
 
 static void look_at(struct g *g, int64_t now) {
-	int64_t since = g->wait_since;
-	if (g->kind != G_GOROUTINE || g->state != GS_WAITING || !g->stack.slab || g->trim_seen == since || now - since < sched_config.trim_ns)
+	int64_t since = __atomic_load_n(&g->wait_since, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&g->kind, __ATOMIC_RELAXED) != G_GOROUTINE || g->state != GS_WAITING || !g->stack.slab || g->trim_seen == since || now - since < sched_config.trim_ns)
 		return;
 	uintptr_t sp = (uintptr_t)__atomic_load_n(&g->ctx.sp, __ATOMIC_RELAXED);
 	if (!was_deep(g, sp)) {
@@ -106,7 +106,7 @@ static void look_at(struct g *g, int64_t now) {
 	if (!hold(g))
 		return;
 	/* Still in the wait that was looked at? A later one would have a later beginning: coarse_now was set before this walk. */
-	if (g->wait_since == since && (uintptr_t)g->ctx.sp == sp) {
+	if (__atomic_load_n(&g->wait_since, __ATOMIC_RELAXED) == since && (uintptr_t)g->ctx.sp == sp) {
 		g->trim_seen = since;
 		if (plain) {
 			stack_trim(&g->stack, (void *)sp);

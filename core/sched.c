@@ -39,6 +39,7 @@
 #include "cpuclock.h"
 #include "netpoll.h"
 #include "procs.h"
+#include "race.h"
 #include "runtime.h"
 
 #define WAKE_BACKLOG 2          /* queued Gs that are worth an M's wake-up */
@@ -307,6 +308,13 @@ static struct g *find_runnable(struct m *m) {
 	}
 }
 
+static inline void context_switch(struct arch_ctx *from, struct arch_ctx *to) {
+	RACE_BEFORE(&from->on_cpu);
+	RACE_BEFORE(to);
+	arch_switch(from, to);
+	RACE_AFTER(from);
+}
+
 static void resync_signals(struct m *m, struct g *g) {
 	if (__builtin_expect(g->sigmask != m->kmask, 0) && sig_resync_hook)
 		sig_resync_hook(g);
@@ -346,7 +354,7 @@ void schedule(struct m *m) {
 		}
 		g_wait_off_cpu(g);
 		g_switch_prepare(m, m->p, g);
-		arch_switch(&m->g0.ctx, &g->ctx);
+		context_switch(&m->g0.ctx, &g->ctx);
 	}
 	m_retire(m);
 }
@@ -370,7 +378,7 @@ static void g_switch_out(struct g *g, struct g *next) {
 	/* acquire: pairs with arch_switch's store. Still 1: another M is leaving it; wait on g0, never here (see the top). */
 	if (next && !next->wired_m && atomic_load_explicit(&next->ctx.on_cpu, memory_order_acquire) == 0) {
 		g_switch_prepare(m, p, next);
-		arch_switch(&g->ctx, &next->ctx);
+		context_switch(&g->ctx, &next->ctx);
 		return;
 	}
 	m->next_g = next;
@@ -378,7 +386,7 @@ static void g_switch_out(struct g *g, struct g *next) {
 	/* Before the switch, while in_rt of g is certainly > 0: once g's registers are saved it may run elsewhere, and sysmon must not take its
 	 * in_rt for this M's. */
 	atomic_store_explicit(&m->curg, NULL, memory_order_release);
-	arch_switch(&g->ctx, &m->g0.ctx);
+	context_switch(&g->ctx, &m->g0.ctx);
 }
 
 /* ---- the runtime's section: retaken Ps ----------------------------------------------------------------------------- */
@@ -408,7 +416,7 @@ void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on)
 	rt_enter(g);
 	g->wait_what = what;
 	g->wait_on = on;
-	g->wait_since = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed);
+	__atomic_store_n(&g->wait_since, atomic_load_explicit(&sched.coarse_now, memory_order_relaxed), __ATOMIC_RELAXED); /* scavenge.c reads */
 	g->self_claimed = false;
 	g_state_set(g, GS_WAITING);
 	/* seq_cst store, then the load of `interrupt`: Dekker with g_interrupt() */
@@ -461,11 +469,11 @@ static void foreign_sleep(struct g *g, int64_t deadline) {
 		if (atomic_load_explicit(&g->note, memory_order_acquire))
 			break;
 		struct timespec ts = {deadline / 1000000000, deadline % 1000000000};
-		g->in_rt = 0;
+		__atomic_store_n(&g->in_rt, 0, __ATOMIC_RELEASE);
 		rt_check(g);
 		long r = SYS6(SYS_futex, &g->note, FUTEX_WAIT_BITSET_PRIVATE, 0, deadline >= 0 ? &ts : NULL, 0, FUTEX_BITSET_MATCH_ANY);
 		atomic_signal_fence(memory_order_seq_cst);
-		g->in_rt = depth;
+		__atomic_store_n(&g->in_rt, depth, __ATOMIC_RELAXED);
 		if (r == -ETIMEDOUT && wait_claim(g, WAKE_TIMEOUT))
 			return;
 		if (r == -EINTR && atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_ARMED_INTR && wait_claim(g, WAKE_INTR))

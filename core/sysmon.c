@@ -22,6 +22,7 @@
 #include "debug.h"
 #include "netpoll.h"
 #include "procs.h"
+#include "race.h"
 #include "runtime.h"
 #include "tcb.h"
 
@@ -122,7 +123,7 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	if (disk)
 		atomic_fetch_add_explicit(&sched.disk_held, 1, memory_order_relaxed);
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
-	m_pinned(m, g, p->mon_since);
+	m_pinned(m, g, atomic_load_explicit(&p->mon_since, memory_order_relaxed));
 	return true;
 }
 
@@ -204,16 +205,17 @@ static void watch_p(struct p *p, struct look *look) {
 	if (!m)
 		return;
 	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
-	if (tick != p->mon_tick || !p->mon_since) {
+	int64_t since = atomic_load_explicit(&p->mon_since, memory_order_relaxed);
+	if (tick != p->mon_tick || !since) {
 		p->mon_tick = tick;
-		p->mon_since = look->now;
+		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
 		return;
 	}
 	struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 	if (!g)
 		return;
-	int64_t ran = look->now - p->mon_since;
+	int64_t ran = look->now - since;
 	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq.size, memory_order_relaxed);
 	look->stuck |= ran >= SYSCALL_NS;
 	look->hogs += ran >= WOKEN_NS;
@@ -338,17 +340,22 @@ static bool doze(int64_t period, bool hogs) {
 	return false;
 }
 
+/* acquire: they may come up while sysmon runs already */
+static void shims_look(void) {
+	void (*hook)(void) = __atomic_load_n(&sig_sysmon_hook, __ATOMIC_ACQUIRE);
+	if (hook)
+		hook();
+}
+
 /* Nothing is to be watched. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
 static void sleep_deeply(void) {
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
-	if (sig_sysmon_hook)
-		sig_sysmon_hook();
+	shims_look();
 	int64_t now = nanotime(), next = scavenge(now, true);
 	while (all_idle() && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP) {
 		struct timespec ts = {(next - now) / 1000000000, (next - now) % 1000000000};
 		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, next == INT64_MAX ? NULL : &ts);
-		if (sig_sysmon_hook)
-			sig_sysmon_hook();
+		shims_look();
 		now = coarse_now_set();
 		next = scavenge(now, true);
 	}
@@ -376,8 +383,7 @@ static void sysmon_loop(void) {
 		if (atomic_load_explicit(&start_word, memory_order_relaxed) == SYSMON_STOPPING)
 			return;
 		int64_t now = coarse_now_set();
-		if (sig_sysmon_hook)
-			sig_sysmon_hook();
+		shims_look();
 		debug_look(now);
 		if (all_idle()) {
 			idle++;
@@ -405,6 +411,7 @@ static void start_word_await(uint32_t from) {
 
 static void *sysmon_main(void *arg) {
 	(void)arg;
+	RACE_AFTER(&sysmon_g);
 	bool ok = tcb_take_template(&start_why) == 0;
 	sysmon_g.kind = G_G0;
 	sysmon_g.in_rt = 1;
@@ -426,9 +433,11 @@ int sysmon_start(const char **why) {
 	uint64_t all = ALL_SIGNALS, old;
 	atomic_store_explicit(&start_word, SYSMON_STARTING, memory_order_relaxed);
 	retake_lock.word = 0;
+	memset(&sysmon_g, 0, sizeof sysmon_g); /* a fork's child: its namesake in the parent may have held a lock */
 	atomic_store_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_relaxed);
 	/* All signals blocked: nothing of the program's may land there (SIG-4). */
 	SYS4(SYS_rt_sigprocmask, 0, &all, &old, 8);
+	RACE_BEFORE(&sysmon_g);
 	int r = MAY_FAIL(-EAGAIN, sched_thread_create(sysmon_main, NULL));
 	SYS4(SYS_rt_sigprocmask, 2, &old, 0, 8);
 	if (r < 0)

@@ -264,7 +264,7 @@ static struct image *image_get(struct image **list) {
 	lock_acquire(&images_lock, LOCK_STACK);
 	struct image *im = *list;
 	if (im)
-		*list = im->next;
+		__atomic_store_n(list, im->next, __ATOMIC_RELAXED); /* tcb_make() peeks */
 	lock_release(&images_lock);
 	rt_drop(held);
 	return im;
@@ -274,7 +274,7 @@ static void image_put(struct image **list, struct image *im) {
 	struct g *held = rt_hold();
 	lock_acquire(&images_lock, LOCK_STACK);
 	im->next = *list;
-	*list = im;
+	__atomic_store_n(list, im, __ATOMIC_RELAXED);
 	lock_release(&images_lock);
 	rt_drop(held);
 }

@@ -51,6 +51,11 @@ void wired_hand(struct m *m, struct g *g) {
 	SYS3(SYS_futex, &owner->wired_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Relaxed: sysmon looks, and asks no more of it. */
+static void wired_m_set(struct g *g, struct m *m) {
+	__atomic_store_n(&g->wired_m, m, __ATOMIC_RELAXED);
+}
+
 bool g_wire(struct g *g, bool on) {
 	if (g->kind > G_MAIN)
 		return true; /* a kernel thread by itself */
@@ -58,7 +63,7 @@ bool g_wire(struct g *g, bool on) {
 	bool was = g->wired_m != NULL;
 	if (!g->m->pinned) {
 		g->m->wired_g = on ? g : NULL;
-		g->wired_m = on ? g->m : NULL;
+		wired_m_set(g, on ? g->m : NULL);
 	}
 	rt_exit(g);
 	return was;
@@ -76,7 +81,7 @@ void g_pin(struct g *g) {
 	}
 	rt_enter(g);
 	g->m->wired_g = g;
-	g->wired_m = g->m;
+	wired_m_set(g, g->m);
 	g->m->pinned = true;
 	rt_exit(g);
 }
@@ -89,7 +94,7 @@ int g_pin_new(struct g *g) {
 	struct m *m = m_new_pinned(g);
 	if (!m)
 		return -EAGAIN;
-	g->wired_m = m; /* before it is queued; the M waits until then */
+	wired_m_set(g, m); /* before it is queued; the M waits until then */
 	return 0;
 }
 

@@ -41,7 +41,7 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	pd_try(pd, PD_READ);
 	if (fdcall_poll_now(c, POLLIN)) {
 		r = FDCALL_BRACKET_HELD(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
-	} else if (!(pd->spare & SPARE_LISTENS)) {
+	} else if (!(__atomic_load_n(&pd->spare, __ATOMIC_RELAXED) & SPARE_LISTENS)) {
 		int listens = 0;
 		unsigned size = sizeof listens;
 		if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size)) < 0 || !listens)

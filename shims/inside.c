@@ -209,7 +209,7 @@ static void wake_borrowed(_Atomic uint32_t *word) {
 static void wake_quietly(struct g *g, _Atomic uint32_t *word) {
 	if (process_in_fork() && (int32_t)SYS0(SYS_getpid) != own_pid)
 		return;
-	g->in_rt++;
+	in_rt_up(g);
 	futex_wake(word, 1, FUTEX_ANY);
 	in_rt_drop(g);
 }

@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 
 #include "isolate.h"
+#include "race.h"
 #include "siginternal.h"
 
 #define SA_RESTORER_FLAG 0x04000000ul
@@ -85,7 +86,7 @@ static void frame_move(struct g *g, int sig, siginfo_t *info, void *context) {
 static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context) {
 	struct sigstate *s = sig_of(g);
 	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
-	g->in_rt++; /* no nested signal between these stores; no retake check: nothing of the P is touched */
+	in_rt_up(g); /* no nested signal between these stores; no retake check: nothing of the P is touched */
 	uint64_t added = sig_handler_mask(h, sig);
 	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
 	g->m->kmask = kernel_before | added;
@@ -118,7 +119,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 		return;
 	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested
 	 * signals only. */
-	g->in_rt++;
+	in_rt_up(g);
 	g->m->kmask = asked;
 	if (!sig_on_altstack(s, (uintptr_t)context)) /* as sigreturn, which does not change what is in use */
 		sig_altstack_set(s, &context->uc_stack);
@@ -134,6 +135,8 @@ static bool abort_inside(struct g *g, const siginfo_t *info, const void *context
 
 static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
+	if (g)
+		RACE_AFTER(&g->ctx); /* it may interrupt before the switch to g is over */
 	struct sigrecord *h = handler_of(sig);
 	if (unlikely(!h) && isolate_catches(sig) && info->si_code != KICK_CODE) {
 		if (!isolate_crash(g, sig, info, context))
@@ -368,7 +371,7 @@ void sig_sysmon(void) {
 	/* Only who runs can have been missed. */
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_relaxed);
-		if (!g || g->kind > G_MAIN || !atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed) || !is_alive(g))
+		if (!g || !is_alive(g) || !atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed))
 			continue;
 		uint64_t pending = atomic_load(&sig_of(g)->pending) & (~mask_of(g) | atomic_load(&sig_of(g)->waiting));
 		if (pending && m->ktid)

@@ -118,7 +118,7 @@ static inline void rt_leave(struct g *g) {
 
 static inline bool is_alive(struct g *g) {
 	uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
-	return g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE && !sig_of(g)->dead;
+	return __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && state != GS_DEAD && state != GS_IDLE && !atomic_load_explicit(&sig_of(g)->dead, memory_order_relaxed);
 }
 
 static inline void attention_set(struct sigstate *s) {

@@ -72,7 +72,7 @@ void sig_runtime_start(struct g *g) {
 	m_sigstack_arm(g->m); /* refused on an alternate stack that is in use: then the kernel keeps that */
 	sig_resync_hook = sig_resync;
 	rt_deliver_hook = sig_deliver;
-	sig_sysmon_hook = sig_sysmon;
+	__atomic_store_n(&sig_sysmon_hook, sig_sysmon, __ATOMIC_RELEASE); /* sysmon runs already */
 }
 
 void sig_thread_init(struct g *g, const sigset_t *set) {
@@ -111,7 +111,7 @@ void sig_thread_exit(struct g *g) {
 	struct sigstate *s = sig_of(g);
 	rt_enter(g);
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
-	s->dead = true;
+	atomic_store_explicit(&s->dead, true, memory_order_relaxed);
 	sig_queue_drop(s);
 	lock_release(&s->lock);
 	attention_clear(s);

@@ -365,7 +365,7 @@ void sig_foreign_deliver(struct g *g) {
 		uint32_t in_ring = ENTRY_RING;
 		if (atomic_load_explicit(&e->state, memory_order_acquire) != in_ring)
 			continue;
-		g->in_rt++;
+		in_rt_up(g);
 		int sig = e->sig;
 		siginfo_t info = e->info;
 		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);

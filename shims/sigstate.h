@@ -31,7 +31,7 @@ struct sigstate {
 	_Atomic uint64_t waiting;     /* in sigwait() & co. for these */
 	uint64_t counted;             /* the mask as it is accounted in the process-wide mask */
 	_Atomic bool attention;
-	bool dead;                    /* under lock: exited; signals to it succeed and vanish */
+	_Atomic bool dead;            /* exited; signals to it succeed and vanish. Under lock, and for who only looks */
 	bool defer;                   /* between sig_mask_push and _pop: handlers run in shim_interrupted() only (SIG-16) */
 	bool cancel_held;             /* by shim_cancel_hold() */
 	uint32_t handlers;            /* handlers run so far on this goroutine: to tell a true EINTR from a stray one */

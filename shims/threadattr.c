@@ -196,7 +196,7 @@ static bool realtime_allowed(int priority) {
 int32_t thread_own_ktid(struct g *g) {
 	if (g == g_goroutine())
 		pin_self();
-	return g_pinned(g) ? __atomic_load_n(&g->wired_m->ktid, __ATOMIC_RELAXED) : 0;
+	return g_pinned(g) ? atomic_load_explicit(&g->wired_m->ktid, memory_order_relaxed) : 0;
 }
 
 static int policy_set(struct g *g, int policy, int priority) {
