@@ -6,8 +6,10 @@
  * What is not in the lists goes through unpinned: getters, and what concerns the whole process. Of prctl() only what is known to be harmless does:
  * the kernel's list grows, and an option that we do not know may change the thread. libc's setuid() and its like change all threads, and are not
  * meant here; the bare system calls are. */
+#include <link.h>
 #include <linux/io_uring.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/fsuid.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -96,6 +98,62 @@ SHIM int capset(void *header, const void *data);
 SHIM int capset(void *header, const void *data) {
 	pin_self();
 	return (int)sys_ret(SYS2(SYS_capset, header, data));
+}
+
+/* ---- tracers ---------------------------------------------------------------------------------------------------------- */
+
+/* Address in a dynamic section: libc has relocated most of them, but not the kernel's own module's. */
+static const void *dynamic_at(const struct dl_phdr_info *info, const ElfW(Dyn) *d) {
+	return (const void *)(d->d_un.d_ptr < info->dlpi_addr ? info->dlpi_addr + d->d_un.d_ptr : d->d_un.d_ptr);
+}
+
+/* Does this module call ptrace()? What a module imports stands at the beginning of its symbol table. */
+static int module_traces(struct dl_phdr_info *info, size_t size, void *arg) {
+	const ElfW(Dyn) *d = NULL;
+	const ElfW(Sym) *symbols = NULL;
+	const char *names = NULL;
+	const uint32_t *gnu = NULL, *old = NULL;
+	(void)size;
+	(void)arg;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+			d = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+	}
+	for (; d && d->d_tag != DT_NULL; d++) {
+		if (d->d_tag == DT_SYMTAB)
+			symbols = dynamic_at(info, d);
+		else if (d->d_tag == DT_STRTAB)
+			names = dynamic_at(info, d);
+		else if (d->d_tag == DT_GNU_HASH)
+			gnu = dynamic_at(info, d);
+		else if (d->d_tag == DT_HASH)
+			old = dynamic_at(info, d);
+	}
+	if (!symbols || !names)
+		return 0;
+	uint32_t count = gnu ? gnu[1] : old ? old[1] : 0; /* the first that is exported; all */
+	for (uint32_t i = 1; i < count; i++) {
+		if (symbols[i].st_shndx == SHN_UNDEF && strcmp(names + symbols[i].st_name, "ptrace") == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* A child that asks to be traced is traced by the kernel thread that forked it, and answers to no other. What a child will do nobody knows when it
+ * is made; so in a program that calls ptrace() at all, who forks is pinned. That costs, but only there. */
+void pin_forker(void) {
+	static _Atomic int traces; /* 0 not known yet; 1 no; 2 yes. Modules that come later trace what their own threads attach to, as a rule */
+	struct g *g = io_g();
+	if (!g || g_pinned(g))
+		return;
+	/* relaxed: two that find it out find the same */
+	int known = atomic_load_explicit(&traces, memory_order_relaxed);
+	if (!known) {
+		known = 1 + dl_iterate_phdr(module_traces, NULL);
+		atomic_store_explicit(&traces, known, memory_order_relaxed);
+	}
+	if (known == 2)
+		pin_self();
 }
 
 /* A tracer is a kernel thread, too: its tracees answer to no other (EXT-5). */

@@ -8,5 +8,7 @@ bool pinned_prctl(int option);
 bool pinned_syscall(long n, const long a[6]);
 /* The calling goroutine, if it is one. */
 void pin_self(void);
+/* It is about to fork. */
+void pin_forker(void);
 
 #endif

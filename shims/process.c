@@ -30,6 +30,7 @@
 #include "../core/runtime.h"
 #include "fdtable.h"
 #include "inside.h"
+#include "pinned.h"
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
@@ -99,6 +100,7 @@ __attribute__((constructor)) static void process_init(void) {
  * that the pair is complete. */
 SHIM pid_t fork(void) {
 	REAL_READY();
+	pin_forker();
 	return real.fork();
 }
 
@@ -109,6 +111,7 @@ SHIM pid_t __fork(void) {
 
 SHIM pid_t _Fork(void) {
 	REAL_READY();
+	pin_forker();
 	fork_prepare();
 	pid_t pid = real._Fork();
 	int saved_errno = errno;
@@ -121,6 +124,7 @@ SHIM pid_t _Fork(void) {
 }
 
 long process_clone(long n, const long *a) {
+	pin_forker();
 	fork_prepare();
 	long r = SYS5(n, a[0], a[1], a[2], a[3], a[4]);
 	if (r == 0)
