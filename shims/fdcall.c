@@ -76,7 +76,7 @@ void fdcall_abandon(struct g *g) {
 	struct thread *t = thread_of(g);
 	if (likely(!t->fdcall))
 		return;
-	g->in_rt++; /* no handler in between; the P is not touched */
+	in_rt_up(g); /* no handler in between; the P is not touched */
 	atomic_signal_fence(memory_order_seq_cst);
 	struct fdcall *c = t->fdcall;
 	t->fdcall = NULL;

@@ -148,7 +148,7 @@ struct pd *fd_hold_slow(int fd) {
 }
 
 struct pd *fd_hold_again(int fd) {
-	static struct pd closed = {.fd = -1, .kind = KIND_ANON, .unpollable = true, .refs = 1, .waiters = {&closed.waiters, &closed.waiters}};
+	static struct pd closed = {.fd = -1, .kind = KIND_ANON, .unpollable = true, .refs = 1, .waiters = {.next = &closed.waiters, .prev = &closed.waiters}};
 	struct pd *pd = fd_hold(fd);
 	if (unlikely(!pd))
 		pd_hold(pd = &closed);

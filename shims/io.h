@@ -123,7 +123,7 @@ static inline void fdcall_leave(struct fdcall *c) {
 
 static inline void fdcall_reenter(struct fdcall *c) {
 	c->inside = true;
-	c->g->in_rt++;
+	in_rt_up(c->g);
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -150,7 +150,7 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->patient = c->limited = false;
 	c->undo = NULL;
 	c->inside = true;
-	g->in_rt++; /* the P is not touched: no look at retake */
+	in_rt_up(g); /* the P is not touched: no look at retake */
 	atomic_signal_fence(memory_order_seq_cst);
 	c->pd = fd_hold(fd);
 	if (likely(c->pd != NULL)) {
