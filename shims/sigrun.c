@@ -146,7 +146,10 @@ void sig_interrupt_spend(struct g *g) {
 
 /* Everything deliverable in g's queue. Outside the runtime. */
 static unsigned queue_run_all(struct g *g, bool one_mask) {
-	attention_clear(sig_of(g)); /* before the look: who queues after it sets it again */
+	struct sigstate *s = sig_of(g);
+	attention_clear(s); /* before the look: who queues after it sets it again */
+	if (unlikely(atomic_load(&s->pending) & atomic_load(&s->waiting)))
+		attention_set(s); /* on its way into sigwait(), which will not look any more: it needs the kick that sysmon repeats */
 	return queue_run(g, ~0ull, one_mask);
 }
 
