@@ -41,6 +41,7 @@ struct p {
 	_Atomic uint8_t part;        /* enum p_part; under sched.lock */
 	uint32_t singles;            /* ready Gs that woke nobody since the last attempt */
 	uint32_t idle_yields;        /* fruitless sched_yields in a row */
+	uint32_t crowded;            /* goroutines that ran before their maker went on */
 	uint32_t admitted;           /* connections that its G accepted ... */
 	uint64_t admitted_tick;      /* ... since it was switched to at this schedtick */
 	/* sysmon's notes */

@@ -49,6 +49,8 @@
 #define TIMER_TICK 16           /* ... and the own timers are looked at without an idle moment */
 #define TIMER_SHARE 4           /* ... and so many of them fire while others are queued, see "Timeouts" */
 #define ADMIT_TURN 16           /* connections accepted in a row before those that are there have their turn */
+#define CROWD        1024       /* goroutines in the global queue: who makes more of them lets each run first */
+#define CROWD_TURN   64         /* ... but after so many in a row goes behind those of its P */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
 
 _Static_assert(offsetof(struct arch_ctx, sp) == 0 && offsetof(struct arch_ctx, tp) == 8 && offsetof(struct arch_ctx, on_cpu) == 16,
@@ -547,8 +549,27 @@ void ready(struct g *g) {
 	rt_exit(self);
 }
 
+/* With a crowd in the queue the new one runs first, and its maker after it: threads that make threads and join them then are as many at a time as
+ * the tree is deep, on stacks that are still warm, instead of as many as it is wide. */
 void ready_new(struct g *g) {
-	ready(g);
+	struct g *self = g_self();
+	/* relaxed: a hint */
+	bool crowd = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) >= CROWD && !chaos(CHAOS_MIGRATE);
+	if (__builtin_expect(!crowd, 1) || self->kind > G_MAIN || self->wired_m || g->wired_m) {
+		ready(g);
+		return;
+	}
+	rt_enter(self);
+	struct p *p = self->m->p;
+	if (!p || self->in_rt > 1) {
+		ready_local(self, g, true);
+	} else {
+		g_state_set(g, GS_RUNNABLE);
+		g_state_set(self, GS_RUNNABLE);
+		runq_put(p, self, ++p->crowded % CROWD_TURN != 0);
+		g_switch_out(self, g);
+	}
+	rt_exit(self);
 }
 
 void ready_list(struct g *head) {
