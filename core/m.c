@@ -526,7 +526,7 @@ static int m0_make(struct p *p) {
 	arch_ctx_init(&m->g0.ctx, top, g0_start, m);
 	SYS4(SYS_rt_sigprocmask, 0, 0, &m->kmask, 8);
 	g->sigmask = m->kmask;
-	g->kind = G_MAIN;
+	__atomic_store_n(&g->kind, G_MAIN, __ATOMIC_RELAXED); /* a foreign thread's G, which sysmon knows */
 	g->id = 1;
 	g->ctx.tp = arch_tp();
 	g->in_rt = 0;

@@ -75,6 +75,7 @@ static _Atomic uint64_t pairs[PAIRS];
 static _Atomic uint32_t numbers;
 static _Atomic uint32_t latest[NUMBERS]; /* about how far each number's clock is */
 static _Atomic int up;
+static _Atomic uint32_t own_pid; /* what a lock holds while somebody has it */
 
 static __thread struct fiber *nameless __attribute__((tls_model("initial-exec")));
 static __thread bool busy __attribute__((tls_model("initial-exec")));
@@ -95,19 +96,26 @@ static bool ready_up(void) {
 		return state == 2;
 	if (!atomic_compare_exchange_strong(&up, &none, 1))
 		return false;
+	atomic_store(&own_pid, (uint32_t)SYS0(SYS_getpid));
 	cells = pages(CELLS * sizeof *cells);
 	syncs = pages(SYNCS * sizeof *syncs);
 	atomic_store_explicit(&up, cells && syncs ? 2 : 3, memory_order_release);
 	return cells && syncs;
 }
 
-/* In a fork's child nobody may be left to let go: after so long it is taken. */
+/* In a fork's child nobody is left to let go of a lock that another thread of the parent held, and it is taken. */
 static void spin_lock(_Atomic uint32_t *lock) {
-	uint32_t tries = 0;
-	while (atomic_exchange_explicit(lock, 1, memory_order_acquire) && ++tries < 10000000) {
+	uint32_t none = 0, tries = 0, pid = atomic_load_explicit(&own_pid, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(lock, &none, pid, memory_order_acquire, memory_order_relaxed)) {
 		arch_relax();
-		if (tries % 1024 == 0)
+		if (++tries % 1024 == 0) {
 			SYS0(SYS_sched_yield);
+			pid = (uint32_t)SYS0(SYS_getpid);
+			atomic_store_explicit(&own_pid, pid, memory_order_relaxed);
+			if (none && none != pid && atomic_compare_exchange_strong_explicit(lock, &none, pid, memory_order_acquire, memory_order_relaxed))
+				return;
+		}
+		none = 0;
 	}
 }
 
@@ -207,6 +215,7 @@ void race_before(const void *key) {
 }
 
 void race_alone(void) {
+	atomic_store(&own_pid, (uint32_t)SYS0(SYS_getpid));
 	struct fiber *f = enter();
 	if (!f)
 		return;
