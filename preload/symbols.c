@@ -46,9 +46,17 @@ static const char *const required[] = {
 	"sigaction", "syscall", "__libc_start_main",
 };
 
+/* N of "GLIBC_2.N". Not by strtoul(): an IFUNC resolver of the program may bring us here before libc has a locale. */
+static unsigned long minor_of(const char *version) {
+	unsigned long minor = 0;
+	for (const char *digit = version + strlen("GLIBC_2."); *digit >= '0' && *digit <= '9'; digit++)
+		minor = minor * 10 + (unsigned long)(*digit - '0');
+	return minor;
+}
+
 /* real.def names the versions of x86-64. A CPU that glibc came to later has the function under its first version instead. */
 static const char *version_here(const char *version) {
-	return version && strtoul(version + strlen("GLIBC_2."), NULL, 10) < ARCH_GLIBC_MINOR ? ARCH_GLIBC_FIRST : version;
+	return version && minor_of(version) < ARCH_GLIBC_MINOR ? ARCH_GLIBC_FIRST : version;
 }
 
 static void symbol_resolve(size_t i) {
