@@ -46,9 +46,11 @@ static const char *const required[] = {
 	"sigaction", "syscall", "__libc_start_main",
 };
 
-/* N of "GLIBC_2.N". Not by strtoul(): an IFUNC resolver of the program may bring us here before libc has a locale. */
+/* N of "GLIBC_2.N"; GLIBC_PRIVATE is newer than all. Not by strtoul(): an IFUNC resolver of the program may bring us here before libc has a locale. */
 static unsigned long minor_of(const char *version) {
 	unsigned long minor = 0;
+	if (strncmp(version, "GLIBC_2.", 8) != 0)
+		return -1ul;
 	for (const char *digit = version + strlen("GLIBC_2."); *digit >= '0' && *digit <= '9'; digit++)
 		minor = minor * 10 + (unsigned long)(*digit - '0');
 	return minor;
