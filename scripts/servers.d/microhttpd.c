@@ -1,4 +1,5 @@
-/* An HTTP server on libmicrohttpd with a thread for each connection: answers /ID with ID 64 times. */
+/* An HTTP server on libmicrohttpd with a thread for each connection: answers /ID with ID 64 times. By poll(): with select() it refuses descriptors
+ * from 1024 on. */
 #include <microhttpd.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ int main(int argc, char **argv) {
 	pthread_sigmask(SIG_BLOCK, &stop, NULL);
 	if (argc != 2)
 		return 2;
-	struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD,
+	struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,
 						     (uint16_t)atoi(argv[1]), NULL, NULL, answer, NULL,
 						     MHD_OPTION_CONNECTION_LIMIT, 19000u, MHD_OPTION_LISTEN_BACKLOG_SIZE,
 						     4096u, MHD_OPTION_END);
