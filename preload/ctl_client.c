@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "elfsym.h"
@@ -404,9 +405,10 @@ int ctl_client(int argc, char **argv) {
 		return STATUS_FAILED;
 	if (strcmp(argv[1], "trace") == 0) {
 		unsigned ms = argc == 3 ? (unsigned)atoi(argv[2]) : TRACE_MS_DEFAULT;
+		struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (ms ? ms % 1000 : 1) * 1000000l};
 		int status;
 		while ((status = request(&t, "trace")) == 0)
-			usleep((ms ? ms : 1) * 1000);
+			nanosleep(&pause, NULL);
 		return status;
 	}
 	char line[CTL_REQUEST_MAX];

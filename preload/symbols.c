@@ -15,7 +15,6 @@
  * dlvsym() is called by name, so no shim may be called dlsym or dlvsym (they also look at their caller's address). */
 #include "symbols.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "arch_cpu.h"
