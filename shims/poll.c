@@ -5,9 +5,10 @@
  * event or the time is over, unlinks, and asks again. So the results, POLLNVAL and POLLHUP included (POL-4), are the kernel's by construction.
  *
  * That look is a second question to the kernel in general. A small set in the caller's own frame, the usual one of a client that waits for its
- * answer, may be read before the kernel has found the memory to be there. It follows the consumer's protocol of netpoll.h and saves it: forget what was known, ask, link, look at the bits. Who asks takes nothing away, though: when the
- * kernel does find something, the bits are set again, and other waiters told, because they may have looked while the bits were down. And an
- * answer "nothing" must be one for the whole bit: who asks for urgent data only learns nothing about the rest, and has to ask twice.
+ * answer, may be read before the kernel has found the memory to be there. It follows the consumer's protocol of netpoll.h and saves it: forget
+ * what was known, ask, link, look at the bits. Who asks takes nothing away, though: when the kernel does find something, the bits are set again,
+ * and other waiters told, because they may have looked while the bits were down. And an answer "nothing" must be one for the whole bit: who asks
+ * for urgent data only learns nothing about the rest, and has to ask twice.
  *
  * A signal mask is the goroutine's for the time of the wait (sig_mask_push(), SIG-16): its signals end the wait, whenever they came. When a
  * descriptor cannot be waited for by epoll, or when there is no memory, the call is the kernel's, blocking and bracketed.
@@ -140,13 +141,24 @@ static long pollcall_ask(void *arg) {
 	return found;
 }
 
+/* Enters the runtime, as fdcall_begin() does: no handler that may jump away while something is held. */
+static void pollcall_hold(struct pollcall *call, struct pollset *s) {
+	rt_enter(call->g);
+	pollset_init(s, call->count(call));
+	call->fill(call, s);
+}
+
+static void pollcall_drop(struct pollcall *call, struct pollset *s) {
+	pollset_free(s);
+	rt_exit(call->g);
+}
+
 /* A wait of s, after the kernel found nothing. Leaves the runtime. Non-zero: the call's result, or FDCALL_BLOCK. */
 static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	long found = 0;
 	int r = s->complete ? pollset_park(s, call->g, call->deadline, ask ? pollcall_ask : NULL, call, &found)
 			    : FDCALL_BLOCK;
-	pollset_free(s);
-	rt_exit(call->g);
+	pollcall_drop(call, s);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
 	if (r == -EINTR && io_interrupted(call->g, false))
@@ -179,9 +191,7 @@ static long pollcall_run(struct pollcall *call) {
 		bool idle = false;
 		long found = 0;
 		if (small) {
-			rt_enter(call->g); /* as in fdcall_begin(): no handler that may jump away while something is held */
-			pollset_init(&s, POLL_INLINE);
-			call->fill(call, &s);
+			pollcall_hold(call, &s);
 			s.covered = s.covered && s.complete;
 			idle = s.covered && call->idle && call->idle(&s);
 			if (s.covered && !idle)
@@ -192,16 +202,12 @@ static long pollcall_run(struct pollcall *call) {
 		if (pollcall_over(call, &found)) {
 			if (small) {
 				pollset_remember(&s);
-				pollset_free(&s);
-				rt_exit(call->g);
+				pollcall_drop(call, &s);
 			}
 			return found;
 		}
-		if (!small) {
-			rt_enter(call->g);
-			pollset_init(&s, call->count(call));
-			call->fill(call, &s);
-		}
+		if (!small)
+			pollcall_hold(call, &s);
 		long r = pollcall_wait(call, &s, !(small && s.covered));
 		if (r == -ETIMEDOUT)
 			return pollcall_ask(call);
