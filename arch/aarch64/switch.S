@@ -5,6 +5,8 @@
  * call), so the compiler has dealt with it at the call. FPSR's sticky exception flags are a thread's own in C, too. x18 is left alone: Linux has no use for it.
  * struct arch_ctx: sp at 0, tp at 8, on_cpu at 16 (asserted in core/sched.c).
  */
+#include "frame.h"
+
 	.text
 	.globl	arch_switch
 	.hidden	arch_switch
@@ -119,10 +121,7 @@ arch_start:
 arch_call_on:
 	.cfi_startproc
 	hint	#34			/* BTI c */
-	stp	x29, x30, [sp, #-16]!
-	.cfi_adjust_cfa_offset 16
-	.cfi_rel_offset x29, 0
-	.cfi_rel_offset x30, 8
+	frame_push
 	mov	x29, sp
 	.cfi_def_cfa_register x29
 	and	x9, x0, #-16
@@ -131,10 +130,7 @@ arch_call_on:
 	blr	x1
 	mov	sp, x29
 	.cfi_def_cfa_register sp
-	ldp	x29, x30, [sp], #16
-	.cfi_adjust_cfa_offset -16
-	.cfi_restore x29
-	.cfi_restore x30
+	frame_pop
 	ret
 	.cfi_endproc
 	.size	arch_call_on, .-arch_call_on

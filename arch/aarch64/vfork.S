@@ -3,6 +3,8 @@
  * The kernel has no vfork: it is clone(CLONE_VM | CLONE_VFORK | SIGCHLD). The return address lives in x30 over the system call, which preserves it in
  * parent and child; nothing of ours is on the stack meanwhile. vfork_before() and vfork_after() are in shims/process.c; the child calls neither.
  */
+#include "frame.h"
+
 	.text
 	.globl	vfork
 	.type	vfork, %function
@@ -13,15 +15,9 @@ vfork:
 __vfork:
 	.cfi_startproc
 	hint	#34			/* BTI c */
-	stp	x29, x30, [sp, #-16]!
-	.cfi_adjust_cfa_offset 16
-	.cfi_rel_offset x29, 0
-	.cfi_rel_offset x30, 8
+	frame_push
 	bl	vfork_before
-	ldp	x29, x30, [sp], #16
-	.cfi_adjust_cfa_offset -16
-	.cfi_restore x29
-	.cfi_restore x30
+	frame_pop
 	mov	x0, #0x4111		/* CLONE_VM | CLONE_VFORK | SIGCHLD */
 	mov	x1, #0			/* the parent's stack */
 	mov	x2, #0
@@ -31,15 +27,9 @@ __vfork:
 	svc	#0
 	cbnz	x0, 1f
 	ret				/* the child */
-1:	stp	x29, x30, [sp, #-16]!
-	.cfi_adjust_cfa_offset 16
-	.cfi_rel_offset x29, 0
-	.cfi_rel_offset x30, 8
+1:	frame_push
 	bl	vfork_after
-	ldp	x29, x30, [sp], #16
-	.cfi_adjust_cfa_offset -16
-	.cfi_restore x29
-	.cfi_restore x30
+	frame_pop
 	ret
 	.cfi_endproc
 	.size	vfork, .-vfork
