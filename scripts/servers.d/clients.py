@@ -1,15 +1,15 @@
 """Threaded clients of databases. The client runs on kernel threads and under goshim in turn, its server stays on kernel threads; a run is a fixed
 number of requests, and what the client says about them must agree: all done, none failed."""
 
+import glob
 import os
 import re
 import shutil
-import subprocess
 import time
 
 import lab
 import mariadb
-from kinds import Failed, Process, Server, Work, port_free
+from kinds import Failed, Process, Server, Work, port_free, quietly
 
 THREADS = 64
 ROOT = os.geteuid() == 0
@@ -28,8 +28,6 @@ class Client(Work):
 
 
 class MariaDbClient(Client):
-    requests = 0
-
     def prepare(self):
         self.server = mariadb.MariaDb(self.directory)
         self.server.prepare()
@@ -70,7 +68,6 @@ class PgBench(Client):
     @staticmethod
     def tool(name):
         """Debian keeps the server's programs outside the path."""
-        import glob
         places = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
         return places[-1] if places else shutil.which(name)
 
@@ -81,26 +78,20 @@ class PgBench(Client):
     def prepare(self):
         os.chmod(self.directory, 0o777)
         self.port = port_free()
-        connect = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "pg"]
-        self.quietly(self.as_user([self.tool("initdb"), "-D", self.path("data"), "-U", "pg", "-A", "trust", "--no-sync"]))
+        self.connect = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "pg"]
+        quietly(self.as_user([self.tool("initdb"), "-D", self.path("data"), "-U", "pg", "-A", "trust", "--no-sync"]), self.directory)
         self.child = Process(self.as_user([self.tool("postgres"), "-D", self.path("data"), "-h", "127.0.0.1", "-p", str(self.port), "-k", "",
                                            "-c", "max_connections=100", "-c", "fsync=off"]), lab.environment(), self.directory)
         Server.await_port(self.child, self.port)
         deadline = time.monotonic() + 30
         while True:  # the port is open before the server is ready
             try:
-                self.quietly([self.tool("pgbench"), "-i", "-q", "-s", "1", *connect, "postgres"])
+                quietly([self.tool("pgbench"), "-i", "-q", "-s", "1", *self.connect, "postgres"], self.directory)
                 break
             except Failed:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-        self.connect = connect
-
-    def quietly(self, command):
-        done = subprocess.run(command, env=lab.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=self.directory)
-        if done.returncode:
-            raise Failed(f"{command[0]}: {(done.stderr or done.stdout).strip()[-200:]}")
 
     def command(self):
         return [self.tool("pgbench"), "-S", "-n", "-c", str(THREADS), "-j", "16", "-t", "400", *self.connect, "postgres"]

@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import lab
@@ -63,6 +64,13 @@ class Usage:
 
     def total(self):
         return self.rss + self.kernel
+
+
+def quietly(command, directory=None):
+    """Runs a step of preparing to its end; Failed with its last words."""
+    done = subprocess.run(command, env=lab.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=directory)
+    if done.returncode:
+        raise Failed(f"{command[0]}: {(done.stderr or done.stdout).strip()[-200:]}")
 
 
 class Process(Child):
@@ -203,7 +211,6 @@ def files_make(directory):
 
 def build(source, target, flags=()):
     """Compiles a program of the declarations with the system's compiler; Failed with the compiler's words."""
-    import subprocess
     compilers = {".c": ["cc", "-O2", "-g", "-pthread"], ".cc": ["c++", "-O2", "-g", "-std=c++20", "-pthread"],
                  ".rs": [next((r for r in ("/usr/bin/rustc", shutil.which("rustc")) if r and os.path.exists(r)), "rustc"),
                          "-O", "-g"]}
@@ -287,7 +294,6 @@ class Work:
     def run(self, env, seconds=600):
         """{"digest", "cpu_s", "wall_s", "exit_status"}."""
         import resource
-        import subprocess
         import tempfile
         begin = time.monotonic()
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -6,10 +6,9 @@ import re
 import shutil
 import socket
 import struct
-import subprocess
 
 import lab
-from kinds import Process, Server
+from kinds import Process, Server, quietly
 from lab import Failed, number, said, say
 
 SERVER = "/usr/sbin/mariadbd"
@@ -49,21 +48,15 @@ class MariaDb(Server):
     def prepare(self):
         if ROOT:
             shutil.chown(self.directory, "mysql")
-        self.quietly(["/usr/bin/mariadb-install-db", "--no-defaults", f"--datadir={self.path('data')}",
+        quietly(["/usr/bin/mariadb-install-db", "--no-defaults", f"--datadir={self.path('data')}",
                       "--auth-root-authentication-method=normal", "--skip-test-db"] + (["--user=mysql"] if ROOT else []))
         child, port = self.start(lab.environment())
         with child:
-            self.quietly(["/usr/bin/mariadb", "--no-defaults", "-S", self.path("socket"), "-u", "root", "-e",
+            quietly(["/usr/bin/mariadb", "--no-defaults", "-S", self.path("socket"), "-u", "root", "-e",
                           "create database sb; create user sb@'%' identified by ''; grant all on *.* to sb@'%'"])
             if shutil.which("sysbench"):
-                self.quietly(self.sysbench("oltp_read_only", port) + ["prepare"])
+                quietly(self.sysbench("oltp_read_only", port) + ["prepare"])
             child.terminate()
-
-    @staticmethod
-    def quietly(command):
-        done = subprocess.run(command, env=lab.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode:
-            raise Failed(f"{command[0]}: {(done.stderr or done.stdout).strip()[-200:]}")
 
     def command(self, port):
         return [SERVER, "--no-defaults", f"--datadir={self.path('data')}", f"--socket={self.path('socket')}",
