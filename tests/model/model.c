@@ -16,6 +16,7 @@
 
 #include "arch.h"
 #include "model.h"
+#include "../tsan_calls.h"
 
 #define DEPTH_MAX 2000
 #define STACK_BYTES (128u << 10)
@@ -468,7 +469,6 @@ long model_syscall(long n, long a, long b, long c, long d) {
 
 /* ---- what the compiler calls ---- */
 
-#define PC __builtin_return_address(0)
 
 void __tsan_init(void) {
 }
@@ -538,16 +538,7 @@ static void step_rmw(volatile void *addr, int order, void *pc) {
 		*addr = v; \
 		return true; \
 	} \
-	bool __tsan_atomic##bits##_compare_exchange_strong(volatile type *addr, type *expected, type v, int order, int failed) { \
-		return compare_exchange##bits(addr, expected, v, order, failed, PC); \
-	} \
-	bool __tsan_atomic##bits##_compare_exchange_weak(volatile type *addr, type *expected, type v, int order, int failed) { \
-		return compare_exchange##bits(addr, expected, v, order, failed, PC); \
-	} \
-	type __tsan_atomic##bits##_compare_exchange_val(volatile type *addr, type expected, type v, int order, int failed) { \
-		compare_exchange##bits(addr, &expected, v, order, failed, PC); \
-		return expected; \
-	}
+	TSAN_COMPARE_EXCHANGE(bits, type, compare_exchange##bits)
 ATOMICS(8, uint8_t)
 ATOMICS(32, uint32_t)
 ATOMICS(64, uint64_t)

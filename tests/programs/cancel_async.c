@@ -19,19 +19,7 @@ static void clean(void *arg) {
 	cleaned += (int)(intptr_t)arg;
 }
 
-static void *locks(void *arg) {
-	sigset_t all;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	pthread_cleanup_push(clean, (void *)1);
-	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
-	sem_post(&there);
-	pthread_mutex_lock(&held);
-	pthread_cleanup_pop(0);
-	return arg;
-}
-
-enum { NO_POINTS = 11 };
+enum { NO_POINTS = 11, A_MUTEX = NO_POINTS };
 static int empty[2], other[2], locked[2];
 static pthread_rwlock_t written = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_barrier_t barrier[2]; /* one for each time */
@@ -64,6 +52,8 @@ static long no_point(int call) {
 		return pthread_barrier_wait(&barrier[barriers++]);
 	case 9:
 		return flock(locked[1], LOCK_EX);
+	case A_MUTEX:
+		return pthread_mutex_lock(&held);
 #ifdef SYS_pause
 	default:
 		return syscall(SYS_pause);
@@ -125,7 +115,7 @@ int main(void) {
 	sem_init(&go, 0, 0);
 	sem_init(&there, 0, 0);
 	pthread_mutex_lock(&held);
-	pthread_t t = start(locks, NULL);
+	pthread_t t = start(calls, (void *)A_MUTEX);
 	sem_wait(&there);
 	pthread_cancel(t);
 	EQ(join(t), (intptr_t)PTHREAD_CANCELED);

@@ -2,11 +2,9 @@
  * likely: its reader waits in the kernel, so that the poller sleeps, and what it reads is an event of which nothing is left. Other processes
  * keep the CPUs busy: the poller must lose its CPU in the middle of its look. */
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
-#include <termios.h>
 
-#include "io_test.h"
+#include "terminal_test.h"
 
 #define HOGS   4
 #define ROUNDS 150
@@ -20,20 +18,12 @@ static void *late_line(void *arg) {
 static void one_round(void) {
 	char buf[100];
 	struct termios t;
-	int master = posix_openpt(O_RDWR | O_NOCTTY);
-	EQ(grantpt(master), 0);
-	EQ(unlockpt(master), 0);
-	int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
-	EQ(tcgetattr(slave, &t), 0);
-	t.c_lflag &= ~(tcflag_t)ECHO;
-	EQ(tcsetattr(slave, TCSANOW, &t), 0);
+	int master, slave;
+	terminal_open(&master, &slave, &t);
 	pthread_t w = start(late_line, &master);
 	EQ(read(slave, buf, sizeof buf), 5);
 	join(w);
-	t.c_lflag &= ~(tcflag_t)ICANON;
-	t.c_cc[VMIN] = 5;
-	t.c_cc[VTIME] = 0;
-	EQ(tcsetattr(slave, TCSANOW, &t), 0);
+	terminal_raw(slave, &t, 5, 0);
 	write_all(master, "12", 2);
 	w = start(late_line, &master);
 	EQ(read(slave, buf, sizeof buf) >= 5, 1);

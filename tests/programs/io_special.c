@@ -3,9 +3,8 @@
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
-#include <termios.h>
 
-#include "io_test.h"
+#include "terminal_test.h"
 
 static void *late_value(void *arg) {
 	uint64_t v = 5;
@@ -146,28 +145,17 @@ static void *late_line(void *arg) {
 
 static void terminals(void) {
 	char buf[100];
-	int master = posix_openpt(O_RDWR | O_NOCTTY);
-	EQ(grantpt(master), 0);
-	EQ(unlockpt(master), 0);
-	int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
-	CHECK(slave >= 0);
+	int master, slave;
 	struct termios t;
-	EQ(tcgetattr(slave, &t), 0);
-	t.c_lflag &= ~(tcflag_t)ECHO;
-	EQ(tcsetattr(slave, TCSANOW, &t), 0);
+	terminal_open(&master, &slave, &t);
 	pthread_t w = start(late_line, &master);
 	EQ(read(slave, buf, sizeof buf), 5);
 	join(w);
 	write_all(slave, "to master", 9);
 	EQ(read(master, buf, sizeof buf), 9);
-	t.c_lflag &= ~(tcflag_t)ICANON;
-	t.c_cc[VMIN] = 0;
-	t.c_cc[VTIME] = 1;
-	EQ(tcsetattr(slave, TCSANOW, &t), 0);
+	terminal_raw(slave, &t, 0, 1);
 	TAKES(90, 600, EQ(read(slave, buf, sizeof buf), 0));
-	t.c_cc[VMIN] = 5;
-	t.c_cc[VTIME] = 0;
-	EQ(tcsetattr(slave, TCSANOW, &t), 0);
+	terminal_raw(slave, &t, 5, 0);
 	write_all(master, "12", 2);
 	w = start(late_line, &master);
 	EQ(read(slave, buf, sizeof buf) >= 5, 1);

@@ -1,14 +1,10 @@
 /* Threads that hold a pattern in every register while others want the CPU: whenever and wherever one is interrupted, every register, the red
  * zone and the floating-point modes must be what they were (SIG-12). `pre_registers SECONDS` runs for longer. */
-#include <pthread.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #if defined(__x86_64__)
+#include "registers_test.h"
+
 struct state {
 	uint64_t gpr[15];  /* rax rbx rcx rdx rsi rdi rbp r8-r15 */
 	uint64_t flags;
@@ -83,21 +79,10 @@ __asm__(".text\n"
 _Static_assert(offsetof(struct state, red) == 128 && offsetof(struct state, st) == 256 && offsetof(struct state, mxcsr) == 304 &&
                offsetof(struct state, cw) == 308 && offsetof(struct state, k) == 312 && offsetof(struct state, vec) == 384, "the assembly");
 
-static int seconds_ms = 400;
-static _Atomic int broken, rounds;
-
-static int64_t now_ms(void) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
+static _Atomic int rounds;
 
 static void fill(struct state *s, uint64_t seed) {
-	uint64_t *word = (uint64_t *)s, x = seed * 0x9E3779B97F4A7C15ull + 1;
-	for (size_t i = 0; i < sizeof *s / 8; i++) {
-		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-		word[i] = x;
-	}
+	fill_words(s, sizeof *s, seed);
 	for (int i = 0; i < 6; i++)
 		s->st[i] = (double)(seed * 7 + i) / 3;
 	s->mxcsr = 0x1f80 | (seed % 4) << 13; /* rounding */
@@ -130,15 +115,8 @@ static void *holder(void *arg) {
 }
 
 int main(int argc, char **argv) {
-	enum { THREADS = 9 };
-	pthread_t t[THREADS];
-	if (argc > 1)
-		seconds_ms = atoi(argv[1]) * 1000;
-	for (intptr_t i = 0; i < THREADS; i++)
-		pthread_create(&t[i], NULL, holder, (void *)i);
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(t[i], NULL);
-	printf("%s, %d broken\n", rounds >= THREADS ? "held" : "too few", broken);
+	holders_run(argc, argv, holder);
+	printf("%s, %d broken\n", rounds >= HOLDERS ? "held" : "too few", broken);
 	return broken != 0;
 }
 #else

@@ -1,13 +1,9 @@
-/* pre_registers for aarch64: threads that hold a pattern in every register while others want the CPU. `pre_registers_aarch64 SECONDS` runs for longer. */
+/* pre_registers for aarch64. `pre_registers_aarch64 SECONDS` runs for longer. */
 #include <pthread.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #if defined(__aarch64__)
+#include "registers_test.h"
+
 struct state {
 	uint64_t x[32]; /* not 0, which points here, nor 29, which counts, nor 31 */
 	uint64_t v[32][2];
@@ -46,21 +42,8 @@ __asm__(".text\n"
         "	ret\n");
 _Static_assert(sizeof(struct state) == 1024 && offsetof(struct state, v) == 256 && offsetof(struct state, nzcv) == 768, "the assembly");
 
-static int seconds_ms = 400;
-static _Atomic int broken;
-
-static int64_t now_ms(void) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void fill(struct state *s, uint64_t seed) {
-	uint64_t *word = (uint64_t *)s, x = seed * 0x9E3779B97F4A7C15ull + 1;
-	for (size_t i = 0; i < sizeof *s / 8; i++) {
-		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-		word[i] = x;
-	}
+	fill_words(s, sizeof *s, seed);
 	s->nzcv = seed % 16 << 28;
 	s->fpcr = seed % 4 << 22; /* rounding */
 }
@@ -79,14 +62,7 @@ static void *holder(void *arg) {
 }
 
 int main(int argc, char **argv) {
-	enum { THREADS = 9 };
-	pthread_t t[THREADS];
-	if (argc > 1)
-		seconds_ms = atoi(argv[1]) * 1000;
-	for (intptr_t i = 0; i < THREADS; i++)
-		pthread_create(&t[i], NULL, holder, (void *)i);
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(t[i], NULL);
+	holders_run(argc, argv, holder);
 	printf("broken %d\n", broken);
 	return broken != 0;
 }

@@ -32,6 +32,7 @@
 
 #include "race.h"
 #include "runtime.h"
+#include "../tsan_calls.h"
 
 #define NUMBERS 256u
 #define SLOTS 4u
@@ -368,7 +369,6 @@ static void plain(const volatile void *addr, size_t size, bool write, void *pc) 
 
 /* ---- what the compiler calls ----------------------------------------------------------------------------------------------------- */
 
-#define PC __builtin_return_address(0)
 
 void __tsan_init(void) {
 }
@@ -453,16 +453,7 @@ void __tsan_write_range(void *addr, size_t n) {
 		ATOMIC_END \
 		return done; \
 	} \
-	bool __tsan_atomic##bits##_compare_exchange_strong(volatile type *addr, type *expected, type v, int order, int failed) { \
-		return compare##bits(addr, expected, v, order, failed, PC); \
-	} \
-	bool __tsan_atomic##bits##_compare_exchange_weak(volatile type *addr, type *expected, type v, int order, int failed) { \
-		return compare##bits(addr, expected, v, order, failed, PC); \
-	} \
-	type __tsan_atomic##bits##_compare_exchange_val(volatile type *addr, type expected, type v, int order, int failed) { \
-		compare##bits(addr, &expected, v, order, failed, PC); \
-		return expected; \
-	}
+	TSAN_COMPARE_EXCHANGE(bits, type, compare##bits)
 ATOMICS(8, uint8_t)
 ATOMICS(16, uint16_t)
 ATOMICS(32, uint32_t)
