@@ -8,7 +8,7 @@
 #undef main
 
 #if defined(__x86_64__)
-enum { HOLDERS = 9, CODE_BYTES = 16384, LOOPS = 300000 };
+enum { CODE_BYTES = 16384, LOOPS = 300000 };
 static _Atomic uint32_t running;
 static _Atomic bool enough;
 static char *code; /* a copy of hold_*(): what is linked with the runtime is never interrupted */
