@@ -4,6 +4,7 @@
 
 enum lock_rank {
 	LOCK_ASIDE = 1, /* alarm.c: a kernel thread is made below it, so anything may be */
+	LOCK_CPUTIMER,  /* sigtimer.c's timers on CPU clocks */
 	LOCK_SIGROUTE,  /* the signal shims': route_lock, ... */
 	LOCK_SIGMASK,   /* ... and_lock, ... */
 	LOCK_SIGSTATE,  /* ... sigstate.lock */

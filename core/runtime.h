@@ -233,6 +233,7 @@ void sysmon_stop(void);             /* only before the Ps run: the start failed 
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
 void sysmon_wake(void);
 void sysmon_poke(void);
+int32_t sysmon_ktid(void);          /* once the runtime has started */
 /* A P whose M sits in a bracketed syscall, taken from it; NULL: there is none. For an M that came back from its own and has work. */
 struct p *sysmon_take_from_syscall(void);
 

@@ -86,6 +86,10 @@ static bool all_idle(void) {
 	return !poller_missing();
 }
 
+int32_t sysmon_ktid(void) {
+	return sysmon_g.tid;
+}
+
 /* Async-signal-safe: makes sysmon look now, also if it is just about to sleep. */
 void sysmon_poke(void) {
 	/* release: what the caller published is seen by sysmon, whose wait compares the word (or reads it) after */

@@ -82,6 +82,7 @@ void process_child_fixup(void) {
 		sig_fork_child();
 		sched_fork_child(); /* from here on the caller is a plain thread */
 	}
+	sigtimer_fork_child();
 	fdtable_fork_child();
 }
 

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "io.h"
 #include "pinned.h"
@@ -97,6 +98,23 @@ static long raw_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 	return sched_getaffinity(tid, (size_t)bytes, set) == 0 ? bytes : -1;
 }
 
+/* The kernel's timer_t is an int, and SIGEV_THREAD another name of SIGEV_SIGNAL there. */
+static int raw_timer_create(clockid_t clock, struct sigevent *event, int *id) {
+	timer_t made;
+	struct sigevent plain;
+	if (event && event->sigev_notify == SIGEV_THREAD) {
+		plain = *event;
+		plain.sigev_notify = SIGEV_SIGNAL;
+		event = &plain;
+	}
+	int r = timer_create(clock, event, &made);
+	if (r == 0)
+		*id = (int)(intptr_t)made;
+	return r;
+}
+
+#define TIMER(i) ((timer_t)(intptr_t)INT(i))
+
 /* Calls with a shim, or that concern the goroutine. True: *r is the kernel-style result. libc's functions leave -1 and errno. */
 static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	long done;
@@ -170,6 +188,11 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_sched_getscheduler: done = sched_getscheduler(INT(0)); break;
 	case SYS_sched_setparam: done = sched_setparam(INT(0), PTR(1)); break;
 	case SYS_sched_getparam: done = sched_getparam(INT(0), PTR(1)); break;
+	case SYS_timer_create: done = raw_timer_create(INT(0), PTR(1), PTR(2)); break;
+	case SYS_timer_settime: done = timer_settime(TIMER(0), INT(1), PTR(2), PTR(3)); break;
+	case SYS_timer_gettime: done = timer_gettime(TIMER(0), PTR(1)); break;
+	case SYS_timer_getoverrun: done = timer_getoverrun(TIMER(0)); break;
+	case SYS_timer_delete: done = timer_delete(TIMER(0)); break;
 	case SYS_setpriority: done = setpriority((__priority_which_t)INT(0), (id_t)INT(1), INT(2)); break;
 	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
 	case SYS_sched_yield: done = sched_yield(); break;

@@ -26,6 +26,8 @@ static bool is_fault(int sig, const siginfo_t *info) {
 /* Was it sent to this very thread? The kernel says SI_USER for the SIGPIPE of one's own write; a kill() of our own process does not come this
  * way (sigsend.c). */
 static bool is_for_thread(int sig, const siginfo_t *info) {
+	if (info->si_code == SI_TIMER)
+		return sigtimer_of_main(info);
 	return (info->si_code == SI_TKILL || (sig == SIGPIPE && info->si_code == SI_USER)) && info->si_pid == self_pid();
 }
 
@@ -285,11 +287,12 @@ __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
 	arch_tp_set(tp);
 }
 
-/* SIGSETXID. From a timer it is preemption's; with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
+/* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
  * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	if (info->si_code == SI_TIMER) {
-		preempt_signal(context);
+		if (!sigtimer_expired(info))
+			preempt_signal(context);
 		return;
 	}
 	int32_t ktid = self_ktid();
@@ -365,6 +368,7 @@ void sig_sysmon(void) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 		lock_release(&sigp.and_lock);
 	}
+	sigtimer_look();
 	if (likely(atomic_load_explicit(&rt_pending, memory_order_relaxed) == 0))
 		return;
 	sig_ring_drain(false);

@@ -17,6 +17,7 @@
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
 #define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine */
 #define THREAD_MAGIC 0x67736874u
+#define TIMER_CODE (-0x6755) /* in a goroutine's queue: from one of sigtimer.c's timers; no SI_TIMER before it is taken out */
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1u << 31)
 #endif
@@ -164,6 +165,26 @@ struct g *sig_taker(int sig);
 void sig_foreign_deliver(struct g *g);
 /* In a fork's child: nothing was ever sent. */
 void sig_queue_fork_child(void);
+
+/* ---- sigsend.c ------------------------------------------------------------------------------------------------ */
+
+/* The goroutine, alive, that has this thread id; NULL: none has. Async-signal-safe. */
+struct g *sig_g_of_tid(pid_t tid);
+/* Sends to a goroutine by the rules of tgkill(). 0 or a negative error. */
+int sig_thread_send(struct g *g, int sig, siginfo_t *info);
+
+/* ---- sigtimer.c ----------------------------------------------------------------------------------------------- */
+
+/* SIGSETXID came from a timer: true if that is one of the program's, which is noted for sysmon. Async-signal-safe. */
+bool sigtimer_expired(const siginfo_t *info);
+/* sysmon: sends what expired. */
+void sigtimer_look(void);
+/* A signal with TIMER_CODE leaves the queue, or never comes into one. Makes *info what the program sees. False: its timer was set anew or deleted
+ * meanwhile, so there is no such signal. */
+bool sigtimer_taken(siginfo_t *info);
+/* From a timer that named main as the thread to signal before there were others? Async-signal-safe. */
+bool sigtimer_of_main(const siginfo_t *info);
+/* The runtime starts, on main. */
 
 /* ---- sigmask.c ------------------------------------------------------------------------------------------------ */
 

@@ -112,14 +112,14 @@ static struct entry *queue_remove(struct sigstate *s, int sig) {
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info) {
 	int r = 0;
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
-	/* Signals below the real-time ones are pending or not, no more (as in the kernel). */
-	if (!s->dead && !(sig < 32 && (s->pending & SIGBIT(sig)))) {
+	/* Signals below the real-time ones are pending or not, no more; a timer's is an entry of its own (as in the kernel). */
+	if (!s->dead && !(sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE)) {
 		struct entry *e = entry_alloc();
 		if (e) {
 			e->sig = sig;
 			e->info = *info;
 			queue_append(s, e);
-		} else if (sig < 32) {
+		} else if (sig < 32 && info->si_code != TIMER_CODE) {
 			s->bare |= SIGBIT(sig);
 		} else {
 			r = -EAGAIN;
@@ -131,8 +131,7 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info) {
 	return r;
 }
 
-/* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
-int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
+static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	struct sigstate *s = sig_of(g);
 	if (!(atomic_load(&s->pending) & allowed)) /* seq_cst: Dekker with sig_queue_put() */
 		return 0;
@@ -157,6 +156,15 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	lock_release(&s->lock);
 	if (self)
 		rt_leave(self);
+	return sig;
+}
+
+/* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
+int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
+	int sig;
+	do
+		sig = queue_take(g, allowed, info);
+	while (unlikely(sig && info->si_code == TIMER_CODE) && !sigtimer_taken(info));
 	return sig;
 }
 
@@ -261,6 +269,8 @@ struct g *sig_taker(int sig) {
 /* Back to the kernel, which keeps what everybody blocks. Only the first thread may forge a kernel's or kill()'s
  * siginfo. */
 static void signal_return(int sig, siginfo_t *info) {
+	if (unlikely(info->si_code == TIMER_CODE) && !sigtimer_taken(info))
+		return;
 	int32_t pid = self_pid();
 	if (SYS3(SYS_rt_sigqueueinfo, pid, sig, info) < 0)
 		SYS2(SYS_kill, pid, sig);

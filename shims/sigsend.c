@@ -47,7 +47,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 }
 
 /* To a goroutine. 0 or a negative error. */
-static int signal_thread(struct g *g, int sig, siginfo_t *info) {
+int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	struct g *self = g_self();
 	if (sig_of(g)->dead || sig == 0)
 		return 0;
@@ -57,6 +57,8 @@ static int signal_thread(struct g *g, int sig, siginfo_t *info) {
 		return signal_self(g, sig, info);
 	bool blocked = mask_of(g) & SIGBIT(sig);
 	if (!blocked && !handler_of(sig)) {
+		if (info->si_code == TIMER_CODE)
+			sigtimer_taken(info);
 		if (ignored_by_kernel(sig))
 			return 0;
 		return (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */
@@ -77,7 +79,7 @@ SHIM int pthread_kill(pthread_t thread, int sig) {
 	if (!signal_valid(sig) || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
 		return EINVAL;
 	siginfo_t info = info_make(sig, SI_TKILL);
-	return -signal_thread(g, sig, &info);
+	return -sig_thread_send(g, sig, &info);
 }
 
 SHIM int pthread_sigqueue(pthread_t thread, int sig, const union sigval value) {
@@ -91,10 +93,10 @@ SHIM int pthread_sigqueue(pthread_t thread, int sig, const union sigval value) {
 		return ESRCH;
 	siginfo_t info = info_make(sig, SI_QUEUE);
 	info.si_value = value;
-	return -signal_thread(g, sig, &info);
+	return -sig_thread_send(g, sig, &info);
 }
 
-static struct g *g_of_tid(pid_t tid) {
+struct g *sig_g_of_tid(pid_t tid) {
 	for (struct g *g = g_all(); g; g = g->all_next) {
 		if (g->tid == tid && is_alive(g))
 			return g;
@@ -112,11 +114,11 @@ static long signal_foreign(pid_t tgid, pid_t tid, int sig) {
 
 struct g *sig_told(const siginfo_t *info) {
 	uint64_t told = (uintptr_t)info->si_value.sival_ptr;
-	return told >> 32 == THREAD_MAGIC ? g_of_tid((pid_t)(uint32_t)told) : NULL;
+	return told >> 32 == THREAD_MAGIC ? sig_g_of_tid((pid_t)(uint32_t)told) : NULL;
 }
 
 long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
-	struct g *g = sched_started() && (tgid == -1 || tgid == self_pid()) ? g_of_tid(tid) : NULL;
+	struct g *g = sched_started() && (tgid == -1 || tgid == self_pid()) ? sig_g_of_tid(tid) : NULL;
 	if (!g && tid >= TID_FIRST && tgid > 0 && tgid != self_pid() && sig > 0 && sig <= NSIGNALS)
 		return sys_ret(signal_foreign(tgid, tid, sig));
 	if (!g)
@@ -126,7 +128,7 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
 		return -1;
 	}
 	siginfo_t info = info_make(sig, SI_TKILL);
-	return sys_ret(signal_thread(g, sig, &info));
+	return sys_ret(sig_thread_send(g, sig, &info));
 }
 
 SHIM int tgkill(pid_t tgid, pid_t tid, int sig) {
@@ -181,7 +183,7 @@ static int signal_process(pid_t pid, int sig, int code, const union sigval *valu
 
 /* kill() takes any thread's id for its process. */
 static pid_t process_of(pid_t id) {
-	return sched_started() && id >= TID_FIRST && g_of_tid(id) ? self_pid() : id;
+	return sched_started() && id >= TID_FIRST && sig_g_of_tid(id) ? self_pid() : id;
 }
 
 SHIM int kill(pid_t pid, int sig) {

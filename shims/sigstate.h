@@ -82,6 +82,9 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 
 /* In a fork's child, on the surviving thread, first: the pending signals did not come along. */
 void sig_fork_child(void);
+/* sigtimer.c: the runtime starts, on main; and a child, of a process with a runtime or without, has no timers. */
+void sigtimer_start(struct g *main_g);
+void sigtimer_fork_child(void);
 /* Makes a goroutine look at its queue and its cancellation soon: ends its wait, or interrupts its M with `sig`, if it is one. */
 void sig_nudge(struct g *g, int sig);
 /* A handler of the program is about to run on the calling goroutine g, or it is about to unwind: neither may come back, so the I/O call that it is
