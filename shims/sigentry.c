@@ -287,7 +287,7 @@ __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
 	arch_tp_set(tp);
 }
 
-/* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
+/* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
  * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	if (info->si_code == SI_TIMER) {
@@ -295,6 +295,8 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 			preempt_signal(context);
 		return;
 	}
+	if (sig_told_by_setxid(info))
+		return;
 	int32_t ktid = self_ktid();
 	if (info->si_code == KICK_CODE) {
 		ucontext_t *uc = context;

@@ -15,7 +15,7 @@
 
 #define NSIGNALS 64
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
-#define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine */
+#define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine (sigsend.c) */
 #define THREAD_MAGIC 0x67736874u
 #define TIMER_CODE (-0x6755) /* in a goroutine's queue: from one of sigtimer.c's timers; no SI_TIMER before it is taken out */
 #ifndef SS_AUTODISARM
@@ -170,6 +170,10 @@ void sig_queue_fork_child(void);
 
 /* The goroutine, alive, that has this thread id; NULL: none has. Async-signal-safe. */
 struct g *sig_g_of_tid(pid_t tid);
+/* In a fork's child, on the goroutine that made it, which still is its parent's. */
+void sig_forker_note(struct g *g);
+/* SIGSETXID with THREAD_CODE stands for the signal whose number is si_errno; true if it is one of those, which is dealt with. Async-signal-safe. */
+bool sig_told_by_setxid(const siginfo_t *info);
 /* Sends to a goroutine by the rules of tgkill(). 0 or a negative error. */
 int sig_thread_send(struct g *g, int sig, siginfo_t *info);
 

@@ -133,6 +133,7 @@ void sig_fork_child(void) {
 	sigp.and_lock = (struct lock){0};
 	if (!g)
 		return;
+	sig_forker_note(g);
 	struct sigstate *s = sig_of(g);
 	s->lock = (struct lock){0};
 	s->head = s->tail = 0;

@@ -338,7 +338,8 @@ static void route(struct entry *e) {
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if
  * asked. */
 void sig_ring_drain(bool held_too) {
-	if (!atomic_load_explicit(&ring_count, memory_order_relaxed) && !(held_too && atomic_load(&sigp.held)))
+	/* acquire: what was counted is where it belongs */
+	if (!atomic_load_explicit(&ring_count, memory_order_acquire) && !(held_too && atomic_load(&sigp.held)))
 		return;
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
 	if (held_too && atomic_exchange(&sigp.held, 0)) {
@@ -360,9 +361,10 @@ void sig_ring_drain(bool held_too) {
 		}
 		if (!first)
 			break; /* counted, not visible yet: its producer's thread looks itself */
-		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
-		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
 		route(first);
+		/* After it: who finds nothing counted finds in its own queue what was for it. */
+		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_release);
+		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_release);
 	}
 	lock_release(&route_lock);
 }

@@ -1,6 +1,11 @@
 /* Sending: to a goroutine by pthread_t or thread id, to this process, to others (the kernel's business). */
+#include <fcntl.h>
+#include <stdio.h>
+
 #include "../core/tcb.h"
 #include "siginternal.h"
+
+#define TOLD_LOOKS 1000 /* a stopped process does not take it */
 
 static siginfo_t info_make(int sig, int code) {
 	siginfo_t info;
@@ -104,12 +109,73 @@ struct g *sig_g_of_tid(pid_t tid) {
 	return NULL;
 }
 
+/* In a fork's child: who made it, on which kernel thread of the parent. */
+static struct {
+	pid_t pid, tid;
+	int32_t ktid;
+} forker;
+
+void sig_forker_note(struct g *g) {
+	forker.pid = (pid_t)SYS0(SYS_getppid);
+	forker.tid = g->tid;
+	forker.ktid = g->m->ktid;
+}
+
+/* A set of signals that the kernel shows of another process's kernel thread; 0: there is no such thread. */
+static uint64_t status_signals(pid_t pid, pid_t tid, const char *field) {
+	char path[64], text[4096], *at;
+	uint64_t set = 0;
+	snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
+	int fd = (int)SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	long n = fd < 0 ? 0 : SYS3(SYS_read, fd, text, sizeof text - 1);
+	if (fd >= 0)
+		SYS1(SYS_close, fd);
+	text[n > 0 ? n : 0] = '\0';
+	if (!(at = strstr(text, field)))
+		return 0;
+	for (at += strlen(field); *at && *at != '\n'; at++) {
+		if (*at > ' ')
+			set = set << 4 | (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+	}
+	return set;
+}
+
+/* As SIGSETXID to the kernel thread that it was on when it forked us. Not if the process does not handle that (it has executed another program
+ * meanwhile): it would end. Comes back when that kernel thread has it. */
+static bool tell_forker(siginfo_t *info, int sig) {
+	if (!(status_signals(forker.pid, forker.ktid, "\nSigCgt:") & SIGBIT(SIGSETXID_NR)))
+		return false;
+	info->si_errno = sig;
+	bool sent = SYS4(SYS_rt_tgsigqueueinfo, forker.pid, forker.ktid, SIGSETXID_NR, info) == 0;
+	info->si_errno = 0;
+	for (int looks = 0; sent && looks < TOLD_LOOKS && (status_signals(forker.pid, forker.ktid, "\nSigPnd:") & SIGBIT(SIGSETXID_NR)); looks++)
+		SYS0(SYS_sched_yield);
+	return sent;
+}
+
 /* To a goroutine of another process: its number means nothing to the kernel, so the process gets the signal, and the runtime there finds the
- * goroutine (sig_told()). */
+ * goroutine (sig_told()). It may do so a moment after the sender went on, or ended. Where the goroutine is the one that forked the caller,
+ * its kernel thread gets it as SIGSETXID, before it can leave the kernel: as a rule it waits there for the caller. */
 static long signal_foreign(pid_t tgid, pid_t tid, int sig) {
 	siginfo_t info = info_make(sig, THREAD_CODE);
 	info.si_value.sival_ptr = (void *)(uintptr_t)((uint64_t)THREAD_MAGIC << 32 | (uint32_t)tid);
+	if (tid == forker.tid && tgid == forker.pid && tell_forker(&info, sig))
+		return 0;
 	return SYS3(SYS_rt_sigqueueinfo, tgid, sig, &info);
+}
+
+bool sig_told_by_setxid(const siginfo_t *info) {
+	int sig = info->si_errno;
+	struct g *g = info->si_code == THREAD_CODE && sig > 0 && sig <= NSIGNALS ? sig_told(info) : NULL;
+	siginfo_t told = *info;
+	told.si_errno = 0;
+	told.si_signo = sig;
+	told.si_code = SI_TKILL;
+	if (g) {
+		sig_ring_push(sig, &told, g);
+		sysmon_poke();
+	}
+	return info->si_code == THREAD_CODE;
 }
 
 struct g *sig_told(const siginfo_t *info) {

@@ -8,9 +8,10 @@
 static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, struct rusage *usage) {
 	shim_testcancel(g);
 	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
-	if (r != 0 || (options & WNOHANG))
-		return io_ret(g, r);
-	return io_ret(g, BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage)));
+	if (r == 0 && !(options & WNOHANG))
+		r = BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage));
+	rt_check(g); /* what the child sent to this thread, it has before it learns that the child ended */
+	return io_ret(g, r);
 }
 
 SHIM pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage) {
@@ -43,5 +44,7 @@ SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 	if (!g)
 		return CALL_REAL(waitid, type, id, info, options);
 	shim_testcancel(g);
-	return (int)io_ret(g, BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, info, options, NULL)));
+	long r = BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, info, options, NULL));
+	rt_check(g); /* as above */
+	return (int)io_ret(g, r);
 }
