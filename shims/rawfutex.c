@@ -3,13 +3,15 @@
  * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. Shared ones and
  * priority inheritance are the kernel's; the kernel keeps private and shared waiters of one word apart, and so do we.
  *
+ * The calls of Linux 5.16 and 6.7, futex_waitv() and futex_wait(), futex_wake(), futex_requeue(), are futex(2) with other arguments, and meet its waiters.
+ * A wait for several words at once is the kernel's.
+ *
  * Before the runtime is started everything goes to the kernel: the process has one thread of its own, and others only
- * if libc made them. Such a thread may still wait in the kernel when the runtime starts. `kernel_waiters` counts the
- * private waits that went there; while it is not zero a private wake-up that found too few waiters in the parking lot
+ * if libc made them. Such a thread may still wait in the kernel when the runtime starts, and so does who waits for several words. `kernel_waiters`
+ * counts the private waits that went there; while it is not zero a private wake-up that found too few waiters in the parking lot
  * asks the kernel for the rest. A waiter adds itself before the kernel compares the word, a waker changes the word
  * before it looks at the count; both with a full barrier between, so one of them sees the other. (Requeue operations
- * do not move such waiters: they wake as many as they may and leave the others, which nobody but the old thread's own
- * code could have put there.)
+ * do not move such waiters: nobody but the old thread's own code could have put them there, and libraries that wait for several words do not requeue.)
  *
  * Differences from the kernel: a bad `uaddr` of a wait is a SIGSEGV, not EFAULT; FUTEX_WAKE_OP changes the word first
  * and then looks at the two queues one after the other, which no program can tell from "at once" (who queues in
@@ -17,6 +19,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "io.h"
 #include "sigstate.h"
 #include "sync.h"
 
@@ -24,17 +27,23 @@ static _Atomic uint32_t kernel_waiters;
 
 static long kernel_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
                          uint32_t val3) {
+	struct timespec until;
 	switch (op & FUTEX_CMD_MASK) {
 	case FUTEX_WAIT:
+		/* with a deadline, because a signal that is not for this goroutine makes the wait begin again */
+		if (timeout && timespec_valid(timeout) && !(op & FUTEX_CLOCK_REALTIME)) {
+			int64_t ns = deadline_rel(timeout);
+			until = (struct timespec){ns / 1000000000, ns % 1000000000};
+			timeout = &until;
+			op += FUTEX_WAIT_BITSET - FUTEX_WAIT;
+			val3 = FUTEX_ANY;
+		}
+		/* fall through */
 	case FUTEX_WAIT_BITSET:
 	case FUTEX_LOCK_PI:
 	case FUTEX_LOCK_PI2:
-	case FUTEX_WAIT_REQUEUE_PI: {
-		syscall_enter_blocking(g);
-		long r = SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
-		syscall_exit(g);
-		return r;
-	}
+	case FUTEX_WAIT_REQUEUE_PI:
+		return BRACKET_LONG(g, SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3));
 	default:
 		return SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
 	}
@@ -216,4 +225,74 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 	default:
 		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 	}
+}
+
+/* ---- the younger calls --------------------------------------------------------------------------------------------- */
+
+enum { FUTEX_WAITV = 449, FUTEX2_WAKE = 454, FUTEX2_WAIT, FUTEX2_REQUEUE, SIZE_U32 = 2 };
+
+struct futex_place {
+	uint64_t val, uaddr;
+	uint32_t flags, reserved;
+};
+
+/* What the parking lot serves; everything else is the kernel's. */
+static bool is_private(unsigned flags) {
+	return flags == (SIZE_U32 | FUTEX_PRIVATE_FLAG);
+}
+
+static long waitv(struct g *g, const long *a) {
+	atomic_fetch_add(&kernel_waiters, 1); /* seq_cst: the full barrier of the top of the file */
+	long r = BRACKET_LONG(g, SYS6(FUTEX_WAITV, a[0], a[1], a[2], a[3], a[4], 0));
+	atomic_fetch_sub_explicit(&kernel_waiters, 1, memory_order_relaxed);
+	return r;
+}
+
+/* futex_wait(word, value, bits, flags, until, clock) */
+static long wait_two(struct g *g, const long *a) {
+	static const struct timespec past;
+	const struct timespec *until = (const struct timespec *)a[4];
+	if (until && ((a[5] != CLOCK_MONOTONIC && a[5] != CLOCK_REALTIME) || !timespec_valid(until)))
+		return -EINVAL;
+	/* The kernel judges the arguments, and whether it has the call at all. */
+	long r = SYS6(FUTEX2_WAIT, a[0], a[1], a[2], a[3], &past, CLOCK_MONOTONIC);
+	if (r != -ETIMEDOUT)
+		return r;
+	return wait_private(g ? g : g_self(), (uint32_t *)a[0], (uint32_t)a[1], until ? deadline_abs(until, (clockid_t)a[5]) : -1, (uint32_t)a[2]);
+}
+
+/* futex_wake(word, bits, n, flags); the kernel first, which knows whether the arguments are right. */
+static long wake_two(const long *a) {
+	long r = SYS4(FUTEX2_WAKE, a[0], a[1], a[2], a[3]);
+	if (r < 0 || r >= (int)a[2])
+		return r;
+	return r + futex_wake((void *)a[0], (int)(a[2] - r), (uint32_t)a[1]);
+}
+
+/* futex_requeue(places, flags, wake, move) */
+static long requeue_two(const long *a) {
+	const struct futex_place *place = (const struct futex_place *)a[0];
+	long r = SYS4(FUTEX2_REQUEUE, a[0], a[1], a[2], a[3]);
+	if (r < 0 || r >= (long)(int)a[2] + (int)a[3])
+		return r;
+	int wake = (int)a[2] - (int)(r < (int)a[2] ? r : (int)a[2]);
+	long more = futex_requeue((void *)place[0].uaddr, wake, (int)((int)a[2] + (int)a[3] - r - wake), (void *)place[1].uaddr, true, (uint32_t)place[0].val);
+	return more < 0 ? more : r + more;
+}
+
+bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
+	if (n < FUTEX_WAITV || n > FUTEX2_REQUEUE || !sched_started())
+		return false;
+	const struct futex_place *place = (const struct futex_place *)a[0];
+	if (n == FUTEX_WAITV)
+		*r = waitv(g, a);
+	else if (n == FUTEX2_WAKE && is_private((unsigned)a[3]))
+		*r = wake_two(a);
+	else if (n == FUTEX2_WAIT && is_private((unsigned)a[3]))
+		*r = wait_two(g, a);
+	else if (n == FUTEX2_REQUEUE && place && is_private(place[0].flags) && is_private(place[1].flags))
+		*r = requeue_two(a);
+	else
+		return false;
+	return true;
 }

@@ -232,7 +232,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 #endif
 	/* clang-format on */
 	default:
-		return false;
+		return shim_futex_two(g, n, x->a, r);
 	}
 	*r = done == -1 ? -errno : done;
 	return true;
@@ -249,9 +249,11 @@ SHIM long syscall(long n, ...) {
 	if (!g && n == SYS_futex && !(tls_g && tls_g->in_vfork)) /* goroutines may wait for the same word */
 		return sys_ret(shim_futex(NULL, (uint32_t *)x.a[0], (int)x.a[1], (uint32_t)x.a[2],
 					  (const struct timespec *)x.a[3], (uint32_t *)x.a[4], (uint32_t)x.a[5]));
+	long r;
+	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
+		return sys_ret(r);
 	if (!g)
 		return CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
-	long r;
 	int saved = errno;
 	/* No call made this way is a cancellation point; what a waiter calls most needs no protection. */
 	bool held = n != SYS_futex && n != SYS_gettid && shim_cancel_hold(g), known = raw_known(g, n, &x, &r);

@@ -102,4 +102,7 @@ int once_run(int *control, void (*routine)(void));
 long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
                 uint32_t val3);
 
+/* System call n with its six arguments, if it is futex_waitv(), futex_wake(), futex_wait() or futex_requeue(). False: it is the kernel's. */
+bool shim_futex_two(struct g *g, long n, const long *a, long *r);
+
 #endif

@@ -24,7 +24,7 @@ static void *waits(void *arg) {
 
 /* Linux ends it, or may. */
 static bool either(const struct cell *c) {
-	static const char *const names[] = {"SO_RCVTIMEO", "SO_SNDTIMEO", ", part", "epoll_", "sigwaitinfo", "sigtimedwait", "semop", "semtimedop"};
+	static const char *const names[] = {"SO_RCVTIMEO", "SO_SNDTIMEO", ", part", "epoll_", "sigwaitinfo", "sigtimedwait", "semop", "semtimedop", "io_getevents"};
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
 		if (strstr(c->call->name, names[i]))
 			return true;

@@ -1,12 +1,14 @@
-/* Signals that another process sends are main's: threads that wait in the kernel (waitpid, flock, a blocking file lock) must not see EINTR for
- * them, although the handler has no SA_RESTART (SIG-1, SIG-2). */
+/* Signals that another process sends are main's: threads that wait in the kernel (waitpid, flock, a futex that is not private) must not see EINTR for
+ * them, although the handler has no SA_RESTART (SIG-1, SIG-2). Nor those that wait for a word which other processes may change. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/futex.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,9 +49,18 @@ static void *sleeps(void *arg) {
 	return arg;
 }
 
+static int word;
+static void *word_waits(void *arg) {
+	struct timespec ts = {1000, 0};
+	while (__atomic_load_n(&word, __ATOMIC_ACQUIRE) == 0)
+		if (syscall(SYS_futex, &word, FUTEX_WAIT, 0, arg ? &ts : NULL) < 0 && errno == EINTR)
+			__atomic_add_fetch(&disturbed, 1, __ATOMIC_RELAXED);
+	return arg;
+}
+
 int main(void) {
 	struct sigaction sa = {.sa_handler = on_signal};
-	pthread_t t[8];
+	pthread_t t[10];
 	pid_t children[4], sender, parent = getpid();
 	int go[2], fd = mkstemp(path);
 	char b;
@@ -77,6 +88,8 @@ int main(void) {
 		pthread_create(&t[i], NULL, locks, NULL);
 	for (int i = 6; i < 8; i++)
 		pthread_create(&t[i], NULL, sleeps, NULL);
+	for (int i = 8; i < 10; i++)
+		pthread_create(&t[i], NULL, word_waits, i == 8 ? &word : NULL);
 	usleep(30000);
 	for (int i = 0; i < SIGNALS; i++) {
 		int before = seen;
@@ -88,7 +101,9 @@ int main(void) {
 	flock(fd, LOCK_UN);
 	for (int i = 0; i < 4; i++)
 		kill(children[i], SIGKILL);
-	for (int i = 0; i < 8; i++)
+	__atomic_store_n(&word, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, &word, FUTEX_WAKE, 2);
+	for (int i = 0; i < 10; i++)
 		pthread_join(t[i], NULL);
 	while (waitpid(sender, NULL, 0) < 0 && errno == EINTR)
 		;

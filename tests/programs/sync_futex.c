@@ -1,5 +1,5 @@
-/* futex(2) through syscall(), private and shared: results, deadlines, order, requeue, the operations of FUTEX_WAKE_OP (SYN-15). */
-#define _GNU_SOURCE
+/* futex(2) through syscall(), private and shared: results, deadlines, order, requeue, the operations of FUTEX_WAKE_OP (SYN-15); and its younger relatives,
+ * where the kernel has them, on the same words. */
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -238,6 +238,75 @@ static void two_worlds(void) {
 	join_waiters(w, 1);
 }
 
+/* ---- the calls of Linux 5.16 and 6.7 -------------------------------------------------------------------------------- */
+
+enum { WAITV = 449, WAKE_TWO = 454, WAIT_TWO, REQUEUE_TWO, U32 = 2 };
+struct place {
+	uint64_t val, uaddr;
+	uint32_t flags, reserved;
+};
+
+static long two(long n, const volatile void *a, long b, long c, long d, const void *e, long f) {
+	errno = 0;
+	long r = syscall(n, a, b, c, d, e, f);
+	return r < 0 ? -errno : r;
+}
+
+static uint32_t words[2];
+static int of_two, by_two; /* the call that waits, the one that wakes */
+
+static void *waits_two(void *arg) {
+	struct place v[2];
+	int own = U32 | flag;
+	for (int i = 0; i < 2; i++)
+		v[i] = (struct place){0, (uintptr_t)&words[i], (uint32_t)own, 0};
+	(void)arg;
+	if (of_two == 0)
+		return (void *)fx(&words[1], FUTEX_WAIT, 0, NULL, NULL, 0);
+	if (of_two == 1)
+		return (void *)two(WAIT_TWO, &words[1], 0, -1u, own, NULL, 0);
+	return (void *)two(WAITV, v, 2, 0, 0, NULL, CLOCK_MONOTONIC);
+}
+
+static long wakes_two(void) {
+	struct place v[2] = {{0, (uintptr_t)&words[1], (uint32_t)(U32 | flag), 0}, {0, (uintptr_t)&words[0], (uint32_t)(U32 | flag), 0}};
+	if (by_two == 0)
+		return fx(&words[1], FUTEX_WAKE, 1, NULL, NULL, 0);
+	if (by_two == 1)
+		return two(WAKE_TWO, &words[1], -1u, 1, U32 | flag, NULL, 0);
+	return two(REQUEUE_TWO, v, 0, 0, 1, NULL, 0);
+}
+
+/* Each kind of waiter is found by each kind of wake-up. */
+static void meetings(void) {
+	int kinds = two(WAKE_TWO, words, 1, 1, U32, NULL, 0) == -ENOSYS ? 1 : 3;
+	for (of_two = 0; of_two < 3; of_two += of_two == 0 && kinds == 1 ? 2 : 1)
+		for (by_two = 0; by_two < kinds; by_two++) {
+			pthread_t t = start(waits_two, NULL);
+			long r;
+			while ((r = wakes_two()) == 0) /* it does not wait yet */
+				sched_yield();
+			EQ(r, 1);
+			if (by_two == 2)
+				EQ(fx(&words[0], FUTEX_WAKE, 1, NULL, NULL, 0), 1);
+			EQ(join(t), of_two == 2 && by_two != 2); /* moved, it is woken by its other word */
+		}
+	if (kinds == 1)
+		return;
+	struct timespec soon = in_ms(CLOCK_MONOTONIC, 10), bad = {0, -1};
+	EQ(two(WAIT_TWO, words, 0, 1, U32 | flag, &soon, CLOCK_MONOTONIC), -ETIMEDOUT);
+	soon = in_ms(CLOCK_REALTIME, 10);
+	EQ(two(WAIT_TWO, words, 0, 1, U32 | flag, &soon, CLOCK_REALTIME), -ETIMEDOUT);
+	EQ(two(WAIT_TWO, words, 0, 1, U32 | flag, &soon, CLOCK_BOOTTIME), -EINVAL);
+	EQ(two(WAIT_TWO, words, 0, 1, U32 | flag, &bad, CLOCK_MONOTONIC), -EINVAL);
+	EQ(two(WAIT_TWO, words, 9, 1, U32 | flag, NULL, 0), -EAGAIN);
+	EQ(two(WAIT_TWO, words, 0, 0, U32 | flag, NULL, 0), -EINVAL);
+	EQ(two(WAIT_TWO, NULL, 0, 1, U32 | flag, NULL, 0), -EFAULT);
+	EQ(two(WAIT_TWO, words, 0, 1, 99, NULL, 0), -EINVAL);
+	EQ(two(WAKE_TWO, words, 0, 1, U32 | flag, NULL, 0), -EINVAL);
+	EQ(two(WAKE_TWO, words, 1, 0, U32 | flag, NULL, 0), 0);
+}
+
 int main(void) {
 	test_begin();
 	for (int private = 0; private < 2; private++) {
@@ -252,6 +321,8 @@ int main(void) {
 		interruption();
 		step("lock");
 		lock();
+		step("younger calls");
+		meetings();
 	}
 	two_worlds();
 	return test_end();

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/aio_abi.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -37,6 +39,7 @@
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
+#include <wchar.h>
 
 enum { LONG_S = 1000 };
 
@@ -54,6 +57,7 @@ struct cell {
 	cnd_t cnd;
 	pthread_t thread, other;
 	FILE *file;
+	aio_context_t context;
 	struct aiocb aio;
 	uint32_t word;
 	int go;
@@ -150,6 +154,25 @@ static void m_backlog_timed(struct cell *c) {
 	m_backlog(c);
 	setsockopt(c->fd[0], SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 }
+static void m_packets(struct cell *c) { must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, c->fd) == 0, "socketpair"); }
+static void m_internet(struct cell *c, int kind) {
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof a;
+	c->fd[0] = socket(AF_INET, kind, 0);
+	must(bind(c->fd[0], (struct sockaddr *)&a, sizeof a) == 0, "bind");
+	getsockname(c->fd[0], (struct sockaddr *)&a, &size);
+	if (kind == SOCK_STREAM)
+		listen(c->fd[0], 8);
+	c->fd[1] = socket(AF_INET, kind, 0);
+	must(connect(c->fd[1], (struct sockaddr *)&a, sizeof a) == 0, "connect");
+}
+static void m_datagrams(struct cell *c) { m_internet(c, SOCK_DGRAM); }
+static void m_tcp(struct cell *c) {
+	m_internet(c, SOCK_STREAM);
+	c->fd[2] = c->fd[0];
+	c->fd[0] = accept(c->fd[2], NULL, NULL);
+}
+static void m_tcp_listener(struct cell *c) { m_internet(c, SOCK_STREAM); close(accept(c->fd[0], NULL, NULL)); close(c->fd[1]); c->fd[1] = -1; }
 static void m_event(struct cell *c) { c->fd[0] = eventfd(0, 0); }
 static void m_event_full(struct cell *c) { c->fd[0] = eventfd(0, 0); eventfd_write(c->fd[0], UINT64_MAX - 1); }
 static void m_timer(struct cell *c) { c->fd[0] = timerfd_create(CLOCK_MONOTONIC, 0); }
@@ -220,6 +243,9 @@ static void m_lio(struct cell *c) {
 	m_pipe(c);
 	c->aio = (struct aiocb){.aio_fildes = c->fd[0], .aio_buf = c->path, .aio_nbytes = 1, .aio_lio_opcode = LIO_READ};
 }
+static void m_context(struct cell *c) { must(syscall(SYS_io_setup, 8, &c->context) == 0, "io_setup"); c->fd[0] = eventfd(0, 0); }
+static void m_stdio_wide(struct cell *c) { m_stdio(c); fwide(c->file, 1); }
+static void m_stdio_raw(struct cell *c) { m_stdio_full(c); setvbuf(c->file, NULL, _IONBF, 0); }
 static void m_queue(struct cell *c) { must((c->id = msgget(IPC_PRIVATE, 0600)) >= 0, "msgget"); }
 static void m_queue_full(struct cell *c) {
 	m_queue(c);
@@ -250,6 +276,7 @@ static void m_mutex(struct cell *c) { mutex_held(c, PTHREAD_PROCESS_PRIVATE, PTH
 static void m_mutex_shared(struct cell *c) { mutex_held(c, PTHREAD_PROCESS_SHARED, PTHREAD_MUTEX_STALLED, PTHREAD_PRIO_NONE); }
 static void m_mutex_robust(struct cell *c) { mutex_held(c, PTHREAD_PROCESS_PRIVATE, PTHREAD_MUTEX_ROBUST, PTHREAD_PRIO_NONE); }
 static void m_mutex_pi(struct cell *c) { mutex_held(c, PTHREAD_PROCESS_PRIVATE, PTHREAD_MUTEX_STALLED, PTHREAD_PRIO_INHERIT); }
+static void m_mutex_pi_robust(struct cell *c) { mutex_held(c, PTHREAD_PROCESS_PRIVATE, PTHREAD_MUTEX_ROBUST, PTHREAD_PRIO_INHERIT); }
 static void m_mtx(struct cell *c) { mtx_init(&c->mtx, mtx_timed); cnd_init(&c->cnd); mtx_lock(&c->mtx); }
 static void m_cnd(struct cell *c) { mtx_init(&c->mtx, mtx_timed); cnd_init(&c->cnd); }
 static void m_cond(struct cell *c) { pthread_mutex_init(&c->mutex, NULL); pthread_cond_init(&c->cond, NULL); }
@@ -264,6 +291,20 @@ static void m_cond_shared(struct cell *c) {
 	pthread_cond_init(&c->cond, &a);
 }
 static void m_rwlock(struct cell *c) { pthread_rwlock_init(&c->rwlock, NULL); pthread_rwlock_wrlock(&c->rwlock); }
+static void m_rwlock_shared(struct cell *c) {
+	pthread_rwlockattr_t a;
+	pthread_rwlockattr_init(&a);
+	pthread_rwlockattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+	pthread_rwlock_init(&c->rwlock, &a);
+	pthread_rwlock_wrlock(&c->rwlock);
+}
+static void m_rwlock_read(struct cell *c) { pthread_rwlock_init(&c->rwlock, NULL); pthread_rwlock_rdlock(&c->rwlock); }
+static void m_barrier_shared(struct cell *c) {
+	pthread_barrierattr_t a;
+	pthread_barrierattr_init(&a);
+	pthread_barrierattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&c->barrier, &a, 2);
+}
 static void m_barrier(struct cell *c) { pthread_barrier_init(&c->barrier, NULL, 2); }
 static void *locks(void *arg) {
 	struct cell *c = arg;
@@ -433,6 +474,40 @@ CALL(c_timedjoin, struct timespec ts = later(CLOCK_REALTIME); return number(pthr
 CALL(c_futex, return syscall(SYS_futex, &c->word, FUTEX_WAIT_PRIVATE, 0, NULL);)
 CALL(c_futex_timed, return syscall(SYS_futex, &c->word, FUTEX_WAIT_PRIVATE, 0, &rel);)
 CALL(c_futex_bitset, struct timespec ts = later(CLOCK_MONOTONIC); return syscall(SYS_futex, &c->word, FUTEX_WAIT_BITSET_PRIVATE, 0, &ts, NULL, 1);)
+/* The kernel's own calls, which are no cancellation points. */
+CALL(c_raw_poll, struct pollfd p = {c->fd[0], POLLIN, 0}; return syscall(SYS_ppoll, &p, 1, NULL, NULL, 8);)
+CALL(c_raw_nanosleep, (void)c; return syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &rel, NULL);)
+CALL(c_raw_epoll, struct epoll_event e; return syscall(SYS_epoll_pwait, c->fd[0], &e, 1, -1, NULL, 8);)
+CALL(c_raw_recv, BYTE return syscall(SYS_recvfrom, c->fd[0], b, 1, 0, NULL, NULL);)
+CALL(c_raw_accept, return syscall(SYS_accept4, c->fd[0], NULL, NULL, 0) < 0 ? -1 : 0;)
+CALL(c_raw_write, return syscall(SYS_write, c->fd[0], "x", 1);)
+CALL(c_raw_wait, return syscall(SYS_wait4, c->id, NULL, 0, NULL) < 0 ? -1 : 0;)
+CALL(c_raw_flock, return syscall(SYS_flock, c->fd[0], LOCK_EX);)
+CALL(c_io_getevents, struct io_event e; return syscall(SYS_io_getevents, c->context, 1, 1, &e, NULL);)
+CALL(c_read_timed, BYTE return readv(c->fd[0], &iov, 1);)
+CALL(c_pselect_timed, SET sigset_t m; sigemptyset(&m); sigaddset(&m, SIGHUP); return pselect(c->fd[0] + 1, &s, NULL, NULL, &rel, &m);)
+CALL(c_epoll_pwait_timed, struct epoll_event e; sigset_t s; sigemptyset(&s); sigaddset(&s, SIGHUP); return epoll_pwait(c->fd[0], &e, 1, LONG_S * 1000, &s);)
+CALL(c_recvmmsg_timed, BYTE struct timespec ts = rel; return recvmmsg(c->fd[0], &mm, 1, 0, &ts);)
+CALL(c_cond_clock, struct timespec ts = later(CLOCK_MONOTONIC); int r = 0; int turns = 0; pthread_mutex_lock(&c->mutex);
+	while (!c->go) r = pthread_cond_clockwait(&c->cond, &c->mutex, CLOCK_MONOTONIC, &ts), turns++;
+	pthread_mutex_unlock(&c->mutex); return turns == 1 ? number(r) : 99;)
+CALL(c_cnd_timed, struct timespec ts = later(CLOCK_REALTIME); int r = thrd_success; int turns = 0; mtx_lock(&c->mtx);
+	while (!c->go) r = cnd_timedwait(&c->cnd, &c->mtx, &ts), turns++; mtx_unlock(&c->mtx); return turns == 1 && r == thrd_success ? 0 : 99;)
+CALL(c_clockrdlock, struct timespec ts = later(CLOCK_MONOTONIC); return number(pthread_rwlock_clockrdlock(&c->rwlock, CLOCK_MONOTONIC, &ts));)
+CALL(c_clockwrlock, struct timespec ts = later(CLOCK_MONOTONIC); return number(pthread_rwlock_clockwrlock(&c->rwlock, CLOCK_MONOTONIC, &ts));)
+CALL(c_clockjoin, struct timespec ts = later(CLOCK_MONOTONIC); return number(pthread_clockjoin_np(c->other, NULL, CLOCK_MONOTONIC, &ts));)
+CALL(c_waitv, struct { uint64_t val, uaddr; uint32_t flags, reserved; } v = {0, (uintptr_t)&c->word, 2 | FUTEX_PRIVATE_FLAG, 0};
+	return syscall(449, &v, 1, 0, NULL, 0) < 0 ? -1 : 0;) /* futex_waitv, of 32 bits */
+CALL(c_getline, char *l = NULL; size_t n = 0; long r = getline(&l, &n, c->file) > 0 ? 0 : -1; free(l); return r;)
+CALL(c_fscanf, char b[8]; return fscanf(c->file, "%7s", b) == 1 ? 0 : -1;)
+CALL(c_isoc99_fscanf, extern int __isoc99_fscanf(FILE *, const char *, ...); char b[8]; return __isoc99_fscanf(c->file, "%7s", b) == 1 ? 0 : -1;)
+CALL(c_fgetwc, return fgetwc(c->file) == WEOF ? -1 : 0;)
+CALL(c_fgets_unlocked, char b[8]; return fgets_unlocked(b, sizeof b, c->file) ? 0 : -1;)
+CALL(c_fputc, return fputc('x', c->file) == EOF ? -1 : 0;)
+CALL(c_fwrite, return fwrite("x", 1, 1, c->file) == 1 ? 0 : -1;)
+CALL(c_fprintf, return fprintf(c->file, "%d", 7) == 1 ? 0 : -1;)
+extern int __fprintf_chk(FILE *, int, const char *, ...);
+CALL(c_fprintf_chk, return __fprintf_chk(c->file, 1, "%d", 7) == 1 ? 0 : -1;)
 
 /* ---- what they wait for ----------------------------------------------------------------------------------------------- */
 
@@ -482,6 +557,18 @@ static void e_barrier(struct cell *c) { pthread_barrier_wait(&c->barrier); }
 static void e_futex(struct cell *c) {
 	__atomic_store_n(&c->word, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &c->word, FUTEX_WAKE_PRIVATE, 1);
+}
+
+static void e_packet(struct cell *c) { must(write(c->fd[1], "x", 1) == 1, "write"); }
+static void e_tcp(struct cell *c) {
+	struct sockaddr_in a;
+	socklen_t size = sizeof a;
+	getsockname(c->fd[0], (struct sockaddr *)&a, &size);
+	connect(c->fd[1] = socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&a, size);
+}
+static void e_context(struct cell *c) {
+	struct iocb b = {.aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = (uint32_t)c->fd[0], .aio_buf = POLLOUT}, *list[] = {&b};
+	must(syscall(SYS_io_submit, c->context, 1, list) == 1, "io_submit");
 }
 
 static const struct call {
@@ -628,6 +715,58 @@ static const struct call {
 	{"preadv2", m_pipe, c_preadv2, e_one},
 	{"pwritev2", m_pipe_full, c_pwritev2, e_drain},
 	{"thrd_join", m_joined, c_thrd_join, e_mutex},
+	{"readv, SO_RCVTIMEO", m_timed, c_read_timed, e_one},
+	{"recvfrom, SO_RCVTIMEO", m_timed, c_recvfrom, e_one},
+	{"recvmmsg, SO_RCVTIMEO", m_timed, c_recvmmsg, e_one},
+	{"recvmmsg, timeout", m_sockets, c_recvmmsg_timed, e_one},
+	{"write, SO_SNDTIMEO", m_timed_full, c_write, e_drain},
+	{"writev, SO_SNDTIMEO", m_timed_full, c_writev, e_drain},
+	{"sendto, SO_SNDTIMEO", m_timed_full, c_sendto, e_drain},
+	{"sendmsg, SO_SNDTIMEO", m_timed_full, c_sendmsg, e_drain},
+	{"sendmmsg, SO_SNDTIMEO", m_timed_full, c_sendmmsg, e_drain},
+	{"accept4, SO_RCVTIMEO", m_listener_timed, c_accept4, e_dial},
+	{"recv packet", m_packets, c_recv, e_packet},
+	{"recv datagram", m_datagrams, c_recv, e_packet},
+	{"recvmsg datagram", m_datagrams, c_recvmsg, e_packet},
+	{"read TCP", m_tcp, c_read, e_one},
+	{"recv TCP", m_tcp, c_recv, e_one},
+	{"accept TCP", m_tcp_listener, c_accept, e_tcp},
+	{"pselect, timeout, mask", m_pipe, c_pselect_timed, e_one},
+	{"epoll_pwait, timeout", m_epoll, c_epoll_pwait_timed, e_epoll},
+	{"syscall(SYS_ppoll)", m_pipe, c_raw_poll, e_one},
+	{"syscall(clock_nanosleep)", nothing, c_raw_nanosleep, nothing},
+	{"syscall(SYS_epoll_pwait)", m_epoll, c_raw_epoll, e_epoll},
+	{"syscall(SYS_recvfrom)", m_sockets, c_raw_recv, e_one},
+	{"syscall(SYS_accept4)", m_listener, c_raw_accept, e_dial},
+	{"syscall(SYS_write)", m_pipe_full, c_raw_write, e_drain},
+	{"syscall(SYS_wait4)", m_child, c_raw_wait, e_child},
+	{"syscall(SYS_flock)", m_flock, c_raw_flock, e_flock},
+	{"io_getevents", m_context, c_io_getevents, e_context},
+	{"sem_timedwait shared", m_sem_shared, c_sem_timedwait, e_sem},
+	{"sem_clockwait shared", m_sem_shared, c_sem_clockwait, e_sem},
+	{"mutex timedlock shared", m_mutex_shared, c_mutex_timed, e_mutex},
+	{"mutex timedlock PI", m_mutex_pi, c_mutex_timed, e_mutex},
+	{"mutex lock PI robust", m_mutex_pi_robust, c_mutex, e_mutex},
+	{"cond clockwait", m_cond, c_cond_clock, e_cond},
+	{"cond timedwait shared", m_cond_shared, c_cond_timed, e_cond},
+	{"cnd_timedwait", m_cnd, c_cnd_timed, e_cnd},
+	{"rwlock clockrdlock", m_rwlock, c_clockrdlock, e_rwlock},
+	{"rwlock clockwrlock", m_rwlock, c_clockwrlock, e_rwlock},
+	{"rwlock rdlock shared", m_rwlock_shared, c_rdlock, e_rwlock},
+	{"rwlock wrlock shared", m_rwlock_shared, c_wrlock, e_rwlock},
+	{"rwlock wrlock, read", m_rwlock_read, c_wrlock, e_rwlock},
+	{"barrier wait shared", m_barrier_shared, c_barrier, e_barrier},
+	{"clockjoin", m_joined, c_clockjoin, e_mutex},
+	{"futex_waitv", nothing, c_waitv, e_futex},
+	{"getline", m_stdio, c_getline, e_one},
+	{"fscanf", m_stdio, c_fscanf, e_one},
+	{"__isoc99_fscanf", m_stdio, c_isoc99_fscanf, e_one},
+	{"fgetwc", m_stdio_wide, c_fgetwc, e_one},
+	{"fgets_unlocked", m_stdio, c_fgets_unlocked, e_one},
+	{"fputc", m_stdio_raw, c_fputc, e_drain},
+	{"fwrite", m_stdio_raw, c_fwrite, e_drain},
+	{"fprintf", m_stdio_raw, c_fprintf, e_drain},
+	{"__fprintf_chk", m_stdio_raw, c_fprintf_chk, e_drain},
 	{"wait", m_child, c_wait, e_child, true},
 	{"wait3", m_child, c_wait3, e_child, true},
 };
