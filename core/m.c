@@ -137,10 +137,22 @@ static size_t sigstack_size(void) {
 	return (getauxval(AT_MINSIGSTKSZ) * 2 + (24ul << 10) + 4095) & ~4095ul;
 }
 
+static void sigstack_set(void *arg) {
+	SYS2(SYS_sigaltstack, arg, 0);
+}
+
 void m_sigstack_arm(struct m *m) {
 	char *stack = (char *)m + M_BYTES;
 	stack_t ss = {.ss_sp = stack, .ss_size = sigstack_size()};
-	m->sigstack = SYS2(SYS_sigaltstack, &ss, 0) == 0 ? stack : NULL;
+	/* The kernel refuses who runs on an alternate stack: the runtime started in a handler there. It goes by the stack pointer, so the call is made from
+	 * elsewhere, where no signal may come meanwhile. */
+	if (SYS2(SYS_sigaltstack, &ss, 0) < 0) {
+		uint64_t all = ALL_SIGNALS, old;
+		SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+		arch_call_on(stack + ss.ss_size, sigstack_set, &ss);
+		SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
+	}
+	m->sigstack = stack;
 	m->sigstack_bytes = ss.ss_size;
 }
 

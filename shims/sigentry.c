@@ -83,6 +83,25 @@ static void frame_move(struct g *g, int sig, siginfo_t *info, void *context) {
 	arch_sigframe_enter(frame, sig, info, context, sig_entry);
 }
 
+/* A handler has returned; g is to have `mask`, and the kernel will put `asked` into this M, whichever it is by now, when sigreturn is made of `context`. */
+static void handler_left(struct g *g, uint64_t mask, uint64_t asked, ucontext_t *context, bool in_syscall) {
+	struct sigstate *s = sig_of(g);
+	mask_store(g, mask);
+	sig_handler_done(g, s);
+	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !sig_must_defer(g))
+		sig_queue_run(g);
+	if (in_syscall && self_g())
+		syscall_enter(g);
+	if (!self_g())
+		return;
+	/* From here to the sigreturn no park: nested signals only. */
+	in_rt_up(g);
+	g->m->kmask = asked;
+	if (!sig_on_altstack(s, (uintptr_t)context)) /* as sigreturn, which does not change what is in use */
+		sig_altstack_set(s, &context->uc_stack);
+	rt_leave(g);
+}
+
 /* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel
  * keeps a thread's. */
 static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context) {
@@ -106,26 +125,14 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	if (!self_g()) /* it forked, and this is the child */
 		return;
 	uint64_t asked = sigset_bits(&context->uc_sigmask);
-	if (asked == kernel_before) {
-		mask_store(g, virtual_before);
-	} else { /* it changed the mask it returns to */
-		asked &= ~SIG_NEVER_BLOCKED;
-		mask_store(g, asked);
-	}
-	sig_handler_done(g, s);
-	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !sig_must_defer(g))
-		sig_queue_run(g);
-	if (in_syscall && self_g())
-		syscall_enter(g);
-	if (!self_g())
-		return;
-	/* What sigreturn will put into this M, whichever it is by now. From here to the sigreturn no park: nested
-	 * signals only. */
-	in_rt_up(g);
-	g->m->kmask = asked;
-	if (!sig_on_altstack(s, (uintptr_t)context)) /* as sigreturn, which does not change what is in use */
-		sig_altstack_set(s, &context->uc_stack);
-	rt_leave(g);
+	/* Unless it changed the mask it returns to. */
+	handler_left(g, asked == kernel_before ? virtual_before : asked & ~SIG_NEVER_BLOCKED, asked, context, in_syscall);
+}
+
+/* A handler has returned that began before there were goroutines, and in which the runtime started: that took the handler's mask for main's. */
+static void started_inside(struct g *g, ucontext_t *context) {
+	uint64_t asked = sigset_bits(&context->uc_sigmask);
+	handler_left(g, asked & ~SIG_NEVER_BLOCKED, asked, context, false);
 }
 
 /* Is it abort() by libc itself where no handler may run: in setuid(), which some threads could do and others not (process.c), by the caller's identity or in
@@ -240,9 +247,13 @@ static void entry(int sig, siginfo_t *info, void *context) {
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
+	bool goroutines = self_g() != NULL;
 	entry(sig, info, context);
-	if (self_g() && !process_in_vfork())
-		frame_end(context);
+	if (!self_g() || process_in_vfork())
+		return;
+	if (unlikely(!goroutines))
+		started_inside(self_g(), context);
+	frame_end(context);
 }
 
 /* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. The mask is

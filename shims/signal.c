@@ -69,7 +69,7 @@ void sig_runtime_start(struct g *g) {
 	g->m->kmask = mask;
 	if (SYS2(SYS_sigaltstack, 0, &ss) == 0)
 		sig_altstack_set(s, &ss);
-	m_sigstack_arm(g->m); /* refused on an alternate stack that is in use: then the kernel keeps that */
+	m_sigstack_arm(g->m);
 	sig_resync_hook = sig_resync;
 	rt_deliver_hook = sig_deliver;
 	__atomic_store_n(&sig_sysmon_hook, sig_sysmon, __ATOMIC_RELEASE); /* sysmon runs already */
