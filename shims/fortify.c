@@ -12,7 +12,9 @@ SHIM ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags,
 SHIM int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room);
 SHIM int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
 		     size_t room);
+SHIM int __open_2(const char *path, int flags);
 SHIM int __open64_2(const char *path, int flags);
+SHIM int __openat_2(int dir, const char *path, int flags);
 SHIM int __openat64_2(int dir, const char *path, int flags);
 
 static inline void room_check(size_t n, size_t room) {
@@ -59,14 +61,12 @@ static inline bool lacks_mode(int flags) {
 	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-SHIM int __open64_2(const char *path, int flags) {
-	return lacks_mode(flags) ? CALL_REAL(__open64_2, path, flags) : open64(path, flags);
-}
-
-SHIM_ALIAS(__open64_2, __open_2);
-
-SHIM int __openat64_2(int dir, const char *path, int flags) {
-	return lacks_mode(flags) ? CALL_REAL(__openat64_2, dir, path, flags) : openat64(dir, path, flags);
-}
-
-SHIM_ALIAS(__openat64_2, __openat_2);
+/* The plain twins are the same calls, but for what libc says when it ends the program. */
+#define OPEN_TWO(name, twin, params, ...) \
+	SHIM int name params { \
+		return lacks_mode(flags) ? CALL_REAL(name, __VA_ARGS__) : twin(__VA_ARGS__); \
+	}
+OPEN_TWO(__open_2, open64, (const char *path, int flags), path, flags)
+OPEN_TWO(__open64_2, open64, (const char *path, int flags), path, flags)
+OPEN_TWO(__openat_2, openat64, (int dir, const char *path, int flags), dir, path, flags)
+OPEN_TWO(__openat64_2, openat64, (int dir, const char *path, int flags), dir, path, flags)

@@ -1,5 +1,5 @@
 /* Every call that libc offers to programs built with -D_FORTIFY_SOURCE (CAN-9): in a thread, with room enough it does what its plain twin does, and
- * with too little, or a format in writable memory that stores, it ends the process. A line each; those that wait are in cancel_waiting, too.
+ * with too little, or a format in writable memory that stores, it ends the process with libc's words. A line each; those that wait are in cancel_waiting, too.
  *
  * A row is the call's arguments, as machine words, the one that tells the room, and a value for it that is too little. */
 #include <dlfcn.h>
@@ -58,7 +58,11 @@ static long call(const struct row *r, const long *a) {
 	return ((long (*)(long, long, long, long, long, long, long, long))f)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
 }
 
+static char words[128]; /* libc's last ones */
+
 static int dies(const struct row *r) {
+	int said[2];
+	pipe(said);
 	pid_t child = fork();
 	if (child == 0) {
 		struct rlimit none = {0, 0};
@@ -66,12 +70,18 @@ static int dies(const struct row *r) {
 		setrlimit(RLIMIT_CORE, &none);
 		memcpy(a, r->a, sizeof a);
 		a[r->room] = r->little;
-		close(2); /* libc's last words */
+		dup2(said[1], 2);
 		call(r, a);
 		_exit(0);
 	}
 	int status = 0;
+	close(said[1]);
 	waitpid(child, &status, 0);
+	words[0] = '\0';
+	ssize_t n = read(said[0], words, sizeof words - 1);
+	words[n > 0 ? n : 0] = '\0';
+	words[strcspn(words, "\n")] = '\0';
+	close(said[0]);
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
@@ -86,8 +96,10 @@ static void tell(const struct row *r, long result) {
 	printf(", \"%.20s\"", result == 0 || r->a[0] == (long)buf || r->a[1] == (long)buf ? buf : "");
 	if (r->room == NONE)
 		printf("\n");
-	else
-		printf(", too little: signal %d\n", dies(r));
+	else {
+		int sig = dies(r);
+		printf(", too little: signal %d, \"%s\"\n", sig, words);
+	}
 }
 
 #define W(x) ((long)(x))

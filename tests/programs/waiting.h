@@ -243,7 +243,7 @@ static void m_lio(struct cell *c) {
 	m_pipe(c);
 	c->aio = (struct aiocb){.aio_fildes = c->fd[0], .aio_buf = c->path, .aio_nbytes = 1, .aio_lio_opcode = LIO_READ};
 }
-static void m_context(struct cell *c) { must(syscall(SYS_io_setup, 8, &c->context) == 0, "io_setup"); c->fd[0] = eventfd(0, 0); }
+static void m_context(struct cell *c) { syscall(SYS_io_setup, 8, &c->context); c->fd[0] = eventfd(0, 0); }
 static void m_stdio_wide(struct cell *c) { m_stdio(c); fwide(c->file, 1); }
 static void m_stdio_raw(struct cell *c) { m_stdio_full(c); setvbuf(c->file, NULL, _IONBF, 0); }
 static void m_queue(struct cell *c) { must((c->id = msgget(IPC_PRIVATE, 0600)) >= 0, "msgget"); }
