@@ -31,9 +31,11 @@ static void on_signal(int sig) {
 }
 
 static pid_t target;
+static int over;
 static void *signalled(void *arg) {
 	__atomic_store_n(&target, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
 	pause();
+	__atomic_store_n(&over, 1, __ATOMIC_SEQ_CST);
 	return arg;
 }
 
@@ -101,8 +103,10 @@ int main(void) {
 	t = start(signalled, NULL);
 	while (!__atomic_load_n(&target, __ATOMIC_SEQ_CST))
 		sched_yield();
-	settle();
-	EQ(syscall(SYS_tgkill, getpid(), target, SIGUSR1), 0);
+	while (!__atomic_load_n(&over, __ATOMIC_SEQ_CST)) { /* one may come before pause() */
+		EQ(syscall(SYS_tgkill, getpid(), target, SIGUSR1), 0);
+		usleep(2000);
+	}
 	join(t);
 	EQ(got_signal, SIGUSR1);
 	FAILS(syscall(SYS_tgkill, getpid(), 1 << 30, 0), ESRCH);

@@ -70,13 +70,14 @@ static inline long long now_ms(void) {
 	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
-/* The statement takes from..to milliseconds. The upper bound is generous: test machines are busy. */
+/* The statement takes from..to milliseconds, and what a busy machine adds to it. */
+enum { BUSY_MS = 5000 };
 #define TAKES(from, to, statement) \
 	do { \
 		long long start_ = now_ms(); \
 		statement; \
 		long long took_ = now_ms() - start_; \
-		if (took_ < (from) || took_ > (to)) { \
+		if (took_ < (from) || took_ > (to) + BUSY_MS) { \
 			printf("FAIL %s:%d: %s took %lld ms\n", __FILE__, __LINE__, #statement, took_); \
 			__atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED); \
 		} \
