@@ -19,6 +19,7 @@
 
 #include "chaos.h"
 #include "futex.h"
+#include "pages.h"
 #include "runtime.h"
 
 #define BUCKETS 4096u
@@ -29,7 +30,8 @@ struct bucket {
 	struct fwaiter *head, *tail;
 } __attribute__((aligned(64)));
 
-static struct bucket buckets[BUCKETS];
+static struct bucket buckets[BUCKETS] __attribute__((aligned(4096)));
+static bool wiped; /* the kernel empties them in a fork's child */
 
 const char futex_what_cond[] = "cond", futex_what_mutex[] = "mutex";
 
@@ -39,8 +41,12 @@ static struct bucket *bucket_of(const void *addr) {
 }
 
 void futex_init(void) {
-	for (uint32_t i = 0; i < BUCKETS; i++) {
-		if (buckets[i].head || buckets[i].lock.word) /* a fork's child: the waiters did not come along */
+	wiped = pages_wipe_on_fork(buckets, sizeof buckets);
+}
+
+void futex_fork_child(void) {
+	for (uint32_t i = 0; i < BUCKETS && !wiped; i++) {
+		if (buckets[i].head || buckets[i].lock.word)
 			memset(&buckets[i], 0, sizeof buckets[i]);
 	}
 }

@@ -47,6 +47,7 @@ int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool
 /* Names of waits for reports: who waits under the first and is moved by a requeue waits under the second from then on. */
 extern const char futex_what_cond[], futex_what_mutex[];
 
-void futex_init(void);       /* at start and in a fork's child */
+void futex_init(void);
+void futex_fork_child(void); /* the waiters did not come along */
 
 #endif

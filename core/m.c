@@ -30,7 +30,7 @@
 #include "stack.h"
 #include "tcb.h"
 
-struct sched sched;
+struct sched sched __attribute__((aligned(4096))); /* a page: the fewer a fork's child writes, the fewer are copied */
 struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
 
@@ -498,8 +498,11 @@ struct p *p_new(uint32_t id) {
 	struct p *p = sched.all_p[id];
 	if (!p)
 		p = pages_map((sizeof *p + 4095) & ~4095ul);
+	else if (p->birth != sched.birth) /* the parent's. Not before: most children run something else, or end, and never look at it */
+		memset(p, 0, sizeof *p);
 	if (p) {
 		p->id = id;
+		p->birth = sched.birth;
 		atomic_store_explicit(&p->timers.first, INT64_MAX, memory_order_relaxed);
 		sched.all_p[id] = p;
 	}
@@ -611,13 +614,11 @@ void sched_fork_child(void) {
 	/* Everything else died with the other kernel threads; their memory is the price of fork, as under NPTL. Locks may be held by the dead:
 	 * nothing is taken over but the calling G. */
 	struct p *keep[GOMAXPROCS_MAX];
+	uint32_t birth = sched.birth + 1;
 	memcpy(keep, sched.all_p, sizeof keep);
 	memset(&sched, 0, sizeof sched);
-	for (uint32_t i = 0; i < GOMAXPROCS_MAX; i++) {
-		if (keep[i])
-			memset(keep[i], 0, sizeof *keep[i]);
-		sched.all_p[i] = keep[i];
-	}
+	memcpy(sched.all_p, keep, sizeof keep);
+	sched.birth = birth;
 	g_fork_child(g);
 	stats_fork_child();
 	procs_fork_child();
@@ -630,7 +631,7 @@ void sched_fork_child(void) {
 	maker_busy = false;
 	maker_held = 0;
 	maker_queue = maker_making = NULL;
-	futex_init();
+	futex_fork_child();
 	netpoll_fork_child();
 	tcb_fork_child();
 	atomic_store_explicit(&rt_pending, 0, memory_order_relaxed);

@@ -4,6 +4,7 @@
 #define GOSHIM_PAGES_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
 
@@ -23,6 +24,12 @@ static inline void *pages_map(size_t bytes) {
 /* The same for callers that have another way when it is refused: chaos refuses it now and then. */
 static inline void *pages_map_spare(size_t bytes) {
 	return chaos(CHAOS_REFUSE) ? NULL : pages_map(bytes);
+}
+
+/* From now on a fork's child finds these pages (page-aligned, private, not of a file) zeroed, at the cost of none: the kernel copies nothing, and
+ * nobody must touch them to forget what is in them. False: refused, they are copied. */
+static inline bool pages_wipe_on_fork(void *p, size_t bytes) {
+	return MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, p, bytes, MADV_WIPEONFORK)) == 0;
 }
 
 static inline void pages_unmap(void *p, size_t bytes) {

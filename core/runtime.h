@@ -26,6 +26,7 @@ enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_DISK, SYSCALL_DISK_SLOT }
 
 struct p {
 	uint32_t id;
+	uint32_t birth;              /* sched.birth, or it is what an ancestor of this process had */
 	_Atomic uint32_t runq_head; /* consumers: owner and thieves, CAS */
 	_Atomic uint32_t runq_tail; /* owner only writes */
 	_Atomic(struct g *) runq[RUNQ_SIZE];
@@ -117,7 +118,8 @@ struct sched {
 	uint32_t m_count;
 	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
 	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
-	struct p *all_p[GOMAXPROCS_MAX];
+	struct p *all_p[GOMAXPROCS_MAX]; /* in a fork's child, also its parent's: their `birth` differs, and p_new() takes them into use */
+	uint32_t birth;              /* how often this process's ancestors have forked with a runtime */
 	_Atomic uint32_t g_live;
 	_Atomic(struct g *) all_g;
 	_Atomic uint32_t poller;     /* 1: some M blocks in netpoll */

@@ -26,7 +26,7 @@ static uint64_t counter_sum(enum stat_counter s) {
 	uint64_t sum = atomic_load_explicit(&stats_shared[s], memory_order_relaxed);
 	for (uint32_t i = 0; i < GOMAXPROCS_MAX; i++) {
 		struct p *p = sched.all_p[i];
-		if (p)
+		if (p && p->birth == sched.birth)
 			sum += atomic_load_explicit(&p->stat[s], memory_order_relaxed);
 	}
 	return sum;
@@ -42,7 +42,7 @@ struct gauges {
 static void gauges_of_ps(struct gauges *v) {
 	for (uint32_t i = 0; i < GOMAXPROCS_MAX; i++) {
 		struct p *p = sched.all_p[i];
-		if (!p)
+		if (!p || p->birth != sched.birth)
 			continue;
 		v->switches += atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 		v->queued += runq_length(p);

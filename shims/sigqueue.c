@@ -16,7 +16,6 @@
 enum entry_state { ENTRY_FREE, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
 struct entry {
-	_Atomic uint32_t state;
 	uint32_t next;      /* queue link: index + 1 */
 	uint32_t seq;       /* order of arrival in the ring */
 	int sig;
@@ -24,24 +23,29 @@ struct entry {
 	siginfo_t info;
 };
 
+/* The states are apart from what they are the states of: who looks for one reads 2 KiB, not 300, and the child of a fork touches a page. */
 static struct entry entries[ENTRIES];
+static _Atomic uint8_t states[ENTRIES] __attribute__((aligned(ENTRIES)));
 static _Atomic uint32_t entry_hint, ring_seq, ring_count;
 static struct lock route_lock;
 
 /* ---- entries: the ring and the queues ---------------------------------------------------------------------------- */
 
+static _Atomic uint8_t *state_of(const struct entry *e) {
+	return &states[e - entries];
+}
+
 /* Async-signal-safe. NULL: all in use. */
 static struct entry *entry_alloc(void) {
 	uint32_t start = atomic_load_explicit(&entry_hint, memory_order_relaxed);
 	for (uint32_t i = 0; i < ENTRIES; i++) {
-		struct entry *e = &entries[(start + i) % ENTRIES];
-		uint32_t free_state = ENTRY_FREE;
+		_Atomic uint8_t *state = &states[(start + i) % ENTRIES];
+		uint8_t free_state = ENTRY_FREE;
 		/* acquire: pairs with the release in entry_free() */
-		if (atomic_load_explicit(&e->state, memory_order_relaxed) == ENTRY_FREE &&
-		    atomic_compare_exchange_strong_explicit(&e->state, &free_state, ENTRY_WRITING, memory_order_acquire,
-		                                            memory_order_relaxed)) {
+		if (atomic_load_explicit(state, memory_order_relaxed) == ENTRY_FREE &&
+		    atomic_compare_exchange_strong_explicit(state, &free_state, ENTRY_WRITING, memory_order_acquire, memory_order_relaxed)) {
 			atomic_store_explicit(&entry_hint, start + i + 1, memory_order_relaxed);
-			return e;
+			return &entries[(start + i) % ENTRIES];
 		}
 	}
 	return NULL;
@@ -49,7 +53,7 @@ static struct entry *entry_alloc(void) {
 
 static void entry_free(struct entry *e) {
 	uint32_t index = (uint32_t)(e - entries);
-	atomic_store_explicit(&e->state, ENTRY_FREE, memory_order_release);
+	atomic_store_explicit(&states[index], ENTRY_FREE, memory_order_release);
 	atomic_store_explicit(&entry_hint, index, memory_order_relaxed); /* few entries in use: stay in few pages */
 }
 
@@ -70,7 +74,7 @@ void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
 	atomic_fetch_add_explicit(&ring_count, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&rt_pending, 1, memory_order_relaxed);
 	/* release: publishes the entry to sig_ring_drain() */
-	atomic_store_explicit(&e->state, ENTRY_RING, memory_order_release);
+	atomic_store_explicit(state_of(e), ENTRY_RING, memory_order_release);
 }
 
 /* sigstate.lock held. */
@@ -82,7 +86,7 @@ static void queue_append(struct sigstate *s, struct entry *e) {
 	else
 		s->head = index;
 	s->tail = index;
-	atomic_store_explicit(&e->state, ENTRY_QUEUED, memory_order_relaxed);
+	atomic_store_explicit(state_of(e), ENTRY_QUEUED, memory_order_relaxed);
 }
 
 /* sigstate.lock held. The oldest entry of `sig`, taken out; pending is brought up to date. */
@@ -308,7 +312,7 @@ static bool hold(struct entry *e, struct g **taker) {
 		if (e->sig < 32)
 			entry_free(e);
 		else
-			atomic_store_explicit(&e->state, ENTRY_HELD, memory_order_relaxed);
+			atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
 		return true;
 	}
 	/* seq_cst: Dekker with those who open their mask first and look at `held` then. Who did not see it is seen here. */
@@ -316,7 +320,7 @@ static bool hold(struct entry *e, struct g **taker) {
 		atomic_fetch_and(&sigp.held, ~bit);
 		return false;
 	}
-	atomic_store_explicit(&e->state, ENTRY_HELD, memory_order_relaxed);
+	atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
 	return true;
 }
 
@@ -344,7 +348,7 @@ void sig_ring_drain(bool held_too) {
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
 	if (held_too && atomic_exchange(&sigp.held, 0)) {
 		for (uint32_t i = 0; i < ENTRIES; i++) {
-			if (atomic_load_explicit(&entries[i].state, memory_order_relaxed) == ENTRY_HELD)
+			if (atomic_load_explicit(&states[i], memory_order_relaxed) == ENTRY_HELD)
 				route(&entries[i]);
 		}
 	}
@@ -355,7 +359,7 @@ void sig_ring_drain(bool held_too) {
 		for (uint32_t i = 0; i < ENTRIES; i++) {
 			struct entry *e = &entries[i];
 			/* acquire: pairs with sig_ring_push() */
-			if (atomic_load_explicit(&e->state, memory_order_acquire) == ENTRY_RING &&
+			if (atomic_load_explicit(&states[i], memory_order_acquire) == ENTRY_RING &&
 			    (!first || (int32_t)(e->seq - first->seq) < 0))
 				first = e;
 		}
@@ -374,8 +378,7 @@ void sig_ring_drain(bool held_too) {
 void sig_foreign_deliver(struct g *g) {
 	for (uint32_t i = 0; i < ENTRIES; i++) {
 		struct entry *e = &entries[i];
-		uint32_t in_ring = ENTRY_RING;
-		if (atomic_load_explicit(&e->state, memory_order_acquire) != in_ring)
+		if (atomic_load_explicit(&states[i], memory_order_acquire) != ENTRY_RING)
 			continue;
 		in_rt_up(g);
 		int sig = e->sig;
@@ -390,10 +393,7 @@ void sig_foreign_deliver(struct g *g) {
 }
 
 void sig_queue_fork_child(void) {
-	for (uint32_t i = 0; i < ENTRIES; i++) {
-		if (atomic_load_explicit(&entries[i].state, memory_order_relaxed) != ENTRY_FREE)
-			atomic_store_explicit(&entries[i].state, ENTRY_FREE, memory_order_relaxed);
-	}
+	memset(states, 0, sizeof states); /* nobody else is here */
 	atomic_store(&ring_count, 0);
 	route_lock = (struct lock){0};
 }

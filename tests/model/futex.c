@@ -9,7 +9,7 @@ static int woke, given, timed_out;
 
 static void reset(void) {
 	stand_ins_reset();
-	futex_init();
+	futex_fork_child();
 	word = other = 0;
 	woke = given = timed_out = 0;
 }
