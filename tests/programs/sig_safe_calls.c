@@ -1,6 +1,7 @@
-/* POSIX's async-signal-safe functions, each called by a handler, a line each (SIG-9): the handler interrupts a thread that waits, and one that takes
- * locks, allocates, prints and makes threads without end. What it returns is what it returns anywhere, and neither thread notices. Processes are made by
- * _Fork(): fork() on top of malloc() waits for ever for the arena that its own thread has in glibc. */
+/* POSIX's async-signal-safe functions, each called by a handler, a line each (SIG-9): the handler interrupts a thread that waits, one that takes
+ * locks, allocates, prints and makes threads without end, one that waits in the kernel, and main, which does a little of all that. What it returns is what
+ * it returns anywhere, and none of them notices. Processes are made by _Fork(): fork() on top of malloc() waits for ever for the arena that its own thread
+ * has in glibc. */
 #include <aio.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -291,23 +293,47 @@ static void *empty(void *arg) {
 	return arg;
 }
 
-static void *busy(void *arg) {
+static void work(unsigned i, FILE *f) {
 	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	FILE *f = fopen("/dev/null", "w");
-	for (unsigned i = 0; !stop; i++) {
-		pthread_mutex_lock(&mutex);
-		free(malloc(i % 5000));
-		pthread_mutex_unlock(&mutex);
-		fprintf(f, "%u\n", i);
-		sched_yield();
-		if (i % 64 == 0) {
-			pthread_t t;
-			pthread_create(&t, NULL, empty, NULL);
-			pthread_join(t, NULL);
-		}
+	pthread_mutex_lock(&mutex);
+	free(malloc(i % 5000));
+	pthread_mutex_unlock(&mutex);
+	fprintf(f, "%u\n", i);
+	sched_yield();
+	if (i % 64 == 0) {
+		pthread_t t;
+		pthread_create(&t, NULL, empty, NULL);
+		pthread_join(t, NULL);
 	}
+}
+
+static void *busy(void *arg) {
+	FILE *f = fopen("/dev/null", "w");
+	for (unsigned i = 0; !stop; i++)
+		work(i, f);
 	fclose(f);
 	return arg;
+}
+
+static void *in_kernel(void *arg) {
+	int fd = open("locked", O_RDWR);
+	flock(fd, LOCK_EX);
+	close(fd);
+	return arg;
+}
+
+/* On main, with the threads' signals for itself blocked. */
+static void both(void) {
+	struct timespec soon;
+	FILE *f = fopen("/dev/null", "w");
+	for (unsigned i = 0; !stop; i++) {
+		for (int n = 0; n < 20; n++)
+			work(i, f);
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec = (soon.tv_nsec + 1000000) % 1000000000;
+		sem_timedwait(&waited, &soon);
+	}
+	fclose(f);
 }
 
 static void prepare(void) {
@@ -336,22 +362,18 @@ static void prepare(void) {
 	sem_init(&spare, 0, 0);
 }
 
-int main(void) {
-	pthread_t threads[2];
+enum { TARGETS = 4 };
+static pthread_t targets[TARGETS];
+
+static void *conducts(void *arg) {
 	sigset_t mine;
-	alarm(60);
-	prepare();
-	signal(SIGUSR1, handler);
-	signal(SIGUSR2, nothing);
-	pthread_create(&threads[0], NULL, parked, NULL);
-	pthread_create(&threads[1], NULL, busy, NULL);
 	sigemptyset(&mine); /* what the handlers send to the process is theirs */
 	sigaddset(&mine, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &mine, NULL);
 	for (current = 0; current < sizeof calls / sizeof *calls; current++) {
 		printf("%-18s", calls[current].name);
-		for (int i = 0; i < 2; i++) {
-			pthread_kill(threads[i], SIGUSR1);
+		for (int i = 0; i < TARGETS; i++) {
+			pthread_kill(targets[i], SIGUSR1);
 			while (sem_wait(&done) != 0)
 				continue;
 			printf("%s %ld%s%s", i ? ";" : "", result, result == -1 ? " " : "", result == -1 ? strerror(error) : "");
@@ -361,12 +383,33 @@ int main(void) {
 	}
 	stop = 1;
 	sem_post(&waited);
-	for (int i = 0; i < 2; i++)
-		pthread_join(threads[i], NULL);
+	sem_post(&waited);
+	return arg;
+}
+
+int main(void) {
+	pthread_t conductor;
+	alarm(60);
+	prepare();
+	int lock = open("locked", O_RDWR | O_CREAT, 0600);
+	flock(lock, LOCK_EX);
+	signal(SIGUSR1, handler);
+	signal(SIGUSR2, nothing);
+	pthread_create(&targets[0], NULL, parked, NULL);
+	pthread_create(&targets[1], NULL, busy, NULL);
+	pthread_create(&targets[2], NULL, in_kernel, NULL);
+	targets[3] = pthread_self();
+	pthread_create(&conductor, NULL, conducts, NULL);
+	both();
+	pthread_join(conductor, NULL);
+	close(lock);
+	for (int i = 0; i < 3; i++)
+		pthread_join(targets[i], NULL);
 	unlink("file");
+	unlink("locked");
 	unlink("made");
 	unlink("symbolic");
 	rmdir(directory);
-	puts("both threads went on");
+	puts("all went on");
 	return 0;
 }
