@@ -317,7 +317,7 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 		} else {
 			struct g *g = tls_g;
 			struct m *m = m_of_ktid(ktid);
-			if (m && (!g || g->kind > G_MAIN || g->in_rt)) {
+			if (m && (!g || g->kind > G_MAIN || g->in_rt || !is_alive(g))) {
 				sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) | and_now);
 				__atomic_store_n(&m->kmask, m->kmask | and_now, __ATOMIC_RELAXED);
 			}

@@ -24,8 +24,8 @@ static uint64_t and_compute(void) {
 	return bits & ~SIG_NEVER_BLOCKED;
 }
 
-/* The Ms that sit on their g0 with a mask that lets a signal through which nobody accepts any more. They answer from
- * reserved_entry(). sysmon always: it opens what was lost, too. sigp.and_lock held. */
+/* The Ms that sit on their g0, or will when they have left a goroutine that is over, with a mask that lets a signal through which nobody accepts any
+ * more: the kernel would choose them for it, again and again. They answer from reserved_entry(). sysmon always: it opens what was lost, too. sigp.and_lock held. */
 static void and_broadcast(uint64_t gained) {
 	uint32_t asked = 0;
 	int32_t pid = self_pid(), me = self_ktid();
@@ -38,7 +38,8 @@ static void and_broadcast(uint64_t gained) {
 	if (sysmon && sysmon != me && SYS4(SYS_rt_tgsigqueueinfo, pid, sysmon, SIGSETXID_NR, &info) == 0)
 		asked++;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); gained && m; m = m->all_next) {
-		if (m->ktid == me || m->ktid == 0 || atomic_load(&m->curg) || !(gained & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
+		struct g *runs = atomic_load(&m->curg);
+		if (m->ktid == me || m->ktid == 0 || (runs && is_alive(runs)) || !(gained & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
 			continue;
 		if (SYS4(SYS_rt_tgsigqueueinfo, pid, m->ktid, SIGSETXID_NR, &info) == 0)
 			asked++;

@@ -120,6 +120,12 @@ void sig_thread_exit(struct g *g) {
 	atomic_fetch_sub(&sigp.live, 1);
 	if (unlikely(deviates))
 		sig_and_refresh();
+	/* Its kernel thread may be idle from here on: what nobody accepts any more must not come to it (and_broadcast() tells all others). */
+	uint64_t nobodys = atomic_load(&sigp.and_mask) & ~g->m->kmask;
+	if (unlikely(nobodys)) {
+		mask_store(g, mask_of(g) | nobodys);
+		sig_resync(g);
+	}
 	sig_ring_drain(true); /* what was held for the handler it is in, too: nobody may be left to take it */
 	rt_leave(g);
 }
