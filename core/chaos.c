@@ -52,6 +52,10 @@ void chaos_configure(uint64_t seed, uint32_t percent, uint64_t nth) {
 	chaos_modes = (seed ? CHAOS_RANDOM : 0) | (nth ? CHAOS_NTH : 0);
 }
 
+void chaos_spare(enum chaos_site site) {
+	threshold[site] = 0;
+}
+
 /* splitmix64's finaliser */
 static uint64_t mix(uint64_t x) {
 	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;

@@ -28,6 +28,9 @@ extern uint8_t chaos_modes __attribute__((visibility("hidden")));
 /* seed 0: no chaos. percent: of the decisions at sites of full weight, 1..100. nth 0: nothing fails. */
 void chaos_configure(uint64_t seed, uint32_t percent, uint64_t nth);
 
+/* After chaos_configure(): this never happens. */
+void chaos_spare(enum chaos_site site);
+
 bool chaos_roll(enum chaos_site site);
 void chaos_delay_slow(void);
 size_t chaos_part_slow(size_t bytes);

@@ -123,6 +123,8 @@ void goshim_configure(void) {
 	isolate_configure(settings.panic_isolate, settings.panic_release, settings.panic_limit);
 	sched_config.preempt = !settings.no_preempt;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
+	if (settings.panic_isolate) /* a socket that lacks memory for its notes is nobody's, and stays open */
+		chaos_spare(CHAOS_REFUSE);
 	if (!settings.verbose)
 		return;
 	char procs[24], stack[24], idle[24];

@@ -61,6 +61,18 @@ Test(chaos, off_means_off) {
 	cr_expect(MAY_FAIL(-1, 5) == 5 && MAY_FAIL_UNSEEN(-1, 5) == 5);
 }
 
+Test(chaos, a_spared_site_is_spared_and_no_other) {
+	chaos_configure(3, 100, 0);
+	chaos_spare(CHAOS_REFUSE);
+	be(1);
+	uint32_t others = 0;
+	for (int i = 0; i < ROUNDS; i++) {
+		cr_expect(!chaos(CHAOS_REFUSE));
+		others += chaos(CHAOS_YIELD);
+	}
+	cr_expect(others > ROUNDS / 2);
+}
+
 Test(chaos, a_part_is_never_empty_and_never_more) {
 	chaos_configure(1, 100, 0);
 	be(1);
