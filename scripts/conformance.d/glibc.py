@@ -252,7 +252,6 @@ class Build:
         m = re.search(r"#\s*define\s+TIMEOUT\s+\(?(\d+)\)?(?:\s*\*\s*(\d+))?", text)
         own = int(m[1]) * int(m[2] or 1) if m else ARGUMENT_LIMIT_S
         env.setdefault("LD_LIBRARY_PATH", self.bin)
-        env["TIMEOUTFACTOR"] = str(SLACK)
         # make runs the tests in the folders of their sources; a few look for a file there.
         where = os.path.dirname(path) if '"Makefile"' in text else None
         return {"name": name, "command": [self.path_of(name), *args], "timeout": own * SLACK + 20, "env": env, "cwd": where}
@@ -314,7 +313,10 @@ def prepare(directory):
         with open(done + ".new", "w") as f:
             json.dump(kept, f)
         os.replace(done + ".new", done)
-    return [Test(**t) for t in kept["tests"].values()], kept["skipped"]
+    tests = [Test(**t) for t in kept["tests"].values()]
+    for t in tests:  # each has a limit of its own inside
+        t.env["TIMEOUTFACTOR"] = str(max(1, round(SLACK * suite.SLOW)))
+    return tests, kept["skipped"]
 
 
 def build_more(build, kept):

@@ -169,8 +169,18 @@ def kill_session(leader):
             pass
 
 
+_leaders, _stopping = set(), threading.Event()
+
+
+def stop():
+    """The runs that are under way are killed; run() says "stopped" of them, and begins no other."""
+    _stopping.set()
+    for leader in list(_leaders):
+        kill_session(leader)
+
+
 def run(test, mode, settings=(), library=LIBRARY):
-    """One run: (outcome, output, seconds)."""
+    """One run: (outcome, output, seconds). What is interrupted is "stopped" and no outcome."""
     env = environment(mode, settings, library)
     env.update(test.env)
     work = test.cwd or tempfile.mkdtemp(prefix="conformance-")
@@ -179,12 +189,19 @@ def run(test, mode, settings=(), library=LIBRARY):
         with tempfile.TemporaryFile() as out:
             child = subprocess.Popen(test.command, cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                      start_new_session=True)
+            _leaders.add(child.pid)
             try:
+                if _stopping.is_set():  # stop() may have looked before the line above
+                    kill_session(child.pid)
                 outcome = outcome_of(child.wait(test.timeout * SLOW))
             except subprocess.TimeoutExpired:
                 outcome = "timeout"
-            kill_session(child.pid)
-            child.wait()
+            finally:
+                kill_session(child.pid)
+                child.wait()
+                _leaders.discard(child.pid)
+            if _stopping.is_set():
+                outcome = "stopped"
             out.seek(max(0, out.seek(0, os.SEEK_END) - (1 << 24 if test.cases else OUTPUT_KEPT)))
             return outcome, out.read().decode(errors="replace"), time.monotonic() - start
     finally:
@@ -206,8 +223,9 @@ class Results:
         return sorted(found, key=lambda m: (m != "native", m if m != "native" else 0))
 
     def score(self, mode, tests):
+        """(tests that ran, that passed each time, runs)"""
         ran = [self.of[t][mode] for t in tests if mode in self.of[t]]
-        return len(ran), sum(all(o == "pass" for o in outcomes) for outcomes in ran)
+        return len(ran), sum(all(o == "pass" for o in outcomes) for outcomes in ran), sum(map(len, ran))
 
 
 @dataclasses.dataclass
@@ -306,17 +324,20 @@ def run_all(name, tests, o):
     for mode in ("native", *o.procs):
         work += [(t, mode) for t in tests for _ in range((1 if mode == "native" and session.count(t.name, mode) else o.runs) - session.count(t.name, mode))]
     done, bad, left = 0, 0, 0
-    start = shown = time.monotonic()
+    shown = time.monotonic()
 
     def one(item):
         nonlocal done, bad, left, shown
         t, mode = item
-        if o.seconds and time.monotonic() - start > o.seconds:
+        if _stopping.is_set() or (o.deadline and time.monotonic() > o.deadline):
             left += 1
             return
         if mode != "native" and not t.cases and not session.passes(t.name, t.name, "native"):
             return
         outcome, output, seconds = run(t, mode, o.set if mode != "native" else (), session.library)
+        if outcome == "stopped":
+            left += 1
+            return
         cases = t.cases(outcome, output) if t.cases else {t.name: outcome}
         with lock:
             done += 1
@@ -339,7 +360,11 @@ def run_all(name, tests, o):
     try:
         for alone in (False, True):
             with concurrent.futures.ThreadPoolExecutor(1 if alone else o.jobs) as pool:
-                list(pool.map(one, [w for w in work if w[0].alone == alone]))
+                try:
+                    list(pool.map(one, [w for w in work if w[0].alone == alone]))
+                except KeyboardInterrupt:
+                    stop()  # in here: the pool waits for its threads
+                    raise
     finally:
         say()
         session.save()
