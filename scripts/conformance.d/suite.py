@@ -320,9 +320,12 @@ def run_all(name, tests, o):
     is kept in BUILD/conformance/NAME/failed/TEST.MODE."""
     session, lock = Session(os.path.join(BUILD, "conformance", name), o), threading.Lock()
     # In the order of the list: natively first, so that what fails there is not called a difference. What never passes natively is not run at all.
+    # Those that run alone, which take long, are compared one after the other: a part of them is something, too.
     work = []
     for mode in ("native", *o.procs):
         work += [(t, mode) for t in tests for _ in range((1 if mode == "native" and session.count(t.name, mode) else o.runs) - session.count(t.name, mode))]
+    place = {t.name: i for i, t in enumerate(tests)}
+    work.sort(key=lambda w: place[w[0].name] if w[0].alone else -1)
     done, bad, left = 0, 0, 0
     shown = time.monotonic()
 
