@@ -5,6 +5,7 @@
  *                        fits. An idle P gives its own to all. What overflows is stripped: the stack goes back to stack.c, the TCB to libc.
  *                        What nobody needs for a while is stripped or trimmed later, by the maker (scavenge.c says when).
  *   without              sched.gshell
+ * In a fork's child the parent's Gs are dead ones, too, from its first thread on: orphans, whose TCBs are made anew before anybody uses them.
  * A G in any of them may still be on its way out of its last M: whoever takes it looks at ctx.on_cpu first.
  *
  * Foreign Gs. A kernel thread that is none of our Ms gets a G at its first call (g_self_slow), to wait with; it gives the shell back when
@@ -143,7 +144,7 @@ static void g_reset(struct g *g) {
 	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
 	__atomic_store_n(&g->in_rt, 1, __ATOMIC_RELAXED); /* entered "switched out": g_start leaves the runtime */
 	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
-	g->self_claimed = g->in_vfork = g->lean = false;
+	g->self_claimed = g->in_vfork = g->lean = g->orphan = false;
 	g->m = NULL;
 	g->timer.index = 0;
 	g->timer.heap = NULL;
@@ -254,6 +255,13 @@ static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
 	return g;
 }
 
+/* In the order of the program, for whoever forks meanwhile: a G that has a TCB by this has a whole one, and its stack. */
+static void ctx_tp_set(struct g *g, uintptr_t tcb) {
+	atomic_thread_fence(memory_order_release);
+	__atomic_store_n(&g->ctx.tp, tcb, __ATOMIC_RELAXED);
+	atomic_thread_fence(memory_order_release);
+}
+
 struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *err) {
 	struct g *self = g_self();
 	void *stack_top;
@@ -267,7 +275,12 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 	if (g) {
 		number_give(g);
 		reused = true;
-		tcb_reuse(g->ctx.tp, g);
+		uintptr_t tcb = g->ctx.tp;
+		ctx_tp_set(g, 0); /* a fork's child must not find it half done */
+		if (g->orphan)
+			tcb_orphan(tcb);
+		tcb_reuse(tcb, g);
+		ctx_tp_set(g, tcb);
 		stack_top = g->stack_top;
 	} else {
 		g = shell_get();
@@ -290,8 +303,8 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 			shell_put(g);
 			return NULL;
 		}
-		g->ctx.tp = tcb;
 		g->stack_top = stack_top;
+		ctx_tp_set(g, tcb);
 	}
 	g_reset(g);
 	ancestors_take(g, self);
@@ -321,7 +334,11 @@ void g_wait_off_cpu(struct g *g) {
 
 /* Gives back the stack and TCB of a long dead G. */
 static void g_strip(struct g *g) {
-	tcb_free(g->ctx.tp);
+	uintptr_t tcb = g->ctx.tp;
+	ctx_tp_set(g, 0); /* as in g_new() */
+	if (g->orphan)
+		tcb_orphan(tcb);
+	tcb_free(tcb);
 	stack_release(&g->stack);
 	shell_put(g);
 }
@@ -465,10 +482,53 @@ void g_free(struct g *g) {
 	/* else: it stays inside until g_exit(). It is in a list already: were it switched out, it would be given a new life. */
 }
 
-void g_fork_child(struct g *self) {
+/* ---- fork's child ---------------------------------------------------------------------------------------------------- */
+
+/* The Gs of the parent, in two lists: self stood between them. */
+static struct g *orphans[2];
+
+void g_fork_child(struct g *self, struct g *all) {
 	slab_left = 0;
+	orphans[0] = all;
+	orphans[1] = NULL;
 	if (self) {
+		orphans[1] = self->all_next;
 		self->all_next = NULL;
 		atomic_store_explicit(&sched.all_g, self, memory_order_relaxed);
+	}
+}
+
+/* Nobody else is there. */
+static void orphan_take(struct g *g) {
+	struct stack stack = g->stack;
+	uintptr_t tcb = g->kind <= G_MAIN && stack.slab ? g->ctx.tp : 0;
+	void *top = g->stack_top;
+	memset(g, 0, sizeof *g);
+	g->all_next = atomic_load_explicit(&sched.all_g, memory_order_relaxed);
+	atomic_store_explicit(&sched.all_g, g, memory_order_relaxed);
+	if (tcb) {
+		g->stack = stack;
+		g->stack_top = top;
+		g->ctx.tp = tcb;
+		g->orphan = true;
+		atomic_store_explicit(&g->state, GS_DEAD, memory_order_relaxed);
+		gfree_push(g, g, 1);
+	} else { /* what it may have been about to get is lost */
+		g->schedlink = sched.gshell;
+		sched.gshell = g;
+	}
+}
+
+/* When the child makes a thread, and no sooner: most never do, and what lies on the stacks of those that did not come along is the program's to read until
+ * then, as natively. Then they serve new threads. */
+void g_adopt_orphans(void) {
+	for (int i = 0; i < 2; i++) {
+		struct g *next;
+		for (struct g *g = orphans[i]; g; g = next) {
+			next = g->all_next;
+			if (g != tls_g)
+				orphan_take(g);
+		}
+		orphans[i] = NULL;
 	}
 }

@@ -555,6 +555,28 @@ static int m0_make(struct p *p) {
 	return 0;
 }
 
+/* The parent's Ms, in a fork's child. */
+static struct m *orphan_m;
+
+static void orphans_adopt(void) {
+	struct m *next;
+	g_adopt_orphans();
+	for (struct m *m = orphan_m; m; m = next) {
+		struct stack stack = m->g0_stack;
+		uint32_t id = m->id;
+		next = m->all_next;
+		if (stack.slab)
+			stack_release(&stack);
+		memset(m, 0, sizeof *m);
+		m->id = id;
+		m->all_next = sched.all_m;
+		sched.all_m = m;
+		m->idle_next = sched.free_m;
+		sched.free_m = m;
+	}
+	orphan_m = NULL;
+}
+
 int sched_start(const char **why) {
 	if (sched_started())
 		return 0;
@@ -568,6 +590,7 @@ int sched_start(const char **why) {
 	*why = "out of memory";
 	if ((r = stack_init()) < 0)
 		return r;
+	orphans_adopt();
 	futex_init();
 	preempt_init();
 	g_tid_seed();
@@ -611,15 +634,17 @@ void sched_fork_child(void) {
 	timer_fork_child();
 	if (!was)
 		return;
-	/* Everything else died with the other kernel threads; their memory is the price of fork, as under NPTL. Locks may be held by the dead:
-	 * nothing is taken over but the calling G. */
+	/* Everything else died with the other kernel threads. Locks may be held by the dead: nothing is taken over but the calling G, and memory, when the
+	 * child makes threads of its own (orphans_adopt()). */
 	struct p *keep[GOMAXPROCS_MAX];
 	uint32_t birth = sched.birth + 1;
+	struct g *all = g_all();
 	memcpy(keep, sched.all_p, sizeof keep);
+	orphan_m = sched.all_m;
 	memset(&sched, 0, sizeof sched);
 	memcpy(sched.all_p, keep, sizeof keep);
 	sched.birth = birth;
-	g_fork_child(g);
+	g_fork_child(g, all);
 	stats_fork_child();
 	procs_fork_child();
 	disk_fork_child();

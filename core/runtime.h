@@ -201,7 +201,8 @@ bool m_is_first(const struct m *m);
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */
 
 /* g.c */
-void g_fork_child(struct g *self);
+void g_fork_child(struct g *self, struct g *all);
+void g_adopt_orphans(void);            /* at start: the parent's Gs give their stacks to new ones */
 void gfree_surrender(struct p *p);     /* sched.lock held: p's dead Gs to the global list */
 void gfree_spare(bool all);            /* sysmon: half of the dead Gs that nobody needed lately, or all, shall be given back by the maker */
 bool gfree_give_back(void);            /* the maker: a few of those, or the deep pages of a few others; false: nothing left to do */

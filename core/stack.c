@@ -96,10 +96,21 @@ static bool commit_is_strict(void) {
 	return mode == '2';
 }
 
+/* In a fork's child, the parent's classes: its stacks, which are used again (g_adopt_orphans()), say which is theirs. Somebody may have been changing one: what is
+ * in the list of free slots is lost, and so are the next two of the slab, because next and left may be one apart. */
+static void classes_again(void) {
+	for (uint32_t i = 0; i < CLASSES; i++) {
+		struct slab_class *c = &classes[i];
+		c->next = c->left > 2 ? c->next + c->stride : NULL;
+		c->left = c->left > 2 ? c->left - 2 : 0;
+		c->free = NULL;
+		c->free_count = c->free_cap = 0;
+	}
+}
+
 int stack_init(void) {
 	struct rlimit rl;
-	for (uint32_t i = 0; i < CLASSES; i++)
-		classes[i] = (struct slab_class){0};
+	classes_again();
 	stack_lock.word = 0;
 	if (sched_config.stack_exec)
 		atomic_store(&exec_late, false); /* a fork's child maps its own */
@@ -130,9 +141,9 @@ static struct slab_class *class_of(size_t size, size_t guard) {
 	for (uint32_t i = 0; i < CLASSES; i++) {
 		struct slab_class *c = &classes[i];
 		if (!c->size) {
-			c->size = size;
 			c->guard = guard;
 			c->stride = size + guard + (size >= (1ul << 20) ? COLOUR : 0);
+			__atomic_store_n(&c->size, size, __ATOMIC_RELEASE); /* last: classes_again() */
 		}
 		if (c->size == size && c->guard == guard)
 			return c;
@@ -170,7 +181,7 @@ static bool slab_refill(struct slab_class *c) {
 			continue;
 		SYS3(SYS_madvise, base, n * c->stride, MADV_NOHUGEPAGE);
 		c->next = base;
-		c->left = n;
+		__atomic_store_n(&c->left, n, __ATOMIC_RELEASE); /* next first: classes_again() */
 		return true;
 	}
 	return false;

@@ -356,11 +356,15 @@ void tcb_reuse(uintptr_t tcb, struct g *g) {
 	tls_g_set(tcb, g);
 }
 
-void tcb_forget(void) {
-	uintptr_t tcb = arch_tp();
+void tcb_orphan(uintptr_t tcb) {
 	char *tls = (char *)tcb + lay.libc_tls;
 	memcpy(tls, lay.libc_image, lay.libc_image_bytes);
 	memset(tls + lay.libc_image_bytes, 0, lay.libc_tls_bytes - lay.libc_image_bytes);
+}
+
+void tcb_forget(void) {
+	uintptr_t tcb = arch_tp();
+	tcb_orphan(tcb);
 	tls_g_set(tcb, tls_g);
 	tcb_thread_start();
 }

@@ -58,6 +58,8 @@ _Atomic int *tcb_cancelhandling(uintptr_t tcb);
 void *tcb_robust_head(uintptr_t tcb);
 /* The node {next, prev} by which libc's lists of threads hold a TCB; a goroutine's points to itself (see shims/loader.c). */
 void **tcb_list_node(uintptr_t tcb);
+/* Before tcb_reuse() or tcb_free(): its thread did not end but is gone, and what it was changing of libc's state is not to be used again. */
+void tcb_orphan(uintptr_t tcb);
 /* In a fork's child: forget what a dead thread may have been changing. */
 void tcb_fork_child(void);
 /* Tells rseq users that the kernel does not update this TCB's area. On the thread that becomes main G. */

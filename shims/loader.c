@@ -29,6 +29,7 @@
 #include "../core/tcb.h"
 #include "process.h"
 #include "shim.h"
+#include "sigstate.h"
 
 #define MODULES_MAX 512 /* new TLS modules of one dlopen() that are looked at */
 
@@ -46,11 +47,6 @@ struct module {
 };
 
 static pthread_mutex_t loader_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-
-void loader_fork_child(void) {
-	/* Whoever held it is gone; libc initialises its own lock, too. */
-	loader_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-}
 
 /* ---- the module list
  * ------------------------------------------------------------------------------------------------------ */
@@ -152,6 +148,16 @@ static void list_leave(struct g *g) {
 	__atomic_store_n(&next[1], previous, __ATOMIC_RELAXED);
 	__atomic_store_n(&previous[0], next, __ATOMIC_RELEASE);
 	node[0] = node[1] = node; /* fork's child takes it out again */
+}
+
+void loader_fork_child(void) {
+	/* Whoever held it is gone; libc initialises its own lock, too. */
+	loader_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+	/* A goroutine that forked is libc's main thread in the child. If another one there forks again, libc takes the first one's TCB for a stack of its
+	 * own that is free, to run a thread on: with the address of another that its struct pthread was copied from. */
+	struct g *main_g = sig_main();
+	if (tcb_list_node && main_g && main_g != g_goroutine() && main_g->stack.slab && tcb_list_node(main_g->ctx.tp))
+		list_leave(main_g);
 }
 
 /* ---- dlopen

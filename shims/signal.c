@@ -130,6 +130,10 @@ void sig_thread_exit(struct g *g) {
 	rt_leave(g);
 }
 
+struct g *sig_main(void) {
+	return sigp.main_g;
+}
+
 void sig_fork_child(void) {
 	struct g *g = self_g();
 	sig_queue_fork_child();

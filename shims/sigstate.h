@@ -82,6 +82,8 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig);
 
 /* In a fork's child, on the surviving thread, first: the pending signals did not come along. */
 void sig_fork_child(void);
+/* The goroutine that is the process's main thread; NULL: no runtime. */
+struct g *sig_main(void);
 /* sigtimer.c: the runtime starts, on main; and a child, of a process with a runtime or without, has no timers. */
 void sigtimer_start(struct g *main_g);
 void sigtimer_fork_child(void);

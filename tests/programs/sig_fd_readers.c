@@ -41,7 +41,7 @@ static void all(const char *how, int directed) {
 	for (int i = 0; i < SIGNALS; i++)
 		send(directed ? &t[i % READERS] : NULL, i);
 	for (int i = 0; i < READERS; i++)
-		send(directed ? &t[i] : NULL, -1);
+		send(NULL, -1); /* a thread that has ended cannot be signalled */
 	for (int i = 0; i < READERS; i++)
 		pthread_join(t[i], NULL);
 	for (int i = 0; i < SIGNALS; i++) {
