@@ -1,4 +1,4 @@
-"""Proxies in C with a thread for each connection. The backend is a plain program of tests/bench or memcached, and the
+"""Proxies in C, most with a thread for each connection or request. The backend is a plain program of tests/bench or memcached, and the
 same process for both sides."""
 
 import os
@@ -87,4 +87,39 @@ class Stunnel(Server):
                 "-e", r"STORED\r\nVALUE k%C 0 16\r\n%I\r\nEND\r\n"]
 
 
-SERVERS = [Microsocks, MicrosocksChurn, Tinyproxy, TinyproxyChurn, Stunnel]
+class Varnish(Tunnel):
+    name = "varnish"
+    title = "varnishd: a cache that misses, pools of threads"
+    programs = ("/usr/sbin/varnishd", "cc")
+    has_threads = False
+    cpu_goal = 1.0
+
+    def command(self, port):
+        self.write("plain.vcl", f'vcl 4.1;\nbackend b {{ .host = "127.0.0.1"; .port = "{self.backend_port}"; }}\n'
+                                "sub vcl_recv { return (pass); }\n")
+        return ["/usr/sbin/varnishd", "-F", "-j", "none", "-a", f"127.0.0.1:{port}", "-n", self.path("work"), "-f",
+                self.path("plain.vcl"), "-s", "malloc,64m", "-p", "timeout_idle=600", "-p", "listen_depth=4096"]
+
+    def load(self, port):
+        return ["-P", port, "-b", 1024]
+
+
+class Haproxy(Tunnel):
+    name = "haproxy"
+    title = "haproxy, two threads"
+    programs = ("/usr/sbin/haproxy",)
+    has_threads = False
+    cpu_goal = 1.0
+
+    def command(self, port):
+        config = self.write("haproxy.cfg", "global\n nbthread 2\n maxconn 9000\ndefaults\n mode http\n timeout client 600s\n"
+                            " timeout server 600s\n timeout connect 60s\n"
+                            f"frontend f\n bind 127.0.0.1:{port} backlog 4096\n default_backend b\n"
+                            f"backend b\n server s 127.0.0.1:{self.backend_port}\n")
+        return ["/usr/sbin/haproxy", "-db", "-f", config]
+
+    def load(self, port):
+        return ["-P", port, "-b", 1024]
+
+
+SERVERS = [Microsocks, MicrosocksChurn, Tinyproxy, TinyproxyChurn, Stunnel, Varnish, Haproxy]
