@@ -195,6 +195,7 @@ static __attribute__((noinline)) int shared_wait(pthread_cond_t *c, pthread_mute
 		return shared_private_wait(c, m, until ? deadline_abs(until, clock) : -1);
 	}
 	struct g *g = g_goroutine();
+	ROBUST_SELF((unsigned)m->__data.__kind);
 	syscall_enter_blocking(g);
 	int r = !until        ? real.pthread_cond_wait(c, m)
 	        : clock == -1 ? real.pthread_cond_timedwait(c, m, until)

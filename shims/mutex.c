@@ -33,10 +33,10 @@
 
 enum {
 	KIND_TYPE = 3,
-	KIND_ROBUST = 16,
+	KIND_ROBUST = MUTEX_ROBUST,
 	KIND_INHERIT = 32,
 	KIND_CEILING = 64,
-	KIND_SHARED = 128,
+	KIND_SHARED = MUTEX_SHARED,
 	KIND_ELISION = 256 | 512,
 };
 
@@ -163,6 +163,7 @@ static void inherit_drop(pthread_mutex_t *m, unsigned kind) {
 
 static int real_lock(pthread_mutex_t *m) {
 	REAL_READY();
+	ROBUST_SELF(mutex_kind(m));
 	int r = real.pthread_mutex_trylock(m);
 	if (r != EBUSY)
 		return r;
@@ -175,6 +176,7 @@ static int real_lock(pthread_mutex_t *m) {
 
 static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
 	REAL_READY();
+	ROBUST_SELF(mutex_kind(m));
 	int r = real.pthread_mutex_trylock(m);
 	if (r != EBUSY)
 		return r;
@@ -183,6 +185,12 @@ static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct time
 	r = real.pthread_mutex_clocklock(m, clock, until);
 	syscall_exit(g);
 	return r;
+}
+
+static int real_unlock(pthread_mutex_t *m, unsigned kind) {
+	REAL_READY();
+	ROBUST_SELF(kind);
+	return real.pthread_mutex_unlock(m);
 }
 
 /* ---- lock ------------------------------------------------------------------------------------------------------ */
@@ -291,6 +299,7 @@ static inline int try_any(pthread_mutex_t *m) {
 	if (unlikely(kind_is_real(kind))) {
 		REAL_READY();
 		inherit_drop(m, kind);
+		ROBUST_SELF(kind);
 		return real.pthread_mutex_trylock(m);
 	}
 	int32_t tid = sync_tid();
@@ -354,10 +363,8 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
 	if (unlikely(plain_kind == NO_KIND))
 		held_forget(m);
-	if (kind_is_real(kind)) {
-		REAL_READY();
-		return real.pthread_mutex_unlock(m);
-	}
+	if (kind_is_real(kind))
+		return real_unlock(m, kind);
 	int r = unlock_check(m, kind);
 	if (r)
 		return r;
@@ -385,6 +392,19 @@ SHIM_HOT int pthread_mutex_unlock(pthread_mutex_t *m) {
 	return 0;
 }
 
+/* The new owner's number is written down. */
+SHIM int pthread_mutex_consistent(pthread_mutex_t *m) {
+	REAL_READY();
+	ROBUST_SELF(mutex_kind(m));
+	return real.pthread_mutex_consistent(m);
+}
+
+/* libc's header renames calls of it; old programs ask for the name itself. */
+SHIM int consistent_by_old_name(pthread_mutex_t *m) __asm__("pthread_mutex_consistent_np");
+SHIM int consistent_by_old_name(pthread_mutex_t *m) {
+	return pthread_mutex_consistent(m);
+}
+
 /* ---- for condition variables ------------------------------------------------------------------------------------- */
 
 const void *mutex_queue(pthread_mutex_t *m) {
@@ -400,10 +420,8 @@ int mutex_cond_unlock(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
 	if (unlikely(plain_kind == NO_KIND))
 		held_forget(m);
-	if (kind_is_real(kind)) {
-		REAL_READY();
-		return real.pthread_mutex_unlock(m);
-	}
+	if (kind_is_real(kind))
+		return real_unlock(m, kind);
 	if (unlock_last(m, kind))
 		unlock_word(m, kind);
 	return 0;

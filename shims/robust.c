@@ -5,28 +5,58 @@
  * is not the end of a kernel thread, and its number is none of the kernel's. So this is the kernel's walk once more, with its rules: at
  * most ROBUST_MAX entries, since the list may be broken; the entry that was being added or removed (list_op_pending) last.
  *
- * What this cannot do: a process that is killed. The kernel then walks the lists of its kernel threads, so what main holds is marked, and
- * what other goroutines hold in memory shared with other processes is not.
+ * A process that is killed is the kernel's to clean up after: it walks the lists that its kernel threads have told it of, and compares with their numbers. Main has one. So
+ * a goroutine that first locks a robust mutex shared with other processes is pinned to its kernel thread, tells the kernel of its own list there, and
+ * takes that one's number in its TCB for as long as libc deals with such a mutex: that is what libc writes into the word. In a handler that runs while it waits
+ * for such a mutex, it has that number, too.
  */
 #include <linux/futex.h>
 #include <stdint.h>
 
+#include "../core/runtime.h"
 #include "../core/tcb.h"
+#include "pinned.h"
 #include "sync.h"
 #include "thread.h"
 
 #define ROBUST_MAX 2048
 #define ROBUST_PI 1ul /* lowest bit of an entry's address */
 
-/* One word of the dead thread `tid`. */
-static void word_died(_Atomic uint32_t *word, uint32_t tid, bool pi, bool pending) {
+static bool robust_pin(struct g *g, struct thread *t) {
+	void *head = tcb_robust_head(g->ctx.tp);
+	if (!head)
+		return false;
+	pin_self();
+	if (SYS2(SYS_set_robust_list, head, sizeof(struct robust_list_head)) == 0)
+		t->robust_ktid = g->m->ktid;
+	return t->robust_ktid != 0;
+}
+
+struct g *robust_enter(void) {
+	struct g *g = g_goroutine();
+	if (!g || g->kind != G_GOROUTINE || g->in_vfork)
+		return NULL;
+	struct thread *t = thread_of(g);
+	if ((!t->robust_ktid && !robust_pin(g, t)) || tcb_tid(g->ctx.tp) != g->tid) /* no such list; or an outer call has done it */
+		return NULL;
+	tcb_set_tid(g->ctx.tp, t->robust_ktid);
+	return g;
+}
+
+void robust_leave(struct g **g) {
+	if (*g)
+		tcb_set_tid((*g)->ctx.tp, (*g)->tid);
+}
+
+/* One word of a dead thread that libc knew by `tid` or, robust_ktid, by `other`. */
+static void word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool pi, bool pending) {
 	uint32_t v = atomic_load_explicit(word, memory_order_relaxed);
 	/* It was released already, and the waiter that was to be woken was perhaps not. */
 	if (pending && !pi && v == 0) {
 		SYS3(SYS_futex, word, FUTEX_WAKE, 1);
 		return;
 	}
-	while ((v & FUTEX_TID_MASK) == tid) {
+	while ((v & FUTEX_TID_MASK) == tid || (other && (v & FUTEX_TID_MASK) == other)) {
 		/* release: pairs with the next owner's acquire; it sees what we did, as far as we came */
 		if (atomic_compare_exchange_weak_explicit(word, &v, (v & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
 							  memory_order_release, memory_order_relaxed)) {
@@ -40,6 +70,9 @@ static void word_died(_Atomic uint32_t *word, uint32_t tid, bool pi, bool pendin
 
 void robust_release(struct g *g) {
 	struct robust_list_head *head = tcb_robust_head(arch_tp());
+	uint32_t other = (uint32_t)thread_of(g)->robust_ktid;
+	if (other) /* the kernel thread ends after the TCB has another owner */
+		SYS2(SYS_set_robust_list, tcb_robust_head(g->m->g0.ctx.tp), sizeof *head);
 	if (!head || head->list.next == NULL)
 		return;
 	uintptr_t entry = (uintptr_t)head->list.next, pending = (uintptr_t)head->list_op_pending;
@@ -48,13 +81,13 @@ void robust_release(struct g *g) {
 		uintptr_t next =
 			(uintptr_t)((struct robust_list *)at)->next; /* the mutex is somebody else's in a moment */
 		if (at != (pending & ~ROBUST_PI))
-			word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset), (uint32_t)g->tid,
+			word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset), (uint32_t)g->tid, other,
 				  entry & ROBUST_PI, false);
 		entry = next;
 	}
 	if (pending)
 		word_died((_Atomic uint32_t *)((pending & ~ROBUST_PI) + (uintptr_t)head->futex_offset),
-			  (uint32_t)g->tid, pending & ROBUST_PI, true);
+			  (uint32_t)g->tid, other, pending & ROBUST_PI, true);
 	head->list.next = &head->list;
 	head->list_op_pending = NULL;
 }

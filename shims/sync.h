@@ -75,6 +75,20 @@ static inline bool sync_clock_valid(clockid_t clock) {
 	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
 }
 
+/* ---- robust mutexes (robust.c) ----------------------------------------------------------------------------------- */
+
+/* glibc's bits of __kind. */
+#define MUTEX_ROBUST 16u
+#define MUTEX_SHARED 128u
+
+struct g *robust_enter(void);
+void robust_leave(struct g **g);
+/* For the rest of the block, which calls libc for a mutex of this kind, also if it is left by cancellation: the calling goroutine is its kernel thread, if the mutex
+ * is robust and shared. */
+#define ROBUST_SELF(kind)                                                                                      \
+	__attribute__((cleanup(robust_leave), unused)) struct g *robust_self_ =                                \
+		unlikely(((kind) & (MUTEX_ROBUST | MUTEX_SHARED)) == (MUTEX_ROBUST | MUTEX_SHARED)) ? robust_enter() : NULL
+
 /* ---- mutexes, for condition variables (mutex.c) ------------------------------------------------------------------ */
 
 /* The address that waiters of m queue on in the parking lot, or NULL if m is glibc's, or everything is. */

@@ -38,6 +38,7 @@ struct thread {
 	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	bool cancel_told;            /* ... has cancelled it */
 	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
+	int32_t robust_ktid;         /* its kernel thread for life, by whose number robust mutexes shared with other processes know it; 0: none. robust.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;
 };
