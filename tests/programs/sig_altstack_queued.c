@@ -1,5 +1,5 @@
 /* A signal that waited (sent while the thread blocked it, or sat in a wait) runs its handler on the thread's alternate stack, too, if
- * SA_ONSTACK says so: from there a handler sees what it would in a kernel's frame, may be interrupted, wait, fork, jump out, end the thread. */
+ * SA_ONSTACK says so: from there (SIG-7) a handler sees what it would in a kernel's frame, may be interrupted, wait, fork, jump out, end the thread. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -167,6 +167,34 @@ static void fresh(void) {
 	step("fresh");
 }
 
+/* Values that destructors set again and again are given up in the end: the next owner of the memory does not see them. */
+static pthread_key_t stubborn[MANY];
+static void set_again(void *value) {
+	for (int i = 0; i < MANY; i++)
+		pthread_setspecific(stubborn[i], value);
+}
+
+static void *stubborn_or_fresh(void *arg) {
+	intptr_t wrong = 0;
+	for (int i = 0; i < MANY; i++)
+		wrong += pthread_getspecific(stubborn[i]) != NULL;
+	if (arg)
+		set_again(arg);
+	return (void *)wrong;
+}
+
+static void given_up(void) {
+	long wrong = 0;
+	for (int i = 0; i < MANY; i++)
+		EQ(pthread_key_create(&stubborn[i], set_again), 0);
+	for (int round = 0; round < 40; round++)
+		wrong += join(start(stubborn_or_fresh, round % 2 ? NULL : &wrong));
+	EQ(wrong, 0);
+	for (int i = 0; i < MANY; i++)
+		EQ(pthread_key_delete(stubborn[i]), 0);
+	step("given up");
+}
+
 /* Kept over waits and migrations. */
 static pthread_key_t kept;
 static _Atomic int destroyed;
@@ -249,6 +277,7 @@ int main(void) {
 	deleted();
 	ordered();
 	fresh();
+	given_up();
 	kept_over_waits();
 	c11();
 	pthread_key_t last;
