@@ -6,6 +6,7 @@
 static struct lock lock;   /* of the place where waiters are published */
 static struct g *slot;
 static int payload;        /* plain: the waker's, read by whom it woke */
+static int handed;         /* plain: the waker's, written between its claim and ready(), as a channel's element is */
 static _Atomic bool flag;
 static int sent, woken, timeouts;
 
@@ -18,7 +19,7 @@ static void reset(void) {
 	fired[0] = fired[1] = 0;
 	lock.word = 0;
 	slot = NULL;
-	payload = sent = woken = timeouts = 0;
+	payload = handed = sent = woken = timeouts = 0;
 	flag = false;
 }
 
@@ -44,8 +45,11 @@ static int wait_once(bool interruptible, int64_t deadline) {
 	int r = wait_park(g, deadline);
 	unpublish();
 	rt_exit(g);
-	if (r == 0)
+	if (r == 0) {
 		woken++;
+		handed += g->self_claimed; /* by nobody */
+		check(handed == woken);
+	}
 	timeouts += r == -ETIMEDOUT;
 	return r;
 }
@@ -61,8 +65,10 @@ static void waker(void) {
 		slot = NULL;
 	}
 	lock_release(&lock);
-	if (claimed)
+	if (claimed) {
+		handed++;
 		ready(g);
+	}
 }
 
 static void timed_waiter(void) {
