@@ -2,7 +2,7 @@
  *
  * A thread's clock has a number that names the thread. Main's is as the kernel makes it, from its thread id; that of other goroutines, whose ids
  * are too large for that, is a kind of clock that the kernel does not have, and the lower bits of the id. Whoever asks for such a clock comes here by clock_gettime(), which is also the way to all other clocks:
- * they cost a comparison more. Timers on these clocks (timer_create) are the kernel's and count the kernel thread. */
+ * they cost a comparison more. Timers on these clocks are in sigtimer.c. */
 #include <sys/resource.h>
 #include <time.h>
 
