@@ -1,11 +1,14 @@
 /* vfork as other libraries call it: through a pointer, from a function whose frames the child overwrites, a vfork within a vfork (FRK-6); and
- * children that do not reach their exec until another thread of the parent has moved (FRK-7). */
+ * children that do not reach their exec until another thread of the parent has moved (FRK-7); and mask, handlers and pending signals, which are the
+ * child's own although its memory is not (FRK-5). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +105,47 @@ static void *spawns(void *arg) {
 	return arg;
 }
 
+static volatile int handled;
+static void on_signal(int sig) {
+	(void)sig;
+	handled++;
+}
+
+static void *changes_signals(void *arg) {
+	sigset_t set, now;
+	struct sigaction act;
+	int good = 0;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	signal(SIGUSR1, on_signal);
+	handled = 0;
+	for (int i = 0; i < ROUNDS; i++) {
+		pid_t pid = vfork();
+		if (pid == 0) {
+			bool fine = sigprocmask(SIG_BLOCK, &set, NULL) == 0;
+			raise(SIGUSR1);
+			kill(getpid(), SIGTERM);
+			fine &= handled == i && sigpending(&now) == 0 && sigismember(&now, SIGUSR1) && sigismember(&now, SIGTERM);
+			signal(SIGUSR1, SIG_IGN);
+			signal(SIGTERM, SIG_IGN);
+			fine &= sigprocmask(SIG_UNBLOCK, &set, NULL) == 0;
+			sigprocmask(SIG_BLOCK, &set, NULL);
+			_exit(fine ? 5 : 6);
+		}
+		good += reap(pid) == 5;
+		pthread_sigmask(SIG_BLOCK, NULL, &now);
+		sigaction(SIGUSR1, NULL, &act);
+		good += !sigismember(&now, SIGUSR1) && !sigismember(&now, SIGTERM) && act.sa_handler == on_signal;
+		sigpending(&now);
+		good += !sigismember(&now, SIGUSR1) && !sigismember(&now, SIGTERM);
+		raise(SIGUSR1);
+		good += handled == i + 1;
+	}
+	printf("signals of the child: %s\n", good == 4 * ROUNDS ? "good" : "wrong");
+	return arg;
+}
+
 int main(void) {
 	char dir[] = "/tmp/fork_vfork.XXXXXX";
 	pthread_t t[THREADS];
@@ -125,6 +169,9 @@ int main(void) {
 	printf("threads: %s\n", good == (THREADS + 1) * ROUNDS ? "good" : "wrong");
 	spawns(NULL);
 	pthread_create(&t[0], NULL, spawns, NULL);
+	pthread_join(t[0], NULL);
+	changes_signals(NULL);
+	pthread_create(&t[0], NULL, changes_signals, NULL);
 	pthread_join(t[0], NULL);
 	unlink(fifo);
 	rmdir(dir);
