@@ -769,19 +769,35 @@ void syscall_exit(struct g *g) {
 		syscall_exit_slow(g);
 }
 
+/* p, whose M is about to wait in the kernel, goes idle and wakes nobody: nothing is queued, and somebody polls or there is nothing to poll for.
+ * As in find_runnable(), nothing can need it between the look and the push without taking it off the list afterwards. */
+static bool p_put_unneeded(struct p *p) {
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	bool polled = sched.poller || (!netpoll_has_waiters() && timers_first() == INT64_MAX);
+	bool unneeded = polled && !globq_waiting() && !p_leaving(p);
+	if (unneeded)
+		p_idle_push(p);
+	lock_release(&sched.lock);
+	return unneeded;
+}
+
 void syscall_enter_blocking(struct g *g) {
 	if (!g || g->kind > G_MAIN)
 		return;
 	rt_enter(g);
 	struct m *m = g->m;
 	struct p *p = m->p;
-	if (p && (!runq_empty(p) || globq_waiting())) {
+	bool queued = p && (!runq_empty(p) || globq_waiting());
+	/* A wired one waits like this for each descriptor: what sysmon would do about it comes too late, and too often. */
+	if (queued || (p && g->wired_m)) {
 		m->p = NULL;
 		/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
 		atomic_store_explicit(&p->m, NULL, memory_order_release);
 		m_pinned(m, g, 0);
-		stat_count(NULL, STAT_HANDOFFS, 1);
-		startm(p);
+		if (queued || !p_put_unneeded(p)) {
+			stat_count(NULL, STAT_HANDOFFS, 1);
+			startm(p);
+		}
 	}
 	rt_exit(g);
 	atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);

@@ -9,7 +9,8 @@
  * Such an M never runs anybody else, nor is it what other Ms are made from (the maker is); it ends with its G. What a pinned G
  * creates is pinned from the start, to an M that is made from its creator's, as a thread that inherits from its creator.
  *
- * So each park and wake-up costs two hand-overs between kernel threads, which is what the program asked for. The G may be picked before its M has even left it: the
+ * So each park and wake-up costs two hand-overs between kernel threads. Waits for descriptors, the most frequent ones, are therefore made in the
+ * kernel, as on a kernel thread (shims/io.h). The G may be picked before its M has even left it: the
  * note is a word that only wired_wait() clears, so nothing is lost; and M waits for ctx.on_cpu as for any G.
  */
 #include <errno.h>

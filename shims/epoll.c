@@ -35,11 +35,19 @@ static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room
 	}
 }
 
+/* Milliseconds until deadline, rounded up; -1: none. */
+static int ms_left(int64_t deadline) {
+	int64_t ns = deadline - nanotime();
+	return deadline < 0 ? -1 : ns <= 0 ? 0 : ns / 1000000 >= INT_MAX ? INT_MAX : (int)((ns + 999999) / 1000000);
+}
+
 static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline,
 			  const sigset_t *mask) {
 	long r = SYS6(SYS_epoll_pwait, fd, events, room, 0, NULL, 8);
 	if (r != 0 || (deadline == 0 && !mask))
 		return r;
+	if (io_waits_itself(g) && !mask)
+		return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), NULL, 8));
 	/* The mask is the goroutine's for the time of the wait: a signal that is pending, or comes, ends it (SIG-16). */
 	uint64_t saved = mask ? sig_mask_push(g, mask) : 0;
 	r = epoll_park(g, fd, events, room, deadline);
@@ -47,9 +55,7 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 		sig_mask_pop(g, saved);
 	if (r != FDCALL_BLOCK)
 		return r;
-	int64_t ns = deadline - nanotime();
-	int ms = deadline < 0 ? -1 : ns <= 0 ? 0 : ns / 1000000 >= INT_MAX ? INT_MAX : (int)((ns + 999999) / 1000000);
-	return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms, mask, 8));
+	return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), mask, 8));
 }
 
 static int64_t ms_deadline(int timeout) {

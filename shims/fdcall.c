@@ -109,6 +109,8 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		}
 		c->deadline = timeout ? nanotime() + timeout : -1;
 	}
+	if (io_waits_itself(c->g) && !c->limited && !progress) /* the kernel would restart what had progress */
+		return FDCALL_BLOCK;
 	int r;
 	do /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
 		r = netpoll_wait(pd, mode, c->deadline, true);

@@ -94,6 +94,12 @@ static inline uint32_t io_handlers(struct g *g) {
 /* The same, not a cancellation point. */
 #define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
 
+/* A wired goroutine waits for descriptors in the kernel, as a kernel thread does: parked, each event would cost two hand-overs between kernel
+ * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait: what is pending for the goroutine alone, the kernel does not know. */
+static inline bool io_waits_itself(struct g *g) {
+	return unlikely(g->wired_m != NULL);
+}
+
 /* ---- calls that park -------------------------------------------------------------------------------------------------- */
 
 /* One call of the program on one descriptor. */

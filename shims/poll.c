@@ -218,7 +218,7 @@ static long pollcall_run(struct pollcall *call) {
 
 static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
 	if (!mask)
-		return pollcall_run(call);
+		return io_waits_itself(call->g) ? FDCALL_BLOCK : pollcall_run(call);
 	uint64_t saved = sig_mask_push(call->g, mask);
 	long r = pollcall_run(call);
 	sig_mask_pop(call->g, saved);

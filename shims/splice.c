@@ -169,7 +169,9 @@ SHIM ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 	long access = fdcall_kind(&c) == KIND_PIPE ? FD_TRY(&c, SYS2(SYS_fcntl, c.fd, F_GETFL)) : -1;
 	if (access >= 0 && !(access & O_NONBLOCK))
 		r = end_ready(&c, (access & O_ACCMODE) == O_RDONLY ? PD_READ : PD_WRITE, false);
-	if (r != -EINTR && r != -EBADF)
+	if (r == FDCALL_BLOCK)
+		r = FDCALL_BLOCKING(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
+	else if (r != -EINTR && r != -EBADF)
 		r = FDCALL_BRACKET(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
 	fdcall_end(&c);
 	return io_ret(g, r);

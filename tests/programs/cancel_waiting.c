@@ -27,6 +27,7 @@ static void cleanup(void *arg) {
 static void *waits(void *arg) {
 	struct cell *c = arg;
 	enum column column = (c - cells[0]) % COLUMNS;
+	wire();
 	pthread_cleanup_push(cleanup, c);
 	if (column != WAITING)
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);

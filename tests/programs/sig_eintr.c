@@ -24,6 +24,7 @@ static void *waits(void *arg) {
 	sigaddset(&s, SIGUSR1);
 	sigaddset(&s, SIGUSR2);
 	pthread_sigmask(SIG_UNBLOCK, &s, NULL);
+	wire();
 	errno = 0;
 	c->result = c->call->call(c);
 	c->error = c->result == -1 ? errno : 0;
