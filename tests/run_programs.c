@@ -308,10 +308,28 @@ static char *status_text(const struct run *r) {
 	return text_format("exit status %d", WEXITSTATUS(r->status));
 }
 
+/* Where out and expected part: both from a few lines before that, or what there is of them. */
+static void skip_common(const char **out, const char **expected) {
+	enum { BEFORE = 3 };
+	size_t starts[BEFORE + 1] = {0}, i = 0;
+	for (; (*out)[i] && (*out)[i] == (*expected)[i]; i++) {
+		if ((*out)[i] == '\n') {
+			memmove(starts, starts + 1, BEFORE * sizeof *starts);
+			starts[BEFORE] = i + 1;
+		}
+	}
+	if (!(*out)[i] && !(*expected)[i])
+		return; /* what is wrong is something else */
+	*out += starts[0];
+	*expected += starts[0];
+}
+
 static void run_report(const char *name, const struct run *r, const char *what, const char *expected) {
 	char *status = status_text(r);
-	cr_expect_fail("%s, %s: %s\n  ended with: %s\n--- stdout ---\n%.*s\n--- stderr ---\n%.*s\n--- expected ---\n%.*s\n%s%.*s",
-	               name, r->mode, what, status, SHOWN_MAX, r->out, SHOWN_MAX, r->err, SHOWN_MAX, expected,
+	const char *out = r->out;
+	skip_common(&out, &expected);
+	cr_expect_fail("%s, %s: %s\n  ended with: %s\n--- stdout, from where it differs ---\n%.*s\n--- stderr ---\n%.*s\n--- expected there ---\n%.*s\n%s%.*s",
+	               name, r->mode, what, status, SHOWN_MAX, out, SHOWN_MAX, r->err, SHOWN_MAX, expected,
 	               r->stacks ? "--- stacks ---\n" : "", SHOWN_MAX * 4, r->stacks ? r->stacks : "");
 	free(status);
 }
