@@ -113,12 +113,14 @@ struct g *sig_g_of_tid(pid_t tid) {
 static struct {
 	pid_t pid, tid;
 	int32_t ktid;
+	bool reserved; /* SIGSETXID came to us there; before, libc's handler would take it and forget it */
 } forker;
 
 void sig_forker_note(struct g *g) {
 	forker.pid = (pid_t)SYS0(SYS_getppid);
 	forker.tid = g->tid;
 	forker.ktid = g->m->ktid;
+	forker.reserved = atomic_load(&sigp.reserved) == 2; /* as it was in the parent */
 }
 
 /* A set of signals that the kernel shows of another process's kernel thread; 0: there is no such thread. */
@@ -143,7 +145,7 @@ static uint64_t status_signals(pid_t pid, pid_t tid, const char *field) {
 /* As SIGSETXID to the kernel thread that it was on when it forked us. Not if the process does not handle that (it has executed another program
  * meanwhile): it would end. Comes back when that kernel thread has it. */
 static bool tell_forker(siginfo_t *info, int sig) {
-	if (!(status_signals(forker.pid, forker.ktid, "\nSigCgt:") & SIGBIT(SIGSETXID_NR)))
+	if (!forker.reserved || !(status_signals(forker.pid, forker.ktid, "\nSigCgt:") & SIGBIT(SIGSETXID_NR)))
 		return false;
 	info->si_errno = sig;
 	bool sent = SYS4(SYS_rt_tgsigqueueinfo, forker.pid, forker.ktid, SIGSETXID_NR, info) == 0;
