@@ -2,7 +2,19 @@
 #ifndef GOSHIM_CPUCLOCK_H
 #define GOSHIM_CPUCLOCK_H
 
+#include <time.h>
+
 #include "proc.h"
+
+/* The number of the clock that counts a kernel thread's CPU time, by the kernel's ABI: CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED, and above them the
+ * complement of the thread's id. */
+#define CPUCLOCK_THREAD 6u
+static inline clockid_t cpuclock_of_ktid(int32_t ktid) {
+	return (clockid_t)(~(uint32_t)ktid << 3 | CPUCLOCK_THREAD);
+}
+static inline bool cpuclock_is_ktids(clockid_t clock) {
+	return clock < 0 && ((uint32_t)clock & 7) == CPUCLOCK_THREAD;
+}
 
 /* Somebody asked for a thread's CPU time: switches call cpu_switch(). */
 extern _Atomic bool cpu_counted;

@@ -1,4 +1,5 @@
-/* Reads /proc/self/task/TID/syscall, which says where a kernel thread waits. It may be refused, or not be there: then nothing is known. */
+/* Reads what the kernel tells of kernel threads in /proc/PID/task/TID; its file `syscall` says where one waits. It may be refused, or not be there: then
+ * nothing is known. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -20,24 +21,37 @@ static const char *number_get(const char *s, int64_t *value) {
 	return *s == ' ' ? s + 1 : s;
 }
 
+static char *number_put(char *to, uint32_t n) {
+	char digits[16], *d = digits + sizeof digits;
+	*--d = '\0';
+	do
+		*--d = (char)('0' + n % 10);
+	while ((n /= 10) != 0);
+	return stpcpy(to, d);
+}
+
+long task_file_read(int32_t pid, int32_t tid, const char *name, char *text, size_t room) {
+	char path[64], *at = stpcpy(path, "/proc/");
+	at = pid ? number_put(at, (uint32_t)pid) : stpcpy(at, "self");
+	at = number_put(stpcpy(at, "/task/"), (uint32_t)tid);
+	stpcpy(stpcpy(at, "/"), name);
+	long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	long n = SYS3(SYS_read, fd, text, room - 1);
+	SYS1(SYS_close, fd);
+	if (n >= 0)
+		text[n] = '\0';
+	return n;
+}
+
 /* "NUMBER ARG*6 SP PC", or "running", or "-1 SP PC". */
 struct kernel_call kernel_call_of(int32_t ktid) {
 	struct kernel_call c = {0};
-	char path[64] = "/proc/self/task/", digits[16], text[256], *d = digits + sizeof digits;
+	char text[256];
 	int64_t v[9];
-	*--d = '\0';
-	do
-		*--d = (char)('0' + ktid % 10);
-	while ((ktid /= 10) != 0);
-	strcat(strcat(path, d), "/syscall");
-	long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
+	if (task_file_read(0, ktid, "syscall", text, sizeof text) <= 0)
 		return c;
-	long n = SYS3(SYS_read, fd, text, sizeof text - 1);
-	SYS1(SYS_close, fd);
-	if (n <= 0)
-		return c;
-	text[n] = '\0';
 	c.known = true;
 	c.running = text[0] == 'r';
 	if (c.running)

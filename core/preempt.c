@@ -37,6 +37,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "cpuclock.h"
 #include "race.h"
 #include "runtime.h"
 
@@ -114,13 +115,9 @@ void preempt_init(void) {
 
 /* ---- sysmon's side ------------------------------------------------------------------------------------------------- */
 
-static clockid_t cpu_clock_of(int32_t ktid) {
-	return (clockid_t)(~(uint32_t)ktid << 3 | 6); /* CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED: the kernel's ABI */
-}
-
 int64_t preempt_cpu_time(struct m *m) {
 	struct timespec ts;
-	if (SYS2(SYS_clock_gettime, cpu_clock_of(m->ktid), &ts) < 0)
+	if (SYS2(SYS_clock_gettime, cpuclock_of_ktid(m->ktid), &ts) < 0)
 		return -1;
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
@@ -142,7 +139,7 @@ static bool timer_have(struct m *m) {
 	event.sigev_notify = SIGEV_THREAD_ID;
 	event.sigev_signo = PREEMPT_SIGNAL;
 	event._sigev_un._tid = m->ktid;
-	if (SYS3(SYS_timer_create, cpu_clock_of(m->ktid), &event, &m->timer_id) < 0)
+	if (SYS3(SYS_timer_create, cpuclock_of_ktid(m->ktid), &event, &m->timer_id) < 0)
 		return false; /* RLIMIT_SIGPENDING, or the thread is ending */
 	m->timer_ktid = m->ktid;
 	return true;

@@ -173,6 +173,14 @@ void p_idle_put(struct p *p);
 struct p *p_idle_pop(void);            /* these two with sched.lock held */
 void p_idle_push(struct p *p);
 void p_attach(struct m *m, struct p *p);
+/* m's P, which is nobody's then: for whom the caller hands it to. */
+static inline struct p *p_detach(struct m *m) {
+	struct p *p = m->p;
+	m->p = NULL;
+	/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
+	atomic_store_explicit(&p->m, NULL, memory_order_release);
+	return p;
+}
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
 void m_parent(struct g *g);            /* g is about to make a process, or just has; NULL or a foreign G: nothing */
 bool maker_hold(void);                 /* around exec: no M is made meanwhile; false: there is no need to, and nothing to let go */

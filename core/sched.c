@@ -790,9 +790,7 @@ void syscall_enter_blocking(struct g *g) {
 	bool queued = p && (!runq_empty(p) || globq_waiting());
 	/* A wired one waits like this for each descriptor: what sysmon would do about it comes too late, and too often. */
 	if (queued || (p && g->wired_m)) {
-		m->p = NULL;
-		/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
-		atomic_store_explicit(&p->m, NULL, memory_order_release);
+		p_detach(m);
 		m_pinned(m, g, 0);
 		if (queued || !p_put_unneeded(p)) {
 			stat_count(NULL, STAT_HANDOFFS, 1);

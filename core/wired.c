@@ -20,13 +20,8 @@
 
 /* The P goes to another M, which looks for work, or becomes the poller. */
 static void p_give(struct m *m) {
-	struct p *p = m->p;
-	if (!p)
-		return;
-	m->p = NULL;
-	/* release: sysmon, which reads it after in_rt, must not take for ours what is no longer */
-	atomic_store_explicit(&p->m, NULL, memory_order_release);
-	startm(p);
+	if (m->p)
+		startm(p_detach(m));
 }
 
 void wired_wait(struct m *m) {
@@ -44,10 +39,7 @@ void wired_wait(struct m *m) {
 
 void wired_hand(struct m *m, struct g *g) {
 	struct m *owner = g->wired_m;
-	struct p *p = m->p;
-	m->p = NULL;
-	atomic_store_explicit(&p->m, NULL, memory_order_release); /* as in p_give() */
-	owner->wired_p = p;
+	owner->wired_p = p_detach(m);
 	atomic_store_explicit(&owner->wired_note, 1, memory_order_release);
 	SYS3(SYS_futex, &owner->wired_note, FUTEX_WAKE_PRIVATE, 1);
 }

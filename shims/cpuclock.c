@@ -11,12 +11,11 @@
 #include "io.h"
 #include "thread.h"
 
-#define PERTHREAD_SCHED 6u /* the kernel's CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED; above them the complement of the thread id */
-#define GOROUTINE 7u       /* no clock of the kernel's */
+#define GOROUTINE 7u /* in place of CPUCLOCK_THREAD: no clock of the kernel's */
 
 static clockid_t clock_of(const struct g *g) {
 	if (g->kind == G_MAIN)
-		return (clockid_t)(~(uint32_t)g->tid << 3 | PERTHREAD_SCHED);
+		return cpuclock_of_ktid(g->tid);
 	return (clockid_t)(1u << 31 | (uint32_t)g->tid << 3 | GOROUTINE);
 }
 
@@ -37,7 +36,7 @@ struct g *cpuclock_thread(clockid_t clock) {
 		return g && !g->in_vfork ? g : NULL;
 	if (((uint32_t)clock & 7) == GOROUTINE)
 		return goroutine_of(clock);
-	return ((uint32_t)clock & 7) == PERTHREAD_SCHED ? thread_meant((pid_t)~(uint32_t)(clock >> 3)) : NULL;
+	return cpuclock_is_ktids(clock) ? thread_meant((pid_t)~(uint32_t)(clock >> 3)) : NULL;
 }
 
 SHIM int clock_gettime(clockid_t clock, struct timespec *time) {

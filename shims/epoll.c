@@ -46,15 +46,15 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	long r = SYS6(SYS_epoll_pwait, fd, events, room, 0, NULL, 8);
 	if (r != 0 || (deadline == 0 && !mask))
 		return r;
-	if (io_waits_itself(g) && !mask)
-		return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), NULL, 8));
-	/* The mask is the goroutine's for the time of the wait: a signal that is pending, or comes, ends it (SIG-16). */
-	uint64_t saved = mask ? sig_mask_push(g, mask) : 0;
-	r = epoll_park(g, fd, events, room, deadline);
-	if (mask)
-		sig_mask_pop(g, saved);
-	if (r != FDCALL_BLOCK)
-		return r;
+	if (mask || !io_waits_itself(g)) {
+		/* The mask is the goroutine's for the time of the wait: a signal that is pending, or comes, ends it (SIG-16). */
+		uint64_t saved = mask ? sig_mask_push(g, mask) : 0;
+		r = epoll_park(g, fd, events, room, deadline);
+		if (mask)
+			sig_mask_pop(g, saved);
+		if (r != FDCALL_BLOCK)
+			return r;
+	}
 	return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), mask, 8));
 }
 

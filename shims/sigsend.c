@@ -1,7 +1,5 @@
 /* Sending: to a goroutine by pthread_t or thread id, to this process, to others (the kernel's business). */
-#include <fcntl.h>
-#include <stdio.h>
-
+#include "../core/kernel_call.h"
 #include "../core/tcb.h"
 #include "siginternal.h"
 
@@ -125,15 +123,9 @@ void sig_forker_note(struct g *g) {
 
 /* A set of signals that the kernel shows of another process's kernel thread; 0: there is no such thread. */
 static uint64_t status_signals(pid_t pid, pid_t tid, const char *field) {
-	char path[64], text[4096], *at;
+	char text[4096], *at;
 	uint64_t set = 0;
-	snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
-	int fd = (int)SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	long n = fd < 0 ? 0 : SYS3(SYS_read, fd, text, sizeof text - 1);
-	if (fd >= 0)
-		SYS1(SYS_close, fd);
-	text[n > 0 ? n : 0] = '\0';
-	if (!(at = strstr(text, field)))
+	if (task_file_read(pid, tid, "status", text, sizeof text) <= 0 || !(at = strstr(text, field)))
 		return 0;
 	for (at += strlen(field); *at && *at != '\n'; at++) {
 		if (*at > ' ')

@@ -322,7 +322,7 @@ static bool signals_thread(const struct sigevent *event) {
 
 /* There is main only. */
 static int create_for_main(clockid_t clock, struct sigevent *event, timer_t *id) {
-	bool names = event && event->sigev_notify == SIGEV_THREAD_ID, counts = clock == CLOCK_THREAD_CPUTIME_ID || (clock < 0 && (clock & 7) == 6);
+	bool names = event && event->sigev_notify == SIGEV_THREAD_ID, counts = clock == CLOCK_THREAD_CPUTIME_ID || cpuclock_is_ktids(clock);
 	struct record *r = names || counts ? record_new() : NULL;
 	int done = real.timer_create(clock, event, id);
 	if (!r)
