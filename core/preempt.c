@@ -148,8 +148,10 @@ static bool timer_have(struct m *m) {
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
 	if (!supported || !sched_config.preempt || !m->sigstack || __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) || !timer_have(m))
 		return false;
-	m->preempt_tick = tick;
-	m->preempt_tries = TRIES;
+	/* relaxed, also in the handler: asked for the second time the first question may still be looked at, and mixed with this one it costs a try or a
+	 * preemption that was not due */
+	atomic_store_explicit(&m->preempt_tick, tick, memory_order_relaxed);
+	atomic_store_explicit(&m->preempt_tries, TRIES, memory_order_relaxed);
 	/* release: the handler, which finds g there, sees the two above */
 	atomic_store_explicit(&m->preempt_g, g, memory_order_release);
 	return timer_fire_soon(m->timer_id) == 0;
@@ -180,7 +182,7 @@ static bool still_meant(struct m *m, struct g *g) {
 		return false;
 	if (!m->p || atomic_load_explicit(&m->retake, memory_order_relaxed) >= RETAKE_TAKEN)
 		return true; /* it lost its P meanwhile and runs on */
-	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == m->preempt_tick;
+	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == atomic_load_explicit(&m->preempt_tick, memory_order_relaxed);
 }
 
 void preempt_signal(void *context) {
@@ -199,8 +201,9 @@ void preempt_signal(void *context) {
 		atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 		return;
 	}
-	if (m->preempt_tries) {
-		m->preempt_tries--;
+	uint32_t tries = atomic_load_explicit(&m->preempt_tries, memory_order_relaxed);
+	if (tries) {
+		atomic_store_explicit(&m->preempt_tries, tries - 1, memory_order_relaxed);
 		timer_fire_soon(m->timer_id);
 	}
 }

@@ -86,8 +86,8 @@ struct m {
 	size_t sigstack_bytes;
 	/* preempt.c */
 	_Atomic(struct g *) preempt_g; /* who is to give way */
-	uint32_t preempt_tick;       /* schedtick of its P when that was asked */
-	uint32_t preempt_tries;      /* kernel ticks left to find it at a good place */
+	_Atomic uint32_t preempt_tick;  /* schedtick of its P when that was asked */
+	_Atomic uint32_t preempt_tries; /* kernel ticks left to find it at a good place */
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */
 };
 
