@@ -81,7 +81,8 @@ struct pd *pd_new(int fd) {
 	/* gen and refs go on from its last life: a stale event or a late hold must not be taken for a new one. */
 	pd->fd = fd;
 	atomic_store_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_relaxed);
-	pd->armed = pd->kind = pd->spare = 0;
+	pd->armed = pd->spare = 0;
+	atomic_store_explicit(&pd->kind, 0, memory_order_relaxed);
 	pd->unpollable = false;
 	pd->shared_desc = 0;
 	pd->fl_epoch = pd->fl = 0;
@@ -241,7 +242,7 @@ void pd_close(struct pd *pd) {
 
 static int pd_arm(struct pd *pd, uint8_t mode) {
 	int r = 0;
-	if (pd->unpollable)
+	if (__atomic_load_n(&pd->unpollable, __ATOMIC_RELAXED)) /* it stays so */
 		return -EPERM;
 	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	if ((pd->armed & mode) != mode) {
@@ -249,7 +250,7 @@ static int pd_arm(struct pd *pd, uint8_t mode) {
 		if (r == 0)
 			__atomic_store_n(&pd->armed, pd->armed | mode, __ATOMIC_RELAXED); /* pd_armed() */
 		else if (r == -EPERM)
-			pd->unpollable = true;
+			__atomic_store_n(&pd->unpollable, true, __ATOMIC_RELAXED);
 	}
 	lock_release(&pd->lock);
 	return r;

@@ -34,7 +34,7 @@ struct pd {
 	_Atomic uint32_t waiting;   /* how many pdwaits are linked */
 	struct pdwait waiters;      /* list head */
 	/* for shims/fdtable.c: what the descriptor is. See fdtable.h */
-	uint8_t kind;
+	_Atomic uint8_t kind;
 	_Atomic uint8_t shared_desc; /* the description may be shared (dup, fork, SCM_RIGHTS) */
 	uint8_t spare;
 	_Atomic uint32_t refs;      /* operations that may park on it: pd_hold/pd_drop */

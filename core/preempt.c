@@ -185,11 +185,7 @@ static bool still_meant(struct m *m, struct g *g) {
 	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == atomic_load_explicit(&m->preempt_tick, memory_order_relaxed);
 }
 
-void preempt_signal(void *context) {
-	struct g *g = tls_g;
-	if (!g)
-		return;
-	RACE_AFTER(&g->ctx); /* as in shims/sigentry.c */
+static void give_way(struct g *g, void *context) {
 	if (g->kind > G_MAIN || g->in_vfork || g->wired_m)
 		return;
 	struct m *m = g->m;
@@ -206,6 +202,15 @@ void preempt_signal(void *context) {
 		atomic_store_explicit(&m->preempt_tries, tries - 1, memory_order_relaxed);
 		timer_fire_soon(m->timer_id);
 	}
+}
+
+void preempt_signal(void *context) {
+	struct g *g = tls_g;
+	if (!g)
+		return;
+	RACE_AFTER(&g->ctx); /* these two as in shims/sigentry.c */
+	give_way(g, context);
+	RACE_BEFORE(&g->ctx.on_cpu);
 }
 
 void preempt_here(void) {

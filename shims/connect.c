@@ -41,7 +41,7 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	pd_try(pd, PD_READ);
 	if (fdcall_poll_now(c, POLLIN)) {
 		r = FDCALL_BRACKET_HELD(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
-	} else if (!(__atomic_load_n(&pd->spare, __ATOMIC_RELAXED) & SPARE_LISTENS)) {
+	} else if (!(pd_spare(pd) & SPARE_LISTENS)) {
 		int listens = 0;
 		unsigned size = sizeof listens;
 		if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size)) < 0 || !listens)
@@ -218,8 +218,8 @@ SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t 
 		return r;
 	/* Not held: a pd that was given to another descriptor meanwhile asks once more, or is treated with more caution. */
 	if (level == IPPROTO_TCP) {
-		if (option == TCP_ULP && pd->kind == KIND_TCP)
-			pd->kind = KIND_STREAM; /* a record ends a read; that says nothing about what follows */
+		if (option == TCP_ULP && pd_kind(pd) == KIND_TCP)
+			atomic_store_explicit(&pd->kind, KIND_STREAM, memory_order_relaxed); /* a record ends a read; that says nothing about what follows */
 	} else if (option == SO_RCVTIMEO || option == SO_RCVTIMEO_64) {
 		pd->rcv_timeout = -1;
 	} else if (option == SO_SNDTIMEO || option == SO_SNDTIMEO_64) {

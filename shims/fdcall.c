@@ -102,8 +102,8 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	if (c->deadline == 0) {
 		if (fdcall_flags(c) & FL_NONBLOCK)
 			return -EAGAIN;
-		int64_t timeout = fd_is_socket(pd->kind) ? socket_timeout(c, mode) : 0;
-		if (!timeout && io_deadline_ns && fd_is_socket(pd->kind) && !c->patient) {
+		int64_t timeout = fd_is_socket(pd_kind(pd)) ? socket_timeout(c, mode) : 0;
+		if (!timeout && io_deadline_ns && fd_is_socket(pd_kind(pd)) && !c->patient) {
 			timeout = io_deadline_ns;
 			c->limited = true;
 		}

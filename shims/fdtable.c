@@ -214,7 +214,7 @@ enum fd_kind fd_classify(struct pd *pd, int fd) {
 	if (kind == KIND_UNKNOWN)
 		fd_stale(fd, pd);
 	else
-		pd->kind = kind; /* a race writes the same value */
+		atomic_store_explicit(&pd->kind, kind, memory_order_relaxed); /* a race writes the same value */
 	return kind;
 }
 
@@ -267,7 +267,7 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 	number_reset(fd, true);
 	if (kind == KIND_UNKNOWN || !g_goroutine() || !(pd = pd_new(fd)))
 		return; /* it will be looked at when it is used */
-	pd->kind = kind;
+	atomic_store_explicit(&pd->kind, kind, memory_order_relaxed);
 	uint32_t fl = FL_VALID | (flags & O_NONBLOCK ? FL_NONBLOCK : 0) | (flags & O_DIRECT ? FL_PACKET : 0);
 	pd->spare = flags & O_CLOEXEC ? SPARE_CLOEXEC : 0;
 	/* relaxed: nobody knows it yet; number_install() publishes it */
@@ -315,9 +315,9 @@ void fd_duplicated(int old, int fd) {
 	fd_shared(old, SHARED_DUP);
 	/* Not held: should it be another's by now, the new pd is too cautious about sharing at worst, or of a wrong kind (fd_stale). */
 	struct pd *from = fd_lookup(old), *pd;
-	if (!from || from->kind == KIND_UNKNOWN || !(pd = pd_new(fd)))
+	if (!from || pd_kind(from) == KIND_UNKNOWN || !(pd = pd_new(fd)))
 		return;
-	pd->kind = from->kind;
+	atomic_store_explicit(&pd->kind, pd_kind(from), memory_order_relaxed);
 	atomic_store_explicit(&pd->shared_desc,
 			      SHARED_DUP | atomic_load_explicit(&from->shared_desc, memory_order_relaxed),
 			      memory_order_relaxed);
@@ -387,7 +387,7 @@ int fd_next_used_by(uint32_t id, int after) {
 		}
 		/* Not held: a pd whose only user asks is closed by that user, or by a stranger who takes the risk. */
 		struct pd *pd = fd_lookup((int)fd);
-		if (pd && fd_is_socket(pd->kind) && atomic_load_explicit(&pd->user, memory_order_relaxed) == id)
+		if (pd && fd_is_socket(pd_kind(pd)) && atomic_load_explicit(&pd->user, memory_order_relaxed) == id)
 			return (int)fd;
 	}
 	return -1;
@@ -410,7 +410,7 @@ static void child_prepare(bool execs) {
 			if (pd == FD_CLOSING)
 				continue;
 			/* A duplicate may be open where this number is closed. */
-			bool goes = execs && pd && __atomic_load_n(&pd->spare, __ATOMIC_RELAXED) & SPARE_CLOEXEC &&
+			bool goes = execs && pd && pd_spare(pd) & SPARE_CLOEXEC &&
 				    !(atomic_load(&pd->shared_desc) & SHARED_DUP);
 			if (pd && !goes)
 				atomic_fetch_or_explicit(&pd->shared_desc, SHARED_DUP | SHARED_PROCESS,

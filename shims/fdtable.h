@@ -12,7 +12,7 @@
 #include "../core/netpoll.h"
 #include "shim.h"
 
-/* pd->kind. The order matters to fd_is_socket(). */
+/* pd_kind(pd). The order matters to fd_is_socket(). */
 enum fd_kind {
 	KIND_UNKNOWN,
 	KIND_TCP,        /* a short read proves it drained */
@@ -34,6 +34,14 @@ enum {
 	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set: only the kernel's own waiting is right */
 	SPARE_CLOEXEC = 32,        /* exec closes this number */
 };
+
+/* Relaxed: they change while others look, and whoever finds the old value does what was right a moment ago, or finds out from the kernel. */
+static inline enum fd_kind pd_kind(struct pd *pd) {
+	return (enum fd_kind)atomic_load_explicit(&pd->kind, memory_order_relaxed);
+}
+static inline uint8_t pd_spare(struct pd *pd) {
+	return __atomic_load_n(&pd->spare, __ATOMIC_RELAXED);
+}
 
 /* pd->shared_desc */
 enum {
@@ -97,7 +105,7 @@ struct pd *fd_hold_again(int fd);
 enum fd_kind fd_classify(struct pd *pd, int fd);
 
 static inline enum fd_kind fd_kind(struct pd *pd, int fd) {
-	enum fd_kind kind = pd->kind;
+	enum fd_kind kind = pd_kind(pd);
 	return likely(kind != KIND_UNKNOWN) ? kind : fd_classify(pd, fd);
 }
 
@@ -164,10 +172,10 @@ static inline bool pd_empty(struct pd *pd) {
 	/* acquire: pairs with the poller's RMW */
 	if (atomic_load_explicit(&pd->ready, memory_order_acquire) & (PD_READ | PD_HUP))
 		return false;
-	if (pd->spare & (SPARE_LISTENS | SPARE_BLOCKS))
+	if (pd_spare(pd) & (SPARE_LISTENS | SPARE_BLOCKS))
 		return false;
 	/* A pipe of packets gives one at a time: there a short read proves nothing. */
-	return pd->kind == KIND_TCP || (pd->kind == KIND_PIPE && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
+	return pd_kind(pd) == KIND_TCP || (pd_kind(pd) == KIND_PIPE && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
 }
 
 /* The same, and a blocking read is what the program wants: park without asking the kernel. */

@@ -179,7 +179,7 @@ static inline void fdcall_end(struct fdcall *c) {
 
 /* What it is; KIND_UNKNOWN: not open. */
 static inline enum fd_kind fdcall_kind(struct fdcall *c) {
-	enum fd_kind kind = c->pd->kind;
+	enum fd_kind kind = pd_kind(c->pd);
 	return likely(kind != KIND_UNKNOWN) ? kind : (enum fd_kind)FD_TRY(c, fd_classify(c->pd, c->fd));
 }
 

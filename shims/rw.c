@@ -34,14 +34,14 @@ static bool terminal_must_block(struct fdcall *c) {
 static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	struct pd *pd = c->pd;
 	long r;
-	if (likely(!(pd->spare & SPARE_NO_NOWAIT_READ))) {
+	if (likely(!(pd_spare(pd) & SPARE_NO_NOWAIT_READ))) {
 		r = FD_TRY(c, nowait_readv(c->fd, iov, count));
 		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
 			return r;
 		pd_spare_set(pd, SPARE_NO_NOWAIT_READ);
 	}
 	if (!fdcall_poll_now(c, POLLIN | POLLPRI)) {
-		if (pd->kind != KIND_CHAR || (fdcall_flags(c) & FL_NONBLOCK) || !terminal_must_block(c))
+		if (pd_kind(pd) != KIND_CHAR || (fdcall_flags(c) & FL_NONBLOCK) || !terminal_must_block(c))
 			return -EAGAIN;
 		return FDCALL_BLOCK;
 	}
@@ -60,7 +60,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 		}
 		if (r != -EAGAIN && r != FDCALL_BLOCK) {
 			/* Short: the pipe or the connection is empty. At its end, after an error, or for all other kinds: nothing is known. */
-			bool drained = r > 0 && (pd->kind == KIND_PIPE || pd->kind == KIND_TCP) &&
+			bool drained = r > 0 && (pd_kind(pd) == KIND_PIPE || pd_kind(pd) == KIND_TCP) &&
 				       (size_t)r < iov_bytes(iov, count);
 			if (!drained)
 				pd_more(pd, PD_READ);
@@ -79,7 +79,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 
 static long try_writev(struct fdcall *c, const struct iovec *iov, int count) {
 	struct pd *pd = c->pd;
-	if (likely(!(pd->spare & SPARE_NO_NOWAIT_WRITE))) {
+	if (likely(!(pd_spare(pd) & SPARE_NO_NOWAIT_WRITE))) {
 		long r = FD_TRY(c, nowait_writev(c->fd, iov, count));
 		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
 			return r;
@@ -154,12 +154,12 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 	struct fdcall c;
 	struct pd *pd = fd_lookup(fd);
 	/* Not held: whatever it is, the plain call is right for it, only dearer. Zero bytes: each kind has its own answer. */
-	if (unlikely(n == 0) || (pd && pd->kind == KIND_FILE))
+	if (unlikely(n == 0) || (pd && pd_kind(pd) == KIND_FILE))
 		return BRACKET_DISK(g, SYS3(SYS_read, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return BRACKET_CANCEL(g, SYS3(SYS_read, c.fd, buf, n));
-		enum fd_kind kind = c.pd->kind;
+		enum fd_kind kind = pd_kind(c.pd);
 		long r = fd_read(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
 		fdcall_end(&c);
@@ -184,12 +184,12 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 long io_write(struct g *g, int fd, const void *buf, size_t n) {
 	struct fdcall c;
 	struct pd *pd = fd_lookup(fd);
-	if (unlikely(n == 0) || (pd && pd->kind == KIND_FILE))
+	if (unlikely(n == 0) || (pd && pd_kind(pd) == KIND_FILE))
 		return BRACKET_DISK(g, SYS3(SYS_write, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return BRACKET_CANCEL(g, SYS3(SYS_write, c.fd, buf, n));
-		enum fd_kind kind = c.pd->kind;
+		enum fd_kind kind = pd_kind(c.pd);
 		long r = fd_write(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
 		fdcall_end(&c);
@@ -208,7 +208,7 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	long r;
 	if (kind == KIND_FILE)
 		r = FDCALL_BRACKET_DISK(&c, SYS3(SYS_readv, c.fd, iov, count));
-	else if (kind == KIND_UNKNOWN || (c.pd->spare & SPARE_BLOCKS))
+	else if (kind == KIND_UNKNOWN || (pd_spare(c.pd) & SPARE_BLOCKS))
 		r = FDCALL_BRACKET(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else
 		r = loop_readv(&c, iov, count, false);

@@ -144,8 +144,6 @@ static bool abort_inside(struct g *g, const siginfo_t *info, const void *context
 
 static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
-	if (g)
-		RACE_AFTER(&g->ctx); /* it may interrupt before the switch to g is over */
 	struct sigrecord *h = handler_of(sig);
 	if (unlikely(!h) && isolate_catches(sig) && info->si_code != KICK_CODE) {
 		if (!isolate_crash(g, sig, info, context))
@@ -247,8 +245,13 @@ static void entry(int sig, siginfo_t *info, void *context) {
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
+	struct g *g = tls_g;
+	if (g)
+		RACE_AFTER(&g->ctx); /* it may interrupt before the switch to g is over */
 	bool goroutines = self_g() != NULL;
 	entry(sig, info, context);
+	if (g)
+		RACE_BEFORE(&g->ctx.on_cpu); /* or when the one away from it has begun */
 	if (!self_g() || process_in_vfork())
 		return;
 	if (unlikely(!goroutines))

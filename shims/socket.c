@@ -18,20 +18,20 @@ static inline size_t recv_part(struct pd *pd, size_t n, int flags) {
 	if (likely(!chaos_modes) || (flags & ~(MSG_WAITALL | MSG_NOSIGNAL)))
 		return n;
 	if (flags & MSG_WAITALL)
-		return pd->kind == KIND_TCP || pd->kind == KIND_STREAM ? chaos_part(n) : n;
-	return pd->kind == KIND_TCP && n > SEGMENT_MIN ? SEGMENT_MIN + chaos_part(n - SEGMENT_MIN) : n;
+		return pd_kind(pd) == KIND_TCP || pd_kind(pd) == KIND_STREAM ? chaos_part(n) : n;
+	return pd_kind(pd) == KIND_TCP && n > SEGMENT_MIN ? SEGMENT_MIN + chaos_part(n - SEGMENT_MIN) : n;
 }
 
 /* What a successful receive says about the next one. */
 static inline void recv_done(struct pd *pd, long got, size_t wanted, int flags) {
-	if (pd->kind != KIND_TCP || got <= 0 || (size_t)got >= wanted || (flags & MSG_PEEK))
+	if (pd_kind(pd) != KIND_TCP || got <= 0 || (size_t)got >= wanted || (flags & MSG_PEEK))
 		pd_more(pd, PD_READ);
 }
 
 /* MSG_WAITALL of what cannot be taken apart, and a low-water mark: the kernel's own waiting is the only right one. */
 static inline bool recv_must_block(struct fdcall *c, int flags) {
 	struct pd *pd = c->pd;
-	if (likely(!(pd->spare & SPARE_BLOCKS)) &&
+	if (likely(!(pd_spare(pd) & SPARE_BLOCKS)) &&
 	    likely((flags & (MSG_WAITALL | MSG_PEEK)) != (MSG_WAITALL | MSG_PEEK)))
 		return false;
 	return !(fdcall_flags(c) & FL_NONBLOCK);
@@ -73,9 +73,9 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 			recv_done(pd, r, part, flags);
 			if (r > 0)
 				got += (size_t)r;
-			if (r > 0 && pd->kind != KIND_TCP)
+			if (r > 0 && pd_kind(pd) != KIND_TCP)
 				fd_hint(c->number, PD_WRITE);
-			bool stream = pd->kind == KIND_TCP || pd->kind == KIND_STREAM;
+			bool stream = pd_kind(pd) == KIND_TCP || pd_kind(pd) == KIND_STREAM;
 			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || !stream)
 				return got ? (long)got : r;
 		}
@@ -134,7 +134,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		return RECV_NOW(c, flags, iov_bytes(msg->msg_iov, msg->msg_iovlen),
 				FD_TRY(c, SYS3(SYS_recvmsg, c->fd, msg, flags)));
 	bool waitall = flags & MSG_WAITALL;
-	if (unlikely(recv_must_block(c, flags) || (waitall && c->pd->kind == KIND_STREAM)))
+	if (unlikely(recv_must_block(c, flags) || (waitall && pd_kind(c->pd) == KIND_STREAM)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
 	for (bool known_good = false;; known_good = true) {
 		struct pd *pd = c->pd;
@@ -147,7 +147,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		if (r != -EAGAIN) {
 			size_t wanted = r > 0 ? iov_bytes(msg->msg_iov, msg->msg_iovlen) : 0;
 			recv_done(pd, r, wanted, flags);
-			if (unlikely(waitall) && r > 0 && (size_t)r < wanted && pd->kind == KIND_TCP)
+			if (unlikely(waitall) && r > 0 && (size_t)r < wanted && pd_kind(pd) == KIND_TCP)
 				return recvmsg_rest(c, msg, flags, (size_t)r, wanted);
 			return r;
 		}
@@ -208,7 +208,7 @@ SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
 /* ---- sending ------------------------------------------------------------------------------------------------------ */
 
 static inline bool sends_in_parts(struct pd *pd) {
-	return pd->kind == KIND_TCP || pd->kind == KIND_STREAM;
+	return pd_kind(pd) == KIND_TCP || pd_kind(pd) == KIND_STREAM;
 }
 
 /* How much to offer at once. Small records stay whole: others may be writing, too. */
@@ -218,7 +218,7 @@ static inline size_t send_part(struct pd *pd, size_t n, int flags) {
 
 /* What waiting for a writable socket cannot stand for: the receiver's queue is what is full. */
 static inline bool send_must_block(struct pd *pd) {
-	return pd->kind == KIND_UNIX_DGRAM;
+	return pd_kind(pd) == KIND_UNIX_DGRAM;
 }
 
 /* A try said EAGAIN or moved a part. 0: try again. */
@@ -251,11 +251,11 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 			continue; /* it was not the socket that stopped it */
 		if (r != -EAGAIN && (r <= 0 || done >= n || !sends_in_parts(c->pd))) {
 			pd_more(c->pd, PD_WRITE);
-			if (c->pd->kind != KIND_TCP && r >= 0)
+			if (pd_kind(c->pd) != KIND_TCP && r >= 0)
 				fd_hint(c->number, PD_READ);
 			return done ? (long)done : r;
 		}
-		if (r > 0 && c->pd->kind != KIND_TCP)
+		if (r > 0 && pd_kind(c->pd) != KIND_TCP)
 			fd_hint(c->number, PD_READ);
 		r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
 		if (r == FDCALL_BLOCK) {
@@ -286,7 +286,7 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 		}
 		if (r != -EAGAIN && (r <= 0 || done >= total || !sends_in_parts(c->pd))) {
 			pd_more(c->pd, PD_WRITE);
-			if (c->pd->kind != KIND_TCP && r >= 0)
+			if (pd_kind(c->pd) != KIND_TCP && r >= 0)
 				fd_hint(c->number, PD_READ);
 			return done ? (long)done : r;
 		}

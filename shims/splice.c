@@ -13,7 +13,7 @@ static bool has_readiness(enum fd_kind kind) {
 
 /* Waits until c is ready. 0; or what fdcall_wait() says. */
 static int end_ready(struct fdcall *c, uint8_t mode, bool progress) {
-	while (has_readiness(c->pd->kind)) {
+	while (has_readiness(pd_kind(c->pd))) {
 		pd_try(c->pd, mode);
 		if (fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT)) {
 			pd_set(c->pd, mode); /* asked, not taken */
@@ -31,7 +31,7 @@ static int end_ready(struct fdcall *c, uint8_t mode, bool progress) {
 static long sendfile_steps(struct fdcall *c, int in, off64_t *at, size_t n) {
 	size_t done = 0;
 	/* Into a pipe the kernel moves what fits and returns; into a socket all of it. */
-	size_t largest = c->pd->kind == KIND_PIPE ? n : SENDFILE_STEP;
+	size_t largest = pd_kind(c->pd) == KIND_PIPE ? n : SENDFILE_STEP;
 	do {
 		size_t step = n - done < largest ? n - done : largest;
 		int ready = end_ready(c, PD_WRITE, done != 0);
