@@ -102,7 +102,9 @@ static void foreign_gone(void *arg) {
 	struct g *g = arg;
 	if (g->kind != G_FOREIGN)
 		return;
+	RACE_BEFORE(g);
 	tls_g = NULL;
+	RACE_AFTER(g);
 	g_state_set(g, GS_DEAD);
 	shell_put(g);
 }
@@ -113,6 +115,7 @@ struct g *g_self_slow(void) {
 	uint64_t all = ALL_SIGNALS, old;
 	/* Nothing tells a handler yet that this thread is inside the runtime: none may run while shell_get() holds its lock. */
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
+	RACE_AFTER(&sched_config);
 	struct g *g = shell_get();
 	if (!g)
 		g = &spare;
@@ -185,7 +188,7 @@ static void ancestors_take(struct g *g, const struct g *creator) {
 
 static void g_start(void *arg) {
 	struct g *g = arg;
-	RACE_AFTER(&g->ctx);
+	RACE_SAME_THREAD();
 	rt_exit(g);
 	g->entry(g);
 	g_exit(g);

@@ -510,7 +510,7 @@ struct p *p_new(uint32_t id) {
 }
 
 static void g0_start(void *arg) {
-	RACE_AFTER(&((struct m *)arg)->g0.ctx);
+	RACE_SAME_THREAD();
 	schedule(arg);
 	__builtin_unreachable(); /* it never retires */
 }
@@ -629,7 +629,6 @@ int sched_start(const char **why) {
 void sched_fork_child(void) {
 	struct g *g = tls_g;
 	bool was = sched_started();
-	RACE_ALONE();
 	slab_fork_child();
 	timer_fork_child();
 	if (!was)

@@ -81,7 +81,8 @@ struct pd *pd_new(int fd) {
 	/* gen and refs go on from its last life: a stale event or a late hold must not be taken for a new one. */
 	pd->fd = fd;
 	atomic_store_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_relaxed);
-	pd->armed = pd->spare = 0;
+	pd->armed = 0;
+	__atomic_store_n(&pd->spare, 0, __ATOMIC_RELAXED); /* as `kind`: a fork that met it in its last life may still look */
 	atomic_store_explicit(&pd->kind, 0, memory_order_relaxed);
 	pd->unpollable = false;
 	pd->shared_desc = 0;

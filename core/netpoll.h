@@ -66,8 +66,8 @@ void pd_drop(struct pd *pd);
  * no longer than it takes to get into the kernel. Inside the runtime, so that no handler of the program gets between, unless bracketed; no park in
  * between. */
 static inline int pd_try_begin(struct g *g, struct pd *pd) {
-	/* relaxed, and the compiler's fence: see tries_await() */
-	atomic_store_explicit(&g->trying, pd, memory_order_relaxed);
+	/* The compiler's fence is for tries_await(). Release: sysmon, which acquires it (is_outside()), takes the P over as it is now. */
+	atomic_store_explicit(&g->trying, pd, memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
 	int fd = __atomic_load_n(&pd->fd, __ATOMIC_RELAXED);
 	chaos_delay();

@@ -208,9 +208,9 @@ void preempt_signal(void *context) {
 	struct g *g = tls_g;
 	if (!g)
 		return;
-	RACE_AFTER(&g->ctx); /* these two as in shims/sigentry.c */
+	RACE_SAME_THREAD();
 	give_way(g, context);
-	RACE_BEFORE(&g->ctx.on_cpu);
+	RACE_SAME_THREAD();
 }
 
 void preempt_here(void) {

@@ -311,10 +311,9 @@ static struct g *find_runnable(struct m *m) {
 }
 
 static inline void context_switch(struct arch_ctx *from, struct arch_ctx *to) {
-	RACE_BEFORE(&from->on_cpu);
-	RACE_BEFORE(to);
+	RACE_SAME_THREAD();
 	arch_switch(from, to);
-	RACE_AFTER(from);
+	RACE_SAME_THREAD();
 }
 
 static void resync_signals(struct m *m, struct g *g) {

@@ -269,7 +269,7 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 		return; /* it will be looked at when it is used */
 	atomic_store_explicit(&pd->kind, kind, memory_order_relaxed);
 	uint32_t fl = FL_VALID | (flags & O_NONBLOCK ? FL_NONBLOCK : 0) | (flags & O_DIRECT ? FL_PACKET : 0);
-	pd->spare = flags & O_CLOEXEC ? SPARE_CLOEXEC : 0;
+	__atomic_store_n(&pd->spare, flags & O_CLOEXEC ? SPARE_CLOEXEC : 0, __ATOMIC_RELAXED);
 	/* relaxed: nobody knows it yet; number_install() publishes it */
 	atomic_store_explicit(&pd->fl, fl, memory_order_relaxed);
 	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed),

@@ -76,6 +76,7 @@ static void fork_parent(void) {
 }
 
 void process_child_fixup(void) {
+	RACE_ALONE();
 	if (sched_started()) {
 		loader_fork_child();
 		inside_fork_child();

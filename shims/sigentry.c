@@ -245,13 +245,12 @@ static void entry(int sig, siginfo_t *info, void *context) {
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
-	struct g *g = tls_g;
-	if (g)
-		RACE_AFTER(&g->ctx); /* it may interrupt before the switch to g is over */
+	if (RACE_COMES_AGAIN(sig, info, context))
+		return;
+	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
 	bool goroutines = self_g() != NULL;
 	entry(sig, info, context);
-	if (g)
-		RACE_BEFORE(&g->ctx.on_cpu); /* or when the one away from it has begun */
+	RACE_SAME_THREAD(); /* or when the one away from it has begun */
 	if (!self_g() || process_in_vfork())
 		return;
 	if (unlikely(!goroutines))
@@ -304,6 +303,9 @@ __attribute__((noinline)) void process_tp_set(uintptr_t tp) {
 /* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
  * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
+	if (RACE_COMES_AGAIN(sig, info, context))
+		return;
+	RACE_AFTER(&sigp.reserved);
 	if (info->si_code == SI_TIMER) {
 		if (!sigtimer_expired(info))
 			preempt_signal(context);
@@ -342,9 +344,8 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 /* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means
  * nothing. */
 static void cancel_entry(int sig, siginfo_t *info, void *context) {
-	(void)sig;
-	(void)info;
-	(void)context;
+	if (RACE_COMES_AGAIN(sig, info, context))
+		return;
 	struct g *g = self_g();
 	if (g && !sig_must_defer(g))
 		cancel_now(g);
@@ -364,6 +365,7 @@ void sig_reserve(void) {
 		setxid_libc = (void (*)(int, siginfo_t *, void *))old.handler;
 	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_FLAG,
 	                          .restorer = restorer, .mask = ~0ull};
+	RACE_BEFORE(&sigp.reserved);
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
 	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
 	 * blocked. */

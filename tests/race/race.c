@@ -15,12 +15,14 @@
  * Memory of the program: malloc's and the program's own order are invisible, so an object that one thread frees and another makes anew looks like a race. Reports
  * are made only for memory of ours: the library's data, and what the core maps (race_ours()).
  *
- * A handler that interrupts this code on its own kernel thread finds `busy` set: what it does is not checked, and cannot wait for itself.
+ * A handler that interrupts this code itself could do nothing right: it would wait for a lock that it stands on, and what it releases would be seen by nobody. It
+ * returns at once, with every signal blocked, and comes again when the access is over (race_comes_again()).
  *
  * A report is one line for each pair of places, appended to the file that GOSHIM_RACE_LOG names, else on stderr: scripts/race finds the lines of the source.
  */
 #include <elf.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +30,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "race.h"
@@ -80,6 +83,8 @@ static _Atomic uint32_t own_pid; /* what a lock holds while somebody has it */
 
 static __thread struct fiber *nameless __attribute__((tls_model("initial-exec")));
 static __thread bool busy __attribute__((tls_model("initial-exec")));
+static __thread bool put_off __attribute__((tls_model("initial-exec"))); /* a handler has: unblocked is the mask to go back to */
+static __thread uint64_t unblocked __attribute__((tls_model("initial-exec")));
 
 extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 extern char _end[] __attribute__((visibility("hidden")));
@@ -129,6 +134,12 @@ static void join(uint32_t *to, const uint32_t *from) {
 		to[i] = to[i] > from[i] ? to[i] : from[i];
 }
 
+static void tick(struct fiber *f) {
+	uint32_t mine = ++f->now[f->number], last = atomic_load_explicit(&latest[f->number], memory_order_relaxed);
+	while (last < mine && !atomic_compare_exchange_weak_explicit(&latest[f->number], &last, mine, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
 /* The current fiber, with `busy` set; NULL: not to be checked. */
 static struct fiber *enter(void) {
 	if (busy || !ready_up())
@@ -145,7 +156,7 @@ static struct fiber *enter(void) {
 	}
 	if (!*at && (*at = pages(sizeof **at)) != NULL) {
 		(*at)->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) % NUMBERS;
-		(*at)->now[(*at)->number] = 1;
+		tick(*at);
 	}
 	if (!*at)
 		busy = false;
@@ -155,6 +166,26 @@ static struct fiber *enter(void) {
 static void leave(void) {
 	atomic_signal_fence(memory_order_seq_cst);
 	busy = false;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (__builtin_expect(put_off, 0)) {
+		uint64_t mask = unblocked;
+		put_off = false;
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+	}
+}
+
+bool race_comes_again(int sig, siginfo_t *info, void *context) {
+	static const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1) | 1ull << (SIGTRAP - 1);
+	uint64_t others = ~faults, *mask = (uint64_t *)&((ucontext_t *)context)->uc_sigmask;
+	if (!busy || (faults >> (sig - 1) & 1 && info->si_code > 0))
+		return false;
+	if (!put_off)
+		unblocked = *mask;
+	put_off = true;
+	*mask |= others;
+	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &others, 0, 8); /* first: not one in the other */
+	SYS4(SYS_rt_tgsigqueueinfo, SYS0(SYS_getpid), SYS0(SYS_gettid), sig, info);
+	return true;
 }
 
 /* ---- sync addresses ---------------------------------------------------------------------------------------------------------- */
@@ -185,12 +216,6 @@ static bool releases(int order) {
 
 static void take(struct fiber *f, struct sync *s, int order) {
 	join(acquires(order) ? f->now : f->acquired, s->left);
-}
-
-static void tick(struct fiber *f) {
-	uint32_t mine = ++f->now[f->number], last = atomic_load_explicit(&latest[f->number], memory_order_relaxed);
-	while (last < mine && !atomic_compare_exchange_weak_explicit(&latest[f->number], &last, mine, memory_order_relaxed, memory_order_relaxed))
-		;
 }
 
 /* `on`: a read-modify-write, which continues what others have released. */
@@ -236,6 +261,17 @@ void race_after(const void *key) {
 	take(f, s, memory_order_acquire);
 	spin_unlock(&s->lock);
 	leave();
+}
+
+void race_same_thread(void) {
+	struct g *g = tls_g;
+	struct m *m = g ? g->m : NULL;
+	const void *key = (char *)m + 1; /* that of no atomic and of no other order */
+	if (m) {
+		race_after(key);
+		race_before(key);
+		race_before(&g->ctx.on_cpu); /* who sees this at 0 runs g elsewhere, after all of this */
+	}
 }
 
 /* ---- reports ------------------------------------------------------------------------------------------------------------------ */
