@@ -273,8 +273,9 @@ static struct g *find_runnable(struct m *m) {
 			if (list)
 				return list_take(p, list);
 		}
+		chaos_delay();
 		lock_acquire(&sched.lock, LOCK_SCHED);
-		if (globq_waiting()) {
+		if (globq_waiting()) { /* since the last look, by who found no P idle yet */
 			lock_release(&sched.lock);
 			continue;
 		}

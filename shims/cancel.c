@@ -86,12 +86,10 @@ SHIM int pthread_cancel(pthread_t thread) {
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (!g)
 		return real.pthread_cancel(thread);
-	if (sig_of(g)->dead)
-		return 0; /* exited, not joined yet (CAN-6) */
 	_Atomic int *word = tcb_cancelhandling(g->ctx.tp);
 	int old = atomic_fetch_or(word, CANCEL_CANCELING | CANCEL_CANCELED);
 	if (old & (CANCEL_CANCELED | CANCEL_EXITING | CANCEL_TERMINATED))
-		return 0;
+		return 0; /* asked before, or on its way out, or exited and not joined yet (CAN-6) */
 	if (g == g_goroutine()) {
 		cancel_now(g);
 		return 0; /* deferred: the next cancellation point acts */

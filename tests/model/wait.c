@@ -1,5 +1,6 @@
 /* Waiting (core/sched.c: wait_begin, wait_claim, wait_park, ready, g_interrupt; core/timer.c): who waits is woken by exactly one, and by one for sure. */
 #include <errno.h>
+#include <string.h>
 
 #include "stand_ins.h"
 
@@ -162,6 +163,34 @@ static void alarm_owner_1(void) {
 	alarm_owner(1, 20);
 }
 
+/* A P's timers go to another's, as when there are fewer of them: their owner finds each in one heap or the other. */
+static struct timer_heap elsewhere;
+static struct timer *slots_elsewhere[3];
+
+static void reset_moved(void) {
+	reset();
+	memset(slots_elsewhere, 0, sizeof slots_elsewhere);
+	elsewhere = (struct timer_heap){.slot = slots_elsewhere, .cap = 2, .first = INT64_MAX};
+	for (int i = 0; i < 2; i++) {
+		alarms[i] = (struct timer){.when = 10 + i, .fire = alarm_fire};
+		timer_add(heap, &alarms[i]);
+	}
+}
+
+static void owner_of_moved(void) {
+	for (int i = 0; i < 2; i++)
+		check(timer_del(&alarms[i]));
+}
+
+static void mover(void) {
+	timers_move(heap, &elsewhere);
+}
+
+static void finish_moved(void) {
+	stand_ins_finish();
+	check(elsewhere.count == 0 && elsewhere.first == INT64_MAX);
+}
+
 static void runner(void) {
 	timer_run(heap, 25, 1);
 	timer_run(heap, 35, 2);
@@ -206,6 +235,7 @@ const struct scenario scenarios[] = {
 	{"wait: foreign, two wakers", reset_foreign, {foreign_waiter, waker, waker}, NULL, false},
 	{"retake: an M and a taker", reset_retake, {owner, taker}, finish_retake, false},
 	{"timer: two owners, one runner", reset, {alarm_owner_0, alarm_owner_1, runner}, stand_ins_finish, false},
+	{"timer: an owner, one who moves", reset_moved, {owner_of_moved, mover}, finish_moved, false},
 	{"wait: twice, wakers twice", reset, {timed_waiter_twice, waker_twice, waker_twice, timers}, finish_twice, true},
 	{"wait: foreign twice", reset_foreign, {foreign_waiter_twice, setter, waker_twice}, NULL, true},
 	{NULL, NULL, {NULL}, NULL, false},

@@ -135,11 +135,16 @@ int main(void) {
 	}
 	printf("own: %d, late %d\n", selfs, missed);
 
-	/* Exited and not joined: success, no effect (CAN-6). Bad numbers. */
+	/* Exited and not joined: success, no effect, a default action neither (CAN-6). Bad numbers. */
 	pthread_create(&gone, NULL, nothing, NULL);
 	usleep(50000);
+	void *result = &missed;
+	printf("exited, defaults: %d %d %d, cancel: %d", pthread_kill(gone, SIGTERM), pthread_kill(gone, SIGKILL), pthread_kill(gone, SIGSEGV),
+	       pthread_cancel(gone));
+	printf(", ");
 	printf("exited: %d %d, bad: %d, probe: %d\n", pthread_kill(gone, 0), pthread_kill(gone, SIGUSR1), pthread_kill(pthread_self(), 999) == EINVAL,
 	       pthread_kill(pthread_self(), 0));
-	pthread_join(gone, NULL);
+	pthread_join(gone, &result);
+	printf("its result: %s\n", result == NULL ? "its own" : "another");
 	return 0;
 }

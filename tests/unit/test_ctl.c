@@ -244,3 +244,11 @@ Test(ctl, bad_setting) {
 	c = child_run("$B/goshim --set schedtrace=0 ls");
 	expect_status(c, 2);
 }
+
+/* Who spins for a lock gives way to its holder by itself (SYN-18): a switch for each turn. Otherwise the P is taken from who spins, some milliseconds later, and
+ * from then on they are two kernel threads. */
+Test(ctl, spinning_gives_way) {
+	struct child c = session("export GOMAXPROCS=1; program=spin_turns start ctl=$d/s; $B/goshim ctl $pid stats | "
+				 "grep sched.switches | tr -dc 0-9; finish");
+	cr_expect(atol(c.output) > 1000, "%s", c.output);
+}

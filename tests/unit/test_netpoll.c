@@ -355,8 +355,8 @@ Test(netpoll, stale_event_after_close) {
 	cr_expect(netpoll_wait(pd, PD_READ, 0, false) == -ETIMEDOUT); /* registered */
 	int other = dup(pipe_r); /* the description lives on, and with it the registration: nobody told us */
 	send_byte();
-	pd_close(pd);
 	close(pipe_r);
+	pd_close(pd); /* too late to take the registration back: its event is still to come */
 	struct pd *next = pd_new(other);
 	cr_assert(next == pd && next->gen != gen, "memory is used again, with another generation");
 	pd_clear(next, PD_READ | PD_WRITE);
