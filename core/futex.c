@@ -123,6 +123,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 		lock_release(&b->lock);
 		wait_claim_self(g, WAKE_READY);
 		wait_park(g, -1);
+		wait_unneeded(g);
 		rt_exit(g);
 		return -EAGAIN;
 	}
@@ -156,6 +157,16 @@ int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, i
 		waiter_leave(w, addr, count);
 	rt_exit(w->g);
 	return r;
+}
+
+bool futex_uncommit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count) {
+	wait_claim_self(w->g, WAKE_TIMEOUT);
+	int r = wait_park(w->g, -1);
+	if (r < 0)
+		waiter_leave(w, addr, count);
+	wait_unneeded(w->g);
+	rt_exit(w->g);
+	return r == 0;
 }
 
 /* Takes up to n matching waiters out of b and claims them; returns them linked by schedlink. */

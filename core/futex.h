@@ -35,9 +35,11 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 /* Two-step wait, for condition variables: queue first, then do something (unlock a mutex), then sleep.
  * prepare may touch a counter under the bucket lock: *count += 1 when queued, -= 1 when a waker or a leaver takes it out
  * (count may be NULL). After prepare the caller is inside the runtime and may call futex_wake and plain atomics only; it must call
- * futex_commit. Returns of commit as futex_wait's (0, -ETIMEDOUT, -EINTR). futex_wake_counted is the waker's side. */
+ * futex_commit or futex_uncommit. Returns of commit as futex_wait's (0, -ETIMEDOUT, -EINTR). futex_wake_counted is the waker's side. */
 void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what);
 int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, int64_t deadline);
+/* Instead of commit, without sleeping: true if somebody has woken it already. */
+bool futex_uncommit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count);
 int futex_wake_counted(const void *addr, int n, _Atomic uint32_t *count);
 
 /* As futex_wake for one waiter, but calls update(arg, more) under the bucket lock after the waiter is chosen (or not: woke 0), `more`

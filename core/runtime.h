@@ -292,6 +292,13 @@ static inline void rt_drop(struct g *g) {
 		rt_exit(g);
 }
 
+/* The caller's wait was not needed after all, and it will not ask why it ended: what interrupted it interrupts the next one, and nobody waits for that
+ * question before a handler runs. Inside the runtime, after wait_park(). */
+static inline void wait_unneeded(struct g *g) {
+	/* relaxed: nobody but the waiter writes it while it is not armed */
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+}
+
 /* After a wait, when the caller is published nowhere any more: what rt_exit() would have done. */
 static inline void rt_check(struct g *g) {
 	if (__builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0) && g->in_rt == 0)

@@ -121,8 +121,7 @@ static int cond_sleep(struct cond *c, pthread_mutex_t *m, struct fwaiter *w, con
 		cond_interrupted(c, m, w->g);
 		futex_prepare(w, &c->key, NULL, true, futex_what_cond);
 		if (signalled_since(c, seen)) {
-			wait_claim_self(w->g, WAKE_TIMEOUT);
-			if (futex_commit(w, &c->key, NULL, -1) == 0)
+			if (futex_uncommit(w, &c->key, NULL))
 				futex_wake(&c->key, 1, FUTEX_ANY); /* perhaps a second signal: pass it on */
 			return 0;
 		}
@@ -145,8 +144,7 @@ static int cond_wait(struct cond *c, pthread_mutex_t *m, int64_t deadline) {
 	futex_prepare(&w, &c->key, NULL, true, futex_what_cond);
 	err = mutex_cond_unlock(m);
 	if (unlikely(err)) {
-		wait_claim_self(w.g, WAKE_TIMEOUT);
-		if (futex_commit(&w, &c->key, NULL, -1) == 0)
+		if (futex_uncommit(&w, &c->key, NULL))
 			futex_wake(&c->key, 1, FUTEX_ANY);
 		ref_drop(c);
 		return err;

@@ -6,6 +6,25 @@
 
 #include "io.h"
 
+struct epoll_ask {
+	int fd;
+	struct epoll_event *events;
+	int room;
+};
+
+static long epoll_ask(void *arg) {
+	struct epoll_ask *a = arg;
+	return SYS6(SYS_epoll_pwait, a->fd, a->events, a->room, 0, NULL, 8);
+}
+
+static long epoll_try(struct fdcall *c, struct epoll_event *events, int room) {
+	struct epoll_ask a = {.events = events, .room = room};
+	long r = FD_TRY(c, (a.fd = c->fd, epoll_ask(&a)));
+	if (r == 0 && unlikely(sig_fd_due(c->g)))
+		r = FD_TRY(c, (a.fd = c->fd, sig_fd_ask(c->g, epoll_ask, &a)));
+	return r;
+}
+
 /* deadline 0: do not wait. FDCALL_BLOCK: it cannot be waited for. */
 static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline) {
 	struct fdcall c;
@@ -13,12 +32,12 @@ static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room
 		return FDCALL_BLOCK;
 	for (;;) {
 		pd_try(c.pd, PD_READ);
-		long r = FD_TRY(&c, SYS6(SYS_epoll_pwait, c.fd, events, room, 0, NULL, 8));
+		long r = epoll_try(&c, events, room);
 		if (r > 0)
 			pd_more(c.pd, PD_READ);
 		int waited = r == 0 ? netpoll_wait(c.pd, PD_READ, deadline, true) : 0;
 		if (waited == -ETIMEDOUT)
-			r = FD_TRY(&c, SYS6(SYS_epoll_pwait, c.fd, events, room, 0, NULL, 8));
+			r = epoll_try(&c, events, room);
 		if (r != 0 || waited == -ETIMEDOUT) {
 			fdcall_end(&c);
 			return r;
@@ -43,7 +62,10 @@ static int ms_left(int64_t deadline) {
 
 static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline,
 			  const sigset_t *mask) {
-	long r = SYS6(SYS_epoll_pwait, fd, events, room, 0, NULL, 8);
+	struct epoll_ask a = {fd, events, room};
+	long r = epoll_ask(&a);
+	if (r == 0 && unlikely(sig_fd_due(g)))
+		r = io_ask_lent(g, epoll_ask, &a);
 	if (r != 0 || (deadline == 0 && !mask))
 		return r;
 	if (mask || !io_waits_itself(g)) {

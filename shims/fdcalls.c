@@ -225,13 +225,6 @@ SHIM int timerfd_create(clockid_t clock, int flags) {
 	return anon_made(CALL_REAL(timerfd_create, clock, flags), flags);
 }
 
-SHIM int signalfd(int fd, const sigset_t *mask, int flags) {
-	int r = CALL_REAL(signalfd, fd, mask, flags);
-	if (r >= 0)
-		sig_fd_made(*(const uint64_t *)(const void *)mask);
-	return fd == -1 ? anon_made(r, flags) : r;
-}
-
 SHIM int epoll_create(int size) {
 	return anon_made(CALL_REAL(epoll_create, size), 0);
 }

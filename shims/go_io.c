@@ -45,6 +45,8 @@ static int wait_park_fd(struct g *g, struct pd *pd, int events, int64_t deadline
 		netpoll_unlink(&link);
 	if (watching && chan_unwatch(done, &watch))
 		r = -ECANCELED;
+	if (linked < 0 || *found != 0)
+		wait_unneeded(g);
 	return linked < 0 ? FDCALL_BLOCK : r;
 }
 

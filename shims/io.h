@@ -95,9 +95,18 @@ static inline uint32_t io_handlers(struct g *g) {
 #define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
 
 /* A wired goroutine waits for descriptors in the kernel, as a kernel thread does: parked, each event would cost two hand-overs between kernel
- * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait: what is pending for the goroutine alone, the kernel does not know. */
+ * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait, or there is a signalfd: what is pending
+ * for the goroutine alone, the kernel does not know. */
 static inline bool io_waits_itself(struct g *g) {
-	return unlikely(g->wired_m != NULL);
+	return unlikely(g->wired_m != NULL) && !sig_fd_blocked(g);
+}
+
+/* sig_fd_ask() from outside. */
+static inline long io_ask_lent(struct g *g, long (*ask)(void *), void *arg) {
+	rt_enter(g);
+	long r = sig_fd_ask(g, ask, arg);
+	rt_exit(g);
+	return r;
 }
 
 /* ---- calls that park -------------------------------------------------------------------------------------------------- */

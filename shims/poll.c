@@ -113,6 +113,8 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (
 	int r = wait_park(g, deadline);
 	while (i-- > 0)
 		netpoll_unlink(&s->wait[i]);
+	if (linked < 0 || *found != 0)
+		wait_unneeded(g);
 	rt_exit(g);
 	return linked < 0 ? FDCALL_BLOCK : r;
 }
@@ -138,7 +140,7 @@ static long pollcall_ask(void *arg) {
 	do
 		found = call->ask(call);
 	while (found == -EINTR && sig_handlers_run(call->g) == call->handlers);
-	return found;
+	return found == 0 && unlikely(sig_fd_due(call->g)) ? io_ask_lent(call->g, call->ask, call) : found;
 }
 
 /* Enters the runtime, as fdcall_begin() does: no handler that may jump away while something is held. */
@@ -298,7 +300,7 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 	if (!g)
 		return CALL_REAL(poll, fds, n, timeout);
 	shim_testcancel(g);
-	if (timeout == 0)
+	if (timeout == 0 && likely(!sig_fd_due(g)))
 		return (int)io_ret(g, arch_poll(fds, n, 0));
 	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
 }

@@ -49,6 +49,22 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 	return FDCALL_BRACKET_HELD(c, SYS3(SYS_readv, c->fd, iov, count));
 }
 
+struct readv_try {
+	int fd;
+	const struct iovec *iov;
+	int count;
+};
+
+/* Of a signalfd, while signals are lent. One that refuses RWF_NOWAIT (Linux 6.9) has what it was ready with, unless that was the process's, and another
+ * reader was faster. */
+static long lent_readv(void *arg) {
+	struct readv_try *t = arg;
+	long r = nowait_readv(t->fd, t->iov, t->count);
+	if (r != -EOPNOTSUPP && r != -ENOSYS)
+		return r;
+	return fd_poll_now(t->fd, POLLIN) ? SYS3(SYS_readv, t->fd, t->iov, t->count) : -EAGAIN;
+}
+
 /* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
 static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
 	for (;; known_good = true) {
@@ -58,6 +74,8 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 			pd_try(pd, PD_READ);
 			r = try_readv(c, iov, count);
 		}
+		if (r == -EAGAIN && unlikely(sig_fd_due(c->g)))
+			r = FD_TRY(c, sig_fd_ask(c->g, lent_readv, &((struct readv_try){c->fd, iov, count})));
 		if (r != -EAGAIN && r != FDCALL_BLOCK) {
 			/* Short: the pipe or the connection is empty. At its end, after an error, or for all other kinds: nothing is known. */
 			bool drained = r > 0 && (pd_kind(pd) == KIND_PIPE || pd_kind(pd) == KIND_TCP) &&

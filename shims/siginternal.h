@@ -49,7 +49,6 @@ struct sig_process {
 	_Atomic uint64_t and_mask;
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
 	_Atomic uint64_t held;        /* signals with held entries */
-	_Atomic uint64_t by_fd;       /* signals that a signalfd was ever made for */
 	_Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */
 	_Atomic int32_t sysmon_tid;
 	_Atomic int reserved;         /* 2: libc's two signals come to us; 1: being done */
@@ -149,11 +148,14 @@ struct g *sig_told(const siginfo_t *info);
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
 void sig_ring_drain(bool held_too);
-bool sig_to_fd(struct g *g, int sig, siginfo_t *info);
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info);
 /* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
 int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
+/* Copies what is queued of `which`, oldest first; how many. Inside the runtime. */
+unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsigned room);
+/* Back to the kernel, which keeps what everybody blocks. */
+void sig_return(int sig, siginfo_t *info);
 /* Makes the kernel thread ktid, on which g was a moment ago, look at g's queue: a signal of the same number whose only meaning is that. */
 void sig_kick(struct g *g, int32_t ktid, int sig);
 /* sigstate.lock held or nobody else there. */
@@ -165,6 +167,12 @@ struct g *sig_taker(int sig);
 void sig_foreign_deliver(struct g *g);
 /* In a fork's child: nothing was ever sent. */
 void sig_queue_fork_child(void);
+
+/* ---- sigfd.c -------------------------------------------------------------------------------------------------- */
+
+/* Sent to goroutine g, which blocks it. True: there is a signalfd for it, and nobody else would take it, so it waits there, as one for the process.
+ * False: it is for the goroutine's queue. */
+bool sig_to_fd(struct g *g, int sig, siginfo_t *info);
 
 /* ---- sigsend.c ------------------------------------------------------------------------------------------------ */
 
@@ -186,6 +194,8 @@ void sigtimer_look(void);
 /* A signal with TIMER_CODE leaves the queue, or never comes into one. Makes *info what the program sees. False: its timer was set anew or deleted
  * meanwhile, so there is no such signal. */
 bool sigtimer_taken(siginfo_t *info);
+/* The same of a copy of one that stays in the queue. */
+bool sigtimer_shown(siginfo_t *info);
 /* From a timer that named main as the thread to signal before there were others? Async-signal-safe. */
 bool sigtimer_of_main(const siginfo_t *info);
 /* The runtime starts, on main. */

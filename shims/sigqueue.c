@@ -172,6 +172,19 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	return sig;
 }
 
+unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsigned room) {
+	unsigned n = 0;
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	for (uint32_t link = s->head; link && n < room; link = entries[link - 1].next) {
+		if (which & SIGBIT(entries[link - 1].sig))
+			to[n++] = entries[link - 1].info;
+	}
+	for (uint64_t bare = s->bare & which; bare && n < room; bare &= bare - 1)
+		to[n++] = (siginfo_t){.si_signo = __builtin_ctzll(bare) + 1, .si_code = SI_USER};
+	lock_release(&s->lock);
+	return n;
+}
+
 /* sigstate.lock held or nobody else there. */
 void sig_queue_drop(struct sigstate *s) {
 	while (s->head) {
@@ -240,6 +253,8 @@ int sig_send(struct g *g, int sig, const siginfo_t *info) {
 	uint64_t mask = __atomic_load_n(&g->sigmask, __ATOMIC_SEQ_CST);
 	if (r == 0 && (!(mask & SIGBIT(sig)) || (atomic_load(&s->waiting) & SIGBIT(sig))))
 		sig_nudge(g, sig);
+	else if (r == 0 && unlikely(atomic_load_explicit(&sig_by_fd, memory_order_relaxed) & SIGBIT(sig)))
+		g_interrupt(g); /* it may be waiting for a signalfd (sigfd.c) */
 	return r;
 }
 
@@ -270,37 +285,14 @@ struct g *sig_taker(int sig) {
 	return NULL;
 }
 
-/* Back to the kernel, which keeps what everybody blocks. Only the first thread may forge a kernel's or kill()'s
+/* Only the first thread may forge a kernel's or kill()'s
  * siginfo. */
-static void signal_return(int sig, siginfo_t *info) {
+void sig_return(int sig, siginfo_t *info) {
 	if (unlikely(info->si_code == TIMER_CODE) && !sigtimer_taken(info))
 		return;
 	int32_t pid = self_pid();
 	if (SYS3(SYS_rt_sigqueueinfo, pid, sig, info) < 0)
 		SYS2(SYS_kill, pid, sig);
-}
-
-/* Sent to goroutine g, which blocks it. A signalfd reads what is pending in the kernel, so if there is one for it, and nobody else would take it, it
- * waits there, as one for the process. False: it is for the goroutine's queue. */
-bool sig_to_fd(struct g *g, int sig, siginfo_t *info) {
-	uint64_t bit = SIGBIT(sig);
-	/* relaxed: a signalfd that is being made meanwhile is not older than the signal */
-	if (likely(!(atomic_load_explicit(&sigp.by_fd, memory_order_relaxed) & bit)) || !(atomic_load(&sigp.and_mask) & bit))
-		return false;
-	if (atomic_load(&sig_of(g)->waiting) & bit)
-		return false; /* it is in sigwait(), and so may be others, who must not have it */
-	signal_return(sig, info);
-	return true;
-}
-
-/* A signalfd was made for `mask`: what the caller has pending of it is to be read there. */
-void sig_fd_made(uint64_t mask) {
-	struct g *g = self_g();
-	siginfo_t info;
-	int sig;
-	atomic_fetch_or_explicit(&sigp.by_fd, mask, memory_order_relaxed);
-	while (g && (sig = sig_queue_take(g, mask & mask_of(g) & atomic_load(&sigp.and_mask), &info)))
-		signal_return(sig, &info);
 }
 
 /* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: somebody does already. */
@@ -336,7 +328,7 @@ static void route(struct entry *e) {
 	if (to)
 		sig_send(to, sig, &info);
 	else
-		signal_return(sig, &info);
+		sig_return(sig, &info);
 }
 
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if

@@ -191,7 +191,7 @@ bool shim_stray(struct g *g) {
 	rt_enter(g);
 	sig_ring_drain(false);
 	rt_leave(g);
-	if ((atomic_load_explicit(&s->pending, memory_order_relaxed) & ~mask_of(g)) || shim_cancel_pending(g))
+	if ((atomic_load_explicit(&s->pending, memory_order_relaxed) & ~mask_of(g)) || shim_cancel_pending(g) || sig_fd_due(g))
 		return false;
 	/* What comes before this store is queued, has set the interrupt again, and ends the next wait. */
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);

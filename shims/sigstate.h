@@ -92,8 +92,24 @@ void sig_nudge(struct g *g, int sig);
 /* A handler of the program is about to run on the calling goroutine g, or it is about to unwind: neither may come back, so the I/O call that it is
  * in lets go of its descriptor. In fdcall.c. */
 void fdcall_abandon(struct g *g);
-/* The program made a signalfd for these signals, or gave them to one. */
-void sig_fd_made(uint64_t mask);
+
+/* ---- for calls on descriptors (sigfd.c) ------------------------------------------------------------------------------------ */
+
+/* Signals that a signalfd was ever made for. */
+extern _Atomic uint64_t sig_by_fd;
+static inline uint64_t sig_fd_blocked(struct g *g) {
+	/* relaxed: who has the descriptor has seen it made; the mask is the caller's own */
+	return atomic_load_explicit(&sig_by_fd, memory_order_relaxed) & __atomic_load_n(&g->sigmask, __ATOMIC_RELAXED);
+}
+/* The kernel knows of nothing on a descriptor of the calling goroutine. Is that the last word, or has it signals that the kernel does not know, and a
+ * signalfd may? seq_cst: Dekker with sig_send(), which ends a wait */
+static inline bool sig_fd_due(struct g *g) {
+	uint64_t blocked = sig_fd_blocked(g);
+	return __builtin_expect(blocked != 0, 0) && (atomic_load(&sig_of(g)->pending) & blocked);
+}
+/* Then: asks the kernel again, while it knows them. Inside the runtime; `ask` does not wait. */
+long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg);
+
 /* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be
  * over. */
 void sig_reserve(void);

@@ -186,13 +186,13 @@ void sigtimer_look(void) {
 		look_at(r);
 }
 
-bool sigtimer_taken(siginfo_t *info) {
+static bool told(siginfo_t *info, bool taken) {
 	struct record *r = info->si_value.sival_ptr;
 	struct g *held = record_lock(r);
 	bool valid = is_live(r) && r->seq == (uint32_t)info->si_overrun;
 	info->si_code = SI_TIMER;
 	if (valid) {
-		r->pending = false;
+		r->pending &= !taken;
 		r->told = r->overruns;
 		info->si_timerid = (int)(intptr_t)r->id;
 		info->si_overrun = r->overruns;
@@ -200,6 +200,14 @@ bool sigtimer_taken(siginfo_t *info) {
 	}
 	record_unlock(r, held);
 	return valid;
+}
+
+bool sigtimer_taken(siginfo_t *info) {
+	return told(info, true);
+}
+
+bool sigtimer_shown(siginfo_t *info) {
+	return told(info, false);
 }
 
 bool sigtimer_of_main(const siginfo_t *info) {

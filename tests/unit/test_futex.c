@@ -226,6 +226,7 @@ Test(futex, pending_interrupt) {
 	cr_expect(futex_wait(&word, 0, -1, FUTEX_ANY, true, "test") == -EINTR);
 	cr_expect(futex_wait(&word, 0, -1, FUTEX_ANY, true, "test") == -EINTR, "pending until cleared");
 	cr_expect(futex_wait(&word, 9, -1, FUTEX_ANY, true, "test") == -EAGAIN, "the word goes first");
+	cr_expect(g->wake == WAKE_READY, "and no handler is put off until somebody asks why the wait ended");
 	cr_expect(waiters(&word) == 0);
 	cr_expect(g_interrupt_clear(g) && !g_interrupt_clear(g));
 	cr_expect(futex_wait(&word, 0, nanotime() + MS, FUTEX_ANY, true, "test") == -ETIMEDOUT);
