@@ -10,6 +10,8 @@
  *
  * The scheduler's own work on g0 is nobody's. cpu_ns is written by the M that runs the goroutine. A reader on another thread detects a switch
  * in between by M.cpu_seq, odd while one is under way, and reads again.
+ *
+ * Lock: begin_lock, rank LOCK_STACK.
  */
 #include <time.h>
 
@@ -44,9 +46,10 @@ void cpu_start(struct g *main_g) {
 	atomic_store_explicit(&main_g->m->cpu_at, own_clock(), memory_order_relaxed);
 }
 
+static struct lock begin_lock;
+
 /* The first who asks. Who runs at this moment is counted from now; an M that does not see the flag at its next switch is a switch late. */
 static void count_begin(void) {
-	static struct lock begin_lock = {0};
 	lock_acquire(&begin_lock, LOCK_STACK);
 	if (!atomic_load_explicit(&cpu_counted, memory_order_relaxed)) {
 		for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
@@ -91,5 +94,6 @@ int64_t cpu_time(struct g *g) {
 }
 
 void cpu_fork_child(void) {
+	begin_lock.word = 0;
 	atomic_store_explicit(&cpu_counted, false, memory_order_relaxed);
 }
