@@ -115,7 +115,6 @@ struct g *g_self_slow(void) {
 	uint64_t all = ALL_SIGNALS, old;
 	/* Nothing tells a handler yet that this thread is inside the runtime: none may run while shell_get() holds its lock. */
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
-	RACE_AFTER(&sched_config);
 	struct g *g = shell_get();
 	if (!g)
 		g = &spare;

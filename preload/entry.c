@@ -16,7 +16,6 @@
 
 #include "../core/chaos.h"
 #include "../core/proc.h"
-#include "../core/race.h"
 #include "../core/tcb.h"
 #include "../shims/io.h"
 #include "../shims/isolate.h"
@@ -126,7 +125,6 @@ void goshim_configure(void) {
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (settings.panic_isolate) /* a socket that lacks memory for its notes is nobody's, and stays open */
 		chaos_spare(CHAOS_REFUSE);
-	RACE_BEFORE(&sched_config);
 	if (!settings.verbose)
 		return;
 	char procs[24], stack[24], idle[24];

@@ -134,6 +134,13 @@ static void join(uint32_t *to, const uint32_t *from) {
 		to[i] = to[i] > from[i] ? to[i] : from[i];
 }
 
+static void all_before(struct fiber *f) {
+	for (uint32_t i = 0; i < NUMBERS; i++) {
+		uint32_t there = atomic_load_explicit(&latest[i], memory_order_relaxed);
+		f->now[i] = f->now[i] > there ? f->now[i] : there;
+	}
+}
+
 static void tick(struct fiber *f) {
 	uint32_t mine = ++f->now[f->number], last = atomic_load_explicit(&latest[f->number], memory_order_relaxed);
 	while (last < mine && !atomic_compare_exchange_weak_explicit(&latest[f->number], &last, mine, memory_order_relaxed, memory_order_relaxed))
@@ -156,6 +163,8 @@ static struct fiber *enter(void) {
 	}
 	if (!*at && (*at = pages(sizeof **at)) != NULL) {
 		(*at)->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) % NUMBERS;
+		if (!g) /* who made this kernel thread, and when, is not seen: after all there was until now */
+			all_before(*at);
 		tick(*at);
 	}
 	if (!*at)
@@ -245,10 +254,7 @@ void race_alone(void) {
 	struct fiber *f = enter();
 	if (!f)
 		return;
-	for (uint32_t i = 0; i < NUMBERS; i++) {
-		uint32_t there = atomic_load_explicit(&latest[i], memory_order_relaxed);
-		f->now[i] = f->now[i] > there ? f->now[i] : there;
-	}
+	all_before(f);
 	leave();
 }
 
