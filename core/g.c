@@ -147,7 +147,7 @@ static void g_reset(struct g *g) {
 	__atomic_store_n(&g->in_rt, 1, __ATOMIC_RELAXED); /* entered "switched out": g_start leaves the runtime */
 	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
 	g->self_claimed = g->in_vfork = g->lean = g->orphan = false;
-	g->m = NULL;
+	__atomic_store_n(&g->m, NULL, __ATOMIC_RELAXED); /* as wired_m */
 	g->timer.index = 0;
 	g->timer.heap = NULL;
 	g->wait_what = NULL;
@@ -169,7 +169,8 @@ static void number_give(struct g *g) {
 	static _Atomic uint32_t counter;
 	/* 30 bits are what glibc's lock words keep of a tid; they repeat only after a billion threads */
 	uint32_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed) % ((1u << 30) - TID_FIRST - 1);
-	g->tid = TID_FIRST + (int32_t)((n + tid_seed) % ((1u << 30) - TID_FIRST - 1));
+	/* relaxed: who looks for a thread by its number passes it by */
+	__atomic_store_n(&g->tid, TID_FIRST + (int32_t)((n + tid_seed) % ((1u << 30) - TID_FIRST - 1)), __ATOMIC_RELAXED);
 	g->id = n + 2;
 }
 

@@ -152,7 +152,7 @@ void m_sigstack_arm(struct m *m) {
 		arch_call_on(stack + ss.ss_size, sigstack_set, &ss);
 		SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	}
-	m->sigstack = stack;
+	__atomic_store_n(&m->sigstack, stack, __ATOMIC_RELAXED); /* sysmon only asks whether there is one */
 	m->sigstack_bytes = ss.ss_size;
 }
 

@@ -89,7 +89,8 @@ struct pd *pd_new(int fd) {
 	pd->fl_epoch = pd->fl = 0;
 	pd->rcv_timeout = pd->snd_timeout = -1;
 	pd->user = 0;
-	pd->waiters.next = pd->waiters.prev = &pd->waiters;
+	if (!pd->waiters.next) /* else it is empty, and one with a late event may just see that */
+		pd->waiters.next = pd->waiters.prev = &pd->waiters;
 	return pd;
 }
 

@@ -83,12 +83,12 @@ struct g {
 	uint32_t in_rt;            /* > 0: inside the runtime; own thread writes, sysmon and signal entry read */
 	_Atomic uint32_t in_syscall; /* enum in_syscall: in a bracketed one; a hint to sysmon */
 	uint8_t kind;
+	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
+	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
-	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
 	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool orphan;               /* dead: it did not come along to a fork's child, and was wherever it was */
-	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
 	struct m *m;               /* who runs it; valid only while it runs */

@@ -101,7 +101,7 @@ SHIM int pthread_sigqueue(pthread_t thread, int sig, const union sigval value) {
 
 struct g *sig_g_of_tid(pid_t tid) {
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (g->tid == tid && is_alive(g))
+		if (__atomic_load_n(&g->tid, __ATOMIC_RELAXED) == tid && is_alive(g))
 			return g;
 	}
 	return NULL;

@@ -89,7 +89,7 @@ static struct record *record_new(void) {
 	r->of_main = r->kernel_counts = false;
 	r->g = r->of = NULL;
 	r->target = 0;
-	r->life = (r->life + 1) & LIFE_BITS;
+	__atomic_store_n(&r->life, (r->life + 1) & LIFE_BITS, __ATOMIC_RELAXED); /* a late signal's handler may just compare */
 	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
 	return r;
 }
@@ -139,7 +139,7 @@ bool sigtimer_expired(const siginfo_t *info) {
 	struct record *r = (struct record *)(value & ~(uintptr_t)LIFE_BITS);
 	if (!r)
 		return false;
-	if (r->life != (value & LIFE_BITS))
+	if (__atomic_load_n(&r->life, __ATOMIC_RELAXED) != (value & LIFE_BITS))
 		return true;
 	atomic_fetch_add_explicit(&r->expired, 1 + (uint32_t)info->si_overrun, memory_order_relaxed);
 	atomic_store_explicit(&expired_any, true, memory_order_relaxed);
