@@ -328,7 +328,8 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 	}
 	struct pdwait w = {.g = g, .mode = mode};
 	stat_count(g->m && g->m->p ? g->m->p->stat : NULL, STAT_NET_WAITS, 1);
-	wait_begin(g, interruptible, mode == PD_READ ? "fd read" : "fd write", (uintptr_t)pd->fd);
+	wait_begin(g, interruptible, mode == PD_READ ? "fd read" : "fd write",
+	           (uintptr_t)__atomic_load_n(&pd->fd, __ATOMIC_RELAXED)); /* for people; pd_close() may just replace it */
 	wait_link(pd, &w);
 	chaos_delay();
 	if (atomic_load(&pd->ready) & mode)

@@ -76,14 +76,12 @@ SHIM int close_range(unsigned first, unsigned last, int flags) {
 /* As libc: cannot fail; without close_range() it goes through the numbers. */
 SHIM void closefrom(int low) {
 	unsigned first = low > 0 ? (unsigned)low : 0;
-	int saved = errno;
 	if (close_range(first, ~0u, 0) != 0) {
 		struct rlimit limit = {.rlim_cur = 1u << 20};
 		SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
 		for (unsigned fd = first; fd < limit.rlim_cur && fd <= INT_MAX; fd++)
 			close((int)fd);
 	}
-	errno = saved;
 }
 
 /* ---- dup ----------------------------------------------------------------------------------------------------------- */

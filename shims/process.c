@@ -116,12 +116,10 @@ SHIM pid_t _Fork(void) {
 	pin_forker();
 	fork_prepare();
 	pid_t pid = real._Fork();
-	int saved_errno = errno;
 	if (pid == 0)
 		fork_child();
 	else
 		fork_parent();
-	errno = saved_errno;
 	return pid;
 }
 

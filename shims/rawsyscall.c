@@ -254,14 +254,11 @@ SHIM long syscall(long n, ...) {
 		return sys_ret(r);
 	if (!g)
 		return CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
-	int saved = errno;
 	/* No call made this way is a cancellation point; what a waiter calls most needs no protection. */
 	bool held = n != SYS_futex && n != SYS_gettid && shim_cancel_hold(g), known = raw_known(g, n, &x, &r);
 	shim_cancel_release(g, held);
-	if (known) {
-		errno = saved;
+	if (known)
 		return sys_ret(r);
-	}
 	if (unlikely(pinned_syscall(n, x.a)))
 		pin_self();
 	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));

@@ -63,13 +63,9 @@ struct handler_call {
  * kernel. */
 static void handler_call(void *arg) {
 	struct handler_call *call = arg;
-	int saved_errno = errno;
 	rt_leave(call->g);
 	fdcall_abandon(call->g);
 	call->h->handler(call->sig, call->info, call->context);
-	/* A handler that clobbers errno is the program's affair when the program was interrupted; here we are inside
-	 * a call. */
-	errno = saved_errno;
 	call->forked = !self_g();
 	if (!call->forked)
 		rt_enter(call->g);

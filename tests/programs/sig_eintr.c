@@ -12,6 +12,7 @@ static __thread struct cell *here;
 
 static void on_signal(int sig) {
 	(void)sig;
+	errno = EXFULL; /* a call says why it failed after that */
 	__atomic_fetch_add(&here->handled, 1, __ATOMIC_SEQ_CST);
 }
 
