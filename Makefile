@@ -66,7 +66,7 @@ LAUNCHER_SRCS := preload/goshim.c preload/check.c preload/settings.c preload/ctl
 LAUNCHER_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LAUNCHER_SRCS)))
 VERSION := 0.1.0
 
-.PHONY: all lib help setup test unit programs check-clang check-exports exports demo bench install clean format lint
+.PHONY: all lib help setup test unit helpers programs check-clang check-exports exports demo bench install clean format lint
 .DELETE_ON_ERROR:
 # As many jobs as CPUs, unless told otherwise.
 ifeq (,$(filter -j%,$(MAKEFLAGS)))
@@ -301,7 +301,9 @@ test:
 check-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang lib
 
-unit: $(UNIT_TESTS) $(HELPERS) $(filter $(BUILD)/tests/programs/iso_%,$(PROGRAMS)) $(GOLIB) $(EXAMPLES) lib
+helpers: $(HELPERS)
+
+unit: $(UNIT_TESTS) helpers $(filter $(BUILD)/tests/programs/iso_%,$(PROGRAMS)) $(GOLIB) $(EXAMPLES) lib
 	@status=0; for test in $(UNIT_TESTS); do \
 		echo "  RUN      $${test##*/}"; \
 		$(RUN_TEST) timeout -k 5 240 $$test -j$(TEST_JOBS) || status=1; \

@@ -1,9 +1,13 @@
 /* What the race detector of tests/race cannot see by itself, said where it happens. Nothing in other builds.
  *
  * It sees every access and every atomic operation of core/ and shims/. It does not see order that comes from the kernel (a thread that is made begins after what
- * its maker did; an event comes after the registration) or from assembler (a context switch). RACE_BEFORE(key) says: what I did until now is before
- * whoever passes RACE_AFTER(key) later. RACE_OURS: new memory of the runtime's; nobody has used it before. RACE_ALONE(): all others are over, and before me (a fork's
- * child). RACE_SAME_THREAD(), at both ends of a handler and of a switch: all that ran on this M before, whichever G's it was. RACE_COMES_AGAIN(sig, info, context), at the begin of a handler: it has interrupted the detector itself, shall return at once, and will be called again.
+ * its maker did; an event comes after the registration) or from assembler (a context switch).
+ *
+ *   RACE_BEFORE(key)       what I did until now is before whoever passes RACE_AFTER(key) later
+ *   RACE_SAME_THREAD()     at both ends of a handler and of a switch: all that ran on this M before, whichever G's it was
+ *   RACE_COMES_AGAIN(...)  at the begin of a handler (its arguments): it has interrupted the detector, shall return at once, and will be called again
+ *   RACE_OURS(from, bytes) new memory of the runtime's; nobody has used it before
+ *   RACE_ALONE()           all others are over, and before me (a fork's child)
  */
 #ifndef GOSHIM_RACE_H
 #define GOSHIM_RACE_H
