@@ -64,7 +64,7 @@ static void count_begin(void) {
 }
 
 int64_t cpu_time(struct g *g) {
-	struct g *self = tls_g;
+	struct g *self = g_self(); /* a kernel thread of libc's may ask: a timer's */
 	int64_t ns;
 	rt_enter(self); /* we stay on this M */
 	if (!atomic_load_explicit(&cpu_counted, memory_order_acquire))

@@ -32,8 +32,11 @@ struct g *cpuclock_thread(clockid_t clock) {
 	if (likely(clock >= 0 && clock != CLOCK_THREAD_CPUTIME_ID))
 		return NULL;
 	struct g *g = g_goroutine();
-	if (!g || g->in_vfork || clock == CLOCK_THREAD_CPUTIME_ID)
+	if (clock == CLOCK_THREAD_CPUTIME_ID)
 		return g && !g->in_vfork ? g : NULL;
+	if (!sched_started() || (tls_g && tls_g->in_vfork))
+		return NULL;
+	/* Others' anybody may ask for, a kernel thread made inside libc as well. */
 	if (((uint32_t)clock & 7) == GOROUTINE)
 		return goroutine_of(clock);
 	return cpuclock_is_ktids(clock) ? thread_meant((pid_t)~(uint32_t)(clock >> 3)) : NULL;

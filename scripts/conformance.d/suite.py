@@ -323,9 +323,12 @@ def run_all(name, tests, o):
     # Those that run alone, which take long, are compared one after the other: a part of them is something, too.
     work = []
     for mode in ("native", *o.procs):
-        work += [(t, mode) for t in tests for _ in range((1 if mode == "native" and session.count(t.name, mode) else o.runs) - session.count(t.name, mode))]
+        missing = {t.name: (1 if mode == "native" and session.count(t.name, mode) else o.runs) - session.count(t.name, mode) for t in tests}
+        work += [(t, mode) for i in range(o.runs) for t in tests if i < missing[t.name]]
     place = {t.name: i for i, t in enumerate(tests)}
     work.sort(key=lambda w: place[w[0].name] if w[0].alone else -1)
+    # Never the same one twice at once: their files, queues and semaphores have the same names.
+    own = {t.name: threading.Lock() for t in tests}
     done, bad, left = 0, 0, 0
     shown = time.monotonic()
 
@@ -337,7 +340,8 @@ def run_all(name, tests, o):
             return
         if mode != "native" and not t.cases and not session.passes(t.name, t.name, "native"):
             return
-        outcome, output, seconds = run(t, mode, o.set if mode != "native" else (), session.library)
+        with own[t.name]:
+            outcome, output, seconds = run(t, mode, o.set if mode != "native" else (), session.library)
         if outcome == "stopped":
             left += 1
             return
