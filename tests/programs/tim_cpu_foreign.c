@@ -1,7 +1,6 @@
 /* The thread that a SIGEV_THREAD timer starts is made inside libc: it asks for other threads' CPU clocks, and sets timers on them. */
 #include "sync_test.h"
 
-#include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <time.h>
@@ -41,7 +40,6 @@ static void expired(union sigval value) {
 int main(void) {
 	struct sigevent ev = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = expired};
 	struct itimerspec first = {.it_value.tv_nsec = 2000000};
-	struct timespec gone;
 	test_begin();
 	sem_init(&done, 0, 0);
 	worker = start(works, NULL);
@@ -54,7 +52,5 @@ int main(void) {
 	EQ(timer_delete(timer), 0);
 	stop = 1;
 	join(worker);
-	EQ(clock_gettime(of_worker, &gone), -1);
-	EQ(errno, EINVAL);
 	return test_end();
 }
