@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "sigstate.h"
 #include "sync.h"
 
 struct semaphore {
@@ -81,9 +82,14 @@ static __attribute__((noinline)) int wait_slow(sem_t *sem, clockid_t clock, cons
 	if (g && !sem_is_shared(sem))
 		return park(g, semaphore_of(sem), until != NULL, until ? deadline_abs(until, clock) : -1);
 	REAL_READY();
-	syscall_enter_blocking(g);
-	int r = until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem);
-	syscall_exit(g);
+	int r;
+	/* A timed wait of the kernel's ends for any signal with a handler, preemption's, too: not for the program when none of its own ran here (SIG-1). */
+	uint32_t handlers = g ? sig_handlers_run(g) : 0;
+	do {
+		syscall_enter_blocking(g);
+		r = until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem);
+		syscall_exit(g);
+	} while (unlikely(r != 0) && errno == EINTR && g && sig_handlers_run(g) == handlers);
 	return r;
 }
 
