@@ -20,7 +20,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
-#include "sigstate.h"
+#include "io.h"
 #include "sync.h"
 
 struct semaphore {
@@ -82,15 +82,15 @@ static __attribute__((noinline)) int wait_slow(sem_t *sem, clockid_t clock, cons
 	if (g && !sem_is_shared(sem))
 		return park(g, semaphore_of(sem), until != NULL, until ? deadline_abs(until, clock) : -1);
 	REAL_READY();
-	int r;
-	/* A timed wait of the kernel's ends for any signal with a handler, preemption's, too: not for the program when none of its own ran here (SIG-1). */
-	uint32_t handlers = g ? sig_handlers_run(g) : 0;
+	int error;
+	/* A timed wait of the kernel's ends for any signal with a handler. The deadline is a point in time, so it is simply repeated. */
+	uint32_t handlers = io_handlers(g);
 	do {
 		syscall_enter_blocking(g);
-		r = until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem);
+		error = (until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem)) ? errno : 0;
 		syscall_exit(g);
-	} while (unlikely(r != 0) && errno == EINTR && g && sig_handlers_run(g) == handlers);
-	return r;
+	} while (io_disturbed(g, -error, handlers));
+	return error ? fail(error) : 0;
 }
 
 SHIM int sem_wait(sem_t *s) {

@@ -285,8 +285,7 @@ struct g *sig_taker(int sig) {
 	return NULL;
 }
 
-/* Only the first thread may forge a kernel's or kill()'s
- * siginfo. */
+/* Only the first thread may forge a kernel's or kill()'s siginfo. */
 void sig_return(int sig, siginfo_t *info) {
 	if (unlikely(info->si_code == TIMER_CODE) && !sigtimer_taken(info))
 		return;
