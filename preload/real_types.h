@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <aio.h>
 #include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>

@@ -45,7 +45,7 @@ static const struct way {
 		      "sync_file_range msync fallocate "
 		      "fallocate64 posix_fallocate posix_fallocate64 ftruncate ftruncate64 truncate truncate64 "
 		      "copy_file_range getrandom flock lockf "
-		      "lockf64 msgsnd msgrcv semop semtimedop mq_receive mq_send mq_timedreceive mq_timedsend tcdrain "
+		      "lockf64 msgsnd msgrcv semop semtimedop mq_receive mq_send mq_timedreceive mq_timedsend tcdrain aio_suspend gai_suspend lio_listio "
 		      "open open64 openat openat64 creat "
 		      "creat64 close close_range closefrom dup2 dup3 fcntl fcntl64 ioctl wait wait3 wait4 waitpid "
 		      "waitid system posix_spawn posix_spawnp "
@@ -87,7 +87,7 @@ static const struct alias {
 	       {"sysv_signal", "signal"},     {"ssignal", "signal"},          {"_longjmp", "siglongjmp"},
 	       {"longjmp", "siglongjmp"},     {"sigblock", "sigprocmask"},    {"sigsetmask", "sigprocmask"},
 	       {"siggetmask", "sigprocmask"}, {"sigpause", "sigsuspend"},     {"truncate", "truncate64"},
-	       {"ftruncate", "ftruncate64"}};
+	       {"ftruncate", "ftruncate64"},  {"aio_suspend64", "aio_suspend"}, {"lio_listio64", "lio_listio"}};
 
 static const char *family_named(const char *symbol) {
 	const char *name = NULL;

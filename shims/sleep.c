@@ -80,10 +80,29 @@ static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec
 	return 0;
 }
 
+/* A sleep that is the kernel's: CPU time of a process, clocks that stand or go on while the machine is suspended. */
+struct kernel_sleep {
+	clockid_t clock;
+	int flags;
+	const struct timespec *time;
+	struct timespec *left; /* not NULL */
+};
+
+/* May be called again after -EINTR: for as long as is left. */
+static long kernel_sleep(struct kernel_sleep *s) {
+	long r = SYS4(SYS_clock_nanosleep, s->clock, s->flags, s->time, s->left);
+	if (r == -EINTR && !(s->flags & TIMER_ABSTIME))
+		s->time = s->left;
+	return r;
+}
+
 static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const struct timespec *time,
 			      struct timespec *left) {
-	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
-		return (int)BRACKET_BLOCKING(g, SYS4(SYS_clock_nanosleep, clock, flags, time, left));
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) {
+		struct timespec unwanted;
+		struct kernel_sleep s = {clock, flags, time, left ? left : &unwanted};
+		return (int)BRACKET_BLOCKING(g, kernel_sleep(&s));
+	}
 	if (is_wild(time))
 		return -EFAULT;
 	if (!timespec_valid(time))
@@ -95,13 +114,10 @@ static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const str
 
 SHIM int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
 	struct g *g = io_g();
-	if (!g || clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_PROCESS_CPUTIME_ID) {
-		/* libc refuses the one and translates the other; nobody sleeps on a CPU clock on a hot path */
-		syscall_enter_blocking(g);
-		int r = CALL_REAL(clock_nanosleep, clock, flags, time, left);
-		syscall_exit(g);
-		return r;
-	}
+	if (!g)
+		return CALL_REAL(clock_nanosleep, clock, flags, time, left);
+	if (clock == CLOCK_THREAD_CPUTIME_ID) /* the kernel says EOPNOTSUPP, libc does not ask it */
+		return EINVAL;
 	shim_testcancel(g);
 	struct g *of = clock < 0 ? cpuclock_thread(clock) : NULL;
 	return of ? -sleep_cpu(g, of, flags, time, left) : -io_clock_nanosleep(g, clock, flags, time, left);
