@@ -168,9 +168,11 @@ void timers_move(struct timer_heap *from, struct timer_heap *to) {
 	lock_release(&from->lock);
 }
 
-/* In step with its first time, and never behind: what was missed is missed. */
+/* In step with its first time, and never behind: what was missed is missed. What lies beyond the end of time is there for good. */
 static void period_next(struct timer_heap *h, struct timer *t, int64_t now) {
-	t->when += (1 + (now - t->when) / t->period) * t->period;
+	int64_t missed = (now - t->when) / t->period * t->period;
+	if (__builtin_add_overflow(t->when + missed, t->period, &t->when))
+		t->when = INT64_MAX;
 	queue(h, t);
 }
 

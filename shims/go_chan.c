@@ -73,22 +73,17 @@ SHIM size_t go_chan_cap(go_chan *c) {
 	return c ? chan_of(c)->capacity : 0;
 }
 
-SHIM int go_select_ctx(go_ctx *ctx, go_case *cases, size_t n, int64_t timeout_ns) {
-	struct chan_case done = {0};
+/* ctx: NULL, or not cancelled yet when it was looked at. */
+static int select_until(struct ctx *ctx, go_case *cases, size_t n, int64_t timeout_ns) {
+	struct chan_case done = {.chan = ctx ? ctx_done(ctx) : NULL};
 	if (n > INT32_MAX || (n && !cases))
 		return -EINVAL;
-	if (ctx) {
-		int err = ctx_err(ctx_of(ctx));
-		if (err)
-			return err;
-		done.chan = ctx_done(ctx_of(ctx));
-	}
 	int64_t deadline = timeout_ns == 0 ? -1 : golib_deadline(timeout_ns);
 	for (;;) {
 		int why;
 		struct chan_case *k = chan_select((struct chan_case *)cases, (uint32_t)n, &done, timeout_ns != 0, deadline, &why);
 		if (k == &done)
-			return ctx_err(ctx_of(ctx));
+			return ctx_err(ctx);
 		if (k)
 			return (int)(k - (struct chan_case *)cases);
 		if (why != -EINTR)
@@ -98,7 +93,12 @@ SHIM int go_select_ctx(go_ctx *ctx, go_case *cases, size_t n, int64_t timeout_ns
 }
 
 SHIM int go_select(go_case *cases, size_t n, int64_t timeout_ns) {
-	return go_select_ctx(NULL, cases, n, timeout_ns);
+	return select_until(NULL, cases, n, timeout_ns);
+}
+
+SHIM int go_select_ctx(go_ctx *ctx, go_case *cases, size_t n, int64_t timeout_ns) {
+	int err = golib_ctx_refuses(ctx);
+	return err ? err : select_until(ctx_of(ctx), cases, n, timeout_ns);
 }
 
 static int op_ctx(go_ctx *ctx, go_chan *c, void *elem, bool send) {

@@ -56,7 +56,7 @@ static int wait_fd(struct ctx *ctx, int fd, int events, int64_t timeout_ns) {
 	int64_t deadline = golib_deadline(timeout_ns);
 	if (!(events & (GO_READ | GO_WRITE)) || events & ~(GO_READ | GO_WRITE))
 		return -EINVAL;
-	if (fd >= 0 && netpoll_owns_fd(fd))
+	if (fd < 0 || netpoll_owns_fd(fd)) /* poll() passes a negative number over */
 		return -EBADF;
 	for (;;) {
 		int found = revents_ask(fd, events), r = FDCALL_BLOCK;
@@ -89,6 +89,6 @@ SHIM int go_wait_fd(int fd, int events, int64_t timeout_ns) {
 }
 
 SHIM int go_wait_fd_ctx(go_ctx *ctx, int fd, int events, int64_t timeout_ns) {
-	int err = ctx_err(ctx_of(ctx));
+	int err = golib_ctx_refuses(ctx);
 	return err ? err : wait_fd(ctx_of(ctx), fd, events, timeout_ns);
 }

@@ -78,7 +78,7 @@ SHIM int go_join(go_task *task, void **result) {
 }
 
 SHIM int go_join_ctx(go_ctx *ctx, go_task *task, void **result) {
-	int err = ctx_err(ctx_of(ctx));
+	int err = golib_ctx_refuses(ctx);
 	return err ? err : join(ctx_of(ctx), task, result);
 }
 

@@ -59,7 +59,7 @@ SHIM void go_mutex_lock(go_mutex *m) {
 }
 
 SHIM int go_mutex_lock_ctx(go_ctx *ctx, go_mutex *m) {
-	int err = ctx_err(ctx_of(ctx));
+	int err = golib_ctx_refuses(ctx);
 	if (err || go_mutex_trylock(m) == 0)
 		return err;
 	return mutex_wait(m, ctx_of(ctx), true);
@@ -210,9 +210,6 @@ static int cond_wait(go_cond *cond, go_mutex *m, struct ctx *ctx) {
 	struct cond *c = cond_of(cond);
 	struct cond_waiter w = {.g = g_self()};
 	struct chan *done = ctx ? ctx_done(ctx) : NULL;
-	int err = ctx ? ctx_err(ctx) : 0;
-	if (err)
-		return err;
 	int r = cond_park(c, &w, m, done, true);
 	while (r == -EINTR) {
 		cond_interrupted(c, &w, m);
@@ -229,7 +226,8 @@ SHIM int go_cond_wait(go_cond *c, go_mutex *m) {
 }
 
 SHIM int go_cond_wait_ctx(go_ctx *ctx, go_cond *c, go_mutex *m) {
-	return cond_wait(c, m, ctx_of(ctx));
+	int err = golib_ctx_refuses(ctx);
+	return err ? err : cond_wait(c, m, ctx_of(ctx));
 }
 
 /* ---- wait group ----------------------------------------------------------------------------------------------------------- */
@@ -291,6 +289,6 @@ SHIM int go_wg_wait(go_wg *wg) {
 }
 
 SHIM int go_wg_wait_ctx(go_ctx *ctx, go_wg *wg) {
-	int err = ctx_err(ctx_of(ctx));
+	int err = golib_ctx_refuses(ctx);
 	return err ? err : wg_wait(wg, ctx_of(ctx));
 }

@@ -27,7 +27,7 @@ SHIM int go_sleep(int64_t ns) {
 }
 
 SHIM int go_sleep_ctx(go_ctx *ctx, int64_t ns) {
-	int err = ctx_err(ctx_of(ctx));
+	int err = golib_ctx_refuses(ctx);
 	return err ? err : sleep_ctx(ctx_of(ctx), ns);
 }
 

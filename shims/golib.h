@@ -30,6 +30,12 @@ static inline void golib_interrupted(void) {
 	shim_testcancel(g);
 }
 
+/* Why a call that takes a context must not begin: 0, or an error. NULL is what go_ctx_with_cancel() and its like return without memory, and no excuse to wait
+ * for ever. */
+static inline int golib_ctx_refuses(go_ctx *ctx) {
+	return likely(ctx != NULL) ? ctx_err(ctx_of(ctx)) : -EINVAL;
+}
+
 /* What a wait that ctx ended fails with. */
 static inline int golib_result(struct ctx *ctx, int r) {
 	return r == -ECANCELED && ctx ? ctx_err(ctx) : r;

@@ -18,9 +18,10 @@
  * Conventions
  * - 0 (or what the function says) on success, a negative errno value on failure; errno itself is left alone. Nothing aborts.
  * - Durations are nanoseconds; GO_FOREVER: no limit. Waits do not end by themselves: no spurious wake-up, no -EINTR.
- * - A function with a `_ctx` at its end takes a context first, and fails with go_ctx_err() (-ECANCELED, -ETIMEDOUT) once that is cancelled.
+ * - A function with a `_ctx` at its end takes a context first, and fails with go_ctx_err() (-ECANCELED, -ETIMEDOUT; -EINVAL: it is NULL) once that is cancelled.
  * - Blocking calls on goroutines are cancellation points of pthread_cancel(), but for go_mutex_lock().
- * - go_mutex, go_cond, go_wg, go_task need no destruction; all zeroes is their initial state. */
+ * - go_mutex, go_cond, go_wg, go_task need no destruction; all zeroes is their initial state.
+ * - In a child of fork() there is the caller only, as with pthreads: timers and deadlines that were running do not run there; new ones do. */
 #ifndef GOSHIM_H
 #define GOSHIM_H
 
@@ -118,6 +119,8 @@ size_t go_chan_cap(go_chan *c);
 
 /* for each element, until the channel is closed:  GO_RANGE(c, &elem) { ... } */
 #define GO_RANGE(c, elem) while (go_recv((c), (elem)) == 0)
+/* ... or until ctx is cancelled, which go_ctx_err(ctx) tells */
+#define GO_RANGE_CTX(ctx, c, elem) while (go_recv_ctx((ctx), (c), (elem)) == 0)
 
 /* ---- select ----------------------------------------------------------------------------------------------------- */
 
@@ -190,7 +193,7 @@ int go_wait_fd_ctx(go_ctx *ctx, int fd, int events, int64_t timeout_ns);
 
 go_ctx *go_ctx_background(void);
 /* Children of parent: cancelled when it is, or by go_ctx_cancel(), or at the deadline (CLOCK_MONOTONIC ns, see go_now()). Each is to be released. NULL: no
- * memory. */
+ * memory, or the parent is NULL for that reason: everything below takes NULL, and calls that wait fail with -EINVAL. */
 go_ctx *go_ctx_with_cancel(go_ctx *parent);
 go_ctx *go_ctx_with_deadline(go_ctx *parent, int64_t when);
 go_ctx *go_ctx_with_timeout(go_ctx *parent, int64_t ns);

@@ -195,6 +195,18 @@ static void contexts(void) {
 	ctx = go_ctx_with_timeout(go_ctx_background(), GO_MILLISECOND);
 	CHECK(go_recv_ctx(ctx, c, &x) == -ETIMEDOUT && go_select_ctx(ctx, NULL, 0, GO_FOREVER) == -ETIMEDOUT);
 	go_ctx_release(ctx);
+	ctx = go_ctx_with_timeout(go_ctx_background(), GO_MILLISECOND);
+	CHECK(go_spawn_task(&t, send_ctx, go_ctx_background()) == 0);
+	int seen_numbers = 0;
+	GO_RANGE_CTX(ctx, c, &x) {
+		CHECK(x == 4);
+		seen_numbers++;
+	}
+	CHECK(go_ctx_err(ctx) == -ETIMEDOUT && seen_numbers <= 1);
+	if (seen_numbers == 0)
+		CHECK(go_recv(c, &x) == 0);
+	CHECK(go_join(&t, &r) == 0 && r == NULL);
+	go_ctx_release(ctx);
 }
 
 /* ---- select ---------------------------------------------------------------------------------------------------------- */
@@ -312,6 +324,9 @@ static void timers(void) {
 	}
 	CHECK(go_timer_stop(&t) == 1);
 	CHECK(go_timer_start(&t, -1, 0) == -EINVAL);
+	/* The second time is never. */
+	CHECK(go_timer_start(&t, 0, INT64_MAX) == 0 && go_recv(go_timer_chan(&t), &now) == 0);
+	CHECK(go_sleep(GO_MILLISECOND) == 0 && go_chan_len(go_timer_chan(&t)) == 0 && go_timer_stop(&t) == 1);
 }
 
 /* MANY_BLOCKED says how many; make soak-golib takes a million. */

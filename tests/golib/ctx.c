@@ -213,12 +213,33 @@ static void all_at_once(void) {
 	go_ctx_release(shared);
 }
 
+/* Who found no memory for a context, and goes on, gets errors instead of a crash or a wait for ever. */
+static void made_of_nothing(void) {
+	go_ctx *no = NULL;
+	go_chan *c = go_chan_make(0, 0);
+	go_case k = go_case_recv(c, NULL);
+	go_mutex m = {{0}};
+	go_cond cond = {{0}};
+	go_wg wg = {{1}};
+	go_task t = {{0}};
+	CHECK(!go_ctx_with_cancel(no) && !go_ctx_with_timeout(no, 1) && !go_ctx_with_deadline(no, 1) && !go_ctx_with_value(no, &c, c));
+	CHECK(go_ctx_err(no) == -EINVAL && !go_ctx_done(no) && go_ctx_deadline(no) == GO_FOREVER && !go_ctx_value(no, &c));
+	CHECK(go_sleep_ctx(no, GO_FOREVER) == -EINVAL && go_send_ctx(no, c, NULL) == -EINVAL && go_recv_ctx(no, c, NULL) == -EINVAL);
+	CHECK(go_select_ctx(no, &k, 1, GO_FOREVER) == -EINVAL && go_join_ctx(no, &t, NULL) == -EINVAL && go_wg_wait_ctx(no, &wg) == -EINVAL);
+	CHECK(go_mutex_lock_ctx(no, &m) == -EINVAL && go_mutex_trylock(&m) == 0 && go_cond_wait_ctx(no, &cond, &m) == -EINVAL);
+	CHECK(go_wait_fd_ctx(no, 0, GO_READ, GO_FOREVER) == -EINVAL);
+	go_ctx_retain(no);
+	go_ctx_cancel(no);
+	go_ctx_release(no);
+	go_chan_free(c);
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		{"cancel_propagates", cancel_propagates}, {"done_receives", done_receives},
 		{"deadline_fires", deadline_fires}, {"done_in_select", done_in_select}, {"values", values},
 		{"no_leak", no_leak}, {"hundred_thousand_children", hundred_thousand_children},
-		{"deep_chain", deep_chain}, {"all_at_once", all_at_once}, {NULL, NULL},
+		{"deep_chain", deep_chain}, {"all_at_once", all_at_once}, {"made_of_nothing", made_of_nothing}, {NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);
 }

@@ -253,6 +253,7 @@ static void netpoll_wait(void) {
 	close(pairs[0][1]);
 	CHECK(go_wait_fd(pairs[0][0], GO_READ, GO_FOREVER) == GO_READ);
 	CHECK(go_wait_fd(999, GO_READ, 0) == -EBADF && go_wait_fd(pairs[0][0], 0, 0) == -EINVAL);
+	CHECK(go_wait_fd(-1, GO_READ, GO_FOREVER) == -EBADF && go_wait_fd_ctx(go_ctx_background(), -1, GO_WRITE, GO_FOREVER) == -EBADF);
 	int null = open("/dev/null", O_RDWR);
 	CHECK(go_wait_fd(null, GO_WRITE, GO_FOREVER) == GO_WRITE);
 	go_ctx_release(ctx);
