@@ -631,8 +631,13 @@ void sched_fork_child(void) {
 	bool was = sched_started();
 	slab_fork_child();
 	timer_fork_child();
-	if (!was)
+	if (!was) { /* no pthreads of ours, but kernel threads may have waited for goshim.h's objects, or held a lock of theirs */
+		if (atomic_load_explicit(&stats_shared[STAT_FUTEX_WAITS], memory_order_relaxed))
+			futex_fork_child();
+		if (g)
+			g->tid = (int32_t)SYS0(SYS_gettid);
 		return;
+	}
 	/* Everything else died with the other kernel threads. Locks may be held by the dead: nothing is taken over but the calling G, and memory, when the
 	 * child makes threads of its own (orphans_adopt()). */
 	struct p *keep[GOMAXPROCS_MAX];

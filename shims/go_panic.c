@@ -24,9 +24,18 @@ SHIM go_panic_handler go_set_panic_handler(go_panic_handler h) {
 	return atomic_exchange(&handler, h);
 }
 
+/* Kernel threads that go_spawn() did not make have no frame of ours below them. libc calls this after their unwinding. */
+static void kernel_thread_ends(void *g) {
+	golib_unwound(g, false);
+}
+
 SHIM void go_panic(void *payload) {
-	struct thread *t = thread_of(g_self());
+	static char here;
+	struct g *g = g_self();
+	struct thread *t = thread_of(g);
 	REAL_READY();
+	if (!g_goroutine() && !t->panic_end && real.__cxa_thread_atexit_impl)
+		t->panic_end = real.__cxa_thread_atexit_impl(kernel_thread_ends, g, &here) == 0;
 	t->panic = payload;
 	t->panic_state = PANICKING; /* also when a deferred function panics: the last one counts */
 	thread_exit_unwind(NULL);

@@ -32,6 +32,7 @@ struct thread {
 	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
 	void *panic;                 /* payload of go_panic() */
 	uint8_t panic_state;         /* go_panic.c */
+	bool panic_end;              /* a kernel thread, and libc tells go_panic.c of its end */
 	uint8_t isolated;            /* the signal of its crash, from which the others are spared; 0: none. isolate.c */
 	struct held *held;           /* the mutexes it holds, if they are noted; held.c */
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */

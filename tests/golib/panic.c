@@ -61,6 +61,18 @@ static void others_go_on(void) {
 	CHECK(go_wg_wait(&wg) == 0 && others == 20);
 }
 
+/* A thread of pthread_create() has a boundary, too. */
+static void pthread_panics(void) {
+	pthread_t t;
+	void *r = &two;
+	go_set_panic_handler(on_panic);
+	for (int i = 1; i <= 3; i++) {
+		CHECK(pthread_create(&t, NULL, panics, NULL) == 0 && pthread_join(t, &r) == 0);
+		CHECK(r == NULL && handled == &one && handled_count == i);
+	}
+	CHECK(strcmp(order, "abcabcabc") == 0);
+}
+
 static void *volatile recovered;
 
 static void recovers(void *arg) {
@@ -190,7 +202,7 @@ static int panic_in_main(const char *what) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		{"unwinds_and_handler", unwinds_and_handler}, {"others_go_on", others_go_on},
+		{"unwinds_and_handler", unwinds_and_handler}, {"others_go_on", others_go_on}, {"pthread_panics", pthread_panics},
 		{"recover_payload", recover_payload}, {"protect", protect}, {"last_panic_counts", last_panic_counts},
 		{"main_panics", main_panics}, {NULL, NULL},
 	};

@@ -1,6 +1,7 @@
 /* Condition variable, mutex, wait group, join, sleep, from goroutines, pthreads and the main thread before there is a runtime. */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "golib_test.h"
 
@@ -299,6 +300,50 @@ static void sleep_and_self(void) {
 	CHECK(go_self() == (uint64_t)gettid());
 }
 
+static void *lock_m(void *arg) {
+	add(&waiting, 1);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	return arg;
+}
+
+static void in_the_child(void) {
+	go_timer t;
+	go_task task;
+	int64_t now;
+	CHECK(go_self() == (uint64_t)gettid());
+	CHECK(go_timer_start(&t, GO_MILLISECOND, 0) == 0 && go_recv(go_timer_chan(&t), &now) == 0);
+	go_ctx *ctx = go_ctx_with_timeout(go_ctx_background(), GO_MILLISECOND);
+	CHECK(go_recv(go_ctx_done(ctx), NULL) == -EPIPE && go_ctx_err(ctx) == -ETIMEDOUT);
+	CHECK(go_spawn_task(&task, lock_m, NULL) == 0);
+	until(&waiting, 2);
+	go_sleep(GO_MILLISECOND); /* so that it probably waits already; right either way */
+	go_mutex_unlock(&m);
+	CHECK(go_join(&task, NULL) == 0);
+	_exit(0);
+}
+
+/* The child has the caller alone: who waited in the parent is in no queue there, and timers have somebody to look after them. */
+static void fork_child(void) {
+	go_timer t;
+	go_task task;
+	int64_t now;
+	int status;
+	CHECK(go_timer_start(&t, 0, 0) == 0 && go_recv(go_timer_chan(&t), &now) == 0);
+	go_mutex_lock(&m);
+	CHECK(go_spawn_task(&task, lock_m, NULL) == 0);
+	until(&waiting, 1);
+	go_sleep(GO_MILLISECOND); /* as above */
+	pid_t pid = fork();
+	if (pid == 0) {
+		alarm(WATCHDOG_S / 2);
+		in_the_child();
+	}
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	go_mutex_unlock(&m);
+	CHECK(go_join(&task, NULL) == 0);
+}
+
 /* Everything that waits works for a thread of a process that has no runtime yet. */
 static void before_the_runtime(void) {
 	go_chan *ch = go_chan_make(sizeof(int), 2);
@@ -323,7 +368,7 @@ int main(int argc, char **argv) {
 		{"mutex_counts", mutex_counts}, {"mutex_context", mutex_context},
 		{"wg_waits", wg_waits}, {"wg_ends_with_its_waiter", wg_ends_with_its_waiter},
 		{"task_results", task_results}, {"sleep_and_self", sleep_and_self},
-		{"before_the_runtime", before_the_runtime}, {NULL, NULL},
+		{"before_the_runtime", before_the_runtime}, {"fork_child", fork_child}, {NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);
 }
