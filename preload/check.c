@@ -34,6 +34,7 @@ enum {
 	NUMBERS_MAX = 512,           /* of system calls */
 	TLS_LARGE_BYTES = 64 * 1024, /* a thread; goroutines are made by the ten thousand */
 	LINE_BYTES = 1000,
+	SCRIPTS_MAX = 5,
 };
 
 /* Functions of libc that can block for long. Those that the library exports are its own; the others hold a kernel thread. */
@@ -331,9 +332,9 @@ static void segments_scan(struct object *o) {
 		return;
 	const Elf64_Shdr *strings = &sections[header->e_shstrndx];
 	const char *names = object_at(o, strings->sh_offset, strings->sh_size, 1);
+	static const char go[] = ".note.go.buildid"; /* however it was linked and stripped */
 	for (size_t i = 0; names && i < header->e_shnum; i++)
-		if (sections[i].sh_name + sizeof(".gopclntab") <= strings->sh_size &&
-		    memcmp(names + sections[i].sh_name, ".gopclntab", sizeof(".gopclntab")) == 0)
+		if (sections[i].sh_name + sizeof(go) <= strings->sh_size && memcmp(names + sections[i].sh_name, go, sizeof(go)) == 0)
 			report.is_go = true;
 }
 
@@ -437,30 +438,52 @@ static int report_print(void) {
 	return verdict("yes", report.makes_threads || report.opens_libraries ? "" : "though it makes no threads");
 }
 
-/* "#!/usr/bin/env NAME": what env would run, into `end`. */
-static void env_follow(const char *path, char end[PATH_MAX]) {
-	char line[PATH_MAX] = "", *name, *rest;
-	const char *slash = strrchr(end, '/');
-	FILE *in = strcmp(slash ? slash + 1 : end, "env") == 0 ? fopen(path, "re") : NULL;
+/* "#!/usr/bin/env NAME", "#!/usr/bin/env -S NAME=VALUE NAME ARGUMENTS": what env would run takes the script's place. False: it is none of these. */
+static bool env_follow(char script[PATH_MAX], const char *interpreter) {
+	char line[PATH_MAX] = "", *word = NULL, *rest;
+	const char *slash = strrchr(interpreter, '/');
+	FILE *in = strcmp(slash ? slash + 1 : interpreter, "env") == 0 ? fopen(script, "re") : NULL;
 	if (!in)
-		return;
-	if (fgets(line, sizeof(line), in) && strncmp(line, "#!", 2) == 0 && strtok_r(line, " \t\n", &rest) &&
-	    (name = strtok_r(NULL, " \t\n", &rest)) && name[0] != '-')
-		program_find(name, end);
+		return false;
+	if (fgets(line, sizeof(line), in) && strncmp(line, "#!", 2) == 0 && strtok_r(line, " \t\n", &rest)) {
+		do {
+			word = strtok_r(NULL, " \t\n", &rest);
+			if (word && strncmp(word, "-S", 2) == 0 && word[2])
+				word += 2;
+		} while (word && (*word == '-' || strchr(word, '=')));
+		if (word)
+			program_find(word, script);
+	}
 	fclose(in);
+	return word != NULL;
+}
+
+/* Neither a program nor a script with a first line: execvp() and shells give it to the shell. */
+static void shell_follow(char end[PATH_MAX]) {
+	char head[SELFMAG];
+	int fd = open(end, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+	close(fd);
+	if (n >= 0 && (n < SELFMAG || memcmp(head, ELFMAG, SELFMAG) != 0))
+		program_find("/bin/sh", end);
 }
 
 int check_main(int argc, char **argv) {
-	char path[PATH_MAX], first[PATH_MAX], end[PATH_MAX];
+	char path[PATH_MAX], script[PATH_MAX], end[PATH_MAX];
+	const char *why;
 	if (argc == 2 && strcmp(argv[0], "--") == 0)
 		argc--, argv++;
 	if (argc != 1 || argv[0][0] == '-')
 		fail(EXIT_USAGE, "usage: goshim check PROGRAM");
 	program_find(argv[0], path);
-	const char *why = preload_obstacle(path, first);
+	strcpy(script, path);
+	/* What env runs may be such a script, too. */
+	for (int depth = 0; !(why = preload_obstacle(script, end)) && depth < SCRIPTS_MAX && env_follow(script, end); depth++)
+		continue;
 	if (!why)
-		env_follow(path, first);
-	why = preload_obstacle(first, end);
+		shell_follow(end);
 	printf("%s%s%s\n", path, strcmp(path, end) ? ", run by " : "", strcmp(path, end) ? end : "");
 	if (why) {
 		char reason[PATH_MAX + 100];

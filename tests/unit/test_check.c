@@ -59,6 +59,22 @@ Test(check, script_is_as_its_interpreter) {
 	cr_expect(!strstr(c.output, "run by /usr/bin/env"), "%s", c.output);
 }
 
+/* What runs in the end, through every script on the way. */
+Test(check, scripts_are_followed) {
+	struct child c = child_run("d=$(mktemp -d) && PATH=$d:$PATH && printf 'echo no first line\\n' >$d/a && : >$d/b && "
+				   "printf '#!/usr/bin/env -S X=1 sh -u\\n' >$d/c && printf '#!/usr/bin/env c\\n' >$d/d && chmod 755 $d/? && "
+				   "for f in a b c d; do $B/goshim check $d/$f >$d/out; echo $? $(head -n 1 $d/out); done; rm -r $d");
+	char *line = strtok(c.output, "\n");
+	for (int i = 0; i < 4; i++, line = strtok(NULL, "\n"))
+		cr_expect(line && line[0] == '0' && strlen(line) > 3 && strcmp(line + strlen(line) - 3, "/sh") == 0, "%c: %s", 'a' + i, line);
+}
+
+Test(check, go_programs) {
+	struct child c = child_run("$B/goshim check $B/tests/helpers/go_built");
+	expect_status(c, 1);
+	expect_text(c, "it is a Go program");
+}
+
 Test(check, raw_system_calls) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/raw_clone");
 	expect_status(c, 1);
