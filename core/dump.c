@@ -12,6 +12,9 @@
  * "for 1.5 s": wait_begin() notes sched.coarse_now, which sysmon keeps at most a few milliseconds old; a clock read in every wait would cost more
  * than the wait's other bookkeeping.
  *
+ * A goroutine that waits for a mutex in the kernel (robust ones, and those shared with other processes) says so in wait_what, too. It is believed if its
+ * kernel thread is in that futex now: whoever left the wait by longjmp() has not taken it back.
+ *
  * Pinned. A goroutine that blocks its kernel thread in a call nobody bracketed loses its P to sysmon and keeps the thread: `pinned_since` says since
  * when. */
 #include "dump.h"
@@ -26,7 +29,7 @@
 
 #define FRAMES_MAX 64
 #define OWNERS 512 /* remembered answers of dump_find() */
-#define CHAIN_MAX 64
+#define CYCLE_MAX 1024 /* threads in one deadlock; a longer chain is not followed to its end */
 #define CYCLES_MAX 32
 #define SETTLE_NS 20000000
 
@@ -226,14 +229,25 @@ struct wait_info {
 	uintptr_t on;
 	int64_t since;
 	bool timed;
+	bool parked; /* false: in the kernel */
 };
 
+static bool waits_in_kernel(struct g *g, uintptr_t on) {
+	struct m *m = m_of(g);
+	struct kernel_call c = {.known = false};
+	if (m)
+		c = kernel_call_of(m->ktid);
+	return c.known && !c.running && c.number == SYS_futex && c.arg0 == on;
+}
+
 static bool wait_of(struct g *g, struct wait_info *w) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
 	w->what = __atomic_load_n(&g->wait_what, __ATOMIC_RELAXED);
 	w->on = __atomic_load_n(&g->wait_on, __ATOMIC_RELAXED);
 	w->since = __atomic_load_n(&g->wait_since, __ATOMIC_RELAXED);
 	w->timed = __atomic_load_n(&g->timer.index, __ATOMIC_RELAXED) != 0;
-	return atomic_load_explicit(&g->state, memory_order_acquire) == GS_WAITING && w->what;
+	w->parked = atomic_load_explicit(&g->state, memory_order_acquire) == GS_WAITING;
+	return w->what && (w->parked || (state == GS_RUNNING && waits_in_kernel(g, w->on)));
 }
 
 static bool waits_on_descriptor(const char *what) {
@@ -331,7 +345,8 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
 	dump_who(t, g);
 	text_str(t, ": ");
-	if (wait_of(g, &w)) {
+	bool waits = wait_of(g, &w);
+	if (waits && w.parked) {
 		wait_put(t, g, &w, nanotime());
 		dump_parked(g, &f);
 	} else if (state == GS_RUNNABLE) {
@@ -339,6 +354,10 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 		dump_parked(g, &f);
 	} else {
 		running_put(t, g, &f);
+		if (waits) {
+			text_str(t, ", ");
+			wait_put(t, g, &w, nanotime());
+		}
 	}
 	text_str(t, " [thread ");
 	text_dec(t, g->tid);
@@ -394,62 +413,57 @@ static bool edge_of(struct g *g, struct edge *e) {
 	return true;
 }
 
-/* The cycle that starts at g, if g is its lowest: each is then found once. 0: none. 1 with to == NULL: a lost mutex. */
-static unsigned cycle_find(struct g *g, struct edge chain[CHAIN_MAX]) {
-	struct g *at = g;
-	for (unsigned n = 0; n < CHAIN_MAX; n++) {
-		if (!edge_of(at, &chain[n]))
-			return 0;
-		at = chain[n].to;
-		if (!at)
-			return n == 0;
-		if (at == g)
-			return n + 1;
-		if (at->id < g->id)
+/* How many take part in the deadlock whose lowest member is g, so each is found once; 0: none. 1 may also be a mutex whose owner has ended. *print is the
+ * same as long as nothing of it moves. */
+static unsigned cycle_find(struct g *g, uint64_t *print) {
+	struct edge e = {.to = g};
+	*print = 0;
+	for (unsigned n = 1; n <= CYCLE_MAX && edge_of(e.to, &e); n++) {
+		*print = (*print + (uint32_t)e.tid) * 0x100000001b3 + e.wait.on + (uint64_t)e.wait.since;
+		if (!e.to)
+			return n == 1;
+		if (e.to == g)
+			return n;
+		if (e.to->id < g->id)
 			return 0;
 	}
 	return 0;
 }
 
 /* Is it still as it was? What takes part in a deadlock does not move. */
-static bool cycle_same(const struct edge *chain, unsigned n) {
-	for (unsigned i = 0; i < n; i++) {
-		struct edge now;
-		if (!edge_of(chain[i].from, &now) || now.to != chain[i].to || now.tid != chain[i].tid ||
-		    now.wait.on != chain[i].wait.on || now.wait.since != chain[i].wait.since)
-			return false;
-	}
-	return true;
+static bool cycle_lasts(struct g *g, unsigned *n) {
+	struct timespec ts = {0, SETTLE_NS};
+	uint64_t before, after;
+	if (!cycle_find(g, &before))
+		return false;
+	SYS2(SYS_nanosleep, &ts, 0);
+	*n = cycle_find(g, &after);
+	return *n && before == after;
 }
 
-static void cycle_put(struct text *t, const struct edge *chain, unsigned n) {
-	text_str(t, chain[0].to ? "deadlock: " : "stuck: ");
-	for (unsigned i = 0; i < n; i++) {
-		if (i)
-			text_str(t, "          ");
-		dump_who(t, chain[i].from);
+static void cycle_put(struct text *t, struct g *g, unsigned n) {
+	struct edge e = {.to = g};
+	for (unsigned i = 0; i < n && edge_of(e.to, &e); i++) {
+		text_str(t, i ? "          " : e.to ? "deadlock: " : "stuck: ");
+		dump_who(t, e.from);
 		text_str(t, " ");
-		wait_put(t, chain[i].from, &chain[i].wait, nanotime());
+		wait_put(t, e.from, &e.wait, nanotime());
 		text_str(t, "\n");
 	}
 }
 
 int dump_deadlocks(struct text *t) {
-	struct edge chain[CHAIN_MAX];
 	struct g *suspect[CYCLES_MAX];
 	unsigned suspects = 0, n;
+	uint64_t print;
 	int found = 0;
 	for (struct g *g = g_all(); g && suspects < CYCLES_MAX; g = g->all_next) {
-		if (cycle_find(g, chain))
+		if (cycle_find(g, &print))
 			suspect[suspects++] = g;
 	}
 	for (unsigned i = 0; i < suspects; i++) {
-		struct timespec ts = {0, SETTLE_NS};
-		n = cycle_find(suspect[i], chain);
-		if (n)
-			SYS2(SYS_nanosleep, &ts, 0);
-		if (n && cycle_same(chain, n)) {
-			cycle_put(t, chain, n);
+		if (cycle_lasts(suspect[i], &n)) {
+			cycle_put(t, suspect[i], n);
 			found++;
 		}
 	}

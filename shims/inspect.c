@@ -10,6 +10,7 @@
 #include "../core/dump.h"
 #include "../core/futex.h"
 #include "../core/tcb.h"
+#include "sync.h"
 #include "thread.h"
 
 /* As <dlfcn.h> of glibc 2.35 has it; older headers do not. */
@@ -33,6 +34,11 @@ static bool object_of(uintptr_t pc, struct unwind_object *out) {
 	return true;
 }
 
+static bool is_live(struct g *g) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	return g->kind <= G_MAIN && state != GS_IDLE && state != GS_DEAD;
+}
+
 static const char *name_of(struct g *g) {
 	return thread_of(g)->name;
 }
@@ -41,11 +47,28 @@ static bool word_of(uintptr_t object, size_t offset, int32_t *tid) {
 	return peek(tid, object + offset, sizeof *tid) && *tid > 0;
 }
 
+/* libc's word for the owner is the goroutine's number, or that of the kernel thread which it keeps for robust mutexes; of one shared with
+ * other processes, perhaps a thread of theirs: false. */
+static bool mutex_owner(uintptr_t on, int32_t *tid) {
+	pthread_mutex_t copy;
+	if (!peek(&copy, on, sizeof copy) || copy.__data.__owner <= 0)
+		return false;
+	*tid = copy.__data.__owner;
+	if (!(copy.__data.__kind & MUTEX_SHARED) || dump_find(*tid))
+		return true;
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (is_live(g) && thread_of(g)->robust_ktid == *tid) {
+			*tid = g->tid;
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool owner_of(struct g *g, const char *what, uintptr_t on, int32_t *tid) {
 	(void)g;
 	if (what == futex_what_mutex)
-		return word_of(on, offsetof(pthread_mutex_t, __data.__owner) - offsetof(pthread_mutex_t, __data.__lock),
-			       tid);
+		return mutex_owner(on, tid);
 	if (strcmp(what, "rwlock read") == 0)
 		return word_of(on,
 			       offsetof(pthread_rwlock_t, __data.__cur_writer) -
@@ -65,11 +88,6 @@ static bool owner_of(struct g *g, const char *what, uintptr_t on, int32_t *tid) 
 /* ---- cancelling a family ------------------------------------------------------------------------------------------ */
 
 #define PASSES_MAX 64 /* a thread may create others until it acts on its cancellation */
-
-static bool is_live(struct g *g) {
-	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
-	return g->kind <= G_MAIN && state != GS_IDLE && state != GS_DEAD;
-}
 
 /* Ancestors are known by their ids, the nearest G_ANCESTORS of them, ended or not. Further up it goes through the furthest of these, whose struct is
  * still its own unless a later thread has it by now. */

@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "../core/runtime.h"
 #include "ceiling.h"
 #include "isolate.h"
 #include "sigstate.h"
@@ -161,6 +162,15 @@ static void inherit_drop(pthread_mutex_t *m, unsigned kind) {
 		__atomic_fetch_and(&m->__data.__kind, ~KIND_INHERIT, __ATOMIC_RELAXED);
 }
 
+/* For reports only, which look twice (core/dump.c): no order among these. */
+static void wait_tell(struct g *g, pthread_mutex_t *m) {
+	if (!g)
+		return;
+	__atomic_store_n(&g->wait_on, (uintptr_t)m, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->wait_since, atomic_load_explicit(&sched.coarse_now, memory_order_relaxed), __ATOMIC_RELAXED);
+	__atomic_store_n(&g->wait_what, m ? futex_what_mutex : NULL, __ATOMIC_RELAXED);
+}
+
 static int real_lock(pthread_mutex_t *m) {
 	REAL_READY();
 	ROBUST_SELF(mutex_kind(m));
@@ -168,9 +178,11 @@ static int real_lock(pthread_mutex_t *m) {
 	if (r != EBUSY)
 		return r;
 	struct g *g = g_goroutine();
+	wait_tell(g, m);
 	syscall_enter_blocking(g);
 	r = real.pthread_mutex_lock(m);
 	syscall_exit(g);
+	wait_tell(g, NULL);
 	return r;
 }
 

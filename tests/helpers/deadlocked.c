@@ -1,0 +1,43 @@
+/* deadlocked N [robust|shared]: N threads hold a mutex each and wait for the next one's, in a ring. Prints "ready" and its pid when each holds its own; ends when
+ * standard input does. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static pthread_mutex_t *mutex;
+static pthread_barrier_t all;
+static long count;
+
+static void *lock_two(void *arg) {
+	long i = (long)arg;
+	pthread_mutex_lock(&mutex[i]);
+	pthread_barrier_wait(&all);
+	pthread_mutex_lock(&mutex[(i + 1) % count]);
+	return NULL;
+}
+
+int main(int argc, char **argv) {
+	pthread_mutexattr_t attr;
+	pthread_t t;
+	char byte;
+	count = argc > 1 ? atol(argv[1]) : 2;
+	mutex = calloc((size_t)count, sizeof *mutex);
+	pthread_mutexattr_init(&attr);
+	if (argc > 2 && strcmp(argv[2], "robust") == 0)
+		pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	if (argc > 2 && strcmp(argv[2], "shared") == 0)
+		pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&all, NULL, (unsigned)count + 1);
+	for (long i = 0; i < count; i++) {
+		pthread_mutex_init(&mutex[i], &attr);
+		pthread_create(&t, NULL, lock_two, (void *)i);
+	}
+	pthread_barrier_wait(&all);
+	printf("ready %d\n", (int)getpid());
+	fflush(stdout);
+	while (read(0, &byte, 1) > 0)
+		continue;
+	return 0;
+}
