@@ -2,7 +2,8 @@
  * get the names that the files on disk have for them, system calls theirs.
  *
  * The socket is found without a word from the process: the folder is one of few (its own environment tells which; else the usual ones),
- * seen through /proc/PID/root, the name is its pid in its own pid namespace. Who answers must be that very process, as the kernel tells. */
+ * seen through /proc/PID/root, the name is its pid in its own pid namespace. Who answers must be that very process, as the kernel tells. The usual
+ * ones are those of the user that it was when it made its first thread: the one it is now, or root, from whom a daemon's privileges come. */
 #include "ctl.h"
 #include "launcher.h"
 
@@ -28,6 +29,7 @@ enum { STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
 #define TRACE_MS_DEFAULT 1000
 #define FOLDER_MAX 256
+#define FOLDERS_MAX 9
 
 static const char usage_text[] =
 	"usage: goshim ctl PID COMMAND\n"
@@ -48,6 +50,12 @@ struct target {
 	int pid;
 	int inner_pid; /* in its own pid namespace */
 	uid_t uid;
+	uid_t owner; /* of its files in /proc: root when it has changed its user */
+};
+
+struct folders {
+	size_t count;
+	char path[FOLDERS_MAX][FOLDER_MAX];
 };
 
 /* ---- finding the socket ---------------------------------------------------------------------------------------------- */
@@ -131,21 +139,34 @@ static bool peer_is(int fd, const struct target *t) {
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid == t->pid;
 }
 
-static int connect_target(struct target *t) {
+static void folders_of_user(struct folders *f, uid_t uid) {
+	snprintf(f->path[f->count++], FOLDER_MAX, "/run/user/%u/" CTL_FOLDER, uid);
+	snprintf(f->path[f->count++], FOLDER_MAX, "/tmp/" CTL_FOLDER "-%u", uid);
+}
+
+static void folders_list(const struct target *t, struct folders *f) {
 	char *block = proc_read(t->pid, "environ");
-	char candidates[5][FOLDER_MAX] = {"", "", "", "", ""};
-	folder_of_settings(environ_get(block, "GOSHIM"), candidates[0], sizeof candidates[0]);
+	*f = (struct folders){.count = 1};
+	folder_of_settings(environ_get(block, "GOSHIM"), f->path[0], FOLDER_MAX);
 	const char *runtime[] = {environ_get(block, "XDG_RUNTIME_DIR"), getenv("XDG_RUNTIME_DIR")};
 	for (int i = 0; i < 2; i++) {
 		if (runtime[i] && runtime[i][0] == '/')
-			snprintf(candidates[1 + i], FOLDER_MAX, "%.*s/" CTL_FOLDER, FOLDER_MAX - 16, runtime[i]);
+			snprintf(f->path[f->count++], FOLDER_MAX, "%.*s/" CTL_FOLDER, FOLDER_MAX - 16, runtime[i]);
 	}
-	snprintf(candidates[3], FOLDER_MAX, "/run/user/%u/" CTL_FOLDER, t->uid);
-	snprintf(candidates[4], FOLDER_MAX, "/tmp/" CTL_FOLDER "-%u", t->uid);
 	free(block);
+	folders_of_user(f, t->uid);
+	if (t->owner != t->uid)
+		folders_of_user(f, t->owner);
+	if (geteuid() == 0 && t->owner != 0 && t->uid != 0)
+		folders_of_user(f, 0);
+}
+
+static int connect_target(struct target *t) {
+	struct folders folders;
+	folders_list(t, &folders);
 	bool refused = false, denied = false;
-	for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
-		int fd = connect_in(t, candidates[i]);
+	for (size_t i = 0; i < folders.count; i++) {
+		int fd = connect_in(t, folders.path[i]);
 		if (fd >= 0 && peer_is(fd, t))
 			return fd;
 		if (fd >= 0)
@@ -183,8 +204,11 @@ static int target_find(const char *text, struct target *t) {
 	snprintf(path, sizeof path, "/proc/%d", t->pid);
 	if (stat(path, &st) != 0)
 		return complain("%d: no such process", t->pid);
-	t->uid = st.st_uid;
-	char *status = proc_read(t->pid, "status"), *line = status ? strstr(status, "\nNSpid:") : NULL;
+	t->uid = t->owner = st.st_uid;
+	char *status = proc_read(t->pid, "status"), *line = status ? strstr(status, "\nUid:") : NULL;
+	if (line)
+		sscanf(line, "\nUid: %*u %u", &t->uid); /* the effective one */
+	line = status ? strstr(status, "\nNSpid:") : NULL;
 	if (line) {
 		line[1 + strcspn(line + 1, "\n")] = '\0';
 		char *last = strrchr(line, '\t');

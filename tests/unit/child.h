@@ -60,6 +60,6 @@ __attribute__((format(printf, 1, 2))) static inline struct child child_run(const
 	"sleep 0.05; done; printf '%%s\\n' \"$o\"; }; "                                                               \
 	"trap 'rm -r $d' EXIT; "
 
-#define session(text) child_run(SESSION text)
+#define session(text, ...) child_run(SESSION text __VA_OPT__(, ) __VA_ARGS__)
 
 #endif

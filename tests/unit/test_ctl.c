@@ -43,6 +43,19 @@ Test(ctl, deadlocks_are_found) {
 	expect_text(c, ", which has ended");
 }
 
+/* Of many threads, and of mutexes that are waited for in the kernel. */
+Test(ctl, deadlocks_of_every_kind) {
+	static const char *const kinds[] = {"100", "3 robust", "3 shared", "1 robust"};
+	static const int threads[] = {100, 3, 3, 1};
+	for (int i = 0; i < 4; i++) {
+		char all[16];
+		snprintf(all, sizeof all, "%d\n", threads[i]);
+		struct child c = session("program=deadlocked; start ctl=$d/s %s; until_text '^deadlock: goroutine' $B/goshim ctl $pid deadlocks | "
+				     "grep -c ' waits: mutex 0x.*, held by goroutine '; finish", kinds[i]);
+		cr_expect_str_eq(c.output, all, "%s: %s", kinds[i], c.output);
+	}
+}
+
 Test(ctl, no_deadlock_where_there_is_none) {
 	struct child c = session("start ctl=$d/s fork; set -- $(grep child $d/out); $B/goshim ctl $2 deadlocks; finish");
 	cr_expect(strcmp(c.output, "no deadlock\n") == 0, "%s", c.output);
@@ -169,6 +182,18 @@ Test(ctl, another_user) {
 		"print(s.recv(100))' $d/s/$pid.sock; chmod 700 $d/s; finish");
 	expect_text(c, "not yours");
 	expect_text(c, "\\x001'");
+}
+
+/* A daemon's socket lies where the user that it was has his, and only root knows who that was. */
+Test(ctl, another_user_than_at_first) {
+	if (geteuid() != 0)
+		cr_skip_test("needs root, to become another user");
+	static const char *const when[] = {"early", "late"};
+	for (int i = 0; i < 2; i++) {
+		struct child c = session("program=drops_root; start ctl=1 %s; $B/goshim ctl $pid stats | grep g.live; finish; rm -f /tmp/goshim-0/$pid.sock",
+				     when[i]);
+		cr_expect_str_eq(c.output, "  \"g.live\": 1,\n", "%s: %s", when[i], c.output);
+	}
 }
 
 /* Descriptors and other threads of the program look as they would without the socket. */
