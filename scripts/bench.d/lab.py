@@ -118,10 +118,10 @@ class Child:
             self.process = subprocess.Popen(command, env=env, cwd=directory, stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=self.stderr, bufsize=0,
                                             start_new_session=True, preexec_fn=prepare)
+            self.pid = self.process.pid
             Child.alive.append(self)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
-        self.pid = self.process.pid
 
     def __enter__(self):
         return self

@@ -27,6 +27,7 @@ EPOLL_SLAB_KIB = 0.25
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILES = 16
 EXIT_SECONDS = 60
+GONE_SECONDS = 5
 
 
 def port_free():
@@ -66,22 +67,27 @@ class Usage:
         return self.rss + self.kernel
 
 
-def quietly(command, directory=None):
-    """Runs a step of preparing to its end; Failed with its last words."""
-    done = subprocess.run(command, env=lab.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=directory)
-    if done.returncode:
-        raise Failed(f"{command[0]}: {(done.stderr or done.stdout).strip()[-200:]}")
+def until_closed(descriptor, patience):
+    """The other end of a pipe is closed when the last of those that were killed is gone, and writes no file any more."""
+    deadline = time.monotonic() + patience
+    while select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]:
+        if not os.read(descriptor, 65536):
+            return
 
 
 class Process(Child):
     """A child that may have children of its own: when it has ended they end, too. Its session is ours alone."""
 
     def stop(self, patience=2):
+        output = None if self.process.stdout.closed else os.dup(self.process.stdout.fileno())
         super().stop(patience)
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
+        if output is not None:
+            until_closed(output, GONE_SECONDS)
+            os.close(output)
 
     def everything(self, timeout):
         """What it writes to its standard output until it ends; Failed unless that is with exit status 0."""
@@ -103,6 +109,17 @@ class Process(Child):
         if not self.ended(EXIT_SECONDS):
             raise Failed(f"{self.name}: did not end within {EXIT_SECONDS} s of SIGTERM")
         return self.process.returncode, time.monotonic() - start
+
+
+def quietly(command, directory=None):
+    """Runs a step of preparing to its end; Failed with its last words. What it has started ends with it, also at Ctrl-C."""
+    with Process(command, lab.environment(), directory) as child:
+        child.process.stdin.close()
+        output = child.process.stdout.read()
+        if child.process.wait():
+            child.stderr.seek(0)
+            last = (child.stderr.read() or output).decode(errors="replace")
+            raise Failed(f"{command[0]}: {last.strip()[-200:]}")
 
 
 class Server:
