@@ -35,6 +35,7 @@ enum {
 	TLS_LARGE_BYTES = 64 * 1024, /* a thread; goroutines are made by the ten thousand */
 	LINE_BYTES = 1000,
 	SCRIPTS_MAX = 5,
+	COLUMNS = 100,
 };
 
 /* Functions of libc that can block for long. Those that the library exports are its own; the others hold a kernel thread. */
@@ -411,6 +412,22 @@ static int verdict(const char *word, const char *reason) {
 	return status;
 }
 
+static void interposed_print(void) {
+	size_t column = 0;
+	printf("  %-12s %zu imported functions are goshim's%s\n", "interposed", report.interposed, report.interposed ? ":" : "");
+	for (size_t i = 0; i < report.imports.count; i++) {
+		const char *name = report.imports.list[i];
+		if (!names_have(&report.exports, name))
+			continue;
+		if (column == 0 || column + strlen(name) + 1 > COLUMNS)
+			column = (size_t)printf("%s%15s%s", column ? "\n" : "", "", name);
+		else
+			column += (size_t)printf(" %s", name);
+	}
+	if (column)
+		puts("");
+}
+
 static int report_print(void) {
 	printf("  %-12s %zu\n", "libraries", report.count - 1);
 	line_print("missing", report.missing);
@@ -418,7 +435,7 @@ static int report_print(void) {
 			      : report.opens_libraries
 				      ? "pthread_create is not imported, but libraries may be opened at run time"
 				      : "");
-	printf("  %-12s %zu imported functions are goshim's\n", "interposed", report.interposed);
+	interposed_print();
 	line_print("not hooked", report.unhooked);
 	printf("  %-12s %zu bytes for each thread\n", "static TLS", report.tls_bytes);
 	line_print("raw calls", report.raw);

@@ -8,6 +8,8 @@ Test(check, threaded_program) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/works");
 	expect_status(c, 0);
 	expect_text(c, "pthread_create is imported");
+	expect_text(c, " imported functions are goshim's:\n               ");
+	expect_text(c, " pthread_create ");
 	expect_text(c, "verdict: yes\n");
 }
 
