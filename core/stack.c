@@ -290,10 +290,18 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	return 0;
 }
 
+static char *guard_of(const struct stack *s) {
+	return s->lo - ((s->guard + PAGE - 1) & ~(PAGE - 1));
+}
+
+bool stack_marker_at(const struct stack *s, const void *address) {
+	return markers && s->slab && (const char *)address < s->lo && (const char *)address >= guard_of(s);
+}
+
 void stack_release(struct stack *s) {
 	if (!s->slab)
 		return; /* the program's own */
-	char *slot = s->lo - ((s->guard + PAGE - 1) & ~(PAGE - 1));
+	char *slot = guard_of(s);
 	if (s->slab == slot) {
 		SYS2(SYS_munmap, slot, s->hi - slot);
 		return;

@@ -13,6 +13,8 @@ void stack_populate(struct stack *s, size_t bytes);
 /* Gives pages below sp back to the kernel. */
 void stack_trim(struct stack *s, void *sp);
 bool stack_uses_markers(void);
+/* Is it in the stack's guard, and that a marker? Async-signal-safe. */
+bool stack_marker_at(const struct stack *s, const void *address);
 /* From now on stacks are executable, those that exist, too: a module came that wants it so. Negative error: some are not. */
 int stack_exec_all(void);
 

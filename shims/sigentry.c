@@ -10,6 +10,7 @@
  * then may the handler run, because it may park and the M's stack stays with the M. */
 #include <linux/futex.h>
 
+#include "../core/stack.h"
 #include "isolate.h"
 #include "race.h"
 #include "siginternal.h"
@@ -192,6 +193,9 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	}
 	bool kicked = info->si_code == KICK_CODE;
 	if (is_fault(sig, info)) {
+		/* The kernel says of a guard marker that nothing is mapped there; a kernel thread's guard is, without access. */
+		if (sig == SIGSEGV && info->si_code == SEGV_MAPERR && stack_marker_at(&g->stack, info->si_addr))
+			info->si_code = SEGV_ACCERR;
 		if (!sig_handler_take(sig, h))
 			default_action(sig, info, false);
 		else if (g->kind <= G_MAIN)

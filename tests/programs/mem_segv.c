@@ -106,6 +106,7 @@ static void *overflows(void *arg) {
 		if (sigsetjmp(back, 1) == 0)
 			overflow(0);
 		CHECK(fault_address < lo && fault_address >= lo - guard);
+		EQ(fault_code, SEGV_ACCERR);
 		CHECK(on_altstack);
 		sched_yield();
 	}
