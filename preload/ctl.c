@@ -38,7 +38,7 @@
 #include "entry.h"
 #include "settings.h"
 
-#define PEER_TIMEOUT_S 5 /* a peer that does not read or write this long is let go */
+#define PEER_TIMEOUT_S 5 /* a peer that does not read or write this long is let go, and one that has not said all of its line */
 #define BACKLOG 4
 
 static struct g ctl_g;
@@ -219,7 +219,8 @@ static bool request_run(struct text *t, char *line) {
 /* One line without its end; false: the peer is gone, slow, or talks too much. */
 static bool request_read(int fd, char line[CTL_REQUEST_MAX]) {
 	size_t length = 0;
-	while (length < CTL_REQUEST_MAX) {
+	int64_t begin = nanotime();
+	while (length < CTL_REQUEST_MAX && nanotime() - begin < PEER_TIMEOUT_S * 1000000000ll) {
 		long n = SYS3(SYS_read, fd, line + length, CTL_REQUEST_MAX - length);
 		if (n == -EINTR)
 			continue;

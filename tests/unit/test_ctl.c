@@ -230,6 +230,17 @@ Test(ctl, bad_peers_do_no_harm) {
 	expect_text(c, "\"g.live\": 9,\n");
 }
 
+/* One that never comes to the end of its line does not keep the others out: it is let go before it has said all that a line may have. */
+Test(ctl, slow_peer_is_let_go) {
+	struct child c = session("start ctl=$d/s; python3 -c '"
+			     "import select, socket, sys\n"
+			     "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); said = 0\n"
+			     "while said < 127 and not select.select([s], [], [], 0.2)[0]:\n"
+			     "    s.sendall(b\"x\"); said += 1\n"
+			     "print(\"let go\" if said < 127 else \"heard out\")' $d/s/$pid.sock; $B/goshim ctl $pid stats | grep g.live; finish");
+	cr_expect_str_eq(c.output, "let go\n  \"g.live\": 9,\n", "%s", c.output);
+}
+
 /* ---- the client's complaints: one line, and what to do ---- */
 
 Test(ctl, wrong_usage) {
