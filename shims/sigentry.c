@@ -17,11 +17,12 @@
 
 #define SA_RESTORER_FLAG 0x04000000ul
 
-static void *restorer;              /* libc's or arch/'s, for our raw rt_sigaction */
+static void *restorer; /* libc's or arch/'s, for our raw rt_sigaction */
 static void (*setxid_libc)(int, siginfo_t *, void *);
 
 static bool is_fault(int sig, const siginfo_t *info) {
-	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS);
+	return info->si_code > 0 &&
+	       (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS);
 }
 
 /* Was it sent to this very thread? The kernel says SI_USER for the SIGPIPE of one's own write; a kill() of our own process does not come this
@@ -29,7 +30,32 @@ static bool is_fault(int sig, const siginfo_t *info) {
 static bool is_for_thread(int sig, const siginfo_t *info) {
 	if (info->si_code == SI_TIMER)
 		return sigtimer_of_main(info);
-	return (info->si_code == SI_TKILL || (sig == SIGPIPE && info->si_code == SI_USER)) && info->si_pid == self_pid();
+	return (info->si_code == SI_TKILL || (sig == SIGPIPE && info->si_code == SI_USER)) &&
+	       info->si_pid == self_pid();
+}
+
+static bool is_tick(int sig, const siginfo_t *info) {
+	return (sig == SIGPROF || sig == SIGVTALRM) && (info->si_code == SI_KERNEL || info->si_code == SI_TIMER);
+}
+
+static bool is_open(struct g *g, int sig) {
+	return g && is_alive(g) && !(mask_of(g) & SIGBIT(sig));
+}
+
+/* The goroutine for which alone a signal is, that came while g ran; NULL: whoever takes what is sent to the process. The tick of a timer that counts CPU
+ * time is for the thread that used it, unless that blocks it, and not for main: a profiler lives on it (SIG-14). What the scheduler used counts as
+ * used by one that runs. */
+static struct g *meant_for(struct g *g, int sig, const siginfo_t *info) {
+	if (g->kind <= G_MAIN && (is_for_thread(sig, info) || (is_tick(sig, info) && is_open(g, sig))))
+		return g;
+	if (g->kind <= G_MAIN || !is_tick(sig, info))
+		return NULL;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *runs = atomic_load_explicit(&m->curg, memory_order_relaxed);
+		if (is_open(runs, sig) && !atomic_load_explicit(&runs->in_syscall, memory_order_relaxed))
+			return runs;
+	}
+	return NULL;
 }
 
 /* Outside the runtime on g: route what is in the ring, run what is ours. */
@@ -127,7 +153,8 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 		return;
 	uint64_t asked = sigset_bits(&context->uc_sigmask);
 	/* Unless it changed the mask it returns to. */
-	handler_left(g, asked == kernel_before ? virtual_before : asked & ~SIG_NEVER_BLOCKED, asked, context, in_syscall);
+	handler_left(g, asked == kernel_before ? virtual_before : asked & ~SIG_NEVER_BLOCKED, asked, context,
+		     in_syscall);
 }
 
 /* A handler has returned that began before there were goroutines, and in which the runtime started: that took the handler's mask for main's. */
@@ -163,7 +190,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 			 * below, before its handler's mask is in force, would let a storm of signals pile up frames. */
 			if (!fault) {
 				if (info->si_code != KICK_CODE)
-					sig_ring_push(sig, info, is_for_thread(sig, info) ? g : NULL);
+					sig_ring_push(sig, info, meant_for(g, sig, info));
 				return;
 			}
 		} else if (g->in_rt == 0 || fault) {
@@ -207,10 +234,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	if (g->kind > G_MAIN || sig_must_defer(g)) {
 		if (kicked) /* it is in a queue; g looks when it leaves the runtime */
 			return;
-		bool to_thread = g->kind <= G_MAIN && is_for_thread(sig, info);
+		struct g *to = meant_for(g, sig, info);
 		if (g->kind == G_FOREIGN)
 			rt_deliver_hook = sig_deliver; /* the runtime may not have started */
-		sig_ring_push(sig, info, to_thread ? g : NULL);
+		sig_ring_push(sig, info, to);
 		if (g->kind == G_G0)
 			sysmon_poke(); /* this M may be past its last look before it sleeps */
 		if (g->kind <= G_MAIN && g->in_rt == 0)
@@ -224,10 +251,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 			look_now(g);
 			return;
 		}
-	} else if (!is_for_thread(sig, info)) {
+	} else if (!meant_for(g, sig, info)) {
 		/* To the process. main goes first, as in the kernel's choice of a thread. */
-		bool ours = !(mask_of(g) & SIGBIT(sig)) && is_alive(g) &&
-		            (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) || (mask_of(sigp.main_g) & SIGBIT(sig)));
+		bool ours = is_open(g, sig) && (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) ||
+						(mask_of(sigp.main_g) & SIGBIT(sig)));
 		if (unlikely(info->si_code == THREAD_CODE)) {
 			struct g *told = sig_told(info);
 			if (!told)
@@ -357,24 +384,30 @@ static void cancel_entry(int sig, siginfo_t *info, void *context) {
 
 void sig_reserve(void) {
 	int none = 0;
-	if (atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2 || !atomic_compare_exchange_strong(&sigp.reserved, &none, 1))
+	if (atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2 ||
+	    !atomic_compare_exchange_strong(&sigp.reserved, &none, 1))
 		return;
 	struct ksigaction old, set;
 	if (SYS4(SYS_rt_sigaction, SIGSETXID_NR, 0, &old, 8) < 0 || !old.handler) {
 		atomic_store(&sigp.reserved, 0); /* libc has not created a thread yet: later */
 		return;
 	}
-	restorer = old.flags & SA_RESTORER_FLAG ? old.restorer : arch_restorer(); /* without the flag the word is anything */
+	restorer = old.flags & SA_RESTORER_FLAG ? old.restorer
+						: arch_restorer(); /* without the flag the word is anything */
 	if ((void (*)(int, siginfo_t *, void *))old.handler != reserved_entry)
 		setxid_libc = (void (*)(int, siginfo_t *, void *))old.handler;
-	set = (struct ksigaction){.handler = (void *)reserved_entry, .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_FLAG,
-	                          .restorer = restorer, .mask = ~0ull};
+	set = (struct ksigaction){.handler = (void *)reserved_entry,
+				  .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_FLAG,
+				  .restorer = restorer,
+				  .mask = ~0ull};
 	RACE_BEFORE(&sigp.reserved);
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
 	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
 	 * blocked. */
-	set = (struct ksigaction){.handler = (void *)cancel_entry, .flags = SA_SIGINFO | SA_NODEFER | SA_RESTORER_FLAG,
-	                          .restorer = restorer, .mask = 0};
+	set = (struct ksigaction){.handler = (void *)cancel_entry,
+				  .flags = SA_SIGINFO | SA_NODEFER | SA_RESTORER_FLAG,
+				  .restorer = restorer,
+				  .mask = 0};
 	SYS4(SYS_rt_sigaction, SIGCANCEL_NR, &set, 0, 8);
 	atomic_store_explicit(&sigp.reserved, 2, memory_order_release);
 }
