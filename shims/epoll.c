@@ -70,10 +70,11 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 		return r;
 	if (mask || !io_waits_itself(g)) {
 		/* The mask is the goroutine's for the time of the wait: a signal that is pending, or comes, ends it (SIG-16). */
-		uint64_t saved = mask ? sig_mask_push(g, mask) : 0;
+		if (mask)
+			sig_mask_push(g, mask);
 		r = epoll_park(g, fd, events, room, deadline);
 		if (mask)
-			sig_mask_pop(g, saved);
+			sig_mask_pop(g);
 		if (r != FDCALL_BLOCK)
 			return r;
 	}

@@ -221,9 +221,9 @@ static long pollcall_run(struct pollcall *call) {
 static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
 	if (!mask)
 		return io_waits_itself(call->g) ? FDCALL_BLOCK : pollcall_run(call);
-	uint64_t saved = sig_mask_push(call->g, mask);
+	sig_mask_push(call->g, mask);
 	long r = pollcall_run(call);
-	sig_mask_pop(call->g, saved);
+	sig_mask_pop(call->g);
 	return r;
 }
 

@@ -151,7 +151,33 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 			return false;
 		*r = -pthread_sigmask(INT(0), PTR(1), PTR(2));
 		return true;
+	case SYS_rt_sigtimedwait:
+		if (SIZE(3) != 8)
+			return false;
+		*r = shim_sigtimedwait(g, PTR(0), PTR(1), PTR(2));
+		return true;
+	case SYS_rt_sigqueueinfo:
+		*r = shim_sigqueueinfo(INT(0), 0, INT(1), PTR(2));
+		return true;
+	case SYS_rt_tgsigqueueinfo:
+		if (INT(1) <= 0)
+			return false;
+		*r = shim_sigqueueinfo(INT(0), INT(1), INT(2), PTR(3));
+		return true;
+	case SYS_rt_sigsuspend:
+	case SYS_rt_sigpending:
+		if (SIZE(1) != 8)
+			return false;
+		done = n == SYS_rt_sigsuspend ? sigsuspend(PTR(0)) : sigpending(PTR(0));
+		break;
+	case SYS_signalfd4:
+		if (SIZE(2) != 8)
+			return false;
+		done = signalfd(INT(0), PTR(1), INT(3));
+		break;
 	/* clang-format off */
+	case SYS_kill: done = kill(INT(0), INT(1)); break;
+	case SYS_prctl: done = prctl(INT(0), SIZE(1), SIZE(2), SIZE(3), SIZE(4)); break;
 	case SYS_tkill: done = shim_tgkill(-1, INT(0), INT(1)); break;
 	case SYS_tgkill: done = shim_tgkill(INT(0), INT(1), INT(2)); break;
 	case SYS_exit:

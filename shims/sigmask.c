@@ -39,7 +39,8 @@ static void and_broadcast(uint64_t gained) {
 		asked++;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); gained && m; m = m->all_next) {
 		struct g *runs = atomic_load(&m->curg);
-		if (m->ktid == me || m->ktid == 0 || (runs && is_alive(runs)) || !(gained & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
+		if (m->ktid == me || m->ktid == 0 || (runs && is_alive(runs)) ||
+		    !(gained & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
 			continue;
 		if (SYS4(SYS_rt_tgsigqueueinfo, pid, m->ktid, SIGSETXID_NR, &info) == 0)
 			asked++;
@@ -112,22 +113,20 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	return 0;
 }
 
-uint64_t sig_mask_push(struct g *g, const sigset_t *set) {
-	uint64_t old = 0;
+void sig_mask_push(struct g *g, const sigset_t *set) {
 	struct sigstate *s = sig_of(g);
 	s->defer = true; /* first: what the new mask lets in must end the wait that follows */
-	sig_mask_change(g, SIG_SETMASK, sigset_bits(set), &old);
+	sig_mask_change(g, SIG_SETMASK, sigset_bits(set), &s->back);
 	if (atomic_load(&s->pending) & ~mask_of(g))
 		g_interrupt(g);
-	return old;
 }
 
-void sig_mask_pop(struct g *g, uint64_t saved) {
+void sig_mask_pop(struct g *g) {
 	uint64_t old;
 	struct sigstate *s = sig_of(g);
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	s->defer = false;
-	sig_mask_change(g, SIG_SETMASK, saved, &old);
+	sig_mask_change(g, SIG_SETMASK, s->back, &old);
 }
 
 SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {

@@ -71,9 +71,22 @@ static void handler_call(void *arg) {
 		rt_enter(call->g);
 }
 
+static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back);
+
+/* What else of `allowed` may be handled, before a handler whose mask is in force begins. Inside the runtime, unless one forked and this is the child. */
+static void handlers_on_top(struct g *g, uint64_t allowed) {
+	siginfo_t info;
+	int sig;
+	uint64_t back = mask_of(g);
+	while (self_g() && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info)))
+		handler_run(g, sig, &info, allowed, &back);
+}
+
 /* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the
- * queue and masking it no kick lets a later one overtake it. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
-static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
+ * queue and masking it no kick lets a later one overtake it. The kernel makes the frames of all signals that it may deliver before it goes back to the
+ * program: so of several that were pending the lowest is taken first and its handler runs last, unless it masks the others, and it alone decides whether
+ * a call goes on. *back: the mask that it returns to, and may change. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
+static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back) {
 	struct sigrecord *h = handler_of(sig);
 	struct sigstate *s = sig_of(g);
 	if (!h || !sig_handler_take(sig, h)) {
@@ -81,18 +94,20 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 		kernel_queue_self(sig, info);
 		return 0;
 	}
-	uint64_t before = mask_of(g);
 	ucontext_t context;
 	memset(&context, 0, sizeof context);
 	getcontext(&context);
-	sigset_store(&context.uc_sigmask, before);
+	sigset_store(&context.uc_sigmask, *back);
 	/* As the kernel: on the alternate stack if the handler asks for it, there is one, and we are not on it. */
 	bool enters = (h->flags & SA_ONSTACK) && s->alt_sp && !sig_on_altstack(s, (uintptr_t)&context);
 	void *alt_top = (char *)s->alt_sp + s->alt_size;
 	context.uc_stack = sig_altstack_save(s);
-	mask_force(g, before | sig_handler_mask(h, sig));
-	struct handler_call call = {.g = g, .h = h, .info = info, .context = &context, .sig = sig};
-	if (enters)
+	mask_force(g, mask_of(g) | sig_handler_mask(h, sig));
+	handlers_on_top(g, allowed);
+	struct handler_call call = {.g = g, .h = h, .info = info, .context = &context, .sig = sig, .forked = !self_g()};
+	if (call.forked) /* in one of those: in the child libc's signals are the kernel's */
+		h->handler(sig, info, &context);
+	else if (enters)
 		arch_call_on(alt_top, handler_call, &call);
 	else
 		handler_call(&call);
@@ -104,23 +119,23 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info) {
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
 		return 0;
 	}
+	*back = after;
 	mask_force(g, after);
 	sig_handler_done(g, s);
 	return h->flags & SA_RESTART ? 1 : 3;
 }
 
 /* Everything of `allowed` that is deliverable in g's queue. `one_mask`: in a call that brought a mask of its own. As in the kernel, the first handler
- * then returns to the mask that was before the call: what it masked itself stays pending until the call is over. Outside the runtime. */
+ * then returns to the mask that was before the call, which ends it: what it masked itself stays pending until then. Outside the runtime. */
 static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
-	unsigned ran = 0;
+	unsigned ran = 0, now;
 	siginfo_t info;
 	int sig;
 	rt_enter(g);
-	while ((sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
-		struct sigrecord *h = one_mask ? handler_of(sig) : NULL;
-		if (h)
-			allowed &= ~sig_handler_mask(h, sig);
-		ran |= handler_run(g, sig, &info);
+	while (!(one_mask && ran) && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
+		uint64_t mask = mask_of(g);
+		now = handler_run(g, sig, &info, allowed, one_mask ? &sig_of(g)->back : &mask);
+		ran = ran ? ran : now;
 		if (!self_g())
 			return 0;
 	}
@@ -145,7 +160,8 @@ static unsigned queue_run_all(struct g *g, bool one_mask) {
 	struct sigstate *s = sig_of(g);
 	attention_clear(s); /* before the look: who queues after it sets it again */
 	if (unlikely(atomic_load(&s->pending) & atomic_load(&s->waiting)))
-		attention_set(s); /* on its way into sigwait(), which will not look any more: it needs the kick that sysmon repeats */
+		attention_set(
+			s); /* on its way into sigwait(), which will not look any more: it needs the kick that sysmon repeats */
 	return queue_run(g, ~0ull, one_mask);
 }
 
@@ -155,7 +171,8 @@ unsigned sig_queue_run(struct g *g) {
 
 /* A wait was ended for a signal and its shim has not asked yet, or a mask is in force for one call only. */
 bool sig_must_defer(struct g *g) {
-	return g->in_rt || g->in_vfork || sig_of(g)->defer || atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
+	return g->in_rt || g->in_vfork || sig_of(g)->defer ||
+	       atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
 }
 
 /* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while
@@ -187,7 +204,8 @@ bool shim_stray(struct g *g) {
 	rt_enter(g);
 	sig_ring_drain(false);
 	rt_leave(g);
-	if ((atomic_load_explicit(&s->pending, memory_order_relaxed) & ~mask_of(g)) || shim_cancel_pending(g) || sig_fd_due(g))
+	if ((atomic_load_explicit(&s->pending, memory_order_relaxed) & ~mask_of(g)) || shim_cancel_pending(g) ||
+	    sig_fd_due(g))
 		return false;
 	/* What comes before this store is queued, has set the interrupt again, and ends the next wait. */
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);

@@ -142,7 +142,9 @@ static bool tell_forker(siginfo_t *info, int sig) {
 	info->si_errno = sig;
 	bool sent = SYS4(SYS_rt_tgsigqueueinfo, forker.pid, forker.ktid, SIGSETXID_NR, info) == 0;
 	info->si_errno = 0;
-	for (int looks = 0; sent && looks < TOLD_LOOKS && (status_signals(forker.pid, forker.ktid, "\nSigPnd:") & SIGBIT(SIGSETXID_NR)); looks++)
+	for (int looks = 0; sent && looks < TOLD_LOOKS &&
+			    (status_signals(forker.pid, forker.ktid, "\nSigPnd:") & SIGBIT(SIGSETXID_NR));
+	     looks++)
 		SYS0(SYS_sched_yield);
 	return sent;
 }
@@ -217,24 +219,21 @@ SHIM int gsignal(int sig) {
  * here the goroutine that takes it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is
  * about to end its wait, before it does. Where those who would take it are in handlers, it is pending before kill() returns, so that a
  * second one counts as none. 1: the kernel's business (everybody blocks it, default action, another process); else 0 or a negative error. */
-static int signal_process(pid_t pid, int sig, int code, const union sigval *value) {
+static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	struct g *self = self_g();
 	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS || !handler_of(sig))
 		return 1;
 	struct g *taker = sig_taker(sig);
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
 		return 1;
-	siginfo_t info = info_make(sig, code);
-	if (value)
-		info.si_value = *value;
 	if (taker == self)
-		return signal_self(self, sig, &info);
+		return signal_self(self, sig, info);
 	int r = 0;
 	rt_enter(self);
 	if (taker) {
-		r = sig_send(taker, sig, &info);
+		r = sig_send(taker, sig, info);
 	} else {
-		sig_ring_push(sig, &info, NULL);
+		sig_ring_push(sig, info, NULL);
 		sig_ring_drain(false);
 	}
 	rt_exit(self);
@@ -249,13 +248,33 @@ static pid_t process_of(pid_t id) {
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
 	pid = process_of(pid);
-	int r = signal_process(pid, sig, SI_USER, NULL);
+	siginfo_t info = info_make(sig, SI_USER);
+	int r = signal_process(pid, sig, &info);
 	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
 	pid = process_of(pid);
-	int r = signal_process(pid, sig, SI_QUEUE, &value);
+	siginfo_t info = info_make(sig, SI_QUEUE);
+	info.si_value = value;
+	int r = signal_process(pid, sig, &info);
 	return r == 1 ? real.sigqueue(pid, sig, value) : (int)sys_ret(r);
+}
+
+/* rt_tgsigqueueinfo(), and with tid 0 rt_sigqueueinfo(): the caller makes the siginfo. A kernel's or kill()'s it may forge for itself only. */
+long shim_sigqueueinfo(pid_t tgid, pid_t tid, int sig, const siginfo_t *given) {
+	struct g *self = g_self(), *g = tid ? sig_g_of_tid(tid) : NULL;
+	bool to_process = tid == 0 && process_of(tgid) == self_pid();
+	if (!signal_valid(sig) || !(to_process || (g && tgid == self_pid())))
+		return tid ? SYS4(SYS_rt_tgsigqueueinfo, tgid, tid, sig, given)
+			   : SYS3(SYS_rt_sigqueueinfo, tgid, sig, given);
+	siginfo_t info = *given;
+	info.si_signo = sig;
+	if ((info.si_code >= 0 || info.si_code == SI_TKILL) && self->tid != (tid ? tid : tgid))
+		return -EPERM;
+	if (g)
+		return sig_thread_send(g, sig, &info);
+	int r = signal_process(self_pid(), sig, &info);
+	return r == 1 ? SYS3(SYS_rt_sigqueueinfo, self_pid(), sig, &info) : r;
 }

@@ -25,18 +25,19 @@
 
 struct sigstate {
 	struct lock lock;
-	uint32_t head, tail;          /* queue of entries: index + 1 in sigqueue.c's pool; 0 none. Under lock */
-	_Atomic uint64_t pending;     /* signals in the queue or in `bare`; written under lock, read by the owner without */
-	uint64_t bare;                /* pending without an entry: the pool was empty; as the kernel, we then forget the siginfo */
-	_Atomic uint64_t waiting;     /* in sigwait() & co. for these */
-	uint64_t counted;             /* the mask as it is accounted in the process-wide mask */
+	uint32_t head, tail;      /* queue of entries: index + 1 in sigqueue.c's pool; 0 none. Under lock */
+	_Atomic uint64_t pending; /* signals in the queue or in `bare`; written under lock, read by the owner without */
+	uint64_t bare; /* pending without an entry: the pool was empty; as the kernel, we then forget the siginfo */
+	_Atomic uint64_t waiting; /* in sigwait() & co. for these */
+	uint64_t back; /* between sig_mask_push and _pop: the mask there was before, or what a handler has made of it */
+	uint64_t counted; /* the mask as it is accounted in the process-wide mask */
 	_Atomic bool attention;
-	_Atomic bool dead;            /* exited; signals to it succeed and vanish. Under lock, and for who only looks */
-	bool defer;                   /* between sig_mask_push and _pop: handlers run in shim_interrupted() only (SIG-16) */
-	bool cancel_held;             /* by shim_cancel_hold() */
-	uint32_t handlers;            /* handlers run so far on this goroutine: to tell a true EINTR from a stray one */
+	_Atomic bool dead; /* exited; signals to it succeed and vanish. Under lock, and for who only looks */
+	bool defer;        /* between sig_mask_push and _pop: handlers run in shim_interrupted() only (SIG-16) */
+	bool cancel_held;  /* by shim_cancel_hold() */
+	uint32_t handlers; /* handlers run so far on this goroutine: to tell a true EINTR from a stray one */
 	/* the program's alternate stack, with the kernel's semantics */
-	void *alt_sp;                 /* NULL: none */
+	void *alt_sp; /* NULL: none */
 	size_t alt_size;
 	int alt_flags;
 };
@@ -64,8 +65,8 @@ void sig_thread_exit(struct g *g);
 /* ppoll, pselect, epoll_pwait: `set` becomes the goroutine's mask, atomically with the wait: a signal that comes in
  * between makes the next interruptible wait return -EINTR at once, and shim_interrupted() runs its handler (with the temporary mask, as the kernel).
  * Between the two calls: only a wait and shim_interrupted(). Pop also delivers what is still deliverable. */
-uint64_t sig_mask_push(struct g *g, const sigset_t *set);
-void sig_mask_pop(struct g *g, uint64_t saved);
+void sig_mask_push(struct g *g, const sigset_t *set);
+void sig_mask_pop(struct g *g);
 
 /* How many handlers ran on g: a bracketed syscall that returned EINTR although this did not change was disturbed by
  * a signal for somebody else, and must be repeated (SIG-1). */
@@ -76,6 +77,9 @@ static inline uint32_t sig_handlers_run(struct g *g) {
 /* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. tgid -1:
  * tkill. */
 long shim_tgkill(pid_t tgid, pid_t tid, int sig);
+/* As the kernel's calls: negative errors. */
+long shim_sigqueueinfo(pid_t tgid, pid_t tid, int sig, const siginfo_t *given);
+long shim_sigtimedwait(struct g *g, const sigset_t *set, siginfo_t *info, const struct timespec *timeout);
 
 /* ---- between the signal shims, cancel.c and process.c
  * ----------------------------------------------------------------------------- */
@@ -137,7 +141,7 @@ int32_t sig_sysmon_ktid(void);
 #define SIGSETXID_NR 33
 
 /* Signals that no mask of a program blocks: libc's own two, and the two that cannot be blocked. */
-#define SIGBIT(sig) (1ull << ((sig) - 1))
+#define SIGBIT(sig) (1ull << ((sig)-1))
 #define SIG_NEVER_BLOCKED (SIGBIT(SIGKILL) | SIGBIT(SIGSTOP) | SIGBIT(32) | SIGBIT(33))
 
 static inline uint64_t sigset_bits(const sigset_t *set) {

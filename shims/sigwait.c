@@ -58,18 +58,20 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 	return r;
 }
 
+long shim_sigtimedwait(struct g *g, const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
+	siginfo_t unused;
+	if (timeout && !timespec_valid(timeout))
+		return -EINVAL;
+	int64_t deadline = !timeout ? -1 : timeout->tv_sec == 0 && timeout->tv_nsec == 0 ? 0 : deadline_rel(timeout);
+	return signal_await(g, sigset_bits(set), info ? info : &unused, deadline);
+}
+
 SHIM int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
 	REAL_READY();
 	struct g *g = self_g();
-	siginfo_t unused;
 	if (!g)
 		return real.sigtimedwait(set, info, timeout);
-	if (timeout && !timespec_valid(timeout)) {
-		errno = EINVAL;
-		return -1;
-	}
-	int64_t deadline = !timeout ? -1 : timeout->tv_sec == 0 && timeout->tv_nsec == 0 ? 0 : deadline_rel(timeout);
-	int r = signal_await(g, sigset_bits(set), info ? info : &unused, deadline);
+	long r = shim_sigtimedwait(g, set, info, timeout);
 	if (r > 0 && info && info->si_code == SI_TKILL)
 		info->si_code = SI_USER; /* as libc does */
 	return (int)sys_ret(r);
@@ -102,7 +104,7 @@ SHIM int sigsuspend(const sigset_t *set) {
 	if (!g)
 		return real.sigsuspend(set);
 	shim_testcancel(g);
-	uint64_t saved = sig_mask_push(g, set);
+	sig_mask_push(g, set);
 	for (;;) {
 		wait_begin(g, true, "sigsuspend", 0);
 		wait_park(g, -1);
@@ -110,7 +112,7 @@ SHIM int sigsuspend(const sigset_t *set) {
 			break;
 		shim_testcancel(g);
 	}
-	sig_mask_pop(g, saved);
+	sig_mask_pop(g);
 	errno = EINTR;
 	return -1;
 }
