@@ -258,6 +258,8 @@ void fdcall_yield(struct fdcall *c);
 
 /* It is not expected to block, but nobody can promise. */
 #define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, false, call)
+/* The same for a cancellation point. */
+#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, true, call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
 #define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, true, call)
 

@@ -2,7 +2,8 @@
  * non-blocking without touching the description's flags; where a driver refuses that, by asking poll() first; on files plainly, bracketed.
  *
  * A pipe never splits a record of PIPE_BUF bytes or less (FD-8): RWF_NOWAIT behaves as O_NONBLOCK does, and with that the kernel
- * moves all of a record that fits or nothing. */
+ * moves all of a record that fits or nothing. Before Linux 6.4 a pipe refuses it: one that is ready takes PIPE_BUF bytes without waiting, unless another
+ * writer is faster, so it gets parts of that size. What may block after all is a cancellation point, as NPTL's call would have been. */
 #include <sys/socket.h>
 #include <termios.h>
 
@@ -46,7 +47,7 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
 		return FDCALL_BLOCK;
 	}
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
-	return FDCALL_BRACKET_HELD(c, SYS3(SYS_readv, c->fd, iov, count));
+	return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_readv, c->fd, iov, count));
 }
 
 struct readv_try {
@@ -105,7 +106,16 @@ static long try_writev(struct fdcall *c, const struct iovec *iov, int count) {
 	}
 	if (!fdcall_poll_now(c, POLLOUT))
 		return -EAGAIN;
-	return FDCALL_BRACKET_HELD(c, SYS3(SYS_writev, c->fd, iov, count));
+	return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_writev, c->fd, iov, count));
+}
+
+/* Cuts the vector to `bytes`, which it has. Returns how many parts are left. */
+static int iov_cut(struct iovec *iov, size_t bytes) {
+	int n = 0;
+	for (; bytes > iov[n].iov_len; n++)
+		bytes -= iov[n].iov_len;
+	iov[n].iov_len = bytes;
+	return n + 1;
 }
 
 /* Pipes and character devices: all of it, unless an error or a handler comes in between. `ours`: the vector is not the program's, we may read it
@@ -117,8 +127,10 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bo
 		struct pd *pd = c->pd;
 		const struct iovec *rest = done ? window : iov;
 		int rest_count = done ? iov_window(window, iov, (size_t)count, done) : count;
-		if ((done || ours) && rest_count == 1 && rest->iov_len > PIPE_BUF) { /* smaller records are never split */
-			window[0] = (struct iovec){rest->iov_base, chaos_part(rest->iov_len)};
+		size_t bytes = done || ours ? iov_bytes(rest, (size_t)rest_count) : 0;
+		if (bytes > PIPE_BUF) { /* smaller records are never split */
+			window[0] = rest[0];
+			rest_count = iov_cut(window, (pd_spare(pd) & SPARE_NO_NOWAIT_WRITE) ? PIPE_BUF : chaos_part(bytes));
 			rest = window;
 		}
 		long r = try_writev(c, rest, rest_count);
