@@ -4,6 +4,7 @@
  * A pipe never splits a record of PIPE_BUF bytes or less (FD-8): RWF_NOWAIT behaves as O_NONBLOCK does, and with that the kernel
  * moves all of a record that fits or nothing. Before Linux 6.4 a pipe refuses it: one that is ready takes PIPE_BUF bytes without waiting, unless another
  * writer is faster, so it gets parts of that size. What may block after all is a cancellation point, as NPTL's call would have been. */
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <termios.h>
 
@@ -66,8 +67,17 @@ static long lent_readv(void *arg) {
 	return fd_poll_now(t->fd, POLLIN) ? SYS3(SYS_readv, t->fd, t->iov, t->count) : -EAGAIN;
 }
 
+/* There is nothing, and the kernel would not have waited for more: it refuses a buffer that is too small first. Where it is asked for readiness only,
+ * nobody has told. */
+static bool too_short(struct fdcall *c, size_t n) {
+	if (likely(!(pd_spare(c->pd) & SPARE_NO_NOWAIT_READ)) || pd_kind(c->pd) != KIND_ANON)
+		return false;
+	return n < sizeof(uint64_t) || (n < sizeof(struct signalfd_siginfo) && FD_TRY(c, sig_fd_is(c->fd)));
+}
+
 /* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
 static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
+	bool ours = known_good; /* the vector */
 	for (;; known_good = true) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
@@ -88,7 +98,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 			return r;
 		}
 		if (r == -EAGAIN)
-			r = fdcall_wait(c, PD_READ, false);
+			r = ours && too_short(c, iov->iov_len) ? FDCALL_BLOCK : fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
 			return FDCALL_BLOCKING(c, SYS3(SYS_readv, c->fd, iov, count));
 		if (r < 0)

@@ -86,6 +86,15 @@ long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg) {
 	return r;
 }
 
+bool sig_fd_is(int fd) {
+	static const char name[] = "anon_inode:[signalfd]";
+	char path[32], found[sizeof name];
+	if (!atomic_load_explicit(&sig_by_fd, memory_order_relaxed))
+		return false;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return SYS4(SYS_readlinkat, AT_FDCWD, path, found, sizeof found) == sizeof name - 1 && memcmp(found, name, sizeof name - 1) == 0;
+}
+
 /* The program made a signalfd for these signals, or gave them to one. */
 static void fd_made_for(uint64_t mask) {
 	struct g *g = self_g();

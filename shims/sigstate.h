@@ -113,6 +113,8 @@ static inline bool sig_fd_due(struct g *g) {
 }
 /* Then: asks the kernel again, while it knows them. Inside the runtime; `ask` does not wait. */
 long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg);
+/* Is it a signalfd? By its name in /proc, for cold paths. */
+bool sig_fd_is(int fd);
 
 /* Puts our handler in front of libc's SIGCANCEL and SIGSETXID ones. Needs the first real pthread_create() to be
  * over. */

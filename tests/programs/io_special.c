@@ -46,6 +46,9 @@ static void eventfds(void) {
 	EQ(read(fd, &v, 8), 8);
 	FAILS(read(fd, &v, 8), EAGAIN);
 	close(fd);
+	fd = eventfd(0, 0);
+	FAILS(read(fd, &v, 4), EINVAL); /* also where there is nothing: it does not wait */
+	close(fd);
 }
 
 static void timerfds(void) {
@@ -60,6 +63,9 @@ static void timerfds(void) {
 	CHECK(v >= 2);
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	EQ(poll(&p, 1, 1000), 1);
+	close(fd);
+	fd = timerfd_create(CLOCK_MONOTONIC, 0);
+	FAILS(read(fd, &v, 4), EINVAL);
 	close(fd);
 }
 
@@ -76,7 +82,10 @@ static void signalfds(void) {
 	EQ(poll(&p, 1, 1000), 1);
 	EQ(read(fd, &info, sizeof info), sizeof info);
 	EQ(info.ssi_signo, SIGUSR2);
-	FAILS(read(fd, &info, 8), EINVAL);
+	for (int i = 0; i < 2; i++) {
+		FAILS(read(fd, &info, 8), EINVAL);
+		FAILS(read(fd, &info, 4), EINVAL);
+	}
 	close(fd);
 }
 
