@@ -57,6 +57,8 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 
 static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
 	c->patient = true;
+	if (unlikely(flags & ~SOCK_FLAGS))
+		return FD_TRY(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags)); /* refused, whoever connects */
 	for (;;) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;

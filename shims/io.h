@@ -19,6 +19,12 @@ static inline struct g *io_g(void) {
 	return likely(g != NULL) && likely(!g->in_vfork) ? g : NULL;
 }
 
+/* [at, at + bytes) is in a frame of the caller's; never true for main, whose stack has no end that we know. */
+static inline bool on_own_stack(struct g *g, const void *at, size_t bytes) {
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)at, high = (uintptr_t)g->stack.hi;
+	return (uintptr_t)g->stack.lo <= here && here <= low && low <= high && bytes <= high - low;
+}
+
 /* libc's own function, looked up already or not (INT-6). */
 #define CALL_REAL(name, ...)  \
 	(__extension__({      \

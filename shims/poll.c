@@ -178,12 +178,6 @@ static bool pollcall_over(struct pollcall *call, long *found) {
 	return true;
 }
 
-/* [at, at + bytes) is in a frame of the caller's; never true for main, whose stack has no end that we know. */
-static bool on_own_stack(struct g *g, const void *at, size_t bytes) {
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)at, high = (uintptr_t)g->stack.hi;
-	return (uintptr_t)g->stack.lo <= here && here <= low && low <= high && bytes <= high - low;
-}
-
 /* The result as the kernel's, or FDCALL_BLOCK. */
 static long pollcall_run(struct pollcall *call) {
 	call->handlers = sig_handlers_run(call->g);

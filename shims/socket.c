@@ -113,6 +113,21 @@ static long recvmsg_rest(struct fdcall *c, const struct msghdr *msg, int flags, 
 	return (long)got;
 }
 
+/* [at, at + bytes) can be read. A bad pointer is the kernel's to find, and EFAULT what comes of it: so it is asked, by a call that reads 8 bytes before it
+ * finds fault with its first argument. */
+static bool readable(struct g *g, const void *at, size_t bytes) {
+	uintptr_t low = (uintptr_t)at, last = low + bytes - 1;
+	if (likely(on_own_stack(g, at, bytes)))
+		return true;
+	if (bytes < 8 || last < low)
+		return false;
+	for (uintptr_t page = low; page < last - 7; page = (page | 4095) + 1) {
+		if (SYS4(SYS_rt_sigprocmask, -1, page, NULL, 8) == -EFAULT)
+			return false;
+	}
+	return SYS4(SYS_rt_sigprocmask, -1, last - 7, NULL, 8) != -EFAULT;
+}
+
 /* New descriptors that came with a message, or old ones that leave with it: others know their descriptions. */
 static void control_scan(const struct msghdr *msg, bool received) {
 	struct msghdr copy = *msg;
@@ -127,6 +142,16 @@ static void control_scan(const struct msghdr *msg, bool received) {
 				fd_shared(fds[i], SHARED_DUP | SHARED_PROCESS);
 		}
 	}
+}
+
+/* Before the kernel hands out descriptors. TCP does not. */
+static bool control_matters(struct fdcall *c) {
+	return !c->pd || fdcall_kind(c) != KIND_TCP;
+}
+
+static void control_leaves(struct fdcall *c, const struct msghdr *msg) {
+	if (unlikely(msg->msg_controllen >= sizeof(struct cmsghdr)) && readable(c->g, msg->msg_control, msg->msg_controllen))
+		control_scan(msg, false);
 }
 
 static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
@@ -336,15 +361,20 @@ SHIM_ALIAS(send, __send);
 SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 	struct g *g = io_g();
 	struct fdcall c;
-	/* Before the kernel hands them out. A bad pointer is the kernel's to find: not looked at below the first page. */
-	if (likely((uintptr_t)msg >= 4096) && unlikely(msg->msg_controllen != 0) && msg->msg_control)
-		control_scan(msg, false);
-	if (!g)
-		return CALL_REAL(sendmsg, fd, msg, flags);
+	long r;
+	if (!g) {
+		r = CALL_REAL(sendmsg, fd, msg, flags);
+		if (r >= 0 && unlikely(msg->msg_controllen != 0)) /* the kernel has read it: so can we */
+			control_scan(msg, false);
+		return r;
+	}
 	shim_testcancel(g);
-	if (!fdcall_begin(&c, g, fd))
+	bool begun = fdcall_begin(&c, g, fd);
+	if (control_matters(&c) && readable(g, msg, sizeof *msg))
+		control_leaves(&c, msg);
+	if (!begun)
 		return io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
-	long r = fd_is_socket(fdcall_kind(&c)) ? sock_sendmsg(&c, msg, flags)
+	r = fd_is_socket(fdcall_kind(&c)) ? sock_sendmsg(&c, msg, flags)
 					       : FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_sendmsg, c.fd, msg, flags));
 	fdcall_end(&c);
 	return io_ret(g, r);
@@ -445,18 +475,29 @@ static long sendmmsg_records(struct fdcall *c, struct mmsghdr *vec, unsigned cou
 SHIM int sendmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags) {
 	struct g *g = io_g();
 	struct fdcall c;
+	long r;
 	if (count > IOV_MAX)
 		count = IOV_MAX; /* as the kernel does */
-	for (unsigned i = 0; i < count; i++) {
-		if (unlikely(vec[i].msg_hdr.msg_controllen != 0) && vec[i].msg_hdr.msg_control)
-			control_scan(&vec[i].msg_hdr, false);
+	if (!g) {
+		r = CALL_REAL(sendmmsg, fd, vec, count, flags);
+		for (long i = 0; i < r; i++) {
+			if (unlikely(vec[i].msg_hdr.msg_controllen != 0))
+				control_scan(&vec[i].msg_hdr, false);
+		}
+		return (int)r;
 	}
-	if (!g)
-		return CALL_REAL(sendmmsg, fd, vec, count, flags);
 	shim_testcancel(g);
-	if ((flags & SEND_NEVER_WAITS) || !fdcall_begin(&c, g, fd))
-		return (int)io_ret(g, BRACKET(g, SYS4(SYS_sendmmsg, fd, vec, count, flags)));
-	long r = fd_is_socket(fdcall_kind(&c)) && sends_in_parts(c.pd) ? sendmmsg_whole(&c, vec, count, flags)
+	bool begun = fdcall_begin(&c, g, fd);
+	if (control_matters(&c) && count && readable(g, vec, count * sizeof *vec)) {
+		for (unsigned i = 0; i < count; i++)
+			control_leaves(&c, &vec[i].msg_hdr);
+	}
+	if (!begun)
+		return (int)io_ret(g, BRACKET(g, SYS4(SYS_sendmmsg, c.fd, vec, count, flags)));
+	if (flags & SEND_NEVER_WAITS)
+		r = FDCALL_BRACKET(&c, SYS4(SYS_sendmmsg, c.fd, vec, count, flags));
+	else
+		r = fd_is_socket(fdcall_kind(&c)) && sends_in_parts(c.pd) ? sendmmsg_whole(&c, vec, count, flags)
 								       : sendmmsg_records(&c, vec, count, flags);
 	fdcall_end(&c);
 	return (int)io_ret(g, r);

@@ -11,14 +11,19 @@ static bool has_readiness(enum fd_kind kind) {
 	return kind != KIND_FILE && kind != KIND_UNKNOWN;
 }
 
-/* Waits until c is ready. 0; or what fdcall_wait() says. */
-static int end_ready(struct fdcall *c, uint8_t mode, bool progress) {
-	while (has_readiness(pd_kind(c->pd))) {
-		pd_try(c->pd, mode);
-		if (fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT)) {
-			pd_set(c->pd, mode); /* asked, not taken */
-			return 0;
-		}
+static bool end_is_ready(struct fdcall *c, uint8_t mode) {
+	if (!has_readiness(pd_kind(c->pd)))
+		return true;
+	pd_try(c->pd, mode);
+	if (!fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT))
+		return false;
+	pd_set(c->pd, mode); /* asked, not taken */
+	return true;
+}
+
+/* Waits until c is ready. 0; or what fdcall_wait() says. What is wrong with a call the kernel says before it waits: so the caller asks it first (below). */
+static int end_wait(struct fdcall *c, uint8_t mode, bool progress) {
+	while (!end_is_ready(c, mode)) {
 		int r = fdcall_wait(c, mode, progress);
 		if (r < 0)
 			return r;
@@ -28,13 +33,24 @@ static int end_ready(struct fdcall *c, uint8_t mode, bool progress) {
 
 /* ---- sendfile --------------------------------------------------------------------------------------------------------- */
 
+/* Before the first wait: would the kernel refuse the call, which it does whatever is ready? Nothing moves. Into a pipe even no bytes would wait for room. */
+static bool sendfile_refused(struct fdcall *c, int in, off64_t *at) {
+	if (pd_kind(c->pd) != KIND_PIPE)
+		return FD_TRY(c, SYS4(SYS_sendfile, c->fd, in, at, 0)) < 0;
+	long from = FD_TRY(c, SYS2(SYS_fcntl, in, F_GETFL)), to = FD_TRY(c, SYS2(SYS_fcntl, c->fd, F_GETFL));
+	return from < 0 || to < 0 || (from & O_PATH) || (from & O_ACCMODE) == O_WRONLY || (to & O_ACCMODE) == O_RDONLY ||
+	       (at && FD_TRY(c, SYS3(SYS_lseek, in, 0, SEEK_CUR)) < 0);
+}
+
 static long sendfile_steps(struct fdcall *c, int in, off64_t *at, size_t n) {
 	size_t done = 0;
 	/* Into a pipe the kernel moves what fits and returns; into a socket all of it. */
 	size_t largest = pd_kind(c->pd) == KIND_PIPE ? n : SENDFILE_STEP;
 	do {
 		size_t step = n - done < largest ? n - done : largest;
-		int ready = end_ready(c, PD_WRITE, done != 0);
+		int ready = 0;
+		if (!end_is_ready(c, PD_WRITE) && (done || !sendfile_refused(c, in, at)))
+			ready = end_wait(c, PD_WRITE, done != 0);
 		if (ready == FDCALL_BLOCK)
 			step = n - done;
 		else if (ready < 0 && !(ready == -EAGAIN && done == 0))
@@ -81,6 +97,7 @@ struct splice_args {
 	off64_t *in_at, *out_at;
 	size_t n;
 	unsigned flags;
+	enum fd_kind in_kind, out_kind;
 };
 
 static long splice_raw(const struct splice_args *a, int in, int out, unsigned flags) {
@@ -97,29 +114,49 @@ static enum fd_kind splice_kind(struct g *g, int fd) {
 	return kind;
 }
 
-/* A pair without a pipe, or a closed number, is the kernel's to refuse, at once. */
-static bool splice_fits(struct g *g, int in, int out, bool is_tee) {
-	enum fd_kind a = splice_kind(g, in), b = splice_kind(g, out);
-	return a != KIND_UNKNOWN && b != KIND_UNKNOWN &&
-	       (is_tee ? a == KIND_PIPE && b == KIND_PIPE : a == KIND_PIPE || b == KIND_PIPE);
+#define SPLICE_FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
+
+/* A pair without a pipe, a closed number, an offset into what has none, a flag that there is not: the kernel's to refuse, at once. */
+static bool splice_fits(const struct splice_args *a) {
+	if (a->in_kind == KIND_UNKNOWN || a->out_kind == KIND_UNKNOWN || (a->flags & ~SPLICE_FLAGS))
+		return false;
+	if ((a->in_at && a->in_kind != KIND_FILE) || (a->out_at && a->out_kind != KIND_FILE))
+		return false;
+	return a->is_tee ? a->in_kind == KIND_PIPE && a->out_kind == KIND_PIPE
+			 : a->in_kind == KIND_PIPE || a->out_kind == KIND_PIPE;
 }
 
-/* Waits for one end. Then c->fd is what to use, and only a ghost is held: nothing has been moved yet, so who closes a number while the other end is
- * waited for has closed it before the call. */
-static int splice_end_ready(struct fdcall *c, struct g *g, int fd, uint8_t mode) {
-	if (!fdcall_begin(c, g, fd))
-		return FDCALL_BLOCK;
-	int r = end_ready(c, mode, false);
+/* May the kernel be asked, without waiting, what it thinks of the call? A pipe that is not ready is what it looks at before it would wait at the other
+ * end; and before that, at all that is wrong with the call (a pipe's other end, twice the same pipe). */
+static bool splice_can_ask(const struct splice_args *a, int in, int out) {
+	return (a->in_kind == KIND_PIPE && !fd_poll_now(in, POLLIN)) || (a->out_kind == KIND_PIPE && !fd_poll_now(out, POLLOUT));
+}
+
+/* Waits for one end, `c`. Then c->fd is what to use, and only a ghost is held: nothing has been moved yet, so who closes a number while the other end is
+ * waited for has closed it before the call. True: *result is the call's. */
+static bool splice_end_ready(struct fdcall *c, uint8_t mode, int in, int out, const struct splice_args *a, long *result) {
+	*result = FDCALL_BLOCK;
+	if (!fdcall_begin(c, c->g, c->number))
+		return false;
+	bool done = false;
+	*result = 0;
+	if (!end_is_ready(c, mode)) {
+		*result = FD_TRY(c, splice_can_ask(a, in, out)) ? FD_TRY(c, splice_raw(a, in, out, a->flags | SPLICE_F_NONBLOCK)) : -EAGAIN;
+		done = *result != -EAGAIN;
+		if (!done) {
+			*result = end_wait(c, mode, false);
+			done = *result == -EINTR || *result == -EBADF;
+		}
+	}
 	fdcall_release(c);
-	return r;
+	return done;
 }
 
 static long splice_ends(struct fdcall *in, struct fdcall *out, const struct splice_args *a) {
-	int r = splice_end_ready(in, in->g, in->number, PD_READ);
-	if (r == -EINTR || r == -EBADF)
+	long r, s;
+	if (splice_end_ready(in, PD_READ, in->number, out->number, a, &r))
 		return r;
-	int s = splice_end_ready(out, out->g, out->number, PD_WRITE);
-	if (s == -EINTR || s == -EBADF)
+	if (splice_end_ready(out, PD_WRITE, in->fd, out->number, a, &s))
 		return s;
 	if (r == 0 && s == 0) {
 		long moved = BRACKET(in->g, splice_raw(a, in->fd, out->fd, a->flags | SPLICE_F_NONBLOCK));
@@ -130,9 +167,13 @@ static long splice_ends(struct fdcall *in, struct fdcall *out, const struct spli
 	return BRACKET_BLOCKING(in->g, splice_raw(a, in->fd, out->fd, a->flags));
 }
 
-static ssize_t splice_goroutine(struct g *g, int in, int out, const struct splice_args *a) {
+static ssize_t splice_goroutine(struct g *g, int in, int out, struct splice_args *a) {
 	shim_testcancel(g);
-	if ((a->flags & SPLICE_F_NONBLOCK) || a->n == 0 || !splice_fits(g, in, out, a->is_tee))
+	if (!(a->flags & SPLICE_F_NONBLOCK)) {
+		a->in_kind = splice_kind(g, in);
+		a->out_kind = splice_kind(g, out);
+	}
+	if ((a->flags & SPLICE_F_NONBLOCK) || a->n == 0 || !splice_fits(a))
 		return io_ret(g, BRACKET(g, splice_raw(a, in, out, a->flags)));
 	struct fdcall from = {.g = g, .number = in}, to = {.g = g, .number = out};
 	long r = splice_ends(&from, &to, a);
@@ -165,13 +206,20 @@ SHIM ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 	shim_testcancel(g);
 	if ((flags & SPLICE_F_NONBLOCK) || !fdcall_begin(&c, g, fd))
 		return io_ret(g, BRACKET(g, SYS4(SYS_vmsplice, fd, iov, count, flags)));
-	long r = 0;
+	long r = -EAGAIN;
+	int ready = 0;
 	long access = fdcall_kind(&c) == KIND_PIPE ? FD_TRY(&c, SYS2(SYS_fcntl, c.fd, F_GETFL)) : -1;
-	if (access >= 0 && !(access & O_NONBLOCK))
-		r = end_ready(&c, (access & O_ACCMODE) == O_RDONLY ? PD_READ : PD_WRITE, false);
-	if (r == FDCALL_BLOCK)
+	uint8_t mode = (access & O_ACCMODE) == O_RDONLY ? PD_READ : PD_WRITE;
+	if (access >= 0 && !(access & O_NONBLOCK) && !end_is_ready(&c, mode)) {
+		r = FD_TRY(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags | SPLICE_F_NONBLOCK));
+		if (r == -EAGAIN)
+			ready = end_wait(&c, mode, false);
+	}
+	if (ready == FDCALL_BLOCK)
 		r = FDCALL_BLOCKING(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
-	else if (r != -EINTR && r != -EBADF)
+	else if (ready == -EINTR || ready == -EBADF)
+		r = ready;
+	else if (r == -EAGAIN)
 		r = FDCALL_BRACKET(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
 	fdcall_end(&c);
 	return io_ret(g, r);
