@@ -1,4 +1,5 @@
 /* New contexts and start-up probing for aarch64. */
+#include <stddef.h>
 #include <ucontext.h>
 
 #include "arch.h"
@@ -12,6 +13,9 @@ struct frame {
 	uint64_t d8_d15[8];
 	uint64_t fpcr, fpsr;
 };
+_Static_assert(offsetof(ucontext_t, uc_mcontext.regs[30]) == 424 && offsetof(ucontext_t, uc_mcontext.sp) == 432 &&
+		       offsetof(ucontext_t, uc_mcontext.pc) == 440,
+	       "arch/aarch64/swapcontext.S knows this");
 _Static_assert(sizeof(struct frame) == 176, "arch/aarch64/switch.S knows this");
 
 void arch_init(void) {

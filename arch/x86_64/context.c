@@ -1,11 +1,16 @@
 /* New contexts and start-up probing for x86-64. */
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/auxv.h>
 #include <ucontext.h>
 
 #include "arch.h"
 
 #define HWCAP2_FSGSBASE (1ul << 1)
+
+_Static_assert(offsetof(ucontext_t, uc_mcontext.gregs[REG_RSP]) == 160 &&
+		       offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP]) == 168,
+	       "arch/x86_64/swapcontext.S knows this");
 
 void arch_start(void) __attribute__((visibility("hidden")));
 
@@ -53,12 +58,12 @@ void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *),
 	*--sp = 0; /* alignment: arch_start is entered by `ret` with rsp = 16-byte aligned */
 	*--sp = 0;
 	*--sp = (uint64_t)(uintptr_t)arch_start;
-	*--sp = 0;                            /* rbp */
-	*--sp = 0;                            /* rbx */
-	*--sp = (uint64_t)(uintptr_t)entry;   /* r12 */
-	*--sp = (uint64_t)(uintptr_t)arg;     /* r13 */
-	*--sp = 0;                            /* r14 */
-	*--sp = 0;                            /* r15 */
+	*--sp = 0;                          /* rbp */
+	*--sp = 0;                          /* rbx */
+	*--sp = (uint64_t)(uintptr_t)entry; /* r12 */
+	*--sp = (uint64_t)(uintptr_t)arg;   /* r13 */
+	*--sp = 0;                          /* r14 */
+	*--sp = 0;                          /* r15 */
 	*--sp = (uint64_t)mxcsr | (uint64_t)fpucw << 32;
 	ctx->sp = sp;
 }
@@ -76,8 +81,9 @@ void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS
 }
 
 void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known) {
-	static const uint8_t greg[ARCH_DWARF_REGS] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP, REG_RSP, REG_R8,
-	                                              REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
+	static const uint8_t greg[ARCH_DWARF_REGS] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
+						      REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
+						      REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
 	const ucontext_t *uc = ucontext;
 	for (int r = 0; r < ARCH_DWARF_REGS; r++)
 		reg[r] = (uint64_t)uc->uc_mcontext.gregs[greg[r]];
