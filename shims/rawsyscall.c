@@ -147,8 +147,13 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 		*r = raw_pselect(x);
 		return true;
 	case SYS_rt_sigprocmask:
-		if (SIZE(3) != 8)
+		/* Libraries find out so whether memory can be read: a `how` that there is not, and EINVAL or EFAULT. */
+		if (SIZE(3) != 8 || (INT(0) != SIG_BLOCK && INT(0) != SIG_UNBLOCK && INT(0) != SIG_SETMASK))
 			return false;
+		if (PTR(1) && SYS4(SYS_rt_sigprocmask, -1, PTR(1), NULL, 8) == -EFAULT) {
+			*r = -EFAULT;
+			return true;
+		}
 		*r = -pthread_sigmask(INT(0), PTR(1), PTR(2));
 		return true;
 	case SYS_rt_sigtimedwait:

@@ -60,6 +60,8 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 
 long shim_sigtimedwait(struct g *g, const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
 	siginfo_t unused;
+	if (!set)
+		return -EFAULT;
 	if (timeout && !timespec_valid(timeout))
 		return -EINVAL;
 	int64_t deadline = !timeout ? -1 : timeout->tv_sec == 0 && timeout->tv_nsec == 0 ? 0 : deadline_rel(timeout);
