@@ -171,15 +171,30 @@ static void wait_tell(struct g *g, pthread_mutex_t *m) {
 	__atomic_store_n(&g->wait_what, m ? futex_what_mutex : NULL, __ATOMIC_RELAXED);
 }
 
+/* EBUSY: it takes libc's lock. A robust one is not tried: libc's trylock leaves one that is not recoverable any more locked, and the next thread
+ * that asks would wait for ever. */
+static int real_try(pthread_mutex_t *m, unsigned kind) {
+	return kind & KIND_ROBUST ? EBUSY : real.pthread_mutex_trylock(m);
+}
+
+/* Before libc's lock. Nobody has it: the call comes back at once. */
+static void real_enter(struct g *g, pthread_mutex_t *m) {
+	if (atomic_load_explicit(mutex_word(m), memory_order_relaxed) & FUTEX_TID_MASK) /* relaxed: a guess */
+		syscall_enter_blocking(g);
+	else
+		syscall_enter(g);
+}
+
 static int real_lock(pthread_mutex_t *m) {
 	REAL_READY();
-	ROBUST_SELF(mutex_kind(m));
-	int r = real.pthread_mutex_trylock(m);
+	unsigned kind = mutex_kind(m);
+	ROBUST_SELF(kind);
+	int r = real_try(m, kind);
 	if (r != EBUSY)
 		return r;
 	struct g *g = g_goroutine();
 	wait_tell(g, m);
-	syscall_enter_blocking(g);
+	real_enter(g, m);
 	r = real.pthread_mutex_lock(m);
 	syscall_exit(g);
 	wait_tell(g, NULL);
@@ -188,12 +203,13 @@ static int real_lock(pthread_mutex_t *m) {
 
 static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
 	REAL_READY();
-	ROBUST_SELF(mutex_kind(m));
-	int r = real.pthread_mutex_trylock(m);
+	unsigned kind = mutex_kind(m);
+	ROBUST_SELF(kind);
+	int r = real_try(m, kind);
 	if (r != EBUSY)
 		return r;
 	struct g *g = g_goroutine();
-	syscall_enter_blocking(g);
+	real_enter(g, m);
 	r = real.pthread_mutex_clocklock(m, clock, until);
 	syscall_exit(g);
 	return r;

@@ -113,6 +113,30 @@ static void waiting(void) {
 	pthread_mutex_destroy(m);
 }
 
+static void *asks(void *arg) {
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	long r = pthread_mutex_timedlock(m, &until);
+	(void)arg;
+	return (void *)r;
+}
+
+/* Nobody made it consistent: from then on every thread that asks is refused, and none has it. */
+static void unrecoverable(int shared, int protocol) {
+	robust_init(shared, protocol);
+	join(start(locks_and_returns, NULL));
+	printf("left behind: %d", pthread_mutex_lock(m));
+	printf(", unlocked %d", pthread_mutex_unlock(m));
+	for (int i = 0; i < 2; i++) {
+		printf(", lock %d", pthread_mutex_lock(m));
+		printf(", unlock %d", pthread_mutex_unlock(m));
+	}
+	printf(", in threads %ld", join(start(asks, NULL)));
+	printf(" %ld", join(start(asks, NULL)));
+	printf(", destroy %d\n", pthread_mutex_destroy(m));
+}
+
 static long pi_counter;
 
 static void *counts(void *arg) {
@@ -151,6 +175,9 @@ int main(void) {
 	threads(PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE);
 	processes();
 	waiting();
+	unrecoverable(PTHREAD_PROCESS_PRIVATE, PTHREAD_PRIO_NONE);
+	unrecoverable(PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE);
+	unrecoverable(PTHREAD_PROCESS_PRIVATE, PTHREAD_PRIO_INHERIT);
 	inheritance(PTHREAD_PROCESS_PRIVATE, PTHREAD_MUTEX_STALLED);
 	inheritance(PTHREAD_PROCESS_SHARED, PTHREAD_MUTEX_STALLED);
 	inheritance(PTHREAD_PROCESS_PRIVATE, PTHREAD_MUTEX_ROBUST);
