@@ -2,6 +2,7 @@
 #include "../core/kernel_call.h"
 #include "../core/tcb.h"
 #include "siginternal.h"
+#include "thread.h"
 
 #define TOLD_LOOKS 1000 /* a stopped process does not take it */
 
@@ -79,8 +80,10 @@ SHIM int pthread_kill(pthread_t thread, int sig) {
 	struct g *g = sched_started() ? g_of_tcb(tcb_of_thread((uintptr_t)thread)) : NULL;
 	if (!g || g->kind > G_MAIN)
 		return real.pthread_kill(thread, sig);
-	if (!signal_valid(sig) || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
+	if (sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
 		return EINVAL;
+	if (!signal_valid(sig)) /* the kernel's to say, who is not asked about a thread that has ended */
+		return thread_ended(g) ? 0 : EINVAL;
 	siginfo_t info = info_make(sig, SI_TKILL);
 	return -sig_thread_send(g, sig, &info);
 }

@@ -50,6 +50,12 @@ static inline struct thread *thread_of(struct g *g) {
 	return (struct thread *)g->ext;
 }
 
+/* Nobody has joined it yet. */
+static inline bool thread_ended(struct g *g) {
+	/* acquire: as a joiner's */
+	return atomic_load_explicit(&thread_of(g)->life, memory_order_acquire) == THREAD_EXITED;
+}
+
 /* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
 struct g *thread_g(pthread_t t);
 

@@ -135,7 +135,7 @@ SHIM int pthread_setname_np(pthread_t thread, const char *name) {
 	size_t n = strlen(name);
 	if (n >= THREAD_NAME_BYTES)
 		return ERANGE;
-	return name_set(g, name, n);
+	return thread_ended(g) ? ENOENT : name_set(g, name, n);
 }
 
 SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
@@ -146,6 +146,8 @@ SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
 		return real.pthread_getname_np(thread, buf, size);
 	if (size < THREAD_NAME_BYTES)
 		return ERANGE;
+	if (thread_ended(g))
+		return ENOENT; /* as the file in /proc that libc reads */
 	name_get(g, name);
 	memcpy(buf, name, THREAD_NAME_BYTES);
 	return 0;

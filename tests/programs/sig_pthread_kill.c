@@ -139,6 +139,9 @@ int main(void) {
 	pthread_create(&gone, NULL, nothing, NULL);
 	usleep(50000);
 	void *result = &missed;
+	char name[16];
+	printf("exited, and wrong: %d %d, its name: %d %d\n", pthread_kill(gone, 999), pthread_kill(gone, 32), pthread_setname_np(gone, "x"),
+	       pthread_getname_np(gone, name, sizeof name));
 	printf("exited, defaults: %d %d %d, cancel: %d", pthread_kill(gone, SIGTERM), pthread_kill(gone, SIGKILL), pthread_kill(gone, SIGSEGV),
 	       pthread_cancel(gone));
 	printf(", ");
