@@ -75,9 +75,18 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	return r;
 }
 
+/* One of the parent's threads, in a fork's child: libc takes their numbers away, and the kernel finds the call wrong. */
+static bool left_behind(uintptr_t tcb) {
+	struct g *g = tcb == arch_tp() ? NULL : g_of_tcb(tcb);
+	return g && g->kind == G_GOROUTINE && (g->orphan || (!sched_started() && !sig_of(g)->dead));
+}
+
 SHIM int pthread_kill(pthread_t thread, int sig) {
 	REAL_READY();
-	struct g *g = sched_started() ? g_of_tcb(tcb_of_thread((uintptr_t)thread)) : NULL;
+	uintptr_t tcb = tcb_of_thread((uintptr_t)thread);
+	if (unlikely(left_behind(tcb)))
+		return EINVAL;
+	struct g *g = sched_started() ? g_of_tcb(tcb) : NULL;
 	if (!g || g->kind > G_MAIN)
 		return real.pthread_kill(thread, sig);
 	if (sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
