@@ -504,7 +504,8 @@ struct p *p_new(uint32_t id) {
 		p->id = id;
 		p->birth = sched.birth;
 		atomic_store_explicit(&p->timers.first, INT64_MAX, memory_order_relaxed);
-		sched.all_p[id] = p;
+		if (sched.all_p[id] != p) /* one that comes back may be looked at just now */
+			sched.all_p[id] = p;
 	}
 	return p;
 }
