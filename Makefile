@@ -87,6 +87,7 @@ help:
 	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
 	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
 	@echo 'make soak-golib      goshim.h: a million selects under 64 chaos seeds, a million blocked goroutines, skynet'
+	@echo 'make test-kernel     the programs under the stock kernel of Debian 12, emulated: ONLY=NAME'
 	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
 	@echo 'make race            the programs with every access of core/ and shims/ watched for data races: ONLY=NAME'
 	@echo 'make asan            the same, watched by AddressSanitizer: ONLY=NAME'
@@ -380,6 +381,12 @@ $(AARCH64_BUILD)/host/qemu_user.so: tests/emulator/qemu_user.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O1 -Wall -Wextra -Werror -fPIC -shared $< -o $@
+
+# The programs under Debian's stock kernel, and a CPU that lets programs write FS base (scripts/in-kernel). Time limits as with chaos.
+.PHONY: test-kernel
+test-kernel: $(BUILD)/tests/run_programs $(PROGRAMS) lib
+	@BUILD=$(BUILD) scripts/in-kernel --seconds 7200 env GOSHIM_SOURCE=$(CURDIR) GOSHIM_BUILD=$(abspath $(BUILD)) RUN_PROGRAMS_PROCS=$(or $(PROCS),2) \
+		RUN_PROGRAMS_SETTINGS=$(or $(SETTINGS),verbose=1) $(BUILD)/tests/run_programs -j1 $(if $(ONLY),--filter 'programs/$(ONLY)*') $(RUN_FLAGS)
 
 # Data races of the library, found while it runs the programs (tests/race). They take longer: time limits as with chaos.
 WATCHED_PROGRAMS = $(if $(ONLY),$(filter $(addprefix $(BUILD)/tests/programs/,$(addsuffix %,$(ONLY))),$(PROGRAMS)),$(PROGRAMS))

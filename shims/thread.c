@@ -16,6 +16,7 @@
 
 #include "../core/futex.h"
 #include "../core/runtime.h"
+#include "../core/stack.h"
 #include "../core/tcb.h"
 #include "ceiling.h"
 #include "ctl.h"
@@ -74,6 +75,8 @@ bool thread_runtime_ready(void) {
 		goshim_stand_aside(why);
 		return false;
 	}
+	if (!sched_config.stack_mprotect && !stack_uses_markers())
+		goshim_note("stacks are fenced by mprotect", "this kernel has no guard markers");
 	struct g *g = g_self();
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);

@@ -104,6 +104,8 @@ Test(aside, old_kernel_calls) {
 Test(aside, no_guard_markers) {
 	expect_goroutines("madvise=22");
 	expect_goroutines("madvise=1");
+	struct child c = confined("madvise=22", "GOSHIM=verbose=1");
+	expect(strstr(c.output, "goshim: stacks are fenced by mprotect: this kernel has no guard markers\n"), c);
 }
 
 /* SCH-5: kernel threads for the runtime itself, few or none for another M. (In its fork's child the runtime may find none left: then that says so.) */
