@@ -103,7 +103,10 @@ __attribute__((constructor)) static void process_init(void) {
 SHIM pid_t fork(void) {
 	REAL_READY();
 	pin_forker();
-	return real.fork();
+	uint32_t seen = sig_seen(SIGCHLD);
+	pid_t pid = real.fork();
+	sig_child_made(pid, seen);
+	return pid;
 }
 
 SHIM pid_t __fork(void);
@@ -115,7 +118,9 @@ SHIM pid_t _Fork(void) {
 	REAL_READY();
 	pin_forker();
 	fork_prepare();
+	uint32_t seen = sig_seen(SIGCHLD);
 	pid_t pid = real._Fork();
+	sig_child_made(pid, seen);
 	if (pid == 0)
 		fork_child();
 	else
@@ -208,10 +213,13 @@ SHIM int system(const char *command) {
 	if (g)
 		shim_testcancel(g);
 	spawn_begin(NULL);
+	uint32_t seen = sig_seen(SIGCHLD);
 	syscall_enter_blocking(g);
 	int r = real.system(command);
 	int saved_errno = errno;
 	syscall_exit(g);
+	if (g && command && r != -1)
+		sig_settle(g, SIGCHLD, seen);
 	fdtable_fork_parent(); /* a cancelled one does not come here, and leaves more caution behind than is needed */
 	errno = saved_errno;
 	return r;

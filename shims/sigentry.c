@@ -279,8 +279,10 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
-	bool goroutines = self_g() != NULL;
+	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
 	entry(sig, info, context);
+	if (!kicked)
+		sig_seen_add(sig);
 	RACE_SAME_THREAD(); /* or when the one away from it has begun */
 	if (!self_g() || process_in_vfork())
 		return;

@@ -42,12 +42,6 @@ static void give_to_all(struct g *g, uint64_t mask) {
 		sig_return(sig, &info);
 }
 
-/* Takes what is pending of `which` on this kernel thread, if anything is; its number, or less than 1. */
-static int taken_from_kernel(uint64_t which, siginfo_t *info) {
-	struct timespec none = {0, 0};
-	return (int)SYS4(SYS_rt_sigtimedwait, &which, info, &none, 8);
-}
-
 /* An old kick would be the signal to the kernel, which keeps one of each number. */
 static void forget_kicks(uint64_t which) {
 	siginfo_t info;

@@ -135,6 +135,15 @@ static inline bool default_ignores(int sig) {
 	return sig == SIGCHLD || sig == SIGURG || sig == SIGWINCH || sig == SIGCONT;
 }
 
+/* Takes what is pending of `which` for this kernel thread or the process, if anything is; its number, or less than 1. */
+static inline int taken_from_kernel(uint64_t which, siginfo_t *info) {
+	struct timespec none = {0, 0};
+	return (int)SYS4(SYS_rt_sigtimedwait, &which, info, &none, 8);
+}
+
+/* sig_entry() has done with one of these that was sent to this process. */
+void sig_seen_add(int sig);
+
 static inline long kernel_queue_self(int sig, siginfo_t *info) {
 	return SYS4(SYS_rt_tgsigqueueinfo, self_pid(), self_ktid(), sig, info);
 }

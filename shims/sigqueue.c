@@ -12,6 +12,7 @@
 #include "siginternal.h"
 
 #define ENTRIES 2048u
+#define SETTLE_NS 20000000
 
 enum entry_state { ENTRY_FREE, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
@@ -376,6 +377,49 @@ void sig_ring_drain(bool held_too) {
 		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_release);
 	}
 	lock_release(&route_lock);
+}
+
+static _Atomic uint32_t seen_count[NSIGNALS + 1];
+
+void sig_seen_add(int sig) {
+	/* release: pairs with sig_seen(); the signal is in the ring, or its handler has run */
+	atomic_fetch_add_explicit(&seen_count[sig], 1, memory_order_release);
+}
+
+uint32_t sig_seen(int sig) {
+	return atomic_load_explicit(&seen_count[sig], memory_order_acquire);
+}
+
+static _Atomic uint64_t youngest; /* the child, and what had been seen before it was made; relaxed: one who waits for it was told its number */
+
+void sig_child_made(pid_t child, uint32_t seen) {
+	if (child > 0)
+		atomic_store_explicit(&youngest, (uint64_t)child << 32 | seen, memory_order_relaxed);
+}
+
+bool sig_child_is_youngest(pid_t child, uint32_t *seen) {
+	uint64_t of = atomic_load_explicit(&youngest, memory_order_relaxed);
+	*seen = (uint32_t)of;
+	return (pid_t)(of >> 32) == child;
+}
+
+/* It is pending, or a kernel thread that was given it is on its way through sig_entry(), which needs a CPU and nothing else. The limit is for a child that
+ * ended without telling (a debugger's). */
+void sig_settle(struct g *g, int sig, uint32_t seen) {
+	siginfo_t info;
+	if (!handler_of(sig) || (mask_of(g) & SIGBIT(sig)) || sig_taker(sig) != g)
+		return;
+	rt_enter(g);
+	while (taken_from_kernel(SIGBIT(sig), &info) > 0) {
+		if (info.si_code == KICK_CODE)
+			continue; /* it is in a queue */
+		sig_ring_push(sig, &info, NULL);
+		sig_seen_add(sig);
+	}
+	int64_t limit = nanotime() + SETTLE_NS;
+	while (sig_seen(sig) == seen && nanotime() < limit)
+		SYS0(SYS_sched_yield);
+	rt_exit(g);
 }
 
 /* A kernel thread of a process without goroutines leaves the runtime: what came in meanwhile is sent to it again, and now finds

@@ -97,6 +97,14 @@ void sig_nudge(struct g *g, int sig);
  * in lets go of its descriptor. In fdcall.c. */
 void fdcall_abandon(struct g *g);
 
+/* A child that ends is reported to the process first, and whoever waits for it is woken then: a thread that takes SIGCHLD has run the handler when its call
+ * returns. Here another kernel thread may have been given the signal, and not be done with it. sig_seen() before the call, sig_settle() after it, if the child
+ * ended in between: by what was seen before the call, or before the child was made, if it is the youngest. In sigqueue.c. */
+uint32_t sig_seen(int sig);
+void sig_child_made(pid_t child, uint32_t seen); /* by fork(), which may have failed, or return in the child */
+bool sig_child_is_youngest(pid_t child, uint32_t *seen);
+void sig_settle(struct g *g, int sig, uint32_t seen);
+
 /* ---- for calls on descriptors (sigfd.c) ------------------------------------------------------------------------------------ */
 
 /* Signals that a signalfd was ever made for. */

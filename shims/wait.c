@@ -6,10 +6,20 @@
 #include "io.h"
 
 static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, struct rusage *usage) {
+	int own_status;
+	status = status ? status : &own_status;
 	shim_testcancel(g);
+	uint32_t seen = sig_seen(SIGCHLD);
 	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
-	if (r == 0 && !(options & WNOHANG))
+	bool known = false;
+	if (r == 0 && !(options & WNOHANG)) {
 		r = BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage));
+		known = r > 0;
+	} else if (r > 0) {
+		known = sig_child_is_youngest((pid_t)r, &seen);
+	}
+	if (known && (WIFEXITED(*status) || WIFSIGNALED(*status)))
+		sig_settle(g, SIGCHLD, seen);
 	rt_check(g); /* what the child sent to this thread, it has before it learns that the child ended */
 	return io_ret(g, r);
 }
