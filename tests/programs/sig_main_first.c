@@ -1,5 +1,5 @@
 /* A signal to the process goes to main unless main blocks it, whatever the other threads do: servers wait in pause() or join for it.
- * (The kernel makes an exception while main has another one pending, hence "most".) */
+ * (The kernel makes an exception while main has another one pending, hence "most"; on a busy machine it makes many, hence the .out file.) */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
