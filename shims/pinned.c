@@ -94,12 +94,6 @@ SHIM int personality(unsigned long persona) {
 	return CALL_REAL(personality, persona);
 }
 
-SHIM int capset(void *header, const void *data);
-SHIM int capset(void *header, const void *data) {
-	pin_self();
-	return (int)sys_ret(SYS2(SYS_capset, header, data));
-}
-
 /* ---- tracers ---------------------------------------------------------------------------------------------------------- */
 
 /* Address in a dynamic section: libc has relocated most of them, but not the kernel's own module's. */

@@ -14,6 +14,7 @@
 #include "pinned.h"
 #include "process.h"
 #include "sync.h"
+#include "tidcall.h"
 
 struct raw_args {
 	long a[6];
@@ -263,7 +264,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 #endif
 	/* clang-format on */
 	default:
-		return shim_futex_two(g, n, x->a, r);
+		return shim_futex_two(g, n, x->a, r) || tid_syscall(n, x->a, r);
 	}
 	*r = done == -1 ? -errno : done;
 	return true;
@@ -292,6 +293,10 @@ SHIM long syscall(long n, ...) {
 		return sys_ret(r);
 	if (unlikely(pinned_syscall(n, x.a)))
 		pin_self();
+	if (unlikely(n == SYS_set_tid_address)) {
+		SYS1(n, x.a[0]);
+		return g->tid;
+	}
 	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
 	if (r >= 0 && returns_descriptor(n))
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

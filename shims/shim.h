@@ -33,6 +33,17 @@ static inline long sys_ret(long r) {
 	return r;
 }
 
+/* No memory is ever mapped so low (vm.mmap_min_addr): where a shim reads or writes itself what natively the kernel does, these are refused with
+ * EFAULT as the kernel would. Other bad addresses are a crash there; to ask the kernel about each would cost a call. */
+static inline bool address_bad(const volatile void *at) {
+	return unlikely((uintptr_t)at < 65536);
+}
+
+/* The same where NULL stands for nothing. */
+static inline bool address_bad_given(const volatile void *at) {
+	return at && address_bad(at);
+}
+
 /* A timespec on `clock` (CLOCK_REALTIME or CLOCK_MONOTONIC) to a CLOCK_MONOTONIC deadline in ns for wait_park; never -1. */
 int64_t deadline_abs(const struct timespec *ts, int clock);
 /* now + ts, saturating. */

@@ -63,6 +63,8 @@ struct g *thread_g(pthread_t t);
 struct g *thread_meant(pid_t tid);
 /* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
 int32_t thread_own_ktid(struct g *g);
+/* g's policy, priority and nice value are what the kernel thread has; 0: the calling one. */
+void thread_sched_reread(struct g *g, pid_t ktid);
 /* The goroutine whose CPU time the clock counts; NULL: it is another kind of clock, or a kernel thread's. In cpuclock.c. */
 struct g *cpuclock_thread(clockid_t clock);
 

@@ -90,10 +90,16 @@ void thread_attr_start(struct g *g) {
 	struct thread *t = thread_of(g);
 	SYS2(SYS_prctl, PR_GET_NAME, t->name);
 	memcpy(process_name, t->name, THREAD_NAME_BYTES);
-	long policy = SYS1(SYS_sched_getscheduler, 0), nice = SYS2(SYS_getpriority, PRIO_PROCESS, 0);
+	thread_sched_reread(g, 0);
+}
+
+void thread_sched_reread(struct g *g, pid_t ktid) {
+	struct thread *t = thread_of(g);
+	long policy = SYS1(SYS_sched_getscheduler, ktid), nice = SYS2(SYS_getpriority, PRIO_PROCESS, ktid);
 	t->policy = policy < 0 ? SCHED_OTHER : (int)policy & ~SCHED_RESET_ON_FORK;
+	t->param = (struct sched_param){0};
 	if (t->policy != SCHED_OTHER)
-		SYS2(SYS_sched_getparam, 0, &t->param);
+		SYS2(SYS_sched_getparam, ktid, &t->param);
 	t->nice = nice < 0 ? 0 : 20 - (int)nice; /* the kernel's own form is never negative */
 }
 

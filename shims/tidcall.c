@@ -1,0 +1,186 @@
+/* Calls that name a thread, or a process by any thread of it, by number. A goroutine's number is none of the kernel's (TID_FIRST and above, main's
+ * apart, which is the process's), so it is translated here on the way.
+ *
+ * What concerns the process (limits, memory, group, session) is asked of the process. What the kernel keeps per thread: 0, the calling kernel thread,
+ * for the caller itself, which is pinned before it sets anything (pinned.c); the own kernel thread of one that is pinned; for the rest any kernel
+ * thread has what the process was started with, and sysmon's stands for theirs. Nothing is set for another that is not pinned: its number stays
+ * unknown to the kernel. Scheduling is what threadattr.c remembers. */
+#include <linux/capability.h>
+#include <linux/ioprio.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "ceiling.h"
+#include "io.h"
+#include "pinned.h"
+#include "siginternal.h"
+#include "thread.h"
+#include "tidcall.h"
+
+/* The process, if id is a thread of it. */
+static pid_t of_process(pid_t id) {
+	return sched_started() && id >= TID_FIRST && sig_g_of_tid(id) ? self_pid() : id;
+}
+
+/* A kernel thread that does not lead the process, if id is a thread of it that does not. */
+static pid_t of_follower(pid_t id) {
+	return of_process(id) != id ? sysmon_ktid() : id;
+}
+
+static pid_t of_thread(pid_t id, bool sets) {
+	struct g *g = id == 0 ? NULL : thread_meant(id);
+	if (!g)
+		return id;
+	if (g == g_goroutine())
+		return 0;
+	int32_t own = thread_own_ktid(g);
+	return own ? own : sets ? id : of_follower(id);
+}
+
+/* struct sched_attr of the first version */
+struct attr_head {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+};
+
+static long getattr_named(pid_t id, struct attr_head *attr, unsigned long size, unsigned long flags) {
+	struct g *g = thread_meant(id);
+	long r = SYS4(SYS_sched_getattr, of_thread(id, false), attr, size, flags);
+	if (r < 0 || !g)
+		return r;
+	struct thread *t = thread_of(g);
+	bool realtime = t->policy == SCHED_FIFO || t->policy == SCHED_RR;
+	attr->policy = (uint32_t)t->policy;
+	attr->nice = realtime ? 0 : getpriority(PRIO_PROCESS, (id_t)g->tid);
+	attr->priority = (uint32_t)ceiling_raises(g, t->param.sched_priority);
+	return r;
+}
+
+static long setattr_named(pid_t id, void *attr, unsigned long flags) {
+	pid_t ktid = of_thread(id, true);
+	struct g *g = thread_meant(id);
+	if (g)
+		thread_own_ktid(g);
+	long r = SYS3(SYS_sched_setattr, ktid, attr, flags);
+	if (r == 0 && g)
+		thread_sched_reread(g, ktid);
+	return r;
+}
+
+/* The kernel writes the version that it wants into a header with another. `sets` is refused by the kernel but for the caller. */
+static long capability_call(long n, struct __user_cap_header_struct *header, void *data, bool sets) {
+	if (address_bad(header))
+		return SYS2(n, header, data);
+	struct __user_cap_header_struct named = {header->version, of_thread(header->pid, sets)};
+	long r = SYS2(n, &named, data);
+	if (named.version != header->version)
+		header->version = named.version;
+	return r;
+}
+
+static long getpriority_raw(int which, id_t who) {
+	int before = errno;
+	errno = 0;
+	int nice = getpriority((__priority_which_t)which, who);
+	long r = nice == -1 && errno ? -errno : 20 - nice; /* the kernel's own form */
+	errno = before;
+	return r;
+}
+
+bool tid_syscall(long n, long a[6], long *r) {
+	switch (n) {
+	case SYS_sched_getattr:
+		*r = getattr_named((pid_t)a[0], (void *)a[1], (unsigned long)a[2], (unsigned long)a[3]);
+		return true;
+	case SYS_sched_setattr:
+		*r = setattr_named((pid_t)a[0], (void *)a[1], (unsigned long)a[2]);
+		return true;
+	case SYS_capget:
+		*r = capability_call(n, (void *)a[0], (void *)a[1], false);
+		return true;
+	case SYS_getpriority:
+		*r = getpriority_raw((int)a[0], (id_t)a[1]);
+		return true;
+	case SYS_capset:
+		pin_self();
+		*r = capability_call(n, (void *)a[0], (void *)a[1], true);
+		return true;
+	case SYS_ioprio_get:
+	case SYS_ioprio_set:
+		if (a[0] == IOPRIO_WHO_PROCESS)
+			a[1] = of_thread((pid_t)a[1], n == SYS_ioprio_set);
+		return false;
+	case SYS_get_robust_list:
+	case SYS_sched_rr_get_interval:
+		a[0] = of_thread((pid_t)a[0], false);
+		return false;
+	case SYS_kcmp:
+		a[1] = of_process((pid_t)a[1]);
+		/* fall through */
+	case SYS_process_vm_readv:
+	case SYS_process_vm_writev:
+	case SYS_prlimit64:
+	case SYS_getpgid:
+	case SYS_getsid:
+		a[0] = of_process((pid_t)a[0]);
+		return false;
+	case SYS_setpgid:
+	case SYS_pidfd_open: /* want the one that leads */
+		a[0] = of_follower((pid_t)a[0]);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* ---- libc's functions ------------------------------------------------------------------------------------------------ */
+
+SHIM int prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *now, struct rlimit *before) {
+	return CALL_REAL(prlimit, of_process(pid), what, now, before);
+}
+
+SHIM int prlimit64(pid_t pid, __rlimit_resource_t what, const struct rlimit64 *now, struct rlimit64 *before) {
+	return CALL_REAL(prlimit64, of_process(pid), what, now, before);
+}
+
+SHIM pid_t getpgid(pid_t pid) {
+	return CALL_REAL(getpgid, of_process(pid));
+}
+
+SHIM pid_t getsid(pid_t pid) {
+	return CALL_REAL(getsid, of_process(pid));
+}
+
+SHIM int setpgid(pid_t pid, pid_t group) {
+	return CALL_REAL(setpgid, of_follower(pid), group);
+}
+
+SHIM ssize_t process_vm_readv(pid_t pid, const struct iovec *to, unsigned long n, const struct iovec *from,
+			      unsigned long m, unsigned long flags) {
+	return CALL_REAL(process_vm_readv, of_process(pid), to, n, from, m, flags);
+}
+
+SHIM ssize_t process_vm_writev(pid_t pid, const struct iovec *from, unsigned long n, const struct iovec *to,
+			       unsigned long m, unsigned long flags) {
+	return CALL_REAL(process_vm_writev, of_process(pid), from, n, to, m, flags);
+}
+
+SHIM int sched_rr_get_interval(pid_t tid, struct timespec *time) {
+	return CALL_REAL(sched_rr_get_interval, of_thread(tid, false), time);
+}
+
+SHIM int capget(void *header, void *data);
+SHIM int capget(void *header, void *data) {
+	return (int)sys_ret(capability_call(SYS_capget, header, data, false));
+}
+
+SHIM int capset(void *header, const void *data);
+SHIM int capset(void *header, const void *data) {
+	pin_self();
+	return (int)sys_ret(capability_call(SYS_capset, header, (void *)data, true));
+}
