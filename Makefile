@@ -388,7 +388,7 @@ test-kernel: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 	@BUILD=$(BUILD) scripts/in-kernel --seconds 7200 env GOSHIM_SOURCE=$(CURDIR) GOSHIM_BUILD=$(abspath $(BUILD)) RUN_PROGRAMS_PROCS=$(or $(PROCS),2) \
 		RUN_PROGRAMS_SETTINGS=$(or $(SETTINGS),verbose=1) $(BUILD)/tests/run_programs -j1 $(if $(ONLY),--filter 'programs/$(ONLY)*') $(RUN_FLAGS)
 
-# Data races of the library, found while it runs the programs (tests/race). They take longer: time limits as with chaos.
+# Data races of the library, found while it runs the programs (tests/race). They take longer, and so do their watchdogs.
 WATCHED_PROGRAMS = $(if $(ONLY),$(filter $(addprefix $(BUILD)/tests/programs/,$(addsuffix %,$(ONLY))),$(PROGRAMS)),$(PROGRAMS))
 WATCHED_RUN = GOSHIM_SOURCE=$(CURDIR) RUN_PROGRAMS_PROCS=$(or $(PROCS),2) RUN_PROGRAMS_SETTINGS=$(or $(SETTINGS),verbose=1) $(BUILD)/tests/run_programs -j$(TEST_JOBS) \
 	$(if $(ONLY),--filter 'programs/@($(subst $(space),|,$(strip $(ONLY))))*') $(RUN_FLAGS)
@@ -399,7 +399,7 @@ race: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
 	@$(MAKE) --no-print-directory RACE=1 BUILD=$(RACE_BUILD) $(RACE_BUILD)/libgoshim.so
 	@mkdir -p $(RACE_BUILD)/tests && ln -sfn $(abspath $(BUILD))/tests/programs $(RACE_BUILD)/tests/programs
 	@rm -f $(RACE_BUILD)/log
-	@status=0; GOSHIM_RACE_LOG=$(abspath $(RACE_BUILD))/log GOSHIM_BUILD=$(abspath $(RACE_BUILD)) $(WATCHED_RUN) || status=1; \
+	@status=0; RUN_PROGRAMS_SLOWER=8 GOSHIM_RACE_LOG=$(abspath $(RACE_BUILD))/log GOSHIM_BUILD=$(abspath $(RACE_BUILD)) $(WATCHED_RUN) || status=1; \
 		scripts/race $(RACE_BUILD)/libgoshim.so $(RACE_BUILD)/log || status=1; exit $$status
 
 # The library's accesses to its own and the program's memory, watched by AddressSanitizer while it runs the programs. Its runtime comes behind ours in LD_PRELOAD: what the

@@ -12,7 +12,7 @@
 #include "siginternal.h"
 
 #define ENTRIES 2048u
-#define SETTLE_NS 20000000
+#define SETTLE_NS 200000000
 
 enum entry_state { ENTRY_FREE, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
@@ -28,6 +28,7 @@ struct entry {
 static struct entry entries[ENTRIES];
 static _Atomic uint8_t states[ENTRIES] __attribute__((aligned(ENTRIES)));
 static _Atomic uint32_t entry_hint, ring_seq, ring_count;
+static _Atomic uint64_t ring_standard; /* standard signals to the process in the ring */
 static struct lock route_lock;
 
 /* ---- entries: the ring and the queues ---------------------------------------------------------------------------- */
@@ -72,11 +73,30 @@ static void entry_free(struct entry *e) {
 	atomic_store_explicit(&entry_hint, index, memory_order_relaxed); /* few entries in use: stay in few pages */
 }
 
+/* As in the kernel: of a standard signal to the process one is pending at most, unless it is a timer's. A flood of one signal would fill the ring, and cost the
+ * others. */
+static bool is_merged(int sig, const siginfo_t *info, const struct g *to) {
+	return sig < 32 && !to && info->si_code != SI_TIMER && info->si_code != TIMER_CODE && info->si_code != THREAD_CODE;
+}
+
+/* It leaves the ring, and is about to be delivered: the next one is another. */
+static void ring_left(const struct entry *e) {
+	if (e->sig < 32 && !e->to)
+		atomic_fetch_and(&ring_standard, ~SIGBIT(e->sig));
+}
+
 /* Signal context. A full ring loses the signal, as RLIMIT_SIGPENDING does. */
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
-	struct entry *e = entry_alloc();
-	if (!e)
+	bool merged = is_merged(sig, info, to);
+	/* seq_cst, as in ring_left(): who finds the bit is before its end, so the handler that is to come begins after this signal */
+	if (merged && (atomic_fetch_or(&ring_standard, SIGBIT(sig)) & SIGBIT(sig)))
 		return;
+	struct entry *e = entry_alloc();
+	if (!e) {
+		if (merged)
+			atomic_fetch_and(&ring_standard, ~SIGBIT(sig));
+		return;
+	}
 	e->sig = sig;
 	e->info = *info;
 	e->to = to;
@@ -371,6 +391,7 @@ void sig_ring_drain(bool held_too) {
 		}
 		if (!first)
 			break; /* counted, not visible yet: its producer's thread looks itself */
+		ring_left(first);
 		route(first);
 		/* After it: who finds nothing counted finds in its own queue what was for it. */
 		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_release);
@@ -432,6 +453,7 @@ void sig_foreign_deliver(struct g *g) {
 		in_rt_up(g);
 		int sig = e->sig;
 		siginfo_t info = e->info;
+		ring_left(e);
 		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
 		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
 		entry_free(e);
@@ -444,5 +466,6 @@ void sig_foreign_deliver(struct g *g) {
 void sig_queue_fork_child(void) {
 	memset(states, 0, sizeof states); /* nobody else is here */
 	atomic_store(&ring_count, 0);
+	atomic_store(&ring_standard, 0);
 	route_lock = (struct lock){0};
 }

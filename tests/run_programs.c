@@ -19,7 +19,7 @@
  *     aside=1              standing aside is what the test expects
  *     program=NAME         runs that program instead of the one of its own name
  * RUN_PROGRAMS_SETTINGS in the environment is added to GOSHIM of every run, and shown with a failure; time limits are four times as long
- * then: chaos=SEED slows programs down (make chaos).
+ * then: chaos=SEED slows programs down (make chaos). RUN_PROGRAMS_SLOWER says how many times as long instead.
  *
  * RUN_PROGRAMS_AFTER is put behind the library in LD_PRELOAD: ":LIBRARY" (make asan).
  *
@@ -178,7 +178,10 @@ static void config_read(struct config *c, const char *name) {
 		size_t length = strlen(c->goshim);
 		snprintf(c->goshim + length, sizeof(c->goshim) - length, ",%s", more);
 	}
-	if (more || emulator())
+	const char *slower = root_of("RUN_PROGRAMS_SLOWER", NULL);
+	if (slower)
+		c->timeout_s *= atoi(slower);
+	else if (more || emulator())
 		c->timeout_s *= 4;
 }
 
