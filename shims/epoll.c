@@ -63,6 +63,8 @@ static int ms_left(int64_t deadline) {
 static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline,
 			  const sigset_t *mask) {
 	struct epoll_ask a = {fd, events, room};
+	if (address_bad_given(mask))
+		return -EFAULT;
 	long r = epoll_ask(&a);
 	if (r == 0 && unlikely(sig_fd_due(g)))
 		r = io_ask_lent(g, epoll_ask, &a);
@@ -107,6 +109,8 @@ SHIM int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct
 	if (!g)
 		return CALL_REAL(epoll_pwait2, fd, events, room, timeout, mask);
 	shim_testcancel(g);
+	if (address_bad_given(timeout))
+		return (int)sys_ret(-EFAULT);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
 	bool now = timeout && timeout->tv_sec == 0 && timeout->tv_nsec == 0;

@@ -308,6 +308,8 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
+	if (address_bad_given(mask))
+		return (int)io_ret(g, -EFAULT);
 	return (int)io_ret(g, io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask));
 }
 
@@ -386,8 +388,11 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 		return -EINVAL;
 	bool own = n <= FD_SETSIZE;
 	fd_set *const sets[] = {reads, writes, excepts};
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
+		if (n > 0 && address_bad_given(sets[i]))
+			return -EFAULT;
 		own = own && (!sets[i] || on_own_stack(g, sets[i], sizeof **sets));
+	}
 	struct select_call s = {
 		.call = {.g = g,
 			 .deadline = deadline,
@@ -451,5 +456,7 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
+	if (address_bad_given(mask))
+		return (int)io_ret(g, -EFAULT);
 	return (int)io_ret(g, io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask));
 }

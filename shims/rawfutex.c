@@ -31,7 +31,7 @@ static long kernel_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, con
 	switch (op & FUTEX_CMD_MASK) {
 	case FUTEX_WAIT:
 		/* with a deadline, because a signal that is not for this goroutine makes the wait begin again */
-		if (timeout && timespec_valid(timeout) && !(op & FUTEX_CLOCK_REALTIME)) {
+		if (timeout && !address_bad(timeout) && timespec_valid(timeout) && !(op & FUTEX_CLOCK_REALTIME)) {
 			int64_t ns = deadline_rel(timeout);
 			until = (struct timespec){ns / 1000000000, ns % 1000000000};
 			timeout = &until;
@@ -193,6 +193,8 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 		val3 = FUTEX_ANY;
 		/* fall through */
 	case FUTEX_WAIT_BITSET:
+		if (address_bad(uaddr) || address_bad_given(timeout))
+			return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 		if (wait_deadline(cmd, op, timeout, &deadline))
 			return -EINVAL;
 		if (cmd == FUTEX_WAIT && (op & FUTEX_CLOCK_REALTIME))
@@ -215,12 +217,16 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -ENOSYS;
 		if ((int)val < 0 || (int)val2 < 0 || misaligned(uaddr) || misaligned(uaddr2))
 			return -EINVAL;
+		if (cmd == FUTEX_CMP_REQUEUE && address_bad(uaddr))
+			return -EFAULT;
 		return futex_requeue(uaddr, (int)val, (int)val2, uaddr2, cmd == FUTEX_CMP_REQUEUE, val3);
 	case FUTEX_WAKE_OP:
 		if (op & FUTEX_CLOCK_REALTIME)
 			return -ENOSYS;
 		if (misaligned(uaddr) || misaligned(uaddr2))
 			return -EINVAL;
+		if (address_bad(uaddr2))
+			return -EFAULT;
 		return wake_op(uaddr, val, val2, uaddr2, val3);
 	default:
 		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
@@ -252,6 +258,8 @@ static long waitv(struct g *g, const long *a) {
 static long wait_two(struct g *g, const long *a) {
 	static const struct timespec past;
 	const struct timespec *until = (const struct timespec *)a[4];
+	if (address_bad_given(until))
+		return SYS6(FUTEX2_WAIT, a[0], a[1], a[2], a[3], until, a[5]);
 	if (until && ((a[5] != CLOCK_MONOTONIC && a[5] != CLOCK_REALTIME) || !timespec_valid(until)))
 		return -EINVAL;
 	/* The kernel judges the arguments, and whether it has the call at all. */
@@ -290,7 +298,7 @@ bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
 		*r = wake_two(a);
 	else if (n == FUTEX2_WAIT && is_private((unsigned)a[3]))
 		*r = wait_two(g, a);
-	else if (n == FUTEX2_REQUEUE && place && is_private(place[0].flags) && is_private(place[1].flags))
+	else if (n == FUTEX2_REQUEUE && !address_bad(place) && is_private(place[0].flags) && is_private(place[1].flags))
 		*r = requeue_two(a);
 	else
 		return false;

@@ -114,11 +114,39 @@ static int raw_timer_create(clockid_t clock, struct sigevent *event, int *id) {
 	return r;
 }
 
+/* A structure that a shim would read or write itself: the kernel says what is wrong. */
+static bool raw_address_bad(long n, struct raw_args *x) {
+	switch (n) {
+	case SYS_ppoll:
+		return address_bad_given(PTR(2));
+	case SYS_pselect6:
+		return address_bad_given(PTR(4)) || address_bad_given(PTR(5));
+#ifdef SYS_select
+	case SYS_select:
+		return address_bad_given(PTR(4));
+#endif
+	case SYS_rt_sigqueueinfo:
+		return address_bad(PTR(2));
+	case SYS_rt_tgsigqueueinfo:
+		return address_bad(PTR(3));
+	case SYS_clock_gettime:
+		return address_bad(PTR(1));
+	case SYS_timer_create:
+		return address_bad_given(PTR(1)) || address_bad(PTR(2));
+	case SYS_clone3:
+		return address_bad(PTR(0));
+	default:
+		return false;
+	}
+}
+
 #define TIMER(i) ((timer_t)(intptr_t)INT(i))
 
 /* Calls with a shim, or that concern the goroutine. True: *r is the kernel-style result. libc's functions leave -1 and errno. */
 static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	long done;
+	if (raw_address_bad(n, x))
+		return false;
 	switch (n) {
 	case SYS_gettid:
 		*r = g->tid;

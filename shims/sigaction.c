@@ -203,6 +203,8 @@ SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 	if (!g)
 		return real.sigaltstack(ss, old);
 	struct sigstate *s = sig_of(g);
+	if (address_bad_given(ss))
+		return (int)sys_ret(-EFAULT);
 	bool on = sig_on_altstack(s, (uintptr_t)__builtin_frame_address(0));
 	stack_t was = sig_altstack(s);
 	if (on)
@@ -225,6 +227,8 @@ SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 			return -1;
 		}
 	}
+	if (address_bad_given(old))
+		return (int)sys_ret(-EFAULT); /* and the new one holds */
 	if (old)
 		*old = was;
 	return 0;

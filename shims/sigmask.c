@@ -136,6 +136,8 @@ SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 	if (!g || !set)
 		return real.pthread_sigmask(how, set, old);
 	int r = sig_mask_change(g, how, sigset_bits(set), &before);
+	if (address_bad_given(old))
+		return EFAULT; /* and the mask has changed */
 	if (r == 0 && old)
 		sigset_store(old, before);
 	return -r;

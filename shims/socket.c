@@ -418,6 +418,8 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 		r = CALL_REAL(recvmmsg, fd, vec, count, flags, timeout);
 	} else {
 		shim_testcancel(g);
+		if (address_bad_given(timeout))
+			return (int)io_ret(g, -EFAULT);
 		if (timeout && !timespec_valid(timeout))
 			return (int)io_ret(g, -EINVAL);
 		int64_t until = timeout ? deadline_rel(timeout) : -1;

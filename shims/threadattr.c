@@ -167,13 +167,13 @@ SHIM int prctl(int option, ...) {
 	              d = va_arg(ap, unsigned long);
 	va_end(ap);
 	struct g *g = g_goroutine();
-	if (g && !g->in_vfork && option == PR_SET_NAME && a) {
+	if (g && !g->in_vfork && option == PR_SET_NAME && !address_bad((void *)a)) {
 		char name[THREAD_NAME_BYTES] = "";
 		strncpy(name, (const char *)a, THREAD_NAME_BYTES - 1);
 		name_set(g, name, strlen(name));
 		return 0;
 	}
-	if (g && !g->in_vfork && option == PR_GET_NAME && a) {
+	if (g && !g->in_vfork && option == PR_GET_NAME && !address_bad((void *)a)) {
 		char name[THREAD_NAME_BYTES];
 		name_get(g, name);
 		memcpy((char *)a, name, THREAD_NAME_BYTES);
@@ -378,22 +378,22 @@ static int errno_ret(int error) {
 	return error ? -1 : 0;
 }
 
-/* Here and below NULL is the kernel's to refuse. */
+/* Here and below a bad address is the kernel's to refuse. */
 SHIM int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set) {
 	REAL_READY();
-	struct g *g = set ? thread_meant(tid) : NULL;
+	struct g *g = address_bad(set) ? NULL : thread_meant(tid);
 	return g ? errno_ret(affinity_set(g, size, set)) : real.sched_setaffinity(tid, size, set);
 }
 
 SHIM int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 	REAL_READY();
-	struct g *g = set ? thread_meant(tid) : NULL;
+	struct g *g = address_bad(set) ? NULL : thread_meant(tid);
 	return g ? errno_ret(affinity_get(g, size, set)) : real.sched_getaffinity(tid, size, set);
 }
 
 SHIM int sched_setscheduler(pid_t tid, int policy, const struct sched_param *param) {
 	REAL_READY();
-	struct g *g = param ? thread_meant(tid) : NULL;
+	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
 	return g ? errno_ret(policy_set(g, policy & ~SCHED_RESET_ON_FORK, param->sched_priority)) : real.sched_setscheduler(tid, policy, param);
 }
 
@@ -405,13 +405,13 @@ SHIM int sched_getscheduler(pid_t tid) {
 
 SHIM int sched_setparam(pid_t tid, const struct sched_param *param) {
 	REAL_READY();
-	struct g *g = param ? thread_meant(tid) : NULL;
+	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
 	return g ? errno_ret(policy_set(g, thread_of(g)->policy, param->sched_priority)) : real.sched_setparam(tid, param);
 }
 
 SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 	REAL_READY();
-	struct g *g = param ? thread_meant(tid) : NULL;
+	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
 	if (!g)
 		return real.sched_getparam(tid, param);
 	*param = thread_of(g)->param;
