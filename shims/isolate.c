@@ -384,7 +384,7 @@ static void end_alone(void *arg) {
 static void silence(struct g *g, ucontext_t *context) {
 	uint64_t all = ~SIG_NEVER_BLOCKED;
 	mask_store(g, all);
-	g->m->kmask = all;
+	kmask_set(g->m, all);
 	sigset_store(&context->uc_sigmask, all);
 }
 

@@ -123,7 +123,7 @@ static void handler_left(struct g *g, uint64_t mask, uint64_t asked, ucontext_t 
 		return;
 	/* From here to the sigreturn no park: nested signals only. */
 	in_rt_up(g);
-	g->m->kmask = asked;
+	kmask_set(g->m, asked);
 	if (!sig_on_altstack(s, (uintptr_t)context)) /* as sigreturn, which does not change what is in use */
 		sig_altstack_set(s, &context->uc_stack);
 	rt_leave(g);
@@ -137,7 +137,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	in_rt_up(g); /* no nested signal between these stores; no retake check: nothing of the P is touched */
 	uint64_t added = sig_handler_mask(h, sig);
 	mask_store(g, (virtual_before | added) & ~SIG_NEVER_BLOCKED);
-	g->m->kmask = kernel_before | added;
+	kmask_set(g->m, kernel_before | added);
 	if (context->uc_stack.ss_sp == g->m->sigstack) /* not a moved frame */
 		context->uc_stack = sig_altstack_save(s);
 	rt_leave(g);
@@ -298,7 +298,7 @@ void sig_resync(struct g *g) {
 	uint64_t want = mask_of(g);
 	if (m->kmask != want) {
 		do {
-			__atomic_store_n(&m->kmask, want, __ATOMIC_RELAXED);
+			kmask_set(m, want);
 			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &want, 0, 8);
 		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
 	}
@@ -357,7 +357,7 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 			struct m *m = m_of_ktid(ktid);
 			if (m && (!g || g->kind > G_MAIN || g->in_rt || !is_alive(g))) {
 				sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) | and_now);
-				__atomic_store_n(&m->kmask, m->kmask | and_now, __ATOMIC_RELAXED);
+				kmask_set(m, m->kmask | and_now);
 			}
 		}
 		atomic_fetch_add(&sigp.acks, 1);

@@ -110,6 +110,11 @@ static inline void mask_store(struct g *g, uint64_t mask) {
 	__atomic_store_n(&g->sigmask, mask, __ATOMIC_SEQ_CST);
 }
 
+/* What the kernel masks on m, which the caller runs on. Relaxed: others look (and_broadcast()), and ask again. */
+static inline void kmask_set(struct m *m, uint64_t mask) {
+	__atomic_store_n(&m->kmask, mask, __ATOMIC_RELAXED);
+}
+
 /* Leaves the runtime without delivering: for sections inside the delivery itself. */
 static inline void rt_leave(struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst);

@@ -102,7 +102,7 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	SYS4(SYS_rt_sigprocmask, how, &bits, old, 8);
 	uint64_t mask = how == SIG_BLOCK ? *old | bits : how == SIG_UNBLOCK ? *old & ~bits : bits;
 	mask &= ~SIG_NEVER_BLOCKED;
-	g->m->kmask = mask;
+	kmask_set(g->m, mask);
 	mask_store(g, mask);
 	sig_account(s, mask);
 	if (atomic_load(&s->pending) & ~mask) /* seq_cst: Dekker with sig_send() */

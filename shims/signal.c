@@ -66,7 +66,7 @@ void sig_runtime_start(struct g *g) {
 	atomic_store(&sigp.sysmon_tid, 0);
 	sigp.main_g = g;
 	mask_store(g, mask);
-	g->m->kmask = mask;
+	kmask_set(g->m, mask);
 	if (SYS2(SYS_sigaltstack, 0, &ss) == 0)
 		sig_altstack_set(s, &ss);
 	m_sigstack_arm(g->m);

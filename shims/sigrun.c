@@ -11,7 +11,7 @@ static void mask_force(struct g *g, uint64_t mask) {
 	rt_enter(g);
 	mask &= ~SIG_NEVER_BLOCKED;
 	mask_store(g, mask);
-	g->m->kmask = mask;
+	kmask_set(g->m, mask);
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 	rt_leave(g);
 }
