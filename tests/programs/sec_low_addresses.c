@@ -16,10 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TELL(call)                                                                                              \
-	do {                                                                                                    \
-		errno = 0;                                                                                      \
-		long result = (long)(call);                                                                     \
+#define TELL(call)                                                                                          \
+	do {                                                                                                \
+		errno = 0;                                                                                  \
+		long result = (long)(call);                                                                 \
 		printf("%s: %ld %s\n", #call, result, result == -1 && errno ? strerrorname_np(errno) : ""); \
 	} while (0)
 

@@ -7,10 +7,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#define TELL(call)                                                                                              \
-	do {                                                                                                    \
-		errno = 0;                                                                                      \
-		long result = (long)(call);                                                                     \
+#define TELL(call)                                                                                            \
+	do {                                                                                                  \
+		errno = 0;                                                                                    \
+		long result = (long)(call);                                                                   \
 		printf("  %s: %ld %s\n", #call, result, result == -1 && errno ? strerrorname_np(errno) : ""); \
 	} while (0)
 
