@@ -269,10 +269,13 @@ static void entry(int sig, siginfo_t *info, void *context) {
 			return;
 		}
 	}
-	if (h && sig_handler_take(sig, h))
+	if (h && sig_handler_take(sig, h)) {
+		if (!kicked)
+			sig_seen_add(sig); /* now: it may wait for a child itself, or leave by siglongjmp() */
 		handler_enter(g, h, sig, info, context);
-	else if (h)
+	} else if (h) {
 		default_action(sig, info, false);
+	}
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
