@@ -114,12 +114,12 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 	uint64_t after = sigset_bits(&context.uc_sigmask);
 	if (!sig_on_altstack(s, (uintptr_t)&context)) /* as sigreturn would */
 		sig_altstack_set(s, &context.uc_stack);
+	*back = after; /* in a fork's child, too: a handler that waits with a mask of its own has put that there */
 	if (call.forked) {
 		SYS2(SYS_sigaltstack, &context.uc_stack, 0);
 		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &after, 0, 8);
 		return 0;
 	}
-	*back = after;
 	mask_force(g, after);
 	sig_handler_done(g, s);
 	return h->flags & SA_RESTART ? 1 : 3;
