@@ -177,11 +177,12 @@ static int socket_option(int fd, int option) {
 }
 
 enum fd_kind fd_socket_kind(int domain, int type, int protocol) {
+	bool inet = domain == AF_INET || domain == AF_INET6;
 	type &= 0xf;
-	if (type == SOCK_STREAM) {
-		bool inet = domain == AF_INET || domain == AF_INET6;
+	if (type == SOCK_STREAM)
 		return inet && (protocol == 0 || protocol == IPPROTO_TCP) ? KIND_TCP : KIND_STREAM;
-	}
+	if (inet)
+		return KIND_INET;
 	return domain == AF_UNIX && type == SOCK_DGRAM ? KIND_UNIX_DGRAM : KIND_MESSAGE;
 }
 

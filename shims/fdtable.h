@@ -17,7 +17,8 @@ enum fd_kind {
 	KIND_UNKNOWN,
 	KIND_TCP,        /* a short read proves it drained */
 	KIND_STREAM,     /* other stream sockets: Unix, vsock, TCP with an upper-layer protocol */
-	KIND_MESSAGE,    /* sockets that send whole messages: UDP, raw, seqpacket, netlink */
+	KIND_MESSAGE,    /* sockets that send whole messages: seqpacket, netlink, packet */
+	KIND_INET,       /* the same of the internet families, UDP and raw: no descriptor goes through them */
 	KIND_UNIX_DGRAM, /* whether a send would block depends on the receiver: readiness cannot tell */
 	KIND_PIPE,       /* a short read proves it drained, too, unless it is in packet mode */
 	KIND_CHAR,       /* terminals and other character devices */

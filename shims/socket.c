@@ -121,11 +121,12 @@ static bool readable(struct g *g, const void *at, size_t bytes) {
 		return true;
 	if (bytes < 8 || last < low)
 		return false;
-	for (uintptr_t page = low; page < last - 7; page = (page | 4095) + 1) {
+	for (uintptr_t page = low;; page = (page | 4095) + 1) {
 		if (SYS4(SYS_rt_sigprocmask, -1, page, NULL, 8) == -EFAULT)
 			return false;
+		if ((page | 4095) >= last)
+			return true;
 	}
-	return SYS4(SYS_rt_sigprocmask, -1, last - 7, NULL, 8) != -EFAULT;
 }
 
 /* New descriptors that came with a message, or old ones that leave with it: others know their descriptions. */
@@ -144,9 +145,9 @@ static void control_scan(const struct msghdr *msg, bool received) {
 	}
 }
 
-/* Before the kernel hands out descriptors. TCP does not. */
+/* Before the kernel hands out descriptors. TCP and UDP do not: to ask whether their messages can be read would cost them a call each. */
 static bool control_matters(struct fdcall *c) {
-	return !c->pd || fdcall_kind(c) != KIND_TCP;
+	return !c->pd || (fdcall_kind(c) != KIND_TCP && fdcall_kind(c) != KIND_INET);
 }
 
 static void control_leaves(struct fdcall *c, const struct msghdr *msg) {
