@@ -218,7 +218,7 @@ SHIM int system(const char *command) {
 	int r = real.system(command);
 	int saved_errno = errno;
 	syscall_exit(g);
-	if (g && command && r != -1)
+	if (g && command && r != -1 && r != 127 << 8) /* there may have been no child */
 		sig_settle(g, SIGCHLD, seen);
 	fdtable_fork_parent(); /* a cancelled one does not come here, and leaves more caution behind than is needed */
 	errno = saved_errno;

@@ -437,10 +437,15 @@ void sig_settle(struct g *g, int sig, uint32_t seen) {
 		sig_ring_push(sig, &info, NULL);
 		sig_seen_add(sig);
 	}
+	rt_exit(g);
+	if (sig_seen(sig) != seen)
+		return;
 	int64_t limit = nanotime() + SETTLE_NS;
+	syscall_enter(g); /* the P may go meanwhile */
 	while (sig_seen(sig) == seen && nanotime() < limit)
 		SYS0(SYS_sched_yield);
-	rt_exit(g);
+	syscall_exit(g);
+	rt_check(g);
 }
 
 /* A kernel thread of a process without goroutines leaves the runtime: what came in meanwhile is sent to it again, and now finds

@@ -54,7 +54,19 @@ SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 	if (!g)
 		return CALL_REAL(waitid, type, id, info, options);
 	shim_testcancel(g);
-	long r = BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, info, options, NULL));
+	siginfo_t own;
+	siginfo_t *at = info ? info : &own;
+	bool known = false;
+	uint32_t seen = sig_seen(SIGCHLD);
+	long r = SYS5(SYS_waitid, type, id, at, options | WNOHANG, NULL);
+	if (r == 0 && at->si_pid == 0 && !(options & WNOHANG)) {
+		r = BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, at, options, NULL));
+		known = r == 0;
+	} else if (r == 0 && at->si_pid != 0) {
+		known = sig_child_is_youngest(at->si_pid, &seen);
+	}
+	if (known && (at->si_code == CLD_EXITED || at->si_code == CLD_KILLED || at->si_code == CLD_DUMPED))
+		sig_settle(g, SIGCHLD, seen);
 	rt_check(g); /* as above */
 	return (int)io_ret(g, r);
 }
