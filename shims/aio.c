@@ -9,14 +9,6 @@
 /* The second name; its prototype has another type of the same layout. */
 #define SHIM_64(name) extern __typeof__(name) name##_64 __asm__(#name "64") SHIM_COPY(name) __attribute__((alias(#name), visibility("default")))
 
-/* What is left until `deadline`, CLOCK_MONOTONIC ns. */
-static const struct timespec *left_until(int64_t deadline, struct timespec *left) {
-	int64_t ns = deadline - nanotime();
-	ns = ns > 0 ? ns : 0;
-	*left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	return left;
-}
-
 SHIM int aio_suspend(const struct aiocb *const list[], int n, const struct timespec *timeout) {
 	struct g *g = io_g();
 	if (!g)
@@ -27,7 +19,7 @@ SHIM int aio_suspend(const struct aiocb *const list[], int n, const struct times
 	struct timespec left;
 	int r = real.aio_suspend(list, n, timeout);
 	while (r < 0 && io_disturbed(g, -errno, handlers))
-		r = real.aio_suspend(list, n, timeout ? left_until(deadline, &left) : NULL);
+		r = real.aio_suspend(list, n, time_left(&left, deadline));
 	return r;
 }
 
@@ -43,7 +35,7 @@ SHIM int gai_suspend(const struct gaicb *const list[], int n, const struct times
 	struct timespec left;
 	int r = real.gai_suspend(list, n, timeout);
 	while (r == EAI_INTR && io_disturbed(g, -EINTR, handlers)) {
-		r = real.gai_suspend(list, n, timeout ? left_until(deadline, &left) : NULL);
+		r = real.gai_suspend(list, n, time_left(&left, deadline));
 		if (r == EAI_ALLDONE) /* they were not when the wait began */
 			r = 0;
 	}

@@ -221,15 +221,6 @@ static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
 	return r;
 }
 
-static struct timespec *time_left(struct timespec *ts, int64_t deadline) {
-	if (deadline < 0)
-		return NULL;
-	int64_t left = deadline - nanotime();
-	left = left > 0 ? left : 0;
-	*ts = (struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-	return ts;
-}
-
 /* ---- poll ------------------------------------------------------------------------------------------------------------- */
 
 struct poll_call {

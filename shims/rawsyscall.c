@@ -51,21 +51,13 @@ static bool returns_descriptor(long n) {
 }
 
 /* poll and select with the kernel's own arguments: a mask of `bytes`, and the time that is left written back. */
-static void time_left_store(struct timespec *time, int64_t deadline) {
-	if (!time)
-		return;
-	int64_t ns = deadline - nanotime();
-	ns = ns > 0 ? ns : 0;
-	*time = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-}
-
 static long raw_ppoll(struct raw_args *x) {
 	struct timespec *time = PTR(2);
 	if (time && !timespec_valid(time))
 		return SYS5(SYS_ppoll, PTR(0), SIZE(1), time, PTR(3), SIZE(4));
-	int64_t deadline = time ? deadline_rel(time) : 0;
+	int64_t deadline = time ? deadline_rel(time) : -1;
 	long r = ppoll(PTR(0), SIZE(1), time, PTR(3));
-	time_left_store(time, deadline);
+	time_left(time, deadline);
 	return r < 0 ? -errno : r;
 }
 
@@ -74,9 +66,9 @@ static long raw_pselect(struct raw_args *x) {
 	const uintptr_t *mask = PTR(5);
 	if (time && !timespec_valid(time))
 		return SYS6(SYS_pselect6, INT(0), PTR(1), PTR(2), PTR(3), time, mask);
-	int64_t deadline = time ? deadline_rel(time) : 0;
+	int64_t deadline = time ? deadline_rel(time) : -1;
 	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, mask ? (const sigset_t *)mask[0] : NULL);
-	time_left_store(time, deadline);
+	time_left(time, deadline);
 	return r < 0 ? -errno : r;
 }
 

@@ -48,6 +48,8 @@ static inline bool address_bad_given(const volatile void *at) {
 int64_t deadline_abs(const struct timespec *ts, int clock);
 /* now + ts, saturating. */
 int64_t deadline_rel(const struct timespec *ts);
+/* And back: *left is what is left until then, none if it has passed. NULL, and nothing written, for -1: there is no deadline. */
+struct timespec *time_left(struct timespec *left, int64_t deadline);
 bool timespec_valid(const struct timespec *ts);
 
 /* The calling goroutine was interrupted (-EINTR from a wait): run what is pending (handlers of signals sent to this goroutine,

@@ -38,10 +38,6 @@ static bool is_tick(int sig, const siginfo_t *info) {
 	return (sig == SIGPROF || sig == SIGVTALRM) && (info->si_code == SI_KERNEL || info->si_code == SI_TIMER);
 }
 
-static bool is_open(struct g *g, int sig) {
-	return g && is_alive(g) && !(mask_of(g) & SIGBIT(sig));
-}
-
 /* The goroutine for which alone a signal is, that came while g ran; NULL: whoever takes what is sent to the process. The tick of a timer that counts CPU
  * time is for the thread that used it, unless that blocks it, and not for main: a profiler lives on it (SIG-14). What the scheduler used counts as
  * used by one that runs. */

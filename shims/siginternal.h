@@ -126,6 +126,11 @@ static inline bool is_alive(struct g *g) {
 	return __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && state != GS_DEAD && state != GS_IDLE && !atomic_load_explicit(&sig_of(g)->dead, memory_order_relaxed);
 }
 
+/* Does g accept the signal now? */
+static inline bool is_open(struct g *g, int sig) {
+	return g && is_alive(g) && !(mask_of(g) & SIGBIT(sig));
+}
+
 static inline void attention_set(struct sigstate *s) {
 	if (!atomic_exchange(&s->attention, true))
 		atomic_fetch_add(&rt_pending, 1);
@@ -192,6 +197,8 @@ bool sig_to_fd(struct g *g, int sig, siginfo_t *info);
 
 /* The goroutine, alive, that has this thread id; NULL: none has. Async-signal-safe. */
 struct g *sig_g_of_tid(pid_t tid);
+/* The process, if id is the number of one of its goroutines; else id. */
+pid_t sig_process_of(pid_t id);
 /* In a fork's child, on the goroutine that made it, which still is its parent's. */
 void sig_forker_note(struct g *g);
 /* SIGSETXID with THREAD_CODE stands for the signal whose number is si_errno; true if it is one of those, which is dealt with. Async-signal-safe. */

@@ -14,7 +14,7 @@
 #define ENTRIES 2048u
 #define SETTLE_NS 200000000
 
-enum entry_state { ENTRY_FREE, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
+enum entry_state { ENTRY_FREE /* zero: entry_used() */, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
 struct entry {
 	uint32_t next;      /* queue link: index + 1 */
@@ -293,26 +293,22 @@ int sig_send(struct g *g, int sig, const siginfo_t *info) {
 	return r;
 }
 
-static bool would_take(struct g *g, int sig) {
-	return g && is_alive(g) && !(mask_of(g) & SIGBIT(sig));
-}
-
 /* Who takes a signal sent to the process: main first, as the kernel does; then the caller, then anybody, and once found, the same
  * again: to look for him among all goroutines that ever were is what a fast timer in a process of many threads cannot afford. */
 struct g *sig_taker(int sig) {
 	static _Atomic(struct g *) last[NSIGNALS + 1]; /* Gs are never freed: a stale one is merely refused */
 	struct g *self = tls_g;
-	if (would_take(sigp.main_g, sig))
+	if (is_open(sigp.main_g, sig))
 		return sigp.main_g;
-	if (self && self->kind <= G_MAIN && would_take(self, sig))
+	if (self && self->kind <= G_MAIN && is_open(self, sig))
 		return self;
 	if (atomic_load(&sigp.and_mask) & SIGBIT(sig))
 		return NULL; /* everybody blocks it */
 	struct g *before = atomic_load_explicit(&last[sig], memory_order_relaxed);
-	if (would_take(before, sig))
+	if (is_open(before, sig))
 		return before;
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (would_take(g, sig)) {
+		if (is_open(g, sig)) {
 			atomic_store_explicit(&last[sig], g, memory_order_relaxed);
 			return g;
 		}

@@ -253,13 +253,13 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 }
 
 /* kill() takes any thread's id for its process. */
-static pid_t process_of(pid_t id) {
+pid_t sig_process_of(pid_t id) {
 	return sched_started() && id >= TID_FIRST && sig_g_of_tid(id) ? self_pid() : id;
 }
 
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
-	pid = process_of(pid);
+	pid = sig_process_of(pid);
 	siginfo_t info = info_make(sig, SI_USER);
 	int r = signal_process(pid, sig, &info);
 	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
@@ -267,7 +267,7 @@ SHIM int kill(pid_t pid, int sig) {
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
-	pid = process_of(pid);
+	pid = sig_process_of(pid);
 	siginfo_t info = info_make(sig, SI_QUEUE);
 	info.si_value = value;
 	int r = signal_process(pid, sig, &info);
@@ -277,7 +277,7 @@ SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 /* rt_tgsigqueueinfo(), and with tid 0 rt_sigqueueinfo(): the caller makes the siginfo. A kernel's or kill()'s it may forge for itself only. */
 long shim_sigqueueinfo(pid_t tgid, pid_t tid, int sig, const siginfo_t *given) {
 	struct g *self = g_self(), *g = tid ? sig_g_of_tid(tid) : NULL;
-	bool to_process = tid == 0 && process_of(tgid) == self_pid();
+	bool to_process = tid == 0 && sig_process_of(tgid) == self_pid();
 	if (!signal_valid(sig) || !(to_process || (g && tgid == self_pid())))
 		return tid ? SYS4(SYS_rt_tgsigqueueinfo, tgid, tid, sig, given)
 			   : SYS3(SYS_rt_sigqueueinfo, tgid, sig, given);

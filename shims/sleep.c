@@ -53,11 +53,8 @@ static int sleep_for(struct g *g, const struct timespec *time, struct timespec *
 	}
 	int64_t deadline = deadline_rel(time);
 	int r = sleep_until(g, deadline);
-	if (r == -EINTR && left) {
-		int64_t ns = deadline - nanotime();
-		ns = ns > 0 ? ns : 0;
-		*left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	}
+	if (r == -EINTR && left)
+		time_left(left, deadline);
 	return r;
 }
 

@@ -20,14 +20,9 @@
 #include "thread.h"
 #include "tidcall.h"
 
-/* The process, if id is a thread of it. */
-static pid_t of_process(pid_t id) {
-	return sched_started() && id >= TID_FIRST && sig_g_of_tid(id) ? self_pid() : id;
-}
-
 /* A kernel thread that does not lead the process, if id is a thread of it that does not. */
 static pid_t of_follower(pid_t id) {
-	return of_process(id) != id ? sysmon_ktid() : id;
+	return sig_process_of(id) != id ? sysmon_ktid() : id;
 }
 
 static pid_t of_thread(pid_t id, bool sets) {
@@ -120,14 +115,14 @@ bool tid_syscall(long n, long a[6], long *r) {
 		a[0] = of_thread((pid_t)a[0], false);
 		return false;
 	case SYS_kcmp:
-		a[1] = of_process((pid_t)a[1]);
+		a[1] = sig_process_of((pid_t)a[1]);
 		/* fall through */
 	case SYS_process_vm_readv:
 	case SYS_process_vm_writev:
 	case SYS_prlimit64:
 	case SYS_getpgid:
 	case SYS_getsid:
-		a[0] = of_process((pid_t)a[0]);
+		a[0] = sig_process_of((pid_t)a[0]);
 		return false;
 	case SYS_setpgid:
 	case SYS_pidfd_open: /* want the one that leads */
@@ -141,19 +136,19 @@ bool tid_syscall(long n, long a[6], long *r) {
 /* ---- libc's functions ------------------------------------------------------------------------------------------------ */
 
 SHIM int prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *now, struct rlimit *before) {
-	return CALL_REAL(prlimit, of_process(pid), what, now, before);
+	return CALL_REAL(prlimit, sig_process_of(pid), what, now, before);
 }
 
 SHIM int prlimit64(pid_t pid, __rlimit_resource_t what, const struct rlimit64 *now, struct rlimit64 *before) {
-	return CALL_REAL(prlimit64, of_process(pid), what, now, before);
+	return CALL_REAL(prlimit64, sig_process_of(pid), what, now, before);
 }
 
 SHIM pid_t getpgid(pid_t pid) {
-	return CALL_REAL(getpgid, of_process(pid));
+	return CALL_REAL(getpgid, sig_process_of(pid));
 }
 
 SHIM pid_t getsid(pid_t pid) {
-	return CALL_REAL(getsid, of_process(pid));
+	return CALL_REAL(getsid, sig_process_of(pid));
 }
 
 SHIM int setpgid(pid_t pid, pid_t group) {
@@ -162,12 +157,12 @@ SHIM int setpgid(pid_t pid, pid_t group) {
 
 SHIM ssize_t process_vm_readv(pid_t pid, const struct iovec *to, unsigned long n, const struct iovec *from,
 			      unsigned long m, unsigned long flags) {
-	return CALL_REAL(process_vm_readv, of_process(pid), to, n, from, m, flags);
+	return CALL_REAL(process_vm_readv, sig_process_of(pid), to, n, from, m, flags);
 }
 
 SHIM ssize_t process_vm_writev(pid_t pid, const struct iovec *from, unsigned long n, const struct iovec *to,
 			       unsigned long m, unsigned long flags) {
-	return CALL_REAL(process_vm_writev, of_process(pid), from, n, to, m, flags);
+	return CALL_REAL(process_vm_writev, sig_process_of(pid), from, n, to, m, flags);
 }
 
 SHIM int sched_rr_get_interval(pid_t tid, struct timespec *time) {

@@ -44,3 +44,12 @@ int64_t deadline_rel(const struct timespec *ts) {
 		return ts->tv_sec < 0 ? 1 : INT64_MAX;
 	return at_least_one(when);
 }
+
+struct timespec *time_left(struct timespec *left, int64_t deadline) {
+	if (deadline < 0)
+		return NULL;
+	int64_t ns = deadline - nanotime();
+	ns = ns > 0 ? ns : 0;
+	*left = (struct timespec){.tv_sec = ns / SECOND, .tv_nsec = ns % SECOND};
+	return left;
+}

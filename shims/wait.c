@@ -5,21 +5,23 @@
 
 #include "io.h"
 
+/* A child has ended. `waited`: since `seen`, because the call had to wait for it; else that is known of the youngest only. */
+static void child_ended(struct g *g, pid_t child, bool waited, uint32_t seen) {
+	if (waited || sig_child_is_youngest(child, &seen))
+		sig_settle(g, SIGCHLD, seen);
+}
+
 static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, struct rusage *usage) {
 	int own_status;
 	status = status ? status : &own_status;
 	shim_testcancel(g);
 	uint32_t seen = sig_seen(SIGCHLD);
 	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
-	bool known = false;
-	if (r == 0 && !(options & WNOHANG)) {
+	bool waits = r == 0 && !(options & WNOHANG);
+	if (waits)
 		r = BRACKET_BLOCKING(g, SYS4(SYS_wait4, pid, status, options, usage));
-		known = r > 0;
-	} else if (r > 0) {
-		known = sig_child_is_youngest((pid_t)r, &seen);
-	}
-	if (known && (WIFEXITED(*status) || WIFSIGNALED(*status)))
-		sig_settle(g, SIGCHLD, seen);
+	if (r > 0 && (WIFEXITED(*status) || WIFSIGNALED(*status)))
+		child_ended(g, (pid_t)r, waits, seen);
 	rt_check(g); /* what the child sent to this thread, it has before it learns that the child ended */
 	return io_ret(g, r);
 }
@@ -56,17 +58,13 @@ SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 	shim_testcancel(g);
 	siginfo_t own;
 	siginfo_t *at = info ? info : &own;
-	bool known = false;
 	uint32_t seen = sig_seen(SIGCHLD);
 	long r = SYS5(SYS_waitid, type, id, at, options | WNOHANG, NULL);
-	if (r == 0 && at->si_pid == 0 && !(options & WNOHANG)) {
+	bool waits = r == 0 && at->si_pid == 0 && !(options & WNOHANG);
+	if (waits)
 		r = BRACKET_BLOCKING(g, SYS5(SYS_waitid, type, id, at, options, NULL));
-		known = r == 0;
-	} else if (r == 0 && at->si_pid != 0) {
-		known = sig_child_is_youngest(at->si_pid, &seen);
-	}
-	if (known && (at->si_code == CLD_EXITED || at->si_code == CLD_KILLED || at->si_code == CLD_DUMPED))
-		sig_settle(g, SIGCHLD, seen);
+	if (r == 0 && at->si_pid != 0 && (at->si_code == CLD_EXITED || at->si_code == CLD_KILLED || at->si_code == CLD_DUMPED))
+		child_ended(g, at->si_pid, waits, seen);
 	rt_check(g); /* as above */
 	return (int)io_ret(g, r);
 }
