@@ -1,27 +1,17 @@
 /* Waits that are the kernel's or libc's own, and end for any handler that runs there: requests of asynchronous I/O, sleeps on a clock of CPU time. Signals
  * for other threads are no such thing: without a handler of its own the waiter never sees EINTR, and sleeps no longer than it asked for. */
-#include "sync_test.h"
+#include "undisturbed.h"
 
 #include <aio.h>
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
-#include <unistd.h>
 
-enum { WAITS = 400, SLEEPS = 20, MOVERS = 3, KINDS = 7 };
-
-static int over, stop;
-
-static void handler(int sig) { (void)sig; }
+enum { WAITS = 400, SLEEPS = 20, KINDS = 7 };
 
 static struct aiocb reads(int fd, char *byte) {
 	struct aiocb cb = {.aio_fildes = fd, .aio_buf = byte, .aio_nbytes = 1, .aio_lio_opcode = LIO_READ};
 	cb.aio_sigevent.sigev_notify = SIGEV_NONE;
 	return cb;
-}
-
-static void done(void) {
-	__atomic_fetch_add(&over, 1, __ATOMIC_SEQ_CST);
 }
 
 static void *suspends(void *arg) {
@@ -85,31 +75,9 @@ static void *sleeps(void *arg) {
 	return arg;
 }
 
-static void *moves(void *arg) {
-	while (!__atomic_load_n(&stop, __ATOMIC_SEQ_CST))
-		usleep(100);
-	return arg;
-}
-
 int main(void) {
 	void *(*const kinds[KINDS])(void *) = {suspends, lists, sleeps, suspends, lists, sleeps, suspends};
-	struct sigaction sa = {.sa_handler = handler};
-	pthread_t t[KINDS], m[MOVERS];
 	test_begin();
-	sigaction(SIGUSR1, &sa, NULL);
-	for (int i = 0; i < KINDS; i++)
-		t[i] = start(kinds[i], NULL);
-	for (int i = 0; i < MOVERS; i++)
-		m[i] = start(moves, NULL);
-	for (int i = 0; __atomic_load_n(&over, __ATOMIC_SEQ_CST) < KINDS; i++) {
-		pthread_kill(m[i % MOVERS], SIGUSR1);
-		if (i % 16 == 0)
-			usleep(50);
-	}
-	stop = 1;
-	for (int i = 0; i < KINDS; i++)
-		join(t[i]);
-	for (int i = 0; i < MOVERS; i++)
-		join(m[i]);
+	beside_signals(kinds, KINDS, 0);
 	return test_end();
 }
