@@ -82,6 +82,7 @@ lib: $(BUILD)/libgoshim.so $(BUILD)/goshim
 help:
 	@sed -n 's/^#   //p' Makefile
 	@echo 'make test            everything that must pass: both compilers, exported symbols, unit tests, test programs'
+	@echo 'make long            all of the following, a day of work: LONG="--hours 8", LONG=--list names the steps'
 	@echo 'make chaos           the test programs with forced bad luck: SEEDS=8 CHAOS_FIRST=1 CHAOS_PERCENT=10 ONLY=NAME'
 	@echo 'make soak            tests/stress: the same programs for much longer'
 	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
@@ -477,6 +478,11 @@ conformance:
 	@scripts/setup build test conformance
 	@$(MAKE) --no-print-directory lib
 	@BUILD=$(abspath $(BUILD)) scripts/conformance $(SUITES) $(CONFORMANCE)
+
+# All of these, one after the other, and what came of each: LONG="--hours 8 race asan". It goes on where it was cut short.
+.PHONY: long
+long:
+	@BUILD=$(abspath $(BUILD)) scripts/long $(LONG)
 
 .PHONY: servers
 servers:

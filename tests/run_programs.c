@@ -32,6 +32,7 @@
  * tests/programs for long (SUITE). What those print, NAME.out of the program says, or a native run of the same length.
  * The make variable ONLY chooses programs; each is one Criterion test, so --filter works, too. */
 #include <criterion/criterion.h>
+#include <criterion/hooks.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -426,3 +427,11 @@ static void program_test(const char *name) {
 		program_test(#name); \
 	}
 #include "program_list.inc"
+
+/* A name that is spelled wrong must not look like a pass. */
+ReportHook(POST_ALL)(struct criterion_global_stats *stats) {
+	if (stats->tests_skipped == stats->nb_tests) {
+		fprintf(stderr, "run_programs: no such program\n");
+		exit(2);
+	}
+}
