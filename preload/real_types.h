@@ -12,6 +12,7 @@
 #error "goshim is built without _FORTIFY_SOURCE"
 #endif
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

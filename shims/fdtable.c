@@ -13,6 +13,7 @@
 #include "fdtable.h"
 
 #include "../core/chaos.h"
+#include "taskfile.h"
 
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -201,6 +202,7 @@ static enum fd_kind kind_of(int fd) {
 		 * not. */
 		return major(st.st_rdev) == MEMORY_MAJOR ? KIND_FILE : KIND_CHAR;
 	case S_IFREG:
+		return st.st_nlink == 0 && taskfile_is(fd) ? KIND_TASK : KIND_FILE;
 	case S_IFDIR:
 	case S_IFBLK:
 	case S_IFLNK:

@@ -24,6 +24,7 @@ enum fd_kind {
 	KIND_CHAR,       /* terminals and other character devices */
 	KIND_ANON,       /* eventfd, timerfd, signalfd, epoll, inotify, ... */
 	KIND_FILE, /* regular file, directory, block device: never waits for readiness, blocks the kernel thread instead */
+	KIND_TASK, /* a thread's file of /proc, made by taskfile.c: never waits */
 };
 
 /* pd->spare, changed with atomic OR and AND only */

@@ -9,6 +9,7 @@
 #include <termios.h>
 
 #include "io.h"
+#include "taskfile.h"
 
 #define TABLE_ENTRY(ret, name, params, args, cancel, how, raw) \
 	SHIM ret name params {                                 \
@@ -146,6 +147,7 @@ LONG(int, tcdrain, (int fd), (fd), SYS3(SYS_ioctl, fd, TCSBRK, 1))
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
 	long r = BRACKET_CANCEL(g, SYS4(SYS_openat, dir, path, flags, mode));
+	r = taskfile_opened(path, flags, r);
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 	return io_ret(g, r);

@@ -9,6 +9,7 @@
 #include <termios.h>
 
 #include "io.h"
+#include "taskfile.h"
 
 #define RWF_NOWAIT_FLAG 8 /* RWF_NOWAIT; offset -1 with it means the file position */
 
@@ -186,6 +187,8 @@ static long fd_read(struct fdcall *c, void *buf, size_t n) {
 		return FDCALL_BRACKET_DISK(c, SYS3(SYS_read, c->fd, buf, n));
 	if (kind == KIND_UNKNOWN)
 		return FDCALL_BRACKET(c, SYS3(SYS_read, c->fd, buf, n));
+	if (kind == KIND_TASK)
+		return taskfile_read(c->fd, buf, n);
 	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_readv(c, &iov, 1, n <= SSIZE_MAX);
 }
@@ -217,6 +220,8 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 		return FDCALL_BRACKET_CANCEL(c, SYS3(SYS_write, c->fd, buf, n));
 	if (kind == KIND_FILE)
 		return FDCALL_BRACKET_DISK(c, SYS3(SYS_write, c->fd, buf, n));
+	if (kind == KIND_TASK)
+		return taskfile_write(c->fd, buf, n);
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
 	return loop_writev(c, &iov, 1, true);
 }
@@ -246,7 +251,7 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 		return BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
 	enum fd_kind kind = fdcall_kind(&c);
 	long r;
-	if (kind == KIND_FILE)
+	if (kind == KIND_FILE || kind == KIND_TASK)
 		r = FDCALL_BRACKET_DISK(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else if (kind == KIND_UNKNOWN || (pd_spare(c.pd) & SPARE_BLOCKS))
 		r = FDCALL_BRACKET(&c, SYS3(SYS_readv, c.fd, iov, count));
@@ -269,6 +274,8 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 		r = sock_sendmsg(&c, &msg, 0);
 	} else if (kind == KIND_ANON || kind == KIND_UNKNOWN) {
 		r = FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_writev, c.fd, iov, count));
+	} else if (kind == KIND_TASK) {
+		r = taskfile_writev(c.fd, iov, count);
 	} else if (kind == KIND_FILE) {
 		r = FDCALL_BRACKET_DISK(&c, SYS3(SYS_writev, c.fd, iov, count));
 	} else {

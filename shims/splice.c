@@ -8,7 +8,7 @@
 #define SENDFILE_STEP (64ul << 10)
 
 static bool has_readiness(enum fd_kind kind) {
-	return kind != KIND_FILE && kind != KIND_UNKNOWN;
+	return kind != KIND_FILE && kind != KIND_TASK && kind != KIND_UNKNOWN;
 }
 
 static bool end_is_ready(struct fdcall *c, uint8_t mode) {

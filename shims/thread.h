@@ -63,6 +63,8 @@ struct g *thread_g(pthread_t t);
 struct g *thread_meant(pid_t tid);
 /* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
 int32_t thread_own_ktid(struct g *g);
+/* A kernel thread that has what the process was started with: main's may be pinned. */
+int32_t thread_of_process(void);
 /* g's policy, priority and nice value are what the kernel thread has; 0: the calling one. */
 void thread_sched_reread(struct g *g, pid_t ktid);
 /* The goroutine whose CPU time the clock counts; NULL: it is another kind of clock, or a kernel thread's. In cpuclock.c. */
@@ -82,6 +84,9 @@ bool thread_attr_has_stack(const pthread_attr_t *attr);
 /* threadattr.c: what the kernel knows of the thread that starts the runtime; a new thread's name, creator NULL if that is a foreign thread. */
 void thread_attr_start(struct g *g);
 void thread_name_inherit(struct g *g, struct g *creator);
+/* n bytes, fewer than THREAD_NAME_BYTES. 0, or a positive error of the kernel's */
+int thread_name_set(struct g *g, const char *name, size_t n);
+void thread_name_get(struct g *g, char out[THREAD_NAME_BYTES]);
 
 /* threadattr.c: scheduling attributes of a new thread: its creator's (NULL: a foreign thread), or what `attr` (may be NULL) says. 0, EINVAL or
  * EPERM. Looks only; thread_sched_apply() writes. */

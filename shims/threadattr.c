@@ -107,7 +107,7 @@ void thread_name_inherit(struct g *g, struct g *creator) {
 	memcpy(thread_of(g)->name, creator ? thread_of(creator)->name : process_name, THREAD_NAME_BYTES);
 }
 
-static int name_set(struct g *g, const char *name, size_t n) {
+int thread_name_set(struct g *g, const char *name, size_t n) {
 	int r = g->kind == G_MAIN ? main_name_write(name, n) : 0;
 	if (r)
 		return r;
@@ -119,7 +119,7 @@ static int name_set(struct g *g, const char *name, size_t n) {
 }
 
 /* Main's from the kernel: a program may write to its /proc/self/comm. */
-static void name_get(struct g *g, char out[THREAD_NAME_BYTES]) {
+void thread_name_get(struct g *g, char out[THREAD_NAME_BYTES]) {
 	memcpy(out, thread_of(g)->name, THREAD_NAME_BYTES);
 	if (g->kind == G_MAIN) {
 		char path[40];
@@ -141,7 +141,7 @@ SHIM int pthread_setname_np(pthread_t thread, const char *name) {
 	size_t n = strlen(name);
 	if (n >= THREAD_NAME_BYTES)
 		return ERANGE;
-	return thread_ended(g) ? ENOENT : name_set(g, name, n);
+	return thread_ended(g) ? ENOENT : thread_name_set(g, name, n);
 }
 
 SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
@@ -154,7 +154,7 @@ SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
 		return ERANGE;
 	if (thread_ended(g))
 		return ENOENT; /* as the file in /proc that libc reads */
-	name_get(g, name);
+	thread_name_get(g, name);
 	memcpy(buf, name, THREAD_NAME_BYTES);
 	return 0;
 }
@@ -170,12 +170,12 @@ SHIM int prctl(int option, ...) {
 	if (g && !g->in_vfork && option == PR_SET_NAME && !address_bad((void *)a)) {
 		char name[THREAD_NAME_BYTES] = "";
 		strncpy(name, (const char *)a, THREAD_NAME_BYTES - 1);
-		name_set(g, name, strlen(name));
+		thread_name_set(g, name, strlen(name));
 		return 0;
 	}
 	if (g && !g->in_vfork && option == PR_GET_NAME && !address_bad((void *)a)) {
 		char name[THREAD_NAME_BYTES];
-		name_get(g, name);
+		thread_name_get(g, name);
 		memcpy((char *)a, name, THREAD_NAME_BYTES);
 		return 0;
 	}
@@ -255,15 +255,14 @@ SHIM int pthread_setschedprio(pthread_t thread, int priority) {
 
 /* ---- affinity -------------------------------------------------------------------------------------------------------- */
 
-/* A kernel thread that has what the process was started with: main's may be pinned. */
-static int32_t process_thread(void) {
+int32_t thread_of_process(void) {
 	int32_t sysmon = sig_sysmon_ktid();
 	return sysmon ? sysmon : (int32_t)SYS0(SYS_getpid);
 }
 
 static uint64_t affinity_all(void) {
 	uint64_t all[16] = {0};
-	SYS3(SYS_sched_getaffinity, process_thread(), sizeof all, all);
+	SYS3(SYS_sched_getaffinity, thread_of_process(), sizeof all, all);
 	return all[0];
 }
 
@@ -271,7 +270,7 @@ static uint64_t affinity_all(void) {
 static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
 	unsigned char own[1024] = {0};
 	bool possible = false;
-	long n = SYS3(SYS_sched_getaffinity, process_thread(), sizeof own, own);
+	long n = SYS3(SYS_sched_getaffinity, thread_of_process(), sizeof own, own);
 	*wish = 0;
 	for (long i = 0; i < n && (size_t)i < size; i++) {
 		unsigned char both = own[i] & ((const unsigned char *)set)[i];
@@ -299,7 +298,7 @@ static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
 static int affinity_get(struct g *g, size_t size, cpu_set_t *set) {
 	uint64_t wish = thread_of(g)->affinity;
 	memset(set, 0, size);
-	long r = SYS3(SYS_sched_getaffinity, process_thread(), size, set);
+	long r = SYS3(SYS_sched_getaffinity, thread_of_process(), size, set);
 	if (r < 0)
 		return (int)-r;
 	if (wish) {
