@@ -246,6 +246,7 @@ static void pair_forget(int fd) {
 
 /* A pd found under a number that the kernel just gave out belongs to a descriptor that was closed where no shim saw it. */
 static void number_reset(int fd, bool is_private) {
+	fd_highest_note(fd);
 	private_put(fd, is_private);
 	pair_forget(fd);
 	struct pd *old = table_take(fd, NULL);
@@ -335,8 +336,10 @@ void fd_received(int fd) {
 static void number_close(int fd, struct pd *leave) {
 	private_put(fd, false);
 	struct pd *pd = table_take(fd, leave);
-	if (pd)
-		pd_close(pd);
+	if (!pd)
+		return;
+	fd_highest_note(fd); /* libc may have opened it */
+	pd_close(pd);
 }
 
 void fd_closing(int fd) {
@@ -437,6 +440,7 @@ void fdtable_fork_parent(void) {
 /* The parent's epoll is gone and its pds may be locked or half-linked: forget them all. They are not given back; a forked child that
  * makes threads and forks in turn loses one pd per open descriptor and generation. */
 void fdtable_fork_child(void) {
+	fdsize_fork_child();
 	atomic_store_explicit(&children, 0, memory_order_relaxed);
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_relaxed);
 	if (!root)

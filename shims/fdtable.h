@@ -148,6 +148,24 @@ void fdtable_spawn_prepare(void);
 void fdtable_fork_parent(void);
 void fdtable_fork_child(void);
 
+/* ---- how many there can be (fdsize.c) -------------------------------------------------------------------------- */
+
+/* The highest number that came or went. */
+extern _Atomic int fd_highest;
+static inline void fd_highest_note(int fd) {
+	/* relaxed: a number is given out and taken back by the kernel, which orders whoever uses it */
+	int seen = atomic_load_explicit(&fd_highest, memory_order_relaxed);
+	while (unlikely(fd > seen) && !atomic_compare_exchange_weak_explicit(&fd_highest, &seen, fd, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+/* Before the runtime has a descriptor; in a fork's child. */
+void fdsize_start(void);
+void fdsize_fork_child(void);
+/* How many places the kernel's table would have, without our own descriptors: by what was seen, which is a minimum; and by what is open as well, which
+ * takes a few system calls. INT_MAX: not known. */
+int fdsize_seen(void);
+int fdsize(void);
+
 /* ---- O_NONBLOCK ------------------------------------------------------------------------------------------------ */
 
 /* FL_* of pd if they are known without asking, else 0. */

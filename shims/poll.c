@@ -371,7 +371,7 @@ static void select_clear(struct select_call *s) {
 	}
 }
 
-static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
+static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
 		      const sigset_t *mask) {
 	uint64_t inline_work[3 * SET_INLINE], *work = inline_work;
 	struct timespec left;
@@ -413,11 +413,39 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 	return r;
 }
 
+/* n as the kernel would clamp it. Most calls never come here: the kernel says EBADF first. */
+static int select_clamp(int n) {
+	int size = n > fdsize_seen() ? fdsize() : n;
+	return n < size ? n : size;
+}
+
+static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
+		      const sigset_t *mask) {
+	if (unlikely(n > FD_SETSIZE)) /* what is above has no bits in memory, perhaps */
+		n = select_clamp(n);
+	long r = select_once(g, n, reads, writes, excepts, deadline, mask);
+	int clamped = unlikely(r == -EBADF) ? select_clamp(n) : n;
+	return clamped < n ? select_once(g, clamped, reads, writes, excepts, deadline, mask) : r;
+}
+
+/* A fork's child has a table for what was open, ours as well. */
+#define SELECT_FOREIGN(name, n, ...)                                                    \
+	(__extension__({                                                                \
+		int select_errno = errno, select_r = CALL_REAL(name, n, __VA_ARGS__);   \
+		bool select_bad = select_r < 0 && errno == EBADF;                       \
+		int select_n = unlikely(select_bad) ? select_clamp(n) : (n);            \
+		if (select_n < (n)) {                                                   \
+			errno = select_errno;                                           \
+			select_r = real.name(select_n, __VA_ARGS__);                    \
+		}                                                                       \
+		select_r;                                                               \
+	}))
+
 SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
 		struct timeval *restrict timeout) {
 	struct g *g = io_g();
 	if (!g)
-		return CALL_REAL(select, n, reads, writes, excepts, timeout);
+		return SELECT_FOREIGN(select, n, reads, writes, excepts, timeout);
 	shim_testcancel(g);
 	int64_t deadline = -1;
 	if (timeout) {
@@ -443,7 +471,7 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 		 const struct timespec *restrict timeout, const sigset_t *restrict mask) {
 	struct g *g = io_g();
 	if (!g)
-		return CALL_REAL(pselect, n, reads, writes, excepts, timeout, mask);
+		return SELECT_FOREIGN(pselect, n, reads, writes, excepts, timeout, mask);
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);

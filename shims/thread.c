@@ -21,6 +21,7 @@
 #include "ceiling.h"
 #include "ctl.h"
 #include "entry.h"
+#include "fdtable.h"
 #include "golib.h"
 #include "inside.h"
 #include "inspect.h"
@@ -70,6 +71,7 @@ bool thread_runtime_ready(void) {
 	if (unpatched)
 		goshim_note("waits inside libc are left to sysmon", unpatched);
 	inspect_init();
+	fdsize_start();
 	sched_config.stack_exec = loader_wants_exec_stacks();
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
