@@ -85,6 +85,7 @@ help:
 	@echo 'make long            all of the following, a day of work: LONG="--hours 8", LONG=--list names the steps'
 	@echo 'make chaos           the test programs with forced bad luck: SEEDS=8 CHAOS_FIRST=1 CHAOS_PERCENT=10 ONLY=NAME'
 	@echo 'make soak            tests/stress: the same programs for much longer'
+	@echo 'make refused         the programs that wait for descriptors, where epoll refuses to watch any: ONLY=NAME'
 	@echo 'make fail            each call of the runtime that may be refused is, one at a time'
 	@echo 'make soak-procs      GOMAXPROCS changes under full load for a minute'
 	@echo 'make soak-golib      goshim.h: a million selects under 64 chaos seeds, a million blocked goroutines, skynet'
@@ -297,7 +298,7 @@ test:
 	@$(MAKE) --no-print-directory lib check-exports check-clang
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory model-quick fail-quick
-	@$(MAKE) --no-print-directory race-quick asan-quick
+	@$(MAKE) --no-print-directory race-quick asan-quick refused-quick
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
@@ -353,6 +354,18 @@ fail-quick: $(FAIL_PROGRAMS) lib
 .PHONY: chaos
 chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 	@BUILD=$(BUILD) TEST_JOBS=$(TEST_JOBS) scripts/chaos $(ONLY)
+
+# The programs of what waits for descriptors, signals and cancellation, where nothing can be registered with the library's epoll.
+.PHONY: refused
+REFUSED = $(if $(ONLY),$(ONLY),io_ sig_ cancel_)
+refused: $(BUILD)/tests/run_programs $(PROGRAMS) $(BUILD)/tests/helpers/unwatched lib
+	@GOSHIM_SOURCE=$(CURDIR) GOSHIM_BUILD=$(abspath $(BUILD)) RUN_PROGRAMS_UNDER=$(abspath $(BUILD))/tests/helpers/unwatched RUN_PROGRAMS_PROCS=$(or $(PROCS),2) \
+		$(BUILD)/tests/run_programs -j$(TEST_JOBS) --filter 'programs/@($(subst $(space),|,$(strip $(REFUSED))))*' $(RUN_FLAGS)
+
+# A few of them: part of `make test`.
+.PHONY: refused-quick
+refused-quick:
+	@$(MAKE) --no-print-directory refused ONLY='sig_masked sig_fd_open sig_eintr io_sockopt'
 
 # The library for aarch64, and the programs of tests/emulator/aarch64 under qemu, natively and with GOMAXPROCS 1 and 2. Needs the cross compiler, its
 # libc and qemu-user; says so.

@@ -5,8 +5,9 @@
  * call that may fail do so, once; a driver counts N up until nothing was refused any more (scripts/fail).
  *
  * A program must not be able to tell chaos from a busy machine. So:
- *   - a wait is interrupted (CHAOS_INTR), but no handler ran: the shim finds that and waits on, the program sees no EINTR. One that it saw
- *     would have to follow a handler that ran, and chaos runs none;
+ *   - a wait is interrupted (CHAOS_INTR), but no handler ran: the shim finds that and waits on, the program sees no EINTR. POSIX allows that error
+ *     after a handler that ran only, so a program without handlers need not expect it, and one with handlers has it from the signals that it is sent: chaos makes
+ *     those meet short parts, delays and hand-overs. The runtime's own calls into the kernel do fail with EINTR;
  *   - a read of a TCP socket comes back short, as the network may cut it, but never shorter than the smallest segment. Pipes and Unix sockets give natively what is there, so chaos does
  *     not shorten their reads. Writes go out in parts, but the loop that writes the rest is ours, and nothing that the kernel moves as a
  *     whole (PIPE_BUF, messages) is cut;

@@ -340,6 +340,23 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 	return r;
 }
 
+int64_t netpoll_nap_until(int64_t deadline) {
+	int64_t until = nanotime() + NETPOLL_NAP_NS;
+	return deadline >= 0 && deadline < until ? deadline : until;
+}
+
+int netpoll_nap(struct pd *pd, uint8_t mode, int64_t deadline) {
+	struct g *g = g_self();
+	int64_t until = netpoll_nap_until(deadline);
+	rt_enter(g);
+	wait_begin(g, true, "fd that epoll refused", pd ? (uintptr_t)__atomic_load_n(&pd->fd, __ATOMIC_RELAXED) : 0);
+	int r = wait_park(g, until);
+	rt_exit(g);
+	if (pd)
+		pd_set(pd, mode); /* nobody else would */
+	return r == -ETIMEDOUT && until != deadline ? 0 : r;
+}
+
 /* Claims who is to be woken for `modes`: all shared waiters, one exclusive per mode. Appends to *end. */
 static struct g **pd_collect(struct pd *pd, uint8_t modes, struct g **end) {
 	struct pdwait *w, *next;

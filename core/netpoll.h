@@ -8,6 +8,8 @@
 #ifndef GOSHIM_NETPOLL_H
 #define GOSHIM_NETPOLL_H
 
+#include <errno.h>
+
 #include "chaos.h"
 #include "proc.h"
 
@@ -80,8 +82,20 @@ static inline void pd_try_end(struct g *g) {
 
 /* Waits until `mode` (one bit) may be ready. Registers on first use. deadline: CLOCK_MONOTONIC ns or -1.
  * Returns 0 (try again), -ETIMEDOUT, -EINTR, or what epoll_ctl failed with (-EPERM: not pollable, -ENOMEM, -ENOSPC, -ELOOP: use a
- * bracketed blocking call instead). */
+ * bracketed blocking call instead, or netpoll_nap()). */
 int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptible);
+
+static inline bool netpoll_refused(int r) {
+	return r != 0 && r != -ETIMEDOUT && r != -EINTR;
+}
+
+/* For a descriptor that the kernel refuses to register, by somebody who must not wait in the kernel for it either, because it does not know all that
+ * ends his wait (shims/io.h says when): parks for a moment. Nobody tells him of the descriptor meanwhile, so he is to ask then. Signals and
+ * cancellation end it as any wait. NETPOLL_NAP_NS from now, or the deadline if that is first: */
+#define NETPOLL_NAP_NS 5000000
+int64_t netpoll_nap_until(int64_t deadline);
+/* 0 (ask again), -ETIMEDOUT, -EINTR. pd, with its `mode` worth a try afterwards, may be NULL. */
+int netpoll_nap(struct pd *pd, uint8_t mode, int64_t deadline);
 
 /* Consumer's side of the protocol above. */
 static inline void pd_clear(struct pd *pd, uint8_t mode) {

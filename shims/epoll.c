@@ -25,17 +25,33 @@ static long epoll_try(struct fdcall *c, struct epoll_event *events, int room) {
 	return r;
 }
 
-/* deadline 0: do not wait. FDCALL_BLOCK: it cannot be waited for. */
-static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline) {
+/* Without a pd: there was no memory for one. As epoll_park(). */
+static long epoll_unheld(struct g *g, struct epoll_ask a, int64_t deadline, bool masked) {
+	if (!io_must_nap(g, masked))
+		return FDCALL_BLOCK;
+	for (;;) {
+		int waited = netpoll_nap(NULL, 0, deadline);
+		long r = sig_fd_due(g) ? io_ask_lent(g, epoll_ask, &a) : epoll_ask(&a);
+		if (r != 0 || waited == -ETIMEDOUT)
+			return r;
+		if (waited == -EINTR && io_interrupted(g, false))
+			return -EINTR;
+	}
+}
+
+/* deadline 0: do not wait. FDCALL_BLOCK: it cannot be waited for, but by the kernel. */
+static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline, bool masked) {
 	struct fdcall c;
 	if (!fdcall_begin(&c, g, fd))
-		return FDCALL_BLOCK;
+		return epoll_unheld(g, (struct epoll_ask){fd, events, room}, deadline, masked);
 	for (;;) {
 		pd_try(c.pd, PD_READ);
 		long r = epoll_try(&c, events, room);
 		if (r > 0)
 			pd_more(c.pd, PD_READ);
 		int waited = r == 0 ? netpoll_wait(c.pd, PD_READ, deadline, true) : 0;
+		if (unlikely(netpoll_refused(waited)) && io_must_nap(g, masked))
+			waited = netpoll_nap(c.pd, PD_READ, deadline);
 		if (waited == -ETIMEDOUT)
 			r = epoll_try(&c, events, room);
 		if (r != 0 || waited == -ETIMEDOUT) {
@@ -50,7 +66,7 @@ static long epoll_park(struct g *g, int fd, struct epoll_event *events, int room
 		if (io_interrupted(g, false))
 			return -EINTR;
 		if (!fdcall_begin(&c, g, fd))
-			return FDCALL_BLOCK;
+			return epoll_unheld(g, (struct epoll_ask){fd, events, room}, deadline, masked);
 	}
 }
 
@@ -74,7 +90,7 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 		/* The mask is the goroutine's for the time of the wait: a signal that is pending, or comes, ends it (SIG-16). */
 		if (mask)
 			sig_mask_push(g, mask);
-		r = epoll_park(g, fd, events, room, deadline);
+		r = epoll_park(g, fd, events, room, deadline, mask != NULL);
 		if (mask)
 			sig_mask_pop(g);
 		if (r != FDCALL_BLOCK)

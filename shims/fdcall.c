@@ -112,9 +112,11 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	if (io_waits_itself(c->g) && !c->limited && !progress) /* the kernel would restart what had progress */
 		return FDCALL_BLOCK;
 	int r;
-	do /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
+	do { /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
 		r = netpoll_wait(pd, mode, c->deadline, true);
-	while (r == -EINTR && shim_stray(c->g));
+		if (unlikely(netpoll_refused(r)) && (progress || c->limited || (pd_kind(pd) == KIND_ANON && io_must_nap(c->g, false))))
+			r = netpoll_nap(pd, mode, c->deadline);
+	} while (r == -EINTR && shim_stray(c->g));
 	if (likely(r == 0))
 		return 0;
 	if (r == -ETIMEDOUT)

@@ -107,6 +107,16 @@ static inline bool io_waits_itself(struct g *g) {
 	return unlikely(g->wired_m != NULL) && !sig_fd_blocked(g);
 }
 
+/* Nor can it wait in the kernel where epoll refused the descriptors (no memory, fs.epoll.max_user_watches): it would miss, or mistake,
+ *   - a signal in the goroutine's own queue, which a signalfd among them shows (sigfd.c), or which the mask of the call lets in;
+ *   - a deadline that is ours and not the socket's (io_deadline_ns);
+ *   - that a part is moved already, so that a handler ends the call: the kernel would begin the rest anew.
+ * Who waits for one of these asks again every NETPOLL_NAP_NS. All others wait in the kernel: threads cost more than parked goroutines then, but as much
+ * as without us, and no time. */
+static inline bool io_must_nap(struct g *g, bool masked) {
+	return masked || sig_fd_blocked(g);
+}
+
 /* sig_fd_ask() from outside. */
 static inline long io_ask_lent(struct g *g, long (*ask)(void *), void *arg) {
 	rt_enter(g);
@@ -274,7 +284,7 @@ extern int64_t io_deadline_ns;
 
 /* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd as it is now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,
- * -EBADF; or FDCALL_BLOCK. progress: the call has moved bytes already, so it is not restarted after a handler. */
+ * -EBADF; or FDCALL_BLOCK. progress: the call has moved bytes already, so it is not restarted after a handler, nor is it ever FDCALL_BLOCK. */
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress);
 
 /* poll(fd, events) now: revents. */

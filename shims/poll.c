@@ -11,7 +11,8 @@
  * for urgent data only learns nothing about the rest, and has to ask twice.
  *
  * A signal mask is the goroutine's for the time of the wait (sig_mask_push(), SIG-16): its signals end the wait, whenever they came. When a
- * descriptor cannot be waited for by epoll, or when there is no memory, the call is the kernel's, blocking and bracketed.
+ * descriptor cannot be waited for by epoll, or when there is no memory, the call is the kernel's, blocking and bracketed; or, where that would not do
+ * (io_must_nap()), the question is asked every few milliseconds.
  *
  * malloc: only above POLL_INLINE descriptors, never inside the runtime, and freed before a handler of the program runs. */
 #include <stdlib.h>
@@ -98,25 +99,33 @@ static void pollset_free(struct pollset *s) {
 }
 
 /* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. ask NULL: the bits tell. 0: ask again;
- * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK. */
-static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, long (*ask)(void *), void *arg, long *found) {
-	int linked = 0;
+ * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK, unless `naps`. */
+static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool naps, long (*ask)(void *), void *arg, long *found) {
+	int linked = s->complete ? 0 : -ENOMEM;
+	int64_t until = deadline;
 	unsigned i;
 	*found = 0;
 	rt_enter(g); /* until nothing of it is linked: a handler on top could wait itself, and be woken for us */
 	wait_begin(g, true, "poll", s->count);
 	for (i = 0; i < s->count && linked == 0; i++)
 		linked = netpoll_link(s->wait[i].pd, &s->wait[i], g, s->wait[i].mode);
+	naps = naps && linked < 0;
+	if (naps)
+		until = netpoll_nap_until(deadline); /* the kernel has just been asked */
 	/* Non-blocking, and the program's signals wait until we are out of the runtime. */
-	if (linked < 0 || (ask ? (*found = ask(arg)) != 0 : pollset_ready(s)))
+	else if (linked < 0 || (ask ? (*found = ask(arg)) != 0 : pollset_ready(s)))
 		wait_claim_self(g, WAKE_READY);
-	int r = wait_park(g, deadline);
+	int r = wait_park(g, until);
 	while (i-- > 0)
 		netpoll_unlink(&s->wait[i]);
-	if (linked < 0 || *found != 0)
+	if ((linked < 0 && !naps) || *found != 0)
 		wait_unneeded(g);
 	rt_exit(g);
-	return linked < 0 ? FDCALL_BLOCK : r;
+	if (!naps)
+		return linked < 0 ? FDCALL_BLOCK : r;
+	for (i = 0; i < s->count; i++)
+		pd_set(s->wait[i].pd, s->wait[i].mode & (PD_READ | PD_WRITE)); /* nobody else would */
+	return r == -ETIMEDOUT && until != deadline ? 0 : r;
 }
 
 /* What poll and select have in common. `ask`: the real call without waiting. `fill`: puts the descriptors into a set. */
@@ -158,8 +167,7 @@ static void pollcall_drop(struct pollcall *call, struct pollset *s) {
 /* A wait of s, after the kernel found nothing. Leaves the runtime. Non-zero: the call's result, or FDCALL_BLOCK. */
 static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	long found = 0;
-	int r = s->complete ? pollset_park(s, call->g, call->deadline, ask ? pollcall_ask : NULL, call, &found)
-			    : FDCALL_BLOCK;
+	int r = pollset_park(s, call->g, call->deadline, io_must_nap(call->g, call->masked), ask ? pollcall_ask : NULL, call, &found);
 	pollcall_drop(call, s);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
@@ -398,7 +406,7 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 	};
 	if (n > FD_SETSIZE)
 		s.work = work = pages_map_spare(3 * SET_WORDS(n) * sizeof(uint64_t));
-	long r = work ? pollcall_masked(&s.call, mask) : FDCALL_BLOCK;
+	long r = work ? pollcall_masked(&s.call, mask) : io_must_nap(g, mask != NULL) ? -ENOMEM : FDCALL_BLOCK;
 	if (work != inline_work)
 		pages_unmap(work, 3 * SET_WORDS(n) * sizeof(uint64_t));
 	if (r == 0)

@@ -161,11 +161,8 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bo
 			continue;
 		}
 		r = fdcall_wait(c, PD_WRITE, done != 0);
-		if (r == FDCALL_BLOCK) {
-			rest_count = iov_window(window, iov, (size_t)count, done);
-			r = FDCALL_BLOCKING(c, SYS3(SYS_writev, c->fd, done ? window : iov, done ? rest_count : count));
-			return r < 0 ? (done ? (long)done : r) : (long)done + r;
-		}
+		if (r == FDCALL_BLOCK)
+			return FDCALL_BLOCKING(c, SYS3(SYS_writev, c->fd, iov, count));
 		if (r < 0)
 			return done ? (long)done : r;
 	}

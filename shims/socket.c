@@ -81,11 +81,9 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 		}
 		r = fdcall_wait(c, PD_READ, got != 0);
 		if (r == FDCALL_BLOCK)
-			r = FDCALL_BLOCKING(
-				c, SYS6(SYS_recvfrom, c->fd, (char *)buf + got, n - got, flags, addr, addr_size));
-		else if (r == 0 && !(got && fdcall_failed(c)))
-			continue;
-		return r > 0 ? (long)got + r : got ? (long)got : r;
+			return FDCALL_BLOCKING(c, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
+		if (r != 0 || (got && fdcall_failed(c)))
+			return got ? (long)got : r;
 	}
 }
 
@@ -284,11 +282,8 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 		if (r > 0 && pd_kind(c->pd) != KIND_TCP)
 			fd_hint(c->number, PD_READ);
 		r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
-		if (r == FDCALL_BLOCK) {
-			r = FDCALL_BLOCKING(
-				c, SYS6(SYS_sendto, c->fd, (const char *)buf + done, n - done, flags, addr, addr_size));
-			return r > 0 ? (long)done + r : done ? (long)done : r;
-		}
+		if (r == FDCALL_BLOCK)
+			return FDCALL_BLOCKING(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 		if (r < 0)
 			return done ? (long)done : r;
 	}
@@ -319,10 +314,8 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 		/* A window that went out whole is no sign that the socket is full. */
 		if (r < 0 || now == msg || (size_t)r < iov_bytes(window, part.msg_iovlen)) {
 			r = send_must_block(c->pd) ? FDCALL_BLOCK : send_wait(c, done);
-			if (r == FDCALL_BLOCK) {
-				r = FDCALL_BLOCKING(c, SYS3(SYS_sendmsg, c->fd, now, flags));
-				return r > 0 ? (long)done + r : done ? (long)done : r;
-			}
+			if (r == FDCALL_BLOCK)
+				return FDCALL_BLOCKING(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
 			if (r < 0)
 				return done ? (long)done : r;
 		}
@@ -403,11 +396,11 @@ static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count,
 		    (got && ((flags & MSG_WAITFORONE) || (until >= 0 && nanotime() >= until))))
 			return (long)got;
 		r = fdcall_wait(c, PD_READ, got != 0);
+		struct timespec left;
 		if (r == FDCALL_BLOCK)
-			r = FDCALL_BLOCKING(c, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, flags, NULL));
-		else if (r == 0)
-			continue;
-		return r > 0 ? (long)got + r : got ? (long)got : r;
+			return FDCALL_BLOCKING(c, SYS5(SYS_recvmmsg, c->fd, vec, count, flags, time_left(&left, until)));
+		if (r != 0)
+			return got ? (long)got : r;
 	}
 }
 
