@@ -145,6 +145,13 @@ static bool timer_have(struct m *m) {
 	return true;
 }
 
+unsigned preempt_timers(void) {
+	unsigned n = 0;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next)
+		n += __atomic_load_n(&m->timer_ktid, __ATOMIC_RELAXED) != 0;
+	return n;
+}
+
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
 	if (!supported || !sched_config.preempt || !__atomic_load_n(&m->sigstack, __ATOMIC_RELAXED) ||
 	    __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) || !timer_have(m))

@@ -194,6 +194,8 @@ void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's altern
 void preempt_init(void);
 /* sysmon only: g, which runs on m (as the schedtick says), shall give way soon. false: it cannot be asked. */
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick);
+/* How many timers it has made in the kernel, each of which counts as a pending signal of the user. */
+unsigned preempt_timers(void);
 /* The CPU time m's kernel thread has used, ns. */
 int64_t preempt_cpu_time(struct m *m);
 /* In the handler of PREEMPT_SIGNAL, on any thread. */

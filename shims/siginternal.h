@@ -160,6 +160,9 @@ static inline long kernel_queue_self(int sig, siginfo_t *info) {
 
 /* ---- sigqueue.c ----------------------------------------------------------------------------------------------- */
 
+/* How many signals can wait in the library, and how many do. */
+#define SIG_ENTRIES 2048u
+unsigned sig_entries_used(void);
 /* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
  * RLIMIT_SIGPENDING does. */
 /* Whom a signal with THREAD_CODE is for; NULL: nobody who lives. Async-signal-safe. */

@@ -11,7 +11,7 @@
  * Locks: route_lock -> sigstate.lock. */
 #include "siginternal.h"
 
-#define ENTRIES 2048u
+#define ENTRIES SIG_ENTRIES
 #define SETTLE_NS 200000000
 
 enum entry_state { ENTRY_FREE /* zero: entry_used() */, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
@@ -49,6 +49,13 @@ static uint32_t entry_used(uint32_t from) {
 			break;
 	}
 	return from;
+}
+
+unsigned sig_entries_used(void) {
+	unsigned n = 0;
+	for (uint32_t i = entry_used(0); i < ENTRIES; i = entry_used(i + 1))
+		n++;
+	return n;
 }
 
 /* Async-signal-safe. NULL: all in use. */

@@ -30,11 +30,34 @@ static bool ignored_by_kernel(int sig) {
 	return (sighandler_t)now.handler == SIG_DFL && default_ignores(sig);
 }
 
+static unsigned long number_after(const char *text, const char *field) {
+	const char *at = strstr(text, field);
+	unsigned long n = 0;
+	for (at = at ? at + strlen(field) : ""; *at >= '0' && *at <= '9'; at++)
+		n = n * 10 + (unsigned long)(*at - '0');
+	return n;
+}
+
+/* RLIMIT_SIGPENDING, for real-time signals that carry something. The kernel counts what it has queued for the user; what waits here it does not know, and our own
+ * timers it should not count. It is asked how many there are only where the limit is so low that it can matter: elsewhere our own entries end first. */
+static bool limit_reached(int sig, const siginfo_t *info) {
+	struct rlimit limit;
+	char text[4096];
+	if (sig < 32 || info->si_code >= 0 || SYS4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, NULL, &limit) < 0 ||
+	    limit.rlim_cur >= SIG_ENTRIES)
+		return false;
+	if (task_file_read(0, self_pid(), "status", text, sizeof text) <= 0)
+		return sig_entries_used() >= limit.rlim_cur;
+	return sig_entries_used() + number_after(text, "\nSigQ:\t") >= limit.rlim_cur + preempt_timers();
+}
+
 /* To the calling goroutine: when it does not block it, the handler has run when this returns. */
 static int signal_self(struct g *g, int sig, siginfo_t *info) {
 	bool blocked = mask_of(g) & SIGBIT(sig);
 	if (!blocked && !handler_of(sig))
 		return (int)kernel_queue_self(sig, info); /* default action, or ignored */
+	if (limit_reached(sig, info))
+		return -EAGAIN;
 	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(g);
@@ -67,6 +90,8 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 			return 0;
 		return (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */
 	}
+	if (info->si_code != TIMER_CODE && limit_reached(sig, info))
+		return -EAGAIN;
 	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(self);
@@ -233,7 +258,11 @@ SHIM int gsignal(int sig) {
  * second one counts as none. 1: the kernel's business (everybody blocks it, default action, another process); else 0 or a negative error. */
 static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	struct g *self = self_g();
-	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS || !handler_of(sig))
+	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS)
+		return 1;
+	if (limit_reached(sig, info) && !ignored_by_kernel(sig))
+		return -EAGAIN;
+	if (!handler_of(sig))
 		return 1;
 	struct g *taker = sig_taker(sig);
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
