@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "io.h"
+#include "tidcall.h"
 
 #define OWN_FD_END (1u << 20) /* the runtime's descriptors are below */
 
@@ -129,12 +130,32 @@ SHIM int dup3(int old, int fd, int flags) {
 
 /* ---- fcntl, ioctl --------------------------------------------------------------------------------------------------- */
 
+/* Whom the signals of a descriptor are sent to, when that is a thread: it needs a kernel thread (tidcall.c, sigentry.c). */
+static long owner_set(int fd, struct f_owner_ex *owner) {
+	if (address_bad(owner) || owner->type != F_OWNER_TID)
+		return SYS3(SYS_fcntl, fd, F_SETOWN_EX, owner);
+	struct f_owner_ex named = {F_OWNER_TID, tid_own(owner->pid)};
+	sig_own_note();
+	return SYS3(SYS_fcntl, fd, F_SETOWN_EX, &named);
+}
+
+static long owner_get(int fd, struct f_owner_ex *owner) {
+	long r = SYS3(SYS_fcntl, fd, F_GETOWN_EX, owner);
+	if (r == 0 && owner->type == F_OWNER_TID)
+		owner->pid = tid_of_own(owner->pid);
+	return r;
+}
+
 static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 	switch (command) {
 	case F_SETLKW:
 	case F_OFD_SETLKW:
 		shim_testcancel(g);
 		return (int)io_ret(g, BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, command, arg)));
+	case F_SETOWN_EX:
+		return (int)sys_ret(owner_set(fd, arg));
+	case F_GETOWN_EX:
+		return (int)sys_ret(owner_get(fd, arg));
 	case F_GETOWN: /* libc translates the answer, which may look like an error */
 		return real.fcntl(fd, command, arg);
 	default: /* F_SETLK and leases may ask a server */

@@ -8,6 +8,7 @@
  * meant here; the bare system calls are. */
 #include <link.h>
 #include <linux/io_uring.h>
+#include <linux/ioprio.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/fsuid.h>
@@ -17,6 +18,7 @@
 
 #include "io.h"
 #include "pinned.h"
+#include "thread.h"
 
 #ifndef IORING_SETUP_SINGLE_ISSUER
 #define IORING_SETUP_SINGLE_ISSUER (1u << 12)
@@ -62,8 +64,11 @@ bool pinned_syscall(long n, const long a[6]) {
 
 void pin_self(void) {
 	struct g *g = io_g();
-	if (g && !g_pinned(g))
-		g_pin(g);
+	if (!g || g_pinned(g))
+		return;
+	g_pin(g);
+	if (unlikely(thread_of(g)->ioprio != 0))
+		SYS3(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, thread_of(g)->ioprio);
 }
 
 SHIM int unshare(int flags) {

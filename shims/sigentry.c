@@ -38,10 +38,30 @@ static bool is_tick(int sig, const siginfo_t *info) {
 	return (sig == SIGPROF || sig == SIGVTALRM) && (info->si_code == SI_KERNEL || info->si_code == SI_TIMER);
 }
 
+static _Atomic bool own_noted; /* relaxed: set before the kernel is told */
+
+void sig_own_note(void) {
+	atomic_store_explicit(&own_noted, true, memory_order_relaxed);
+}
+
+/* A descriptor's signal that came to a pinned goroutine's kernel thread is for that goroutine: its number was given to the kernel as the owner's. (One for
+ * the process may come that way, too; then it is for one of those who take it.) */
+static struct g *owner_on(const struct g *g, int sig, const siginfo_t *info) {
+	if (likely(!atomic_load_explicit(&own_noted, memory_order_relaxed)))
+		return NULL;
+	bool of_descriptor = (info->si_code >= POLL_IN && info->si_code <= POLL_HUP && sig != SIGCHLD) ||
+			     info->si_code == SI_SIGIO || (sig == SIGIO && info->si_code == SI_KERNEL);
+	struct m *m = of_descriptor && g->kind != G_FOREIGN ? g->m : NULL;
+	return m && m->pinned ? m->wired_g : NULL;
+}
+
 /* The goroutine for which alone a signal is, that came while g ran; NULL: whoever takes what is sent to the process. The tick of a timer that counts CPU
  * time is for the thread that used it, unless that blocks it, and not for main: a profiler lives on it (SIG-14). What the scheduler used counts as
  * used by one that runs. */
 static struct g *meant_for(struct g *g, int sig, const siginfo_t *info) {
+	struct g *owner = owner_on(g, sig, info);
+	if (owner)
+		return owner;
 	if (g->kind <= G_MAIN && (is_for_thread(sig, info) || (is_tick(sig, info) && is_open(g, sig))))
 		return g;
 	if (g->kind <= G_MAIN || !is_tick(sig, info))

@@ -107,6 +107,9 @@ void sig_settle(struct g *g, int sig, uint32_t seen);
 
 /* ---- for calls on descriptors (sigfd.c) ------------------------------------------------------------------------------------ */
 
+/* A kernel thread is made the owner of a descriptor's signals. In sigentry.c. */
+void sig_own_note(void);
+
 /* Signals that a signalfd was ever made for. */
 extern _Atomic uint64_t sig_by_fd;
 static inline uint64_t sig_fd_blocked(struct g *g) {

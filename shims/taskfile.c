@@ -214,7 +214,8 @@ static void status_put(struct content *out, struct g *g, const char *kernel) {
 		else if (strncmp(line, "Pid:", 4) == 0)
 			put(out, "Pid:\t%d\n", g->tid);
 		else if (strncmp(line, "SigPnd:", 7) == 0)
-			put(out, "SigPnd:\t%016lx\n", (unsigned long)atomic_load_explicit(&sig_of(g)->pending, memory_order_relaxed));
+			put(out, "SigPnd:\t%016lx\n",
+			    (unsigned long)atomic_load_explicit(&sig_of(g)->pending, memory_order_relaxed));
 		else if (strncmp(line, "SigBlk:", 7) == 0)
 			put(out, "SigBlk:\t%016lx\n", (unsigned long)__atomic_load_n(&g->sigmask, __ATOMIC_RELAXED));
 		else
@@ -457,9 +458,12 @@ BY_PATH(int, -1, stat, (const char *restrict path, struct stat *restrict st), pa
 BY_PATH(int, -1, stat64, (const char *restrict path, struct stat64 *restrict st), path, st)
 BY_PATH(int, -1, lstat, (const char *restrict path, struct stat *restrict st), path, st)
 BY_PATH(int, -1, lstat64, (const char *restrict path, struct stat64 *restrict st), path, st)
-BY_PATH(int, -1, fstatat, (int dir, const char *restrict path, struct stat *restrict st, int flags), dir, path, st, flags)
-BY_PATH(int, -1, fstatat64, (int dir, const char *restrict path, struct stat64 *restrict st, int flags), dir, path, st, flags)
-BY_PATH(int, -1, statx, (int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict st), dir, path, flags, mask, st)
+BY_PATH(int, -1, fstatat, (int dir, const char *restrict path, struct stat *restrict st, int flags), dir, path, st,
+	flags)
+BY_PATH(int, -1, fstatat64, (int dir, const char *restrict path, struct stat64 *restrict st, int flags), dir, path, st,
+	flags)
+BY_PATH(int, -1, statx, (int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict st), dir,
+	path, flags, mask, st)
 BY_PATH(ssize_t, -1, readlink, (const char *restrict path, char *restrict to, size_t n), path, to, n)
 BY_PATH(ssize_t, -1, readlinkat, (int dir, const char *restrict path, char *restrict to, size_t n), dir, path, to, n)
 BY_PATH(DIR *, NULL, opendir, (const char *path), path)

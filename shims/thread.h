@@ -27,6 +27,7 @@ struct thread {
 	int policy;                  /* what the program set; nothing acts on it */
 	struct sched_param param;
 	int nice;
+	uint16_t ioprio;             /* what another thread set for it; 0: nothing. Once it is pinned the kernel knows */
 	uint64_t affinity;           /* CPUs 0..63 it asked for; 0: whatever the process has */
 	char name[THREAD_NAME_BYTES];
 	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
@@ -92,6 +93,7 @@ void thread_name_get(struct g *g, char out[THREAD_NAME_BYTES]);
  * EPERM. Looks only; thread_sched_apply() writes. */
 struct thread_sched {
 	int policy, priority, nice;
+	uint16_t ioprio;
 	uint64_t affinity;
 };
 int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out);

@@ -326,7 +326,7 @@ int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread
 	struct thread *t = creator ? thread_of(creator) : NULL;
 	*out = (struct thread_sched){0};
 	if (t)
-		*out = (struct thread_sched){t->policy, t->param.sched_priority, t->nice, t->affinity};
+		*out = (struct thread_sched){t->policy, t->param.sched_priority, t->nice, t->ioprio, t->affinity};
 	if (likely(!attr))
 		return 0;
 	int inherit = PTHREAD_INHERIT_SCHED;
@@ -354,6 +354,7 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s) {
 	t->policy = s->policy;
 	t->param.sched_priority = s->priority;
 	t->nice = s->nice;
+	t->ioprio = s->ioprio;
 	t->affinity = s->affinity;
 }
 

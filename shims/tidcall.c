@@ -3,8 +3,10 @@
  *
  * What concerns the process (limits, memory, group, session) is asked of the process. What the kernel keeps per thread: 0, the calling kernel thread,
  * for the caller itself, which is pinned before it sets anything (pinned.c); the own kernel thread of one that is pinned; for the rest any kernel
- * thread has what the process was started with, and sysmon's stands for theirs. Nothing is set for another that is not pinned: its number stays
- * unknown to the kernel. Scheduling is what threadattr.c remembers. */
+ * thread has what the process was started with, and sysmon's stands for theirs. What is set for another that is not pinned is remembered, and said when asked
+ * for: scheduling, its nice value (threadattr.c), I/O priority; it acts once that goroutine is pinned by itself, as to I/O. What watches a thread
+ * (pidfds of threads, performance counters, the owner of a descriptor's signals) needs a kernel thread: the caller gets its own; another that has none
+ * stays unknown to the kernel, ESRCH. */
 #include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <sched.h>
@@ -35,6 +37,27 @@ static pid_t of_thread(pid_t id, bool sets) {
 	return own ? own : sets ? id : of_follower(id);
 }
 
+/* The kernel's number of the thread that is meant, for calls that watch it. */
+pid_t tid_own(pid_t id) {
+	struct g *g = id > 0 ? thread_meant(id) : NULL;
+	int32_t own = g && g->kind != G_MAIN ? thread_own_ktid(g) : 0;
+	return own ? own : id;
+}
+
+/* And back. */
+pid_t tid_of_own(pid_t ktid) {
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *g =
+			atomic_load_explicit(&m->ktid, memory_order_relaxed) == ktid && m->pinned ? m->wired_g : NULL;
+		if (g)
+			return g->tid;
+	}
+	return ktid;
+}
+
+#define ATTR_RESET_ON_FORK 1
+#define PIDFD_OF_THREAD O_EXCL /* PIDFD_THREAD, Linux 6.9 */
+
 /* struct sched_attr of the first version */
 struct attr_head {
 	uint32_t size, policy;
@@ -56,12 +79,28 @@ static long getattr_named(pid_t id, struct attr_head *attr, unsigned long size, 
 	return r;
 }
 
+/* Of one that is not pinned. The kernel's answer is for a number that it does not know. */
+static long setattr_remember(struct g *g, const struct attr_head *attr, unsigned long flags, long answer) {
+	struct sched_param param = {.sched_priority = (int)attr->priority};
+	bool realtime = attr->policy == SCHED_FIFO || attr->policy == SCHED_RR;
+	if (answer != -ESRCH || flags != 0 || (attr->size && attr->size < sizeof *attr) ||
+	    (attr->flags & ~(uint64_t)ATTR_RESET_ON_FORK))
+		return answer;
+	int before = errno, r = sched_setscheduler(g->tid, (int)attr->policy, &param);
+	if (r == 0 && !realtime && attr->policy != SCHED_IDLE)
+		r = setpriority(PRIO_PROCESS, (id_t)g->tid, attr->nice);
+	long result = r == 0 ? 0 : errno == EACCES ? -EPERM : -errno;
+	errno = before;
+	return result;
+}
+
 static long setattr_named(pid_t id, void *attr, unsigned long flags) {
 	pid_t ktid = of_thread(id, true);
 	struct g *g = thread_meant(id);
-	if (g)
-		thread_own_ktid(g);
+	bool remember = g && !thread_own_ktid(g) && !address_bad(attr);
 	long r = SYS3(SYS_sched_setattr, ktid, attr, flags);
+	if (remember)
+		return setattr_remember(g, attr, flags, r);
 	if (r == 0 && g)
 		thread_sched_reread(g, ktid);
 	return r;
@@ -78,6 +117,23 @@ static long capability_call(long n, struct __user_cap_header_struct *header, voi
 	return r;
 }
 
+/* Whether the priority is one, and allowed, the kernel looks at before it looks for the thread. */
+static long ioprio_set_named(pid_t id, long priority) {
+	long r = SYS3(SYS_ioprio_set, IOPRIO_WHO_PROCESS, of_thread(id, true), priority);
+	struct g *g = r == -ESRCH ? thread_meant(id) : NULL;
+	if (!g)
+		return r;
+	thread_of(g)->ioprio = (uint16_t)priority;
+	return 0;
+}
+
+static long ioprio_get_named(pid_t id) {
+	struct g *g = thread_meant(id);
+	if (g && !g_pinned(g) && thread_of(g)->ioprio)
+		return thread_of(g)->ioprio;
+	return SYS2(SYS_ioprio_get, IOPRIO_WHO_PROCESS, of_thread(id, false));
+}
+
 static long getpriority_raw(int which, id_t who) {
 	int before = errno;
 	errno = 0;
@@ -85,6 +141,11 @@ static long getpriority_raw(int which, id_t who) {
 	long r = nice == -1 && errno ? -errno : 20 - nice; /* the kernel's own form */
 	errno = before;
 	return r;
+}
+
+/* Of a process, unless the flag says otherwise: it wants the one that leads. */
+static pid_t pidfd_target(pid_t id, unsigned flags) {
+	return flags & PIDFD_OF_THREAD ? tid_own(id) : of_follower(id);
 }
 
 bool tid_syscall(long n, long a[6], long *r) {
@@ -107,9 +168,12 @@ bool tid_syscall(long n, long a[6], long *r) {
 		return true;
 	case SYS_ioprio_get:
 	case SYS_ioprio_set:
-		if (a[0] == IOPRIO_WHO_PROCESS)
-			a[1] = of_thread((pid_t)a[1], n == SYS_ioprio_set);
-		return false;
+		if ((int)a[0] != IOPRIO_WHO_PROCESS)
+			return false;
+		if (n == SYS_ioprio_set && thread_meant((pid_t)a[1]) == g_goroutine())
+			pin_self();
+		*r = n == SYS_ioprio_set ? ioprio_set_named((pid_t)a[1], a[2]) : ioprio_get_named((pid_t)a[1]);
+		return true;
 	case SYS_get_robust_list:
 	case SYS_sched_rr_get_interval:
 		a[0] = of_thread((pid_t)a[0], false);
@@ -124,8 +188,13 @@ bool tid_syscall(long n, long a[6], long *r) {
 	case SYS_getsid:
 		a[0] = sig_process_of((pid_t)a[0]);
 		return false;
-	case SYS_setpgid:
-	case SYS_pidfd_open: /* want the one that leads */
+	case SYS_perf_event_open:
+		a[1] = tid_own((pid_t)a[1]);
+		return false;
+	case SYS_pidfd_open:
+		a[0] = pidfd_target((pid_t)a[0], (unsigned)a[1]);
+		return false;
+	case SYS_setpgid: /* wants the one that leads */
 		a[0] = of_follower((pid_t)a[0]);
 		return false;
 	default:
@@ -178,4 +247,9 @@ SHIM int capset(void *header, const void *data);
 SHIM int capset(void *header, const void *data) {
 	pin_self();
 	return (int)sys_ret(capability_call(SYS_capset, header, (void *)data, true));
+}
+
+SHIM int pidfd_open(pid_t pid, unsigned flags);
+SHIM int pidfd_open(pid_t pid, unsigned flags) {
+	return (int)sys_ret(SYS2(SYS_pidfd_open, pidfd_target(pid, flags), flags));
 }
