@@ -28,10 +28,10 @@ endif
 
 INCLUDES := -Icore -Iarch -Iarch/$(ARCH) -Ishims -Ipreload
 # _FORTIFY_SOURCE off: `read` inside the library is `read`. No semantic interposition: our own calls of our own functions
-# are direct. Initial-exec TLS: one load for the current goroutine (and no allocation behind it). Unwind tables everywhere, -fexceptions in the shims:
+# are direct. No PLT: the loader's tracing (LD_AUDIT) would step between us and dlvsym(), which looks at its caller. Initial-exec TLS: one load for the current goroutine (and no allocation behind it). Unwind tables everywhere, -fexceptions in the shims:
 # cancellation and pthread_exit unwind through them.
 BASE_FLAGS := -std=gnu11 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE -U_FORTIFY_SOURCE \
-	-fno-strict-aliasing -fno-semantic-interposition -ftls-model=initial-exec -fasynchronous-unwind-tables \
+	-fno-strict-aliasing -fno-semantic-interposition -fno-plt -ftls-model=initial-exec -fasynchronous-unwind-tables \
 	$(if $(filter x86_64,$(ARCH)),-fcf-protection=branch) $(INCLUDES)
 ifeq ($(DEBUG),1)
 OPT_FLAGS := -O1 -DGOSHIM_DEBUG -fno-omit-frame-pointer
@@ -58,7 +58,7 @@ LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,
 
 # What the launcher reads of other programs' code is no part of the library.
 ARCH_SRCS := $(filter-out arch/$(ARCH)/scan.c,$(wildcard arch/$(ARCH)/*.c)) $(wildcard arch/$(ARCH)/*.S)
-LIB_SRCS := preload/entry.c preload/symbols.c preload/settings.c preload/patch.c preload/ctl.c $(wildcard core/*.c) $(wildcard shims/*.c) \
+LIB_SRCS := preload/entry.c preload/symbols.c preload/object.c preload/dlsym.c preload/settings.c preload/patch.c preload/ctl.c $(wildcard core/*.c) $(wildcard shims/*.c) \
 	$(ARCH_SRCS) $(if $(filter 1,$(RACE)),tests/race/race.c)
 LIB_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LIB_SRCS)))
 LAUNCHER_SRCS := preload/goshim.c preload/check.c preload/settings.c preload/ctl_client.c preload/elfsym.c preload/surface.c \
@@ -118,6 +118,7 @@ $(BUILD)/sources: force
 $(BUILD)/obj/shims/%.c.o: EXTRA_CFLAGS := -fexceptions $(WATCHED_FLAGS)
 $(BUILD)/obj/core/%.c.o: EXTRA_CFLAGS := $(WATCHED_FLAGS)
 $(BUILD)/obj/preload/entry.c.o: EXTRA_CFLAGS := -fexceptions $(if $(filter 1,$(ASAN)),$(WATCHED_FLAGS))
+$(BUILD)/obj/preload/dlsym.c.o: EXTRA_CFLAGS := -O2 # its last calls must be jumps
 $(BUILD)/obj/preload/goshim.c.o: EXTRA_CFLAGS := -DGOSHIM_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.c.o: %.c $(BUILD)/flags
@@ -172,7 +173,7 @@ exports: $(BUILD)/libgoshim.so
 CRITERION := $(shell pkg-config --cflags --libs criterion 2>/dev/null || echo -lcriterion)
 ASAN_FLAGS := $(BASE_FLAGS) -O1 -DGOSHIM_DEBUG -fno-omit-frame-pointer \
 	-fsanitize=address,undefined -fno-sanitize-recover=undefined
-ASAN_SRCS := $(wildcard core/*.c) $(ARCH_SRCS) preload/symbols.c preload/settings.c
+ASAN_SRCS := $(wildcard core/*.c) $(ARCH_SRCS) preload/symbols.c preload/object.c preload/settings.c
 ASAN_OBJS := $(addprefix $(BUILD)/asan/,$(addsuffix .o,$(ASAN_SRCS)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
 PROGRAMS := $(sort $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \

@@ -10,18 +10,15 @@
  * What. Functions whose symbol libc exports and whose first bytes arch/ knows; see arch/CPU/patch.c. Another libc, another compiler: the
  * function is left alone. If one that the others depend on is left alone, all are.
  *
- * libc's symbols are read from its own tables: dlsym() would find another preloaded library's function of that name, and does not tell
- * how long a function is. No allocation, no lock, raw system calls. */
+ * libc's symbols are read from its own tables (object.c). No allocation, no lock, raw system calls. */
 #include "patch.h"
 
-#include <dlfcn.h>
-#include <elf.h>
 #include <fcntl.h>
-#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "object.h"
 #include "symbols.h"
 
 #define PAGE 4096ul
@@ -33,57 +30,10 @@ struct page {
 	unsigned char *copy;
 };
 
-struct object {
-	const struct link_map *map;
-	const ElfW(Sym) * symbols;
-	const char *names;
-	const uint32_t *hash; /* DT_GNU_HASH */
-};
-
 static bool one_thread(void) {
 	struct stat st;
 	/* Two links of a directory of its own, and one for each thread. */
 	return SYS4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) == 0 && st.st_nlink == 3;
-}
-
-/* ---- libc's symbols ------------------------------------------------------------------------------------------------ */
-
-static bool object_open(struct object *o, const void *inside) {
-	Dl_info info;
-	struct link_map *map = NULL;
-	if (!dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
-		return false;
-	*o = (struct object){.map = map};
-	for (const ElfW(Dyn) *dyn = map->l_ld; dyn->d_tag != DT_NULL; dyn++) {
-		const void *value = (const void *)dyn->d_un.d_ptr; /* glibc's loader has relocated these */
-		if (dyn->d_tag == DT_SYMTAB)
-			o->symbols = value;
-		else if (dyn->d_tag == DT_STRTAB)
-			o->names = value;
-		else if (dyn->d_tag == DT_GNU_HASH)
-			o->hash = value;
-	}
-	return o->symbols && o->names && o->hash;
-}
-
-/* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). */
-static const ElfW(Sym) * symbol_find(const struct object *o, const char *name) {
-	uint32_t hash = 5381;
-	for (const unsigned char *s = (const unsigned char *)name; *s; s++)
-		hash = hash * 33 + *s;
-	uint32_t count = o->hash[0], first = o->hash[1];
-	const uint32_t *buckets = (const uint32_t *)((const ElfW(Addr) *)(o->hash + 4) + o->hash[2]);
-	const uint32_t *chains = buckets + count;
-	uint32_t i = count ? buckets[hash % count] : 0;
-	for (; i >= first && i; i++) {
-		const ElfW(Sym) *sym = &o->symbols[i];
-		if ((chains[i - first] | 1) == (hash | 1) && sym->st_shndx != SHN_UNDEF &&
-		    ELF64_ST_TYPE(sym->st_info) == STT_FUNC && strcmp(o->names + sym->st_name, name) == 0)
-			return sym;
-		if (chains[i - first] & 1)
-			break;
-	}
-	return NULL;
 }
 
 /* Where libc's file holds what is mapped at `at`; -1 unknown. */
@@ -131,7 +81,7 @@ static struct page *page_of(struct page *pages, size_t *count, uintptr_t at, con
 
 /* Writes p's jump into the copy of its page; sets p->from. */
 static void patch_prepare(struct patch *p, const struct object *o, int fd, struct page *pages, size_t *count) {
-	const ElfW(Sym) *sym = symbol_find(o, p->name);
+	const ElfW(Sym) *sym = object_function(o, p->name);
 	if (!sym)
 		return;
 	uintptr_t function = o->map->l_addr + sym->st_value;
@@ -189,7 +139,7 @@ const char *patch_apply(struct patch *list, size_t n) {
 	const void *inside = symbols_private("__libc_early_init");
 	if (!one_thread())
 		return "the process has several threads already, or no /proc";
-	if (!inside || !object_open(&libc, inside))
+	if (!inside || !object_open(&libc, object_map(inside)))
 		return "libc's symbol table was not found";
 	long fd = SYS4(SYS_openat, AT_FDCWD, libc.map->l_name, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)

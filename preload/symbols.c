@@ -12,12 +12,11 @@
  * There is no lock: the constructor runs while the process has one thread. If a program's own thread got here first all the same
  * (an IFUNC resolver that starts threads), lookups are idempotent: both write the same pointers.
  *
- * dlvsym() is called by name, so no shim may be called dlsym or dlvsym (they also look at their caller's address). */
+ * dlsym() and dlvsym() have shims, too (dlsym.c), so libc's are looked for by hand, first: in the objects that come after ours. */
 #include "symbols.h"
 
-#include <string.h>
-
 #include "arch_cpu.h"
+#include "object.h"
 
 struct real real;
 
@@ -45,12 +44,16 @@ static const char *const required[] = {
 	"sigaction", "syscall", "__libc_start_main",
 };
 
-/* N of "GLIBC_2.N"; GLIBC_PRIVATE is newer than all. Not by strtoul(): an IFUNC resolver of the program may bring us here before libc has a locale. */
+/* N of "GLIBC_2.N"; GLIBC_PRIVATE is newer than all. By none of libc's functions: an IFUNC resolver of the program may bring us here before libc has a
+ * locale, and see object.c. */
 static unsigned long minor_of(const char *version) {
 	unsigned long minor = 0;
-	if (strncmp(version, "GLIBC_2.", 8) != 0)
-		return -1ul;
-	for (const char *digit = version + strlen("GLIBC_2."); *digit >= '0' && *digit <= '9'; digit++)
+	const char *digit = version;
+	for (const char *prefix = "GLIBC_2."; *prefix; prefix++, digit++) {
+		if (*digit != *prefix)
+			return -1ul;
+	}
+	for (; *digit >= '0' && *digit <= '9'; digit++)
 		minor = minor * 10 + (unsigned long)(*digit - '0');
 	return minor;
 }
@@ -60,13 +63,30 @@ static const char *version_here(const char *version) {
 	return version && minor_of(version) < ARCH_GLIBC_MINOR ? ARCH_GLIBC_FIRST : version;
 }
 
+/* dlsym() and dlvsym() behind ours. Both look at the address that they return to, so they are called from here, not handed on. */
+static void *(*libc_dlsym)(void *, const char *);
+static void *(*libc_dlvsym)(void *, const char *, const char *);
+
+static void lookups_find(void) {
+	const struct link_map *map = object_map((const void *)symbols_init);
+	struct object o;
+	while (map && (map = map->l_next) && !(libc_dlsym && libc_dlvsym)) {
+		if (!object_open(&o, map))
+			continue;
+		if (!libc_dlsym)
+			*(void **)(void *)&libc_dlsym = object_address(&o, "dlsym");
+		if (!libc_dlvsym)
+			*(void **)(void *)&libc_dlvsym = object_address(&o, "dlvsym");
+	}
+}
+
 static void symbol_resolve(size_t i) {
 	const struct symbol *s = &symbols[i];
 	tried[i] = true;
 	const char *version = version_here(s->version);
-	void *address = version ? dlvsym(RTLD_NEXT, s->name, version) : NULL;
+	void *address = version ? libc_dlvsym(RTLD_NEXT, s->name, version) : NULL;
 	if (!address)
-		address = dlsym(RTLD_NEXT, s->name);
+		address = libc_dlsym(RTLD_NEXT, s->name);
 	if (address)
 		*s->slot = address;
 	else
@@ -75,7 +95,7 @@ static void symbol_resolve(size_t i) {
 
 static bool symbol_required(const char *name) {
 	for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
-		if (strcmp(name, required[i]) == 0)
+		if (object_same(name, required[i]))
 			return true;
 	}
 	return false;
@@ -83,6 +103,8 @@ static bool symbol_required(const char *name) {
 
 const char *symbols_init(void) {
 	if (!real.ready) {
+		if (!libc_dlvsym)
+			lookups_find();
 		for (size_t i = 0; i < SYMBOL_COUNT; i++) {
 			if (!tried[i])
 				symbol_resolve(i);
@@ -97,5 +119,5 @@ const char *symbols_init(void) {
 }
 
 void *symbols_private(const char *name) {
-	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
+	return libc_dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
 }

@@ -32,15 +32,42 @@ Test(stacked, tcmalloc) {
 	stacked(FOLDER "libtcmalloc_minimal.so.4", "");
 }
 
+/* It stands in front of sockets and descriptors, and finds libc's own by a handle. */
+Test(stacked, socket_wrapper) {
+	stacked(FOLDER "libsocket_wrapper.so", "SOCKET_WRAPPER_DIR=$B");
+}
+
+Test(stacked, uid_wrapper) {
+	stacked(FOLDER "libuid_wrapper.so", "UID_WRAPPER=1");
+}
+
 Test(stacked, faketime) {
 	stacked(FOLDER "faketime/libfaketimeMT.so.1", "FAKETIME=+0 FAKETIME_DONT_FAKE_MONOTONIC=1");
 }
 
-Test(stacked, audit) {
-	struct child c = child_run(
-		"printf '%%s\\n' '#include <link.h>' 'unsigned la_version(unsigned v) { return v; }' "
-		"'unsigned la_objopen(struct link_map *m, Lmid_t l, uintptr_t *c) { return 3; }' >$B/audit.c && "
-		"gcc -shared -fPIC -D_GNU_SOURCE -w $B/audit.c -o $B/audit.so && "
-		"LD_AUDIT=$B/audit.so LD_PRELOAD=$B/libgoshim.so GOMAXPROCS=2 $B/tests/helpers/works");
+/* `what` is what of the calls the auditing library looks at. */
+static void audited(const char *what) {
+	char command[2000];
+	snprintf(command, sizeof command,
+	         "printf '%%s\\n' '#include <link.h>' 'unsigned la_version(unsigned v) { return v; }' "
+	         "'unsigned la_objopen(struct link_map *m, Lmid_t l, uintptr_t *c) { return 3; }' '%s' >$B/audit.c && "
+	         "gcc -shared -fPIC -D_GNU_SOURCE -w $B/audit.c -o $B/audit.so && "
+	         "LD_AUDIT=$B/audit.so LD_PRELOAD=$B/libgoshim.so GOMAXPROCS=2 $B/tests/helpers/works",
+	         what);
+	struct child c = child_run("%s", command);
 	cr_expect(c.status == 0 && strstr(c.output, "works on goroutines\n"), "%d\n%s", c.status, c.output);
 }
+
+Test(stacked, audit) {
+	audited("");
+}
+
+#ifdef __x86_64__
+/* Both ends of a call: the loader calls the function itself then, on a copy of the caller's frame, and is whom the function returns to. */
+Test(stacked, audit_of_calls) {
+	audited("Elf64_Addr la_x86_64_gnu_pltenter(Elf64_Sym *s, unsigned n, uintptr_t *r, uintptr_t *d, La_x86_64_regs *g, unsigned *f, "
+	        "const char *name, long *size) { *size = 512; return s->st_value; } "
+	        "unsigned la_x86_64_gnu_pltexit(Elf64_Sym *s, unsigned n, uintptr_t *r, uintptr_t *d, const La_x86_64_regs *g, "
+	        "La_x86_64_retval *o, const char *name) { return 0; }");
+}
+#endif

@@ -1,0 +1,64 @@
+/* Looks into loaded objects' tables of symbols, where dlsym() is not the one to ask: it would find another object's function of that name, does
+ * not tell how long a function is, and is itself what is looked for (symbols.c).
+ *
+ * The pointers of an object's dynamic section are addresses once glibc's loader has relocated them; in one that it may not write to (the vdso) they
+ * stay offsets. No allocation, no lock but dladdr1()'s, and no function of libc that a library such as AddressSanitizer's stands in front of: those begin
+ * with setting themselves up, by dlsym(), which brings us here. */
+#include "object.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+
+const struct link_map *object_map(const void *inside) {
+	Dl_info info;
+	struct link_map *map = NULL;
+	return dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) ? map : NULL;
+}
+
+bool object_open(struct object *o, const struct link_map *map) {
+	if (!map || !map->l_ld)
+		return false;
+	*o = (struct object){.map = map};
+	for (const ElfW(Dyn) *dyn = map->l_ld; dyn->d_tag != DT_NULL; dyn++) {
+		ElfW(Addr) at = dyn->d_un.d_ptr;
+		const void *value = (const void *)(at < map->l_addr ? at + map->l_addr : at);
+		if (dyn->d_tag == DT_SYMTAB)
+			o->symbols = value;
+		else if (dyn->d_tag == DT_STRTAB)
+			o->names = value;
+		else if (dyn->d_tag == DT_GNU_HASH)
+			o->hash = value;
+	}
+	return o->symbols && o->names && o->hash;
+}
+
+bool object_same(const char *a, const char *b) {
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+/* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). */
+const ElfW(Sym) * object_function(const struct object *o, const char *name) {
+	uint32_t hash = 5381;
+	for (const unsigned char *s = (const unsigned char *)name; *s; s++)
+		hash = hash * 33 + *s;
+	uint32_t count = o->hash[0], first = o->hash[1];
+	const uint32_t *buckets = (const uint32_t *)((const ElfW(Addr) *)(o->hash + 4) + o->hash[2]);
+	const uint32_t *chains = buckets + count;
+	uint32_t i = count ? buckets[hash % count] : 0;
+	for (; i >= first && i; i++) {
+		const ElfW(Sym) *sym = &o->symbols[i];
+		if ((chains[i - first] | 1) == (hash | 1) && sym->st_shndx != SHN_UNDEF &&
+		    ELF64_ST_TYPE(sym->st_info) == STT_FUNC && object_same(o->names + sym->st_name, name))
+			return sym;
+		if (chains[i - first] & 1)
+			break;
+	}
+	return NULL;
+}
+
+void *object_address(const struct object *o, const char *name) {
+	const ElfW(Sym) *sym = object_function(o, name);
+	return sym ? (void *)(o->map->l_addr + sym->st_value) : NULL;
+}

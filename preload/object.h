@@ -1,0 +1,30 @@
+/* A loaded object's own symbol table, read without the dynamic loader's help. See object.c. */
+#ifndef GOSHIM_OBJECT_H
+#define GOSHIM_OBJECT_H
+
+#include <elf.h>
+#include <link.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct object {
+	const struct link_map *map;
+	const ElfW(Sym) * symbols;
+	const char *names;
+	const uint32_t *hash; /* DT_GNU_HASH */
+};
+
+/* The object that has this address in it; NULL: none. */
+const struct link_map *object_map(const void *inside);
+
+/* Are the two names one? */
+bool object_same(const char *a, const char *b);
+
+/* false: it has no symbol table, or none of the kind that is known here. */
+bool object_open(struct object *o, const struct link_map *map);
+
+/* The function of that name, whatever its version, that the object itself has; NULL: none. */
+const ElfW(Sym) * object_function(const struct object *o, const char *name);
+void *object_address(const struct object *o, const char *name);
+
+#endif
