@@ -119,7 +119,7 @@ SHIM int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
 
 /* The answer may take a network's time to come. */
 static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
-	if ((uintptr_t)addr < 4096 || size < sizeof(sa_family_t))
+	if (size < sizeof(sa_family_t) || address_refused(addr, size, false))
 		return false;
 	if (addr->sa_family == AF_INET && size >= sizeof(struct sockaddr_in)) {
 		in_addr_t to = ntohl(((const struct sockaddr_in *)(const void *)addr)->sin_addr.s_addr);

@@ -46,7 +46,7 @@ SHIM int clock_gettime(clockid_t clock, struct timespec *time) {
 	struct g *g = cpuclock_thread(clock);
 	if (likely(!g))
 		return CALL_REAL(clock_gettime, clock, time);
-	if (address_bad(time))
+	if (address_unwritable(time))
 		return (int)sys_ret(-EFAULT);
 	int64_t ns = cpu_time(g);
 	*time = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};

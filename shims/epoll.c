@@ -79,7 +79,7 @@ static int ms_left(int64_t deadline) {
 static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline,
 			  const sigset_t *mask) {
 	struct epoll_ask a = {fd, events, room};
-	if (address_bad_given(mask))
+	if (address_bad_mask_given(mask))
 		return -EFAULT;
 	long r = epoll_ask(&a);
 	if (r == 0 && unlikely(sig_fd_due(g)))

@@ -56,7 +56,7 @@ bool pinned_syscall(long n, const long a[6]) {
 	case SYS_personality:
 		return (unsigned)a[0] != 0xffffffffu;
 	case SYS_io_uring_setup:
-		return (uintptr_t)a[1] >= 4096 && (((const struct io_uring_params *)a[1])->flags & IORING_SETUP_SINGLE_ISSUER);
+		return !address_bad((const struct io_uring_params *)a[1]) && (((const struct io_uring_params *)a[1])->flags & IORING_SETUP_SINGLE_ISSUER);
 	default:
 		return false;
 	}

@@ -100,7 +100,8 @@ static void pollset_free(struct pollset *s) {
 
 /* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. ask NULL: the bits tell. 0: ask again;
  * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK, unless `naps`. */
-static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool naps, long (*ask)(void *), void *arg, long *found) {
+static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool naps, long (*ask)(void *), void *arg,
+			long *found) {
 	int linked = s->complete ? 0 : -ENOMEM;
 	int64_t until = deadline;
 	unsigned i;
@@ -167,7 +168,8 @@ static void pollcall_drop(struct pollcall *call, struct pollset *s) {
 /* A wait of s, after the kernel found nothing. Leaves the runtime. Non-zero: the call's result, or FDCALL_BLOCK. */
 static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	long found = 0;
-	int r = pollset_park(s, call->g, call->deadline, io_must_nap(call->g, call->masked), ask ? pollcall_ask : NULL, call, &found);
+	int r = pollset_park(s, call->g, call->deadline, io_must_nap(call->g, call->masked), ask ? pollcall_ask : NULL,
+			     call, &found);
 	pollcall_drop(call, s);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
@@ -307,7 +309,7 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
-	if (address_bad_given(mask))
+	if (address_bad_mask_given(mask))
 		return (int)io_ret(g, -EFAULT);
 	return (int)io_ret(g, io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask));
 }
@@ -380,7 +382,7 @@ static void select_clear(struct select_call *s) {
 }
 
 static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
-		      const sigset_t *mask) {
+			const sigset_t *mask) {
 	uint64_t inline_work[3 * SET_INLINE], *work = inline_work;
 	struct timespec left;
 	if (n < 0)
@@ -388,7 +390,7 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 	bool own = n <= FD_SETSIZE;
 	fd_set *const sets[] = {reads, writes, excepts};
 	for (int i = 0; i < 3; i++) {
-		if (n > 0 && address_bad_given(sets[i]))
+		if (n > 0 && sets[i] && address_refused(sets[i], SET_WORDS(n) * sizeof(uint64_t), true))
 			return -EFAULT;
 		own = own && (!sets[i] || on_own_stack(g, sets[i], sizeof **sets));
 	}
@@ -437,16 +439,16 @@ static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set 
 }
 
 /* A fork's child has a table for what was open, ours as well. */
-#define SELECT_FOREIGN(name, n, ...)                                                    \
-	(__extension__({                                                                \
-		int select_errno = errno, select_r = CALL_REAL(name, n, __VA_ARGS__);   \
-		bool select_bad = select_r < 0 && errno == EBADF;                       \
-		int select_n = unlikely(select_bad) ? select_clamp(n) : (n);            \
-		if (select_n < (n)) {                                                   \
-			errno = select_errno;                                           \
-			select_r = real.name(select_n, __VA_ARGS__);                    \
-		}                                                                       \
-		select_r;                                                               \
+#define SELECT_FOREIGN(name, n, ...)                                                  \
+	(__extension__({                                                              \
+		int select_errno = errno, select_r = CALL_REAL(name, n, __VA_ARGS__); \
+		bool select_bad = select_r < 0 && errno == EBADF;                     \
+		int select_n = unlikely(select_bad) ? select_clamp(n) : (n);          \
+		if (select_n < (n)) {                                                 \
+			errno = select_errno;                                         \
+			select_r = real.name(select_n, __VA_ARGS__);                  \
+		}                                                                     \
+		select_r;                                                             \
 	}))
 
 SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
@@ -483,7 +485,7 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 	shim_testcancel(g);
 	if (timeout && !timespec_valid(timeout))
 		return (int)sys_ret(-EINVAL);
-	if (address_bad_given(mask))
+	if (address_bad_mask_given(mask))
 		return (int)io_ret(g, -EFAULT);
 	return (int)io_ret(g, io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask));
 }

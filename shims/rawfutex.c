@@ -210,6 +210,8 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -ENOSYS;
 		if (val3 == 0 || misaligned(uaddr))
 			return -EINVAL;
+		if (unlikely((intptr_t)uaddr < 0)) /* the kernel's; elsewhere it does not look */
+			return -EFAULT;
 		return wake_private(uaddr, val, val3);
 	case FUTEX_REQUEUE:
 	case FUTEX_CMP_REQUEUE:
@@ -225,7 +227,7 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -ENOSYS;
 		if (misaligned(uaddr) || misaligned(uaddr2))
 			return -EINVAL;
-		if (address_bad(uaddr2))
+		if (address_unwritable(uaddr2))
 			return -EFAULT;
 		return wake_op(uaddr, val, val2, uaddr2, val3);
 	default:
@@ -298,7 +300,7 @@ bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
 		*r = wake_two(a);
 	else if (n == FUTEX2_WAIT && is_private((unsigned)a[3]))
 		*r = wait_two(g, a);
-	else if (n == FUTEX2_REQUEUE && !address_bad(place) && is_private(place[0].flags) && is_private(place[1].flags))
+	else if (n == FUTEX2_REQUEUE && !address_refused(place, 2 * sizeof *place, false) && is_private(place[0].flags) && is_private(place[1].flags))
 		*r = requeue_two(a);
 	else
 		return false;

@@ -57,7 +57,8 @@ static long raw_ppoll(struct raw_args *x) {
 		return SYS5(SYS_ppoll, PTR(0), SIZE(1), time, PTR(3), SIZE(4));
 	int64_t deadline = time ? deadline_rel(time) : -1;
 	long r = ppoll(PTR(0), SIZE(1), time, PTR(3));
-	time_left(time, deadline);
+	if (time && !address_unwritable(time))
+		time_left(time, deadline);
 	return r < 0 ? -errno : r;
 }
 
@@ -68,7 +69,8 @@ static long raw_pselect(struct raw_args *x) {
 		return SYS6(SYS_pselect6, INT(0), PTR(1), PTR(2), PTR(3), time, mask);
 	int64_t deadline = time ? deadline_rel(time) : -1;
 	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, mask ? (const sigset_t *)mask[0] : NULL);
-	time_left(time, deadline);
+	if (time && !address_unwritable(time))
+		time_left(time, deadline);
 	return r < 0 ? -errno : r;
 }
 
@@ -106,27 +108,30 @@ static int raw_timer_create(clockid_t clock, struct sigevent *event, int *id) {
 	return r;
 }
 
+#define BAD(i, type, write) address_refused(PTR(i), sizeof(type), write)
+#define BAD_GIVEN(i, type) (PTR(i) != NULL && BAD(i, type, false))
+
 /* A structure that a shim would read or write itself: the kernel says what is wrong. */
 static bool raw_address_bad(long n, struct raw_args *x) {
 	switch (n) {
 	case SYS_ppoll:
-		return address_bad_given(PTR(2));
+		return BAD_GIVEN(2, struct timespec);
 	case SYS_pselect6:
-		return address_bad_given(PTR(4)) || address_bad_given(PTR(5));
+		return BAD_GIVEN(4, struct timespec) || BAD_GIVEN(5, uintptr_t[2]);
 #ifdef SYS_select
 	case SYS_select:
-		return address_bad_given(PTR(4));
+		return BAD_GIVEN(4, struct timeval);
 #endif
 	case SYS_rt_sigqueueinfo:
-		return address_bad(PTR(2));
+		return BAD(2, siginfo_t, false);
 	case SYS_rt_tgsigqueueinfo:
-		return address_bad(PTR(3));
+		return BAD(3, siginfo_t, false);
 	case SYS_clock_gettime:
-		return address_bad(PTR(1));
+		return BAD(1, struct timespec, true);
 	case SYS_timer_create:
-		return address_bad_given(PTR(1)) || address_bad(PTR(2));
+		return BAD_GIVEN(1, struct sigevent) || BAD(2, int, true);
 	case SYS_clone3:
-		return address_bad(PTR(0));
+		return address_refused(PTR(0), CLONE_ARGS_SIZE_VER0, false);
 	default:
 		return false;
 	}

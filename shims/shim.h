@@ -33,16 +33,28 @@ static inline long sys_ret(long r) {
 	return r;
 }
 
-/* No memory is ever mapped so low (vm.mmap_min_addr): where a shim reads or writes itself what natively the kernel does, these are refused with
- * EFAULT as the kernel would. Other bad addresses are a crash there; to ask the kernel about each would cost a call. */
-static inline bool address_bad(const volatile void *at) {
-	return unlikely((uintptr_t)at < 65536);
+/* Where a shim reads or writes itself what natively the kernel does: false if it would crash, so far as that can be known for little (address.c). The
+ * caller says EFAULT, as the kernel. Nothing is ever mapped below 64 KiB (vm.mmap_min_addr). */
+#define ADDRESS_NEAR 32768
+bool address_bad_slow(uintptr_t at, size_t bytes, bool write);
+static inline bool address_refused(const volatile void *p, size_t bytes, bool write) {
+	uintptr_t at = (uintptr_t)p;
+	if (unlikely(at < 65536))
+		return true;
+	/* In a frame of the caller's, or further up the same stack. */
+	return likely(at - (uintptr_t)__builtin_frame_address(0) < ADDRESS_NEAR)
+		       ? false
+		       : unlikely(address_bad_slow(at, bytes, write));
 }
 
+#define KERNEL_SIGSET_BYTES 8 /* of libc's sigset_t the kernel reads so much */
+#define address_bad(p) address_refused((p), sizeof *(p), false)
+#define address_bad_mask(p) address_refused((p), KERNEL_SIGSET_BYTES, false)
+#define address_unwritable(p) address_refused((p), sizeof *(p), true)
 /* The same where NULL stands for nothing. */
-static inline bool address_bad_given(const volatile void *at) {
-	return at && address_bad(at);
-}
+#define address_bad_given(p) ((p) != NULL && address_bad(p))
+#define address_bad_mask_given(p) ((p) != NULL && address_bad_mask(p))
+#define address_unwritable_given(p) ((p) != NULL && address_unwritable(p))
 
 /* A timespec on `clock` (CLOCK_REALTIME or CLOCK_MONOTONIC) to a CLOCK_MONOTONIC deadline in ns for wait_park; never -1. */
 int64_t deadline_abs(const struct timespec *ts, int clock);

@@ -227,7 +227,7 @@ SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 			return -1;
 		}
 	}
-	if (address_bad_given(old))
+	if (address_unwritable_given(old))
 		return (int)sys_ret(-EFAULT); /* and the new one holds */
 	if (old)
 		*old = was;

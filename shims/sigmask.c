@@ -136,7 +136,7 @@ SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 	if (!g || !set)
 		return real.pthread_sigmask(how, set, old);
 	int r = sig_mask_change(g, how, sigset_bits(set), &before);
-	if (address_bad_given(old))
+	if (r == 0 && old && address_refused(old, KERNEL_SIGSET_BYTES, true))
 		return EFAULT; /* and the mask has changed */
 	if (r == 0 && old)
 		sigset_store(old, before);

@@ -60,12 +60,12 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 
 long shim_sigtimedwait(struct g *g, const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
 	siginfo_t unused;
-	if (address_bad(set) || address_bad_given(timeout))
+	if (address_bad_mask(set) || address_bad_given(timeout))
 		return -EFAULT;
 	if (timeout && !timespec_valid(timeout))
 		return -EINVAL;
 	int64_t deadline = !timeout ? -1 : timeout->tv_sec == 0 && timeout->tv_nsec == 0 ? 0 : deadline_rel(timeout);
-	if (!address_bad_given(info))
+	if (!address_unwritable_given(info))
 		return signal_await(g, sigset_bits(set), info ? info : &unused, deadline);
 	long r = signal_await(g, sigset_bits(set), &unused, deadline);
 	return r > 0 ? -EFAULT : r; /* and the signal is gone */
@@ -94,7 +94,7 @@ SHIM int sigwait(const sigset_t *set, int *sig) {
 	int r;
 	if (!g)
 		return real.sigwait(set, sig);
-	if (address_bad(set))
+	if (address_bad_mask(set))
 		return EFAULT;
 	do
 		r = signal_await(g, sigset_bits(set), &info, -1);
@@ -111,7 +111,7 @@ SHIM int sigsuspend(const sigset_t *set) {
 	if (!g)
 		return real.sigsuspend(set);
 	shim_testcancel(g);
-	if (address_bad(set))
+	if (address_bad_mask(set))
 		return (int)sys_ret(-EFAULT);
 	sig_mask_push(g, set);
 	for (;;) {

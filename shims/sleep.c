@@ -11,11 +11,6 @@
 #define REALTIME_STEP_NS 1000000000
 #define CPU_STEP_NS 1000000
 
-/* A pointer into the first page: what the kernel answers with EFAULT. */
-static bool is_wild(const void *p) {
-	return (uintptr_t)p < 4096;
-}
-
 /* Until CLOCK_MONOTONIC `deadline`. 0 or -EINTR. */
 static int sleep_until(struct g *g, int64_t deadline) {
 	for (;;) {
@@ -60,7 +55,7 @@ static int sleep_for(struct g *g, const struct timespec *time, struct timespec *
 
 /* Until `of` has used so much CPU time. It is looked at again when it can have done so at the earliest, but not all the time. */
 static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec *time, struct timespec *left) {
-	if (is_wild(time))
+	if (address_bad(time))
 		return -EFAULT;
 	if (!timespec_valid(time) || of == g) /* one's own clock stands still meanwhile */
 		return -EINVAL;
@@ -100,7 +95,7 @@ static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const str
 		struct kernel_sleep s = {clock, flags, time, left ? left : &unwanted};
 		return (int)BRACKET_BLOCKING(g, kernel_sleep(&s));
 	}
-	if (is_wild(time))
+	if (address_bad(time))
 		return -EFAULT;
 	if (!timespec_valid(time))
 		return -EINVAL;

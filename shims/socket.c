@@ -412,7 +412,7 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 		r = CALL_REAL(recvmmsg, fd, vec, count, flags, timeout);
 	} else {
 		shim_testcancel(g);
-		if (address_bad_given(timeout))
+		if (address_unwritable_given(timeout))
 			return (int)io_ret(g, -EFAULT);
 		if (timeout && !timespec_valid(timeout))
 			return (int)io_ret(g, -EINVAL);

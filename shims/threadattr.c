@@ -167,13 +167,13 @@ SHIM int prctl(int option, ...) {
 	              d = va_arg(ap, unsigned long);
 	va_end(ap);
 	struct g *g = g_goroutine();
-	if (g && !g->in_vfork && option == PR_SET_NAME && !address_bad((void *)a)) {
+	if (g && !g->in_vfork && option == PR_SET_NAME && !address_bad((const char *)a)) {
 		char name[THREAD_NAME_BYTES] = "";
 		strncpy(name, (const char *)a, THREAD_NAME_BYTES - 1);
 		thread_name_set(g, name, strlen(name));
 		return 0;
 	}
-	if (g && !g->in_vfork && option == PR_GET_NAME && !address_bad((void *)a)) {
+	if (g && !g->in_vfork && option == PR_GET_NAME && !address_refused((void *)a, THREAD_NAME_BYTES, true)) {
 		char name[THREAD_NAME_BYTES];
 		thread_name_get(g, name);
 		memcpy((char *)a, name, THREAD_NAME_BYTES);
@@ -381,13 +381,13 @@ static int errno_ret(int error) {
 /* Here and below a bad address is the kernel's to refuse. */
 SHIM int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set) {
 	REAL_READY();
-	struct g *g = address_bad(set) ? NULL : thread_meant(tid);
+	struct g *g = address_refused(set, size, false) ? NULL : thread_meant(tid);
 	return g ? errno_ret(affinity_set(g, size, set)) : real.sched_setaffinity(tid, size, set);
 }
 
 SHIM int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 	REAL_READY();
-	struct g *g = address_bad(set) ? NULL : thread_meant(tid);
+	struct g *g = address_refused(set, size, true) ? NULL : thread_meant(tid);
 	return g ? errno_ret(affinity_get(g, size, set)) : real.sched_getaffinity(tid, size, set);
 }
 
@@ -411,7 +411,7 @@ SHIM int sched_setparam(pid_t tid, const struct sched_param *param) {
 
 SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 	REAL_READY();
-	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
+	struct g *g = address_unwritable(param) ? NULL : thread_meant(tid);
 	if (!g)
 		return real.sched_getparam(tid, param);
 	*param = thread_of(g)->param;

@@ -108,7 +108,7 @@ static long setattr_named(pid_t id, void *attr, unsigned long flags) {
 
 /* The kernel writes the version that it wants into a header with another. `sets` is refused by the kernel but for the caller. */
 static long capability_call(long n, struct __user_cap_header_struct *header, void *data, bool sets) {
-	if (address_bad(header))
+	if (address_unwritable(header))
 		return SYS2(n, header, data);
 	struct __user_cap_header_struct named = {header->version, of_thread(header->pid, sets)};
 	long r = SYS2(n, &named, data);
