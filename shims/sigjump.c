@@ -1,5 +1,7 @@
 /* Jumps out of handlers, and from context to context. The jump is libc's; the mask that it leaves behind is noted here first, because libc changes the
- * kernel's by a system call of its own. Not seen: the end of a context's function, after which libc goes to uc_link. */
+ * kernel's by a system call of its own. The end of a context's function, after which libc goes to uc_link, is seen because the function that
+ * makecontext() puts there is ours; not in contexts that were made before there were goroutines. */
+#include <stdarg.h>
 #include <ucontext.h>
 
 #include "siginternal.h"
@@ -70,4 +72,58 @@ swapcontext_fn *context_plain(const ucontext_t *from, const ucontext_t *to) {
 int context_enter(const ucontext_t *to) __attribute__((visibility("hidden")));
 int context_enter(const ucontext_t *to) {
 	return setcontext(to);
+}
+
+#define CONTEXT_ARGS_MAX 64 /* nobody has more */
+#define CONTEXT_STACK_MIN 2048
+
+/* What a context is to run, at the top of its stack. */
+struct context_run {
+	void (*fn)(void);
+	const ucontext_t *link;
+	int argc;
+	long arg[]; /* at least what fits into registers */
+};
+enum { CONTEXT_REGISTERS = 8 }; /* of any CPU that we know */
+
+#define ARGS_8(a, i) a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7]
+#define ARGS_64(a)                                                                                             \
+	ARGS_8(a, 0), ARGS_8(a, 8), ARGS_8(a, 16), ARGS_8(a, 24), ARGS_8(a, 32), ARGS_8(a, 40), ARGS_8(a, 48), \
+		ARGS_8(a, 56)
+
+/* Arguments that the function does not have do no harm: the caller of a C function takes them away again. */
+static void context_run(struct context_run *r) {
+	if (r->argc <= CONTEXT_REGISTERS)
+		((void (*)())r->fn)(ARGS_8(r->arg, 0));
+	else
+		((void (*)())r->fn)(ARGS_64(r->arg));
+	if (r->link)
+		setcontext(r->link);
+	/* else libc ends the process */
+}
+
+SHIM void makecontext(ucontext_t *context, void (*fn)(void), int argc, ...) {
+	REAL_READY();
+	va_list list;
+	long arg[CONTEXT_ARGS_MAX] = {0};
+	va_start(list, argc);
+	for (int i = 0; i < argc && i < CONTEXT_ARGS_MAX; i++)
+		arg[i] = va_arg(list, long);
+	va_end(list);
+	size_t size = context->uc_stack.ss_size,
+	       args = argc <= CONTEXT_REGISTERS ? CONTEXT_REGISTERS : CONTEXT_ARGS_MAX;
+	uintptr_t low = (uintptr_t)context->uc_stack.ss_sp,
+		  at = low + size - sizeof(struct context_run) - args * sizeof(long);
+	if (!sched_started() || argc < 0 || size < CONTEXT_STACK_MIN) {
+		real.makecontext(context, fn, argc, ARGS_64(arg));
+		return;
+	}
+	struct context_run *r = (struct context_run *)(at & ~(uintptr_t)15);
+	r->fn = fn;
+	r->link = context->uc_link;
+	r->argc = argc;
+	memcpy(r->arg, arg, args * sizeof(long));
+	context->uc_stack.ss_size = (uintptr_t)r - low;
+	real.makecontext(context, (void (*)(void))(uintptr_t)context_run, 1, r);
+	context->uc_stack.ss_size = size;
 }
