@@ -52,9 +52,10 @@ endif
 ALL_CFLAGS := $(OPT_FLAGS) $(CFLAGS) $(BASE_FLAGS)
 
 # initfirst: before every other constructor of the process. now + relro: no lazy binding inside a context switch. nodelete: goroutines
-# run on our code until the process ends. defs: a forgotten function is an error here, not in the user's process.
+# run on our code until the process ends. defs: a forgotten function is an error here, not in the user's process. Bsymbolic: where the library calls
+# read() it means its own, also in a program that has a function of that name.
 LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs \
-	-Wl,-z,noexecstack -Wl,--exclude-libs,ALL $(LDFLAGS)
+	-Wl,-z,noexecstack -Wl,-Bsymbolic-functions -Wl,--exclude-libs,ALL $(LDFLAGS)
 
 # What the launcher reads of other programs' code is no part of the library.
 ARCH_SRCS := $(filter-out arch/$(ARCH)/scan.c,$(wildcard arch/$(ARCH)/*.c)) $(wildcard arch/$(ARCH)/*.S)

@@ -4,7 +4,7 @@
  * functions and parses two environment variables: no system call, no file, no allocation, no output. Everything that costs waits for the first
  * pthread_create, so that a process which never creates a thread behaves and costs as without us, bad settings included.
  *
- * When in doubt, plain kernel threads: a bad setting, an unknown libc, shadow stacks (a switch of stacks would fault), AT_SECURE
+ * When in doubt, plain kernel threads: a bad setting, an unknown libc, shadow stacks (a switch of stacks would fault), ThreadSanitizer, AT_SECURE
  * (whoever starts a privileged program does not get to steer it). Then goshim_enabled() is false for ever, the shims find
  * no goroutine and call libc, and one line on stderr says why. */
 #include "entry.h"
@@ -145,6 +145,8 @@ static void environment_read(char **envp) {
 	const char *error = NULL;
 	if (getauxval(AT_SECURE))
 		aside_why = "the program runs with privileges of its own (AT_SECURE)";
+	else if (symbols_foreign_runtime()) /* before settings: its strcmp() is not ready yet */
+		aside_why = "ThreadSanitizer knows only threads that it saw made";
 	else if (!settings_read(envp, &error))
 		aside_why = error;
 }

@@ -18,8 +18,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "ctl.h"
 #include "arch_cpu.h"
+#include "ctl.h"
 #include "launcher.h"
 #include "settings.h"
 #include "surface.h"
@@ -209,6 +209,56 @@ static bool gains_privileges(int fd, const struct stat *st) {
 	return geteuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
 }
 
+static bool segment_read(int fd, const Elf64_Ehdr *header, size_t i, Elf64_Phdr *segment) {
+	return pread(fd, segment, sizeof(*segment), (off_t)(header->e_phoff + i * header->e_phentsize)) ==
+	       sizeof(*segment);
+}
+
+/* Where the file holds what the program has at `address`; -1 nowhere. */
+static off_t address_offset(int fd, const Elf64_Ehdr *header, uint64_t address) {
+	Elf64_Phdr segment;
+	for (size_t i = 0; i < header->e_phnum && segment_read(fd, header, i, &segment); i++) {
+		if (segment.p_type == PT_LOAD && address - segment.p_vaddr < segment.p_filesz)
+			return (off_t)(segment.p_offset + (address - segment.p_vaddr));
+	}
+	return -1;
+}
+
+/* Is a library whose name begins so among those that the program itself names? */
+static bool needs_library(int fd, const Elf64_Ehdr *header, const Elf64_Phdr *dynamic, const char *begin) {
+	Elf64_Dyn entries[256] = {0};
+	size_t count = dynamic->p_filesz < sizeof(entries) ? dynamic->p_filesz / sizeof(*entries) : 256;
+	off_t names = -1;
+	if (pread(fd, entries, count * sizeof(*entries), (off_t)dynamic->p_offset) < (ssize_t)sizeof(*entries))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (entries[i].d_tag == DT_STRTAB)
+			names = address_offset(fd, header, entries[i].d_un.d_ptr);
+	}
+	for (size_t i = 0; i < count && names >= 0; i++) {
+		char name[32] = "";
+		if (entries[i].d_tag == DT_NEEDED &&
+		    pread(fd, name, sizeof(name) - 1, names + (off_t)entries[i].d_un.d_val) > 0 &&
+		    strncmp(name, begin, strlen(begin)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Sanitizers whose runtime is a library must find it before all others: AddressSanitizer ends the program that has it behind one, and threads that
+ * are made past ThreadSanitizer crash. */
+static const char *library_obstacle(int fd, const Elf64_Ehdr *header) {
+	static const char *const first[] = {"libasan.so", "libclang_rt.asan", "libtsan.so", "libclang_rt.tsan"};
+	Elf64_Phdr segment;
+	for (size_t i = 0; i < header->e_phnum && segment_read(fd, header, i, &segment); i++) {
+		for (size_t j = 0; segment.p_type == PT_DYNAMIC && j < sizeof(first) / sizeof(*first); j++) {
+			if (needs_library(fd, header, &segment, first[j]))
+				return "is linked with a sanitizer's library, which must come first in memory,";
+		}
+	}
+	return NULL;
+}
+
 /* Looks for PT_INTERP: who loads the program decides whether it can be preloaded into. */
 static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, const char *path) {
 	if (header->e_ident[EI_CLASS] != ELFCLASS64)
@@ -218,15 +268,14 @@ static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, const char *pa
 	for (size_t i = 0; i < header->e_phnum; i++) {
 		Elf64_Phdr segment;
 		char loader[PATH_MAX];
-		off_t offset = (off_t)(header->e_phoff + i * header->e_phentsize);
-		if (pread(fd, &segment, sizeof(segment), offset) != sizeof(segment))
+		if (!segment_read(fd, header, i, &segment))
 			return NULL;
 		if (segment.p_type != PT_INTERP)
 			continue;
 		size_t size = segment.p_filesz < sizeof(loader) ? segment.p_filesz : sizeof(loader) - 1;
 		ssize_t length = pread(fd, loader, size, (off_t)segment.p_offset);
 		loader[length > 0 ? length : 0] = '\0';
-		return strstr(loader, "ld-musl") ? "is linked against musl, not glibc," : NULL;
+		return strstr(loader, "ld-musl") ? "is linked against musl, not glibc," : library_obstacle(fd, header);
 	}
 	/* The loader itself, called by name, has no loader and preloads all the same. */
 	const char *base = strrchr(path, '/');

@@ -80,6 +80,18 @@ static void lookups_find(void) {
 	}
 }
 
+/* ThreadSanitizer gives each kernel thread a state when its own pthread_create() makes it. The threads that libc makes for us would have none: their first
+ * malloc() is a crash. A weak reference: dlsym() might allocate. */
+#ifdef GOSHIM_RACE /* which has functions of these names in the library itself */
+#define __tsan_init ((void (*)(void))NULL)
+#else
+extern void __tsan_init(void) __attribute__((weak, visibility("default")));
+#endif
+
+bool symbols_foreign_runtime(void) {
+	return __tsan_init != NULL;
+}
+
 static void symbol_resolve(size_t i) {
 	const struct symbol *s = &symbols[i];
 	tried[i] = true;

@@ -20,6 +20,9 @@ extern struct real real __attribute__((visibility("hidden")));
 /* Resolves everything; returns NULL or the name of a required symbol that this libc lacks. */
 const char *symbols_init(void);
 
+/* Is there a runtime in this process that must see each kernel thread made, and could not live with ours? */
+bool symbols_foreign_runtime(void);
+
 /* One of libc's private symbols (GLIBC_PRIVATE), or NULL. */
 void *symbols_private(const char *name);
 

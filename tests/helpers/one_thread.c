@@ -9,11 +9,9 @@
 
 static pthread_barrier_t barrier;
 
-/* The number that libc says is the kernel's only on a kernel thread: /proc knows those. */
+/* The number that libc says is the kernel's only on a kernel thread: a goroutine's is larger than any that it gives (PID_MAX_LIMIT). */
 static void *thread(void *known) {
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/self/task/%d", (int)gettid());
-	*(int *)known = access(path, F_OK) == 0;
+	*(int *)known = gettid() <= 4 << 20;
 	pthread_barrier_wait(&barrier);
 	return NULL;
 }

@@ -71,3 +71,32 @@ Test(stacked, audit_of_calls) {
 	        "La_x86_64_retval *o, const char *name) { return 0; }");
 }
 #endif
+
+/* ---- programs that a compiler's sanitizer watches ---- */
+
+/* tests/helpers/works built with `flags`, run with `how` in front. */
+static struct child sanitized(const char *name, const char *compiler, const char *how) {
+	return child_run("%s -std=gnu11 -D_GNU_SOURCE -g -pthread -fsanitize=%s $S/tests/helpers/works.c -o $B/works_%s_%s && "
+	                 "export GOMAXPROCS=2; %s $B/works_%s_%s",
+	                 compiler, name, compiler, name, how, compiler, name);
+}
+
+/* A runtime that is a library must come first, and the program fails if it does not: nothing can be done about that but to say so. */
+Test(stacked, sanitizer_as_library) {
+	static const char *const names[] = {"address", "thread"};
+	for (int i = 0; i < 2; i++) {
+		struct child c = sanitized(names[i], "gcc", "$B/goshim");
+		cr_expect(c.status == 0 && strstr(c.output, "is linked with a sanitizer's library") && strstr(c.output, "works on kernel threads\n"), "%d\n%s",
+		          c.status, c.output);
+	}
+	struct child c = sanitized("address", "gcc", "LD_PRELOAD=$(gcc -print-file-name=libasan.so):$B/libgoshim.so");
+	cr_expect(c.status == 0 && strstr(c.output, "works on goroutines\n"), "%d\n%s", c.status, c.output);
+}
+
+/* A runtime inside the program. */
+Test(stacked, sanitizer_inside) {
+	struct child c = sanitized("thread", "clang", "LD_PRELOAD=$B/libgoshim.so");
+	cr_expect(c.status == 0 && strstr(c.output, "goshim: ThreadSanitizer") && strstr(c.output, "works on kernel threads\n"), "%d\n%s", c.status, c.output);
+	c = sanitized("address", "clang", "LD_PRELOAD=$B/libgoshim.so");
+	cr_expect(c.status == 0 && strstr(c.output, "works on goroutines\n"), "%d\n%s", c.status, c.output);
+}
