@@ -79,7 +79,8 @@ static const struct way {
 			  "_longjmp siglongjmp __longjmp_chk setcontext swapcontext signal "
 			  "sysv_signal bsd_signal ssignal kill raise pthread_sigmask sigaction sigaltstack sighold "
 			  "sigignore siginterrupt sigpending "
-			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask"},
+			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask pidfd_open access faccessat fopen fopen64 fstatat fstatat64 "
+			  "lstat lstat64 opendir readlink readlinkat stat stat64 statx"},
 };
 
 static const struct alias {
