@@ -719,22 +719,6 @@ void syscall_enter(struct g *g) {
 		atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
 }
 
-void syscall_enter_disk(struct g *g) {
-	if (!g || g->kind > G_MAIN)
-		return;
-	if (chaos(CHAOS_HANDOFF)) {
-		syscall_enter_blocking(g);
-		return;
-	}
-	uint32_t how = SYSCALL_DISK;
-	/* relaxed: one more or less */
-	if (__builtin_expect(atomic_load_explicit(&sched.disk_held, memory_order_relaxed) >= DISK_SLOTS, 0)) {
-		disk_slot_wait(g);
-		how = SYSCALL_DISK_SLOT;
-	}
-	atomic_store_explicit(&g->in_syscall, how, memory_order_relaxed);
-}
-
 /* Back from a syscall without a P: get one, or queue up for one. */
 static void syscall_exit_slow(struct g *g) {
 	rt_enter(g); /* notices a retake */
@@ -781,9 +765,7 @@ static bool p_put_unneeded(struct p *p) {
 	return unneeded;
 }
 
-void syscall_enter_blocking(struct g *g) {
-	if (!g || g->kind > G_MAIN)
-		return;
+static void p_hand_over(struct g *g) {
 	rt_enter(g);
 	struct m *m = g->m;
 	struct p *p = m->p;
@@ -798,5 +780,26 @@ void syscall_enter_blocking(struct g *g) {
 		}
 	}
 	rt_exit(g);
+}
+
+void syscall_enter_blocking(struct g *g) {
+	if (!g || g->kind > G_MAIN)
+		return;
+	p_hand_over(g);
 	atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
+}
+
+void syscall_enter_disk(struct g *g) {
+	if (!g || g->kind > G_MAIN)
+		return;
+	uint32_t how = SYSCALL_DISK;
+	bool hands_over = chaos(CHAOS_HANDOFF);
+	/* relaxed: one more or less. Without a P it needs a slot, as if sysmon had taken that. */
+	if (__builtin_expect(atomic_load_explicit(&sched.disk_held, memory_order_relaxed) >= DISK_SLOTS, 0) || hands_over) {
+		disk_slot_wait(g);
+		how = SYSCALL_DISK_SLOT;
+	}
+	if (hands_over)
+		p_hand_over(g);
+	atomic_store_explicit(&g->in_syscall, how, memory_order_relaxed);
 }
