@@ -109,6 +109,25 @@ struct g *globq_get(struct p *p, uint32_t max) {
 	(void)p, (void)max;
 	NEVER;
 }
+bool runq_empty(struct p *p) {
+	(void)p;
+	NEVER;
+}
+void startm(struct p *p) {
+	(void)p;
+	NEVER;
+}
+void p_idle_push(struct p *p) {
+	(void)p;
+	NEVER;
+}
+struct p *p_idle_get(void) {
+	NEVER;
+}
+void p_attach(struct m *m, struct p *p) {
+	(void)m, (void)p;
+	NEVER;
+}
 struct g *g_self_slow(void) {
 	NEVER;
 }
