@@ -63,7 +63,7 @@ static int priority_own(struct g *g, int *policy) {
 static int priority_put(struct g *g, int policy, int priority) {
 	struct sched_param param = {.sched_priority = priority};
 	if (policy != SCHED_FIFO && policy != SCHED_RR)
-		return EINVAL; /* the kernel's answer, without a kernel thread of its own for it */
+		return priority ? EINVAL : 0; /* the kernel's answer, without a kernel thread of its own for it */
 	return (int)-SYS3(SYS_sched_setscheduler, g ? thread_own_ktid(g) : 0, policy, &param);
 }
 
@@ -94,14 +94,14 @@ int ceiling_enter(int ceiling) {
 	return highest_changed(g, c, before);
 }
 
-void ceiling_leave(int ceiling) {
+int ceiling_leave(int ceiling) {
 	struct g *g = g_goroutine();
 	struct ceilings *c = ceilings_of(g);
 	if (!c || ceiling >= PRIORITIES || c->count[ceiling] == 0 || --c->count[ceiling] != 0 || ceiling != c->highest)
-		return;
+		return 0;
 	while (c->highest > 0 && c->count[c->highest] == 0)
 		c->highest--;
-	highest_changed(g, c, ceiling);
+	return highest_changed(g, c, ceiling);
 }
 
 /* libc has set main's own priority, before the runtime has started. */

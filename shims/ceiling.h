@@ -7,8 +7,8 @@ struct g;
 
 /* The caller is about to take a mutex with this ceiling, 1 and up: 0 or an error number. */
 int ceiling_enter(int ceiling);
-/* It has let go of it, or did not get it. */
-void ceiling_leave(int ceiling);
+/* It has let go of it, or did not get it. 0, or what libc's unlock would return. */
+int ceiling_leave(int ceiling);
 /* What ceilings make of g's `priority`; 0 is none that can be raised. */
 int ceiling_raises(struct g *g, int priority);
 /* libc has set main's own priority. */

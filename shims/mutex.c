@@ -12,7 +12,10 @@
  * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision:
  * ignored; 32 priority inheritance: ours, as priorities mean nothing among goroutines, with the differences that the type shows in its results;
  * 64 priority ceiling: ours, and the owner's kernel thread is raised (ceiling.c). A ceiling is kept where glibc has it, in bits 19 and up of the
- * word, so the state is the rest of the word. -1 is a destroyed mutex: glibc reports it.
+ * word, so the state is the rest of the word. One that is process-shared is ours as well for all but main, because libc would keep an account of ceilings of
+ * its own, for a thread of a number that the kernel does not know; it is waited for in the kernel, where other processes wait. Two things remain: main has two
+ * accounts, and is refused once more than natively if it takes both kinds without real-time priority; and a process-shared condition variable is libc's,
+ * which cannot let go of such a mutex for others than main: ESRCH. -1 is a destroyed mutex: glibc reports it.
  *
  * Memory order: taking the mutex is an acquire, releasing it a release, on the same word. Everything else in the
  * object is written by the owner only; __owner is read by others, who only ask "is it me?", which no stale value can
@@ -28,6 +31,7 @@
 
 #include "../core/runtime.h"
 #include "ceiling.h"
+#include "io.h"
 #include "isolate.h"
 #include "sigstate.h"
 #include "sync.h"
@@ -64,8 +68,14 @@ static inline unsigned mutex_kind(pthread_mutex_t *m) {
 	return (unsigned)__atomic_load_n(&m->__data.__kind, __ATOMIC_RELAXED) & ~(unsigned)KIND_ELISION;
 }
 
+static bool ceiling_is_ours(unsigned kind) {
+	struct g *g = kind & KIND_CEILING ? g_goroutine() : NULL;
+	return g && g->kind != G_MAIN;
+}
+
 static inline bool kind_is_real(unsigned kind) {
-	return (kind & ~(unsigned)(KIND_TYPE | KIND_INHERIT | KIND_CEILING)) != 0 || sync_real;
+	unsigned more = kind & ~(unsigned)(KIND_TYPE | KIND_INHERIT | KIND_CEILING);
+	return unlikely(more != 0 && !(more == KIND_SHARED && ceiling_is_ours(kind))) || sync_real;
 }
 
 static inline bool owner_is(pthread_mutex_t *m, int32_t tid) {
@@ -102,8 +112,27 @@ static bool word_try(_Atomic uint32_t *word, uint32_t as, uint32_t *seen) {
 	return false;
 }
 
+/* For reports only, which look twice (core/dump.c): no order among these. */
+static void wait_tell(struct g *g, const volatile void *m) {
+	if (!g)
+		return;
+	__atomic_store_n(&g->wait_on, (uintptr_t)m, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->wait_since, atomic_load_explicit(&sched.coarse_now, memory_order_relaxed), __ATOMIC_RELAXED);
+	__atomic_store_n(&g->wait_what, m ? futex_what_mutex : NULL, __ATOMIC_RELAXED);
+}
+
+/* In the kernel, as who waits for it in another process. 0, -EAGAIN, -EINTR, -ETIMEDOUT */
+static long shared_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline) {
+	struct g *g = g_goroutine();
+	struct timespec until = {deadline / 1000000000, deadline % 1000000000};
+	wait_tell(g, word);
+	long r = BRACKET_LONG(g, SYS6(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline < 0 ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY));
+	wait_tell(g, NULL);
+	return r;
+}
+
 /* Takes the word, waiting until `deadline`. 0 or ETIMEDOUT. */
-static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended) {
+static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended, bool shared) {
 	uint32_t seen;
 	uint32_t as = contended ? 2 : 1;
 	int spins = sync_can_spin() ? SYNC_SPINS : 0;
@@ -120,10 +149,11 @@ static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended) {
 		if (seen != marked &&
 		    !atomic_compare_exchange_strong_explicit(word, &seen, marked, memory_order_relaxed, memory_order_relaxed))
 			continue;
-		int r = futex_wait(word, marked, deadline, FUTEX_ANY, true, futex_what_mutex);
+		int r = unlikely(shared) ? (int)shared_wait(word, marked, deadline)
+					 : futex_wait(word, marked, deadline, FUTEX_ANY, true, futex_what_mutex);
 		if (r == -ETIMEDOUT)
 			return ETIMEDOUT;
-		if (r == -EINTR)
+		if (r == -EINTR && !shared)
 			shim_interrupted_anew(g_self());
 		as = 2; /* others may wait: see the top of the file */
 	}
@@ -137,17 +167,19 @@ static void word_mark(_Atomic uint32_t *word) {
 }
 
 /* The address is only a key: the object may be gone. */
-static __attribute__((noinline)) void word_wake(_Atomic uint32_t *word) {
-	if (sync_real)
+static __attribute__((noinline)) void word_wake(_Atomic uint32_t *word, bool shared) {
+	if (shared)
+		SYS3(SYS_futex, word, FUTEX_WAKE, 1);
+	else if (sync_real)
 		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 	else
 		futex_wake(word, 1, FUTEX_ANY);
 }
 
-static void word_unlock(_Atomic uint32_t *word) {
+static void word_unlock(_Atomic uint32_t *word, bool shared) {
 	/* release: pairs with the acquire in word_try(). The ceiling's bits stay. */
 	if ((atomic_fetch_and_explicit(word, ~STATE_MASK, memory_order_release) & STATE_MASK) == 2)
-		word_wake(word);
+		word_wake(word, shared);
 }
 
 /* ---- glibc's mutexes ------------------------------------------------------------------------------------------- */
@@ -160,15 +192,6 @@ static void inherit_drop(pthread_mutex_t *m, unsigned kind) {
 	if ((kind & KIND_INHERIT) && !sync_real && sched_started() &&
 	    atomic_load_explicit(mutex_word(m), memory_order_relaxed) == 0)
 		__atomic_fetch_and(&m->__data.__kind, ~KIND_INHERIT, __ATOMIC_RELAXED);
-}
-
-/* For reports only, which look twice (core/dump.c): no order among these. */
-static void wait_tell(struct g *g, pthread_mutex_t *m) {
-	if (!g)
-		return;
-	__atomic_store_n(&g->wait_on, (uintptr_t)m, __ATOMIC_RELAXED);
-	__atomic_store_n(&g->wait_since, atomic_load_explicit(&sched.coarse_now, memory_order_relaxed), __ATOMIC_RELAXED);
-	__atomic_store_n(&g->wait_what, m ? futex_what_mutex : NULL, __ATOMIC_RELAXED);
 }
 
 /* EBUSY: it takes libc's lock. A robust one is not tried: libc's trylock leaves one that is not recoverable any more locked, and the next thread
@@ -209,9 +232,11 @@ static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct time
 	if (r != EBUSY)
 		return r;
 	struct g *g = g_goroutine();
+	wait_tell(g, m);
 	real_enter(g, m);
 	r = real.pthread_mutex_clocklock(m, clock, until);
 	syscall_exit(g);
+	wait_tell(g, NULL);
 	return r;
 }
 
@@ -260,7 +285,7 @@ static int lock_word(pthread_mutex_t *m, unsigned kind, clockid_t clock, const s
 			return EINVAL;
 		deadline = deadline_abs(until, clock);
 	}
-	return word_lock(mutex_word(m), deadline, false);
+	return word_lock(mutex_word(m), deadline, false, kind & KIND_SHARED);
 }
 
 /* Every kind; `until` NULL: no deadline. */
@@ -380,11 +405,11 @@ static bool unlock_last(pthread_mutex_t *m, unsigned kind) {
 	return true;
 }
 
-static void unlock_word(pthread_mutex_t *m, unsigned kind) {
+/* What the priority's change back has to say, as libc. */
+static int unlock_word(pthread_mutex_t *m, unsigned kind) {
 	int ceiling = ceiling_of(m, kind); /* before: the object may be gone afterwards */
-	word_unlock(mutex_word(m));
-	if (ceiling)
-		ceiling_leave(ceiling);
+	word_unlock(mutex_word(m), kind & KIND_SHARED);
+	return ceiling ? ceiling_leave(ceiling) : 0;
 }
 
 static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
@@ -398,9 +423,9 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 		return r;
 	if (unlock_last(m, kind)) {
 		m->__data.__nusers--;
-		unlock_word(m, kind);
+		r = unlock_word(m, kind);
 	}
-	return 0;
+	return r;
 }
 
 SHIM_HOT int pthread_mutex_unlock(pthread_mutex_t *m) {
@@ -416,7 +441,7 @@ SHIM_HOT int pthread_mutex_unlock(pthread_mutex_t *m) {
 	}
 	/* release: pairs with the acquire of the next owner. The last access to the object (SYN-9). */
 	if (unlikely(atomic_exchange_explicit(word, 0, memory_order_release) == 2))
-		word_wake(word);
+		word_wake(word, false);
 	return 0;
 }
 
@@ -436,7 +461,8 @@ SHIM int consistent_by_old_name(pthread_mutex_t *m) {
 /* ---- for condition variables ------------------------------------------------------------------------------------- */
 
 const void *mutex_queue(pthread_mutex_t *m) {
-	return kind_is_real(mutex_kind(m)) ? NULL : (const void *)mutex_word(m);
+	unsigned kind = mutex_kind(m);
+	return kind_is_real(kind) || (kind & KIND_SHARED) ? NULL : (const void *)mutex_word(m);
 }
 
 int mutex_cond_check(pthread_mutex_t *m) {
@@ -469,7 +495,7 @@ static int cond_lock(pthread_mutex_t *m, bool contended) {
 	int ceiling = ceiling_of(m, kind);
 	if (ceiling)
 		ceiling_enter(ceiling);
-	word_lock(mutex_word(m), -1, contended);
+	word_lock(mutex_word(m), -1, contended, kind & KIND_SHARED);
 	lock_taken(m, kind, tid);
 	return 0;
 }
