@@ -18,6 +18,7 @@
  * Pinned. A goroutine that blocks its kernel thread in a call nobody bracketed loses its P to sysmon and keeps the thread: `pinned_since` says since
  * when. */
 #include "dump.h"
+#include "futex.h"
 #include "kernel_call.h"
 
 #include <errno.h>
@@ -229,6 +230,7 @@ struct wait_info {
 	uintptr_t on;
 	int64_t since;
 	bool timed;
+	int64_t until; /* 0: not known */
 	bool parked; /* false: in the kernel */
 };
 
@@ -245,7 +247,8 @@ static bool wait_of(struct g *g, struct wait_info *w) {
 	w->what = __atomic_load_n(&g->wait_what, __ATOMIC_RELAXED);
 	w->on = __atomic_load_n(&g->wait_on, __ATOMIC_RELAXED);
 	w->since = __atomic_load_n(&g->wait_since, __ATOMIC_RELAXED);
-	w->timed = __atomic_load_n(&g->timer.index, __ATOMIC_RELAXED) != 0;
+	w->until = __atomic_load_n(&g->timer.index, __ATOMIC_RELAXED) ? __atomic_load_n(&g->timer.when, __ATOMIC_RELAXED) : 0;
+	w->timed = w->until || w->what == futex_what_mutex_timed;
 	w->parked = atomic_load_explicit(&g->state, memory_order_acquire) == GS_WAITING;
 	return w->what && (w->parked || (state == GS_RUNNING && waits_in_kernel(g, w->on)));
 }
@@ -287,9 +290,11 @@ static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int
 		text_str(t, ", for ");
 		text_time(t, now - w->since);
 	}
-	if (w->timed) {
+	if (w->timed && !w->until) {
+		text_str(t, ", with a time limit");
+	} else if (w->timed) {
 		text_str(t, ", at most ");
-		text_time(t, __atomic_load_n(&g->timer.when, __ATOMIC_RELAXED) - now);
+		text_time(t, w->until - now);
 		text_str(t, " more");
 	}
 }

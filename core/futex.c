@@ -33,7 +33,7 @@ struct bucket {
 static struct bucket buckets[BUCKETS] __attribute__((aligned(4096)));
 static bool wiped; /* the kernel empties them in a fork's child */
 
-const char futex_what_cond[] = "cond", futex_what_mutex[] = "mutex";
+const char futex_what_cond[] = "cond", futex_what_mutex[] = "mutex", futex_what_mutex_timed[] = "mutex";
 
 static struct bucket *bucket_of(const void *addr) {
 	uint64_t h = ((uint64_t)(uintptr_t)addr >> 2) * 0x9E3779B97F4A7C15ull; /* Fibonacci hashing */

@@ -47,7 +47,8 @@ int futex_wake_counted(const void *addr, int n, _Atomic uint32_t *count);
 int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool more), void *arg);
 
 /* Names of waits for reports: who waits under the first and is moved by a requeue waits under the second from then on. */
-extern const char futex_what_cond[], futex_what_mutex[];
+/* The last: in the kernel, with a time limit. */
+extern const char futex_what_cond[], futex_what_mutex[], futex_what_mutex_timed[];
 
 void futex_init(void);
 void futex_fork_child(void); /* the waiters did not come along */

@@ -65,20 +65,37 @@ static bool mutex_owner(uintptr_t on, int32_t *tid) {
 	return false;
 }
 
+static bool waits_to_write(struct g *g, uintptr_t lock) {
+	const char *what = __atomic_load_n(&g->wait_what, __ATOMIC_RELAXED);
+	return what && strcmp(what, "rwlock write") == 0 &&
+	       __atomic_load_n(&g->wait_on, __ATOMIC_RELAXED) ==
+		       lock + offsetof(pthread_rwlock_t, __data.__writers_futex);
+}
+
+/* Whom one who waits for a reader-writer lock waits for. A writer: for its readers, of whom one that waits itself is the one to look at, for as long as that one
+ * does, nobody writes. A reader that finds no writer in it: for one who wants to. */
+static bool rwlock_holder(uintptr_t lock, bool writes, int32_t *tid) {
+	if (word_of(lock, offsetof(pthread_rwlock_t, __data.__cur_writer), tid))
+		return true;
+	*tid = 0;
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (!is_live(g) || !(writes ? readers_has(g, lock) : waits_to_write(g, lock)))
+			continue;
+		*tid = g->tid;
+		if (__atomic_load_n(&g->wait_what, __ATOMIC_RELAXED))
+			break;
+	}
+	return *tid != 0;
+}
+
 static bool owner_of(struct g *g, const char *what, uintptr_t on, int32_t *tid) {
 	(void)g;
-	if (what == futex_what_mutex)
+	if (what == futex_what_mutex || what == futex_what_mutex_timed)
 		return mutex_owner(on, tid);
 	if (strcmp(what, "rwlock read") == 0)
-		return word_of(on,
-			       offsetof(pthread_rwlock_t, __data.__cur_writer) -
-				       offsetof(pthread_rwlock_t, __data.__wrphase_futex),
-			       tid);
+		return rwlock_holder(on - offsetof(pthread_rwlock_t, __data.__wrphase_futex), false, tid);
 	if (strcmp(what, "rwlock write") == 0)
-		return word_of(on,
-			       offsetof(pthread_rwlock_t, __data.__cur_writer) -
-				       offsetof(pthread_rwlock_t, __data.__writers_futex),
-			       tid);
+		return rwlock_holder(on - offsetof(pthread_rwlock_t, __data.__writers_futex), true, tid);
 	if (strcmp(what, "join") == 0)
 		return word_of(on, offsetof(struct g, tid) - offsetof(struct g, ext) - offsetof(struct thread, done),
 			       tid);

@@ -113,21 +113,22 @@ static bool word_try(_Atomic uint32_t *word, uint32_t as, uint32_t *seen) {
 }
 
 /* For reports only, which look twice (core/dump.c): no order among these. */
-static void wait_tell(struct g *g, const volatile void *m) {
+static void wait_tell(struct g *g, const volatile void *m, bool timed) {
 	if (!g)
 		return;
 	__atomic_store_n(&g->wait_on, (uintptr_t)m, __ATOMIC_RELAXED);
 	__atomic_store_n(&g->wait_since, atomic_load_explicit(&sched.coarse_now, memory_order_relaxed), __ATOMIC_RELAXED);
-	__atomic_store_n(&g->wait_what, m ? futex_what_mutex : NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->wait_what, !m ? NULL : timed ? futex_what_mutex_timed : futex_what_mutex, __ATOMIC_RELAXED);
 }
 
 /* In the kernel, as who waits for it in another process. 0, -EAGAIN, -EINTR, -ETIMEDOUT */
 static long shared_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline) {
 	struct g *g = g_goroutine();
 	struct timespec until = {deadline / 1000000000, deadline % 1000000000};
-	wait_tell(g, word);
-	long r = BRACKET_LONG(g, SYS6(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline < 0 ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY));
-	wait_tell(g, NULL);
+	wait_tell(g, word, deadline >= 0);
+	long r = BRACKET_LONG(g, SYS6(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline < 0 ? NULL : &until, NULL,
+				      FUTEX_BITSET_MATCH_ANY));
+	wait_tell(g, NULL, false);
 	return r;
 }
 
@@ -216,11 +217,11 @@ static int real_lock(pthread_mutex_t *m) {
 	if (r != EBUSY)
 		return r;
 	struct g *g = g_goroutine();
-	wait_tell(g, m);
+	wait_tell(g, m, false);
 	real_enter(g, m);
 	r = real.pthread_mutex_lock(m);
 	syscall_exit(g);
-	wait_tell(g, NULL);
+	wait_tell(g, NULL, false);
 	return r;
 }
 
@@ -232,11 +233,11 @@ static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct time
 	if (r != EBUSY)
 		return r;
 	struct g *g = g_goroutine();
-	wait_tell(g, m);
+	wait_tell(g, m, true);
 	real_enter(g, m);
 	r = real.pthread_mutex_clocklock(m, clock, until);
 	syscall_exit(g);
-	wait_tell(g, NULL);
+	wait_tell(g, NULL, false);
 	return r;
 }
 

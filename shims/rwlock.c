@@ -77,6 +77,24 @@ static inline uint64_t state_load(pthread_rwlock_t *l) {
 	return atomic_load_explicit(state_of(l), memory_order_relaxed);
 }
 
+/* The state up to which a reader takes the short way; 0 where readers are noted (readers.c): nobody does. */
+static uint64_t plain_readers = READERS_MASK;
+
+void rwlock_note_all(void) {
+	plain_readers = 0;
+}
+
+static inline bool readers_are_noted(void) {
+	return unlikely(plain_readers == 0);
+}
+
+/* The caller may have got it. */
+static inline int read_noted(pthread_rwlock_t *l, int r) {
+	if (readers_are_noted() && r == 0)
+		readers_note(l);
+	return r;
+}
+
 /* ---- readers --------------------------------------------------------------------------------------------------- */
 
 /* 0, EAGAIN (too many readers) or EBUSY. */
@@ -118,6 +136,8 @@ static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 }
 
 static void read_unlock(pthread_rwlock_t *l, uint64_t s) {
+	if (readers_are_noted())
+		readers_forget(l);
 	/* release: our reads come before the next writer's writes */
 	while (!state_cas(l, &s, s - 1, memory_order_release))
 		;
@@ -221,10 +241,10 @@ SHIM int pthread_rwlock_rdlock(pthread_rwlock_t *l) {
 		return shared_lock(l, false, 0, NULL);
 	/* nobody but readers, no overflow: no need to look at the preference */
 	uint64_t s = state_load(l);
-	if (likely(s < READERS_MASK) && likely(state_cas(l, &s, s + 1, memory_order_acquire)))
+	if (likely(s < plain_readers) && likely(state_cas(l, &s, s + 1, memory_order_acquire)))
 		return 0;
 	int r = read_try(l);
-	return r == EBUSY ? read_wait(l, -1) : r;
+	return read_noted(l, r == EBUSY ? read_wait(l, -1) : r);
 }
 
 SHIM int pthread_rwlock_clockrdlock(pthread_rwlock_t *l, clockid_t clock, const struct timespec *until) {
@@ -233,7 +253,7 @@ SHIM int pthread_rwlock_clockrdlock(pthread_rwlock_t *l, clockid_t clock, const 
 	if (unlikely(is_shared(l)))
 		return shared_lock(l, false, clock, until);
 	int r = read_try(l);
-	return r == EBUSY ? read_wait(l, deadline_abs(until, clock)) : r;
+	return read_noted(l, r == EBUSY ? read_wait(l, deadline_abs(until, clock)) : r);
 }
 
 SHIM int pthread_rwlock_timedrdlock(pthread_rwlock_t *l, const struct timespec *until) {
@@ -245,7 +265,7 @@ SHIM int pthread_rwlock_tryrdlock(pthread_rwlock_t *l) {
 		REAL_READY();
 		return real.pthread_rwlock_tryrdlock(l);
 	}
-	return read_try(l);
+	return read_noted(l, read_try(l));
 }
 
 SHIM int pthread_rwlock_wrlock(pthread_rwlock_t *l) {

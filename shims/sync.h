@@ -105,6 +105,19 @@ int mutex_cond_unlock(pthread_mutex_t *m);
 /* Takes m again. `contended`: others may have been moved to m's queue, so leave m marked as waited for. */
 int mutex_cond_lock(pthread_mutex_t *m, bool contended);
 
+/* ---- who reads (readers.c, rwlock.c) --------------------------------------------------------------------------------- */
+
+struct readers;
+/* The calling goroutine holds l for reading; not any more. */
+void readers_note(pthread_rwlock_t *l);
+void readers_forget(pthread_rwlock_t *l);
+/* Does g, for a report? */
+bool readers_has(struct g *g, uintptr_t l);
+/* For the next thread on that G; may be NULL. */
+void readers_reset(struct readers *r);
+/* From now on readers are noted. */
+void rwlock_note_all(void);
+
 /* ---- once (once.c) --------------------------------------------------------------------------------------------- */
 
 int once_run(int *control, void (*routine)(void));

@@ -27,6 +27,8 @@
 #include "inspect.h"
 #include "isolate.h"
 #include "process.h"
+#include "settings.h"
+#include "sync.h"
 #include "thread.h"
 
 #define M_STACK_BYTES (128ul << 10)
@@ -85,6 +87,8 @@ bool thread_runtime_ready(void) {
 	sig_runtime_start(g);
 	sigtimer_start(g);
 	isolate_start();
+	if (settings.ctl)
+		rwlock_note_all();
 	ctl_start();
 	return true;
 }
@@ -259,11 +263,14 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	struct thread *t = thread_of(g);
 	struct held *held = t->held;
 	struct ceilings *ceilings = t->ceilings;
+	struct readers *readers = t->readers;
 	memset(t, 0, sizeof *t);
 	held_reset(held);
 	t->held = held;
 	ceilings_reset(ceilings);
 	t->ceilings = ceilings;
+	readers_reset(readers);
+	__atomic_store_n(&t->readers, readers, __ATOMIC_RELEASE); /* as in readers_note() */
 	t->start = start;
 	t->arg = arg;
 	t->own_stack = req->user_lo != NULL;

@@ -36,6 +36,7 @@ struct thread {
 	bool panic_end;              /* a kernel thread, and libc tells go_panic.c of its end */
 	uint8_t isolated;            /* the signal of its crash, from which the others are spared; 0: none. isolate.c */
 	struct held *held;           /* the mutexes it holds, if they are noted; held.c */
+	struct readers *readers;     /* the locks it reads, if they are noted; readers.c */
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
 	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	bool cancel_told;            /* ... has cancelled it */

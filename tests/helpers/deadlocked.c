@@ -1,4 +1,4 @@
-/* deadlocked N [robust|shared]: N threads hold a mutex each and wait for the next one's, in a ring. Prints "ready" and its pid when each holds its own; ends when
+/* deadlocked N [robust|shared|rwlock]: N threads hold a mutex each, or read a lock, and wait for the next one's, to write, in a ring. Prints "ready" and its pid when each holds its own; ends when
  * standard input does. */
 #include <pthread.h>
 #include <stdio.h>
@@ -7,11 +7,18 @@
 #include <unistd.h>
 
 static pthread_mutex_t *mutex;
+static pthread_rwlock_t *rwlock;
 static pthread_barrier_t all;
 static long count;
 
 static void *lock_two(void *arg) {
 	long i = (long)arg;
+	if (rwlock) {
+		pthread_rwlock_rdlock(&rwlock[i]);
+		pthread_barrier_wait(&all);
+		pthread_rwlock_wrlock(&rwlock[(i + 1) % count]);
+		return NULL;
+	}
 	pthread_mutex_lock(&mutex[i]);
 	pthread_barrier_wait(&all);
 	pthread_mutex_lock(&mutex[(i + 1) % count]);
@@ -29,6 +36,8 @@ int main(int argc, char **argv) {
 		pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
 	if (argc > 2 && strcmp(argv[2], "shared") == 0)
 		pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	if (argc > 2 && strcmp(argv[2], "rwlock") == 0)
+		rwlock = calloc((size_t)count, sizeof *rwlock); /* all zero is a fresh one */
 	pthread_barrier_init(&all, NULL, (unsigned)count + 1);
 	for (long i = 0; i < count; i++) {
 		pthread_mutex_init(&mutex[i], &attr);

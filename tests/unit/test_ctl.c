@@ -45,13 +45,13 @@ Test(ctl, deadlocks_are_found) {
 
 /* Of many threads, and of mutexes that are waited for in the kernel. */
 Test(ctl, deadlocks_of_every_kind) {
-	static const char *const kinds[] = {"100", "3 robust", "3 shared", "1 robust"};
-	static const int threads[] = {100, 3, 3, 1};
-	for (int i = 0; i < 4; i++) {
+	static const char *const kinds[] = {"100", "3 robust", "3 shared", "1 robust", "3 rwlock", "1 rwlock"};
+	static const int threads[] = {100, 3, 3, 1, 3, 1};
+	for (int i = 0; i < 6; i++) {
 		char all[16];
 		snprintf(all, sizeof all, "%d\n", threads[i]);
 		struct child c = session("program=deadlocked; start ctl=$d/s %s; until_text '^deadlock: goroutine' $B/goshim ctl $pid deadlocks | "
-				     "grep -c ' waits: mutex 0x.*, held by goroutine '; finish", kinds[i]);
+				     "grep -c ' waits: .* 0x.*, held by goroutine '; finish", kinds[i]);
 		cr_expect_str_eq(c.output, all, "%s: %s", kinds[i], c.output);
 	}
 }
