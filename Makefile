@@ -93,6 +93,7 @@ help:
 	@echo 'make test-kernel     the programs under the stock kernel of Debian 12, emulated: ONLY=NAME'
 	@echo 'make model           every interleaving of the run queue, the lock, waits and futexes, and bugs that it must find'
 	@echo 'make race            the programs with every access of core/ and shims/ watched for data races: ONLY=NAME'
+	@echo 'make race-golib      the same with the programs that use goshim.h'
 	@echo 'make asan            the same, watched by AddressSanitizer: ONLY=NAME'
 	@echo 'make mutate          takes fences, wake-ups and re-checks out, one at a time: the tests must notice'
 	@echo 'make test-aarch64    builds for aarch64 and runs test programs under qemu (scripts/setup aarch64): ONLY=NAME'
@@ -301,6 +302,7 @@ test:
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory model-quick fail-quick
 	@$(MAKE) --no-print-directory race-quick asan-quick refused-quick
+	@$(MAKE) --no-print-directory race-golib GOLIB_TESTS='cond_multi_waiter many_to_many done_in_select'
 	@$(MAKE) --no-print-directory programs
 
 check-clang:
@@ -417,6 +419,13 @@ race: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
 	@rm -f $(RACE_BUILD)/log
 	@status=0; RUN_PROGRAMS_SLOWER=8 GOSHIM_RACE_LOG=$(abspath $(RACE_BUILD))/log GOSHIM_BUILD=$(abspath $(RACE_BUILD)) $(WATCHED_RUN) || status=1; \
 		scripts/race $(RACE_BUILD)/libgoshim.so $(RACE_BUILD)/log || status=1; exit $$status
+	@$(if $(ONLY),,$(MAKE) --no-print-directory race-golib)
+
+# goshim.h's programs, the same way. GOLIB_TESTS="NAME NAME": these of tests/golib.
+.PHONY: race-golib
+race-golib: $(GOLIB) $(addprefix $(BUILD)/tests/examples/gcc-c11/,bounded_buffer fan_out panicking_worker prime_sieve)
+	@$(MAKE) --no-print-directory RACE=1 BUILD=$(RACE_BUILD) $(RACE_BUILD)/libgoshim.so
+	@BUILD=$(BUILD) scripts/race-golib $(GOLIB_TESTS)
 
 # The library's accesses to its own and the program's memory, watched by AddressSanitizer while it runs the programs. Its runtime comes behind ours in LD_PRELOAD: what the
 # library calls of libc is checked by it, and it learns of kernel threads; goroutines have thread-specific data of their own and are threads that it has not seen begin, so
