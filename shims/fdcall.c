@@ -11,6 +11,7 @@
  * The pd is held all the while, so that close() by another thread leaves a ghost of the descriptor to go on with, as a blocked
  * kernel thread holds the description (FD-1). It is not held while a handler of the program runs: that may never come back. Therefore all of it is inside
  * the runtime, but for the calls that may block. */
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -95,6 +96,17 @@ void fdcall_abandon(struct g *g) {
 	in_rt_drop(g); /* it is about to run a handler: no look for others */
 }
 
+/* A datagram socket that was shut down for reading tells it (0) to who would wait; who would not gets EAGAIN for ever. A shutdown is an event, which
+ * sets PD_HUP; errors set it, too. */
+static bool shut_for_reading(struct fdcall *c) {
+	enum fd_kind kind = pd_kind(c->pd);
+	if (likely(kind != KIND_INET && kind != KIND_UNIX_DGRAM && kind != KIND_MESSAGE) ||
+	    !(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP))
+		return false;
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+	return FD_TRY(c, arch_poll(&p, 1, 0)) == 1 && p.revents & POLLRDHUP;
+}
+
 int64_t io_deadline_ns;
 
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
@@ -109,6 +121,8 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		}
 		c->deadline = timeout ? nanotime() + timeout : -1;
 	}
+	if (unlikely(mode == PD_READ && shut_for_reading(c)))
+		return FDCALL_BLOCK;
 	if (io_waits_itself(c->g) && !c->limited && !progress) /* the kernel would restart what had progress */
 		return FDCALL_BLOCK;
 	int r;
