@@ -431,6 +431,7 @@ race-golib: $(GOLIB) $(addprefix $(BUILD)/tests/examples/gcc-c11/,bounded_buffer
 # library calls of libc is checked by it, and it learns of kernel threads; goroutines have thread-specific data of their own and are threads that it has not seen begin, so
 # no switch need be told. (In front, its pthread_create() spins until the new thread runs.) What it would do itself and we do otherwise is off: it looks for leaks by
 # stopping kernel threads, and wants signal handlers and alternate stacks of its own.
+asan: SETTINGS = verbose=1,bypass=1
 ASAN_BUILD = $(BUILD)/asanlib
 asan: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
 	@$(MAKE) --no-print-directory ASAN=1 CC=gcc BUILD=$(ASAN_BUILD) $(ASAN_BUILD)/libgoshim.so

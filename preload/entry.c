@@ -151,6 +151,19 @@ static void environment_read(char **envp) {
 		aside_why = error;
 }
 
+/* A library that comes after ours in the order of search and stands in front of the same functions would not be called: what a proxifier or a
+ * sandbox is to see would pass it by (INT-4). Before ours it is called, and calls us. */
+static void bypass_refuse(void) {
+	static char why[400];
+	const char *name, *library;
+	if (aside_why || settings.off || settings.bypass || !symbols_bypassed(&name, &library))
+		return;
+	const char *const parts[] = {library, " has a ", name, "() of its own and must come before libgoshim.so in LD_PRELOAD"};
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		strncat(why, parts[i], sizeof(why) - strlen(why) - 1);
+	aside_why = why;
+}
+
 /* GOSHIM=stack=SIZE stands for another `ulimit -s`: libc, too, must say so to who asks an attribute for its default. */
 static void default_stack_tell(void) {
 	pthread_attr_t attr;
@@ -170,6 +183,7 @@ __attribute__((constructor)) static void goshim_init(int argc, char **argv, char
 	tcb_find_tid();
 	if (!lacking) {
 		environment_read(envp);
+		bypass_refuse();
 		sync_real = settings.off || aside_why; /* no goroutine will ever wait: the objects are libc's from the first use */
 		default_stack_tell();
 		return;

@@ -319,7 +319,7 @@ const char *preload_obstacle(const char *path, char end[PATH_MAX]) {
 	return NULL;
 }
 
-/* Puts the library in front of what is preloaded already, unless it is there. */
+/* Puts the library behind what is preloaded already, unless it is there: other libraries' functions are to be called first. */
 static void preload_add(void) {
 	const char *others = getenv("LD_PRELOAD");
 	if (!others || !*others) {
@@ -335,7 +335,7 @@ static void preload_add(void) {
 		entry += strspn(entry, " :");
 	}
 	char *list;
-	if (asprintf(&list, "%s:%s", library_path, others) < 0)
+	if (asprintf(&list, "%s:%s", others, library_path) < 0)
 		fail(EXIT_OWN_FAILURE, "out of memory");
 	setenv("LD_PRELOAD", list, 1);
 }

@@ -32,19 +32,36 @@ bool object_open(struct object *o, const struct link_map *map) {
 	return o->symbols && o->names && o->hash;
 }
 
+/* A shared object's first segment begins with its header, which says where the others are. */
+bool object_has(const struct link_map *map, const void *address) {
+	if (!map)
+		return false;
+	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)map->l_addr;
+	const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(map->l_addr + header->e_phoff);
+	for (int i = 0; i < header->e_phnum; i++) {
+		if (ph[i].p_type == PT_LOAD && (ElfW(Addr))address - (map->l_addr + ph[i].p_vaddr) < ph[i].p_memsz)
+			return true;
+	}
+	return false;
+}
+
 bool object_same(const char *a, const char *b) {
 	while (*a && *a == *b)
 		a++, b++;
 	return *a == *b;
 }
 
-/* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). */
+/* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). The filter has two
+ * bits for each name that is there, and says no to most of the others. */
 const ElfW(Sym) * object_function(const struct object *o, const char *name) {
 	uint32_t hash = 5381;
 	for (const unsigned char *s = (const unsigned char *)name; *s; s++)
 		hash = hash * 33 + *s;
-	uint32_t count = o->hash[0], first = o->hash[1];
-	const uint32_t *buckets = (const uint32_t *)((const ElfW(Addr) *)(o->hash + 4) + o->hash[2]);
+	uint32_t count = o->hash[0], first = o->hash[1], words = o->hash[2];
+	const ElfW(Addr) *bloom = (const ElfW(Addr) *)(o->hash + 4);
+	if (words && !(bloom[hash / 64 % words] >> hash % 64 & bloom[hash / 64 % words] >> (hash >> o->hash[3]) % 64 & 1))
+		return NULL;
+	const uint32_t *buckets = (const uint32_t *)(bloom + words);
 	const uint32_t *chains = buckets + count;
 	uint32_t i = count ? buckets[hash % count] : 0;
 	for (; i >= first && i; i++) {

@@ -17,6 +17,9 @@ struct object {
 /* The object that has this address in it; NULL: none. */
 const struct link_map *object_map(const void *inside);
 
+/* Is that address in the object? Cheaper than object_map(). false for NULL. */
+bool object_has(const struct link_map *map, const void *address);
+
 /* Are the two names one? */
 bool object_same(const char *a, const char *b);
 

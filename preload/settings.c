@@ -107,6 +107,10 @@ static bool parse_patch(const char *text) {
 	return parse_bool(text, &settings.patch);
 }
 
+static bool parse_bypass(const char *text) {
+	return parse_bool(text, &settings.bypass);
+}
+
 static bool parse_stack(const char *text) {
 	size_t value = 0;
 	if (*text < '0' || *text > '9')
@@ -253,6 +257,8 @@ static const struct setting table[] = {
 	 "a thread that has waited so long gives back what its stack used deep down; 0: never; default 10"},
 	{"patch", parse_patch, ACCEPTS_BOOL, "0|1",
 	 "0: leave libc's code in memory alone; what waits inside libc (stdio, resolver, malloc) then holds a kernel thread; default 1"},
+	{"bypass", parse_bypass, ACCEPTS_BOOL, "0|1",
+	 "1: run on goroutines although a library that LD_PRELOAD names behind goshim's has functions that it will not be called for; default 0, stand aside"},
 	{"idle_ms", parse_idle_ms, "must be a number of 0 to 1024", "N",
 	 "idle kernel threads kept above GOMAXPROCS for the next blocking call; default 4"},
 	{"preempt", parse_preempt, ACCEPTS_BOOL, "0|1",

@@ -19,6 +19,7 @@ struct settings {
 	uint32_t chaos_percent; /* GOSHIM=p=PERCENT: how often */
 	uint64_t fail;         /* GOSHIM=fail=N: refuse the runtime's N-th call that may fail; 0 = none */
 	bool patch;            /* GOSHIM=patch=0|1: may libc's own calls be led to us by changing its code in memory */
+	bool bypass;           /* GOSHIM=bypass=0|1: may other preloaded libraries behind ours be bypassed */
 	bool ctl;              /* GOSHIM=ctl=1 or ctl=/FOLDER: a control socket */
 	char ctl_folder[48];   /* where, if the user said so; "" */
 	char runtime_dir[80];  /* XDG_RUNTIME_DIR, if ctl is on and it is absolute; "" */

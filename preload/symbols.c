@@ -1,7 +1,8 @@
 /* Finds libc's own functions behind our shims, once, before the process has a second thread.
  *
  * Each name of real.def is looked up with RTLD_NEXT and an explicit version: a plain dlsym would give the oldest version on some
- * releases of glibc (INT-3), and RTLD_NEXT keeps other preloaded libraries behind us in the chain (INT-4). An
+ * releases of glibc (INT-3). It passes by other preloaded libraries behind us, whose functions have no version: when such a library has what we serve,
+ * nobody must call libc's, and the plain names lead to it (symbols_bypassed; INT-4). An
  * older libc has fewer versions; there the default one is taken. What is missing altogether stays NULL: a program that
  * runs on that libc was not linked against it.
  *
@@ -67,12 +68,16 @@ static const char *version_here(const char *version) {
 static void *(*libc_dlsym)(void *, const char *);
 static void *(*libc_dlvsym)(void *, const char *, const char *);
 
+static const struct link_map *libc_map; /* libc's */
+
 static void lookups_find(void) {
 	const struct link_map *map = object_map((const void *)symbols_init);
 	struct object o;
-	while (map && (map = map->l_next) && !(libc_dlsym && libc_dlvsym)) {
+	while (map && (map = map->l_next) && !(libc_dlsym && libc_dlvsym && libc_map)) {
 		if (!object_open(&o, map))
 			continue;
+		if (object_address(&o, "__libc_start_main"))
+			libc_map = map;
 		if (!libc_dlsym)
 			*(void **)(void *)&libc_dlsym = object_address(&o, "dlsym");
 		if (!libc_dlvsym)
@@ -132,4 +137,41 @@ const char *symbols_init(void) {
 
 void *symbols_private(const char *name) {
 	return libc_dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
+}
+
+/* ---- who is bypassed ------------------------------------------------------------------------------------------------- */
+
+/* What a library that stands in front of descriptors, time or synchronisation has of its own, one of these at least: all of it is served by us without
+ * a call of what comes behind. */
+static const char *const fronts[] = {
+	"connect", "accept", "sendto", "sendmsg", "recvmsg", "recv", "send", "read", "write", "open", "poll", "select", "epoll_wait", "fsync", "nanosleep",
+	"sleep", "pthread_mutex_lock", "pthread_cond_wait", "pthread_cond_timedwait", "sem_wait", "sem_timedwait", "syscall",
+};
+
+/* The objects between ours and libc, in the order of search. */
+static bool front_find(const char **name, const char **library) {
+	struct object o;
+	for (const struct link_map *map = object_map((const void *)symbols_init); map && (map = map->l_next) && map != libc_map;) {
+		if (!object_open(&o, map))
+			continue;
+		for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++) {
+			if (!object_function(&o, fronts[i]))
+				continue;
+			*name = fronts[i];
+			*library = map->l_name;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool symbols_bypassed(const char **name, const char **library) {
+	if (!libc_map || !front_find(name, library))
+		return false;
+	for (size_t i = 0; i < SYMBOL_COUNT; i++) {
+		void *next = libc_dlsym(RTLD_NEXT, symbols[i].name);
+		if (next && !object_has(libc_map, next))
+			*symbols[i].slot = next;
+	}
+	return true;
 }

@@ -26,6 +26,10 @@ bool symbols_foreign_runtime(void);
 /* One of libc's private symbols (GLIBC_PRIVATE), or NULL. */
 void *symbols_private(const char *name);
 
+/* Does a library that comes after ours define something that we serve without calling what comes behind? Then *name is one such function, *library
+ * its file, and `real` leads to what it and others there have. Before anybody has called a shim. */
+bool symbols_bypassed(const char **name, const char **library);
+
 /* First line of every shim: it may run before our constructor (INT-6). One predictable branch. */
 #define REAL_READY() \
 	do { \

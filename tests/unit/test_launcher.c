@@ -95,7 +95,8 @@ Test(launcher, environment_of_the_program) {
 Test(launcher, preloads_are_kept) {
 	struct child c = child_run("LD_PRELOAD=libm.so.6 $B/goshim env | grep ^LD_PRELOAD=");
 	expect_status(c, 0);
-	expect_text(c, "/libgoshim.so:libm.so.6\n");
+	expect_text(c, "LD_PRELOAD=libm.so.6:/");
+	expect_text(c, "/libgoshim.so\n");
 }
 
 Test(launcher, preload_is_added_once) {
