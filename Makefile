@@ -362,7 +362,8 @@ chaos: $(BUILD)/tests/run_programs $(PROGRAMS) lib
 # The programs of what waits for descriptors, signals and cancellation, where nothing can be registered with the library's epoll.
 .PHONY: refused
 REFUSED = $(if $(ONLY),$(ONLY),io_ sig_ cancel_)
-refused: $(BUILD)/tests/run_programs $(PROGRAMS) $(BUILD)/tests/helpers/unwatched lib
+refused: $(BUILD)/tests/run_programs $(filter $(addprefix $(BUILD)/tests/programs/,$(addsuffix %,$(REFUSED))),$(PROGRAMS)) \
+		$(BUILD)/tests/helpers/unwatched lib
 	@GOSHIM_SOURCE=$(CURDIR) GOSHIM_BUILD=$(abspath $(BUILD)) RUN_PROGRAMS_UNDER=$(abspath $(BUILD))/tests/helpers/unwatched RUN_PROGRAMS_PROCS=$(or $(PROCS),2) \
 		$(BUILD)/tests/run_programs -j$(TEST_JOBS) --filter 'programs/@($(subst $(space),|,$(strip $(REFUSED))))*' $(RUN_FLAGS)
 
