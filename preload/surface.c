@@ -63,7 +63,7 @@ static const struct way {
 			  "pthread_mutex_unlock pthread_rwlock_tryrdlock "
 			  "pthread_rwlock_trywrlock pthread_rwlock_unlock pthread_spin_destroy pthread_spin_init "
 			  "pthread_spin_trylock pthread_spin_unlock "
-			  "sem_post sem_trywait pthread_key_create getpriority setpriority prlimit prlimit64 getpgid getsid setpgid capget "
+			  "sem_post sem_trywait pthread_key_create getpriority setpriority nice prlimit prlimit64 getpgid getsid setpgid capget "
 			  "process_vm_readv process_vm_writev sched_rr_get_interval gettid pthread_cancel "
 			  "pthread_create pthread_detach "
 			  "pthread_getaffinity_np pthread_getattr_np pthread_getcpuclockid pthread_getname_np clock_gettime clock_getres getrusage "

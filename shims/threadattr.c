@@ -450,3 +450,19 @@ SHIM int getpriority(__priority_which_t which, id_t who) {
 		return real.getpriority(which, who);
 	return g->kind == G_MAIN ? real.getpriority(which, (id_t)SYS0(SYS_getpid)) : thread_of(g)->nice;
 }
+
+/* libc's asks and sets by system calls of its own, which are about the kernel thread. Clamped: what is beyond 40 leads to the same. */
+SHIM int nice(int more) {
+	REAL_READY();
+	if (!thread_meant(0))
+		return real.nice(more);
+	int saved = errno;
+	more = more < -40 ? -40 : more > 40 ? 40 : more;
+	if (setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + more) < 0) {
+		if (errno == EACCES)
+			errno = EPERM;
+		return -1;
+	}
+	errno = saved;
+	return getpriority(PRIO_PROCESS, 0);
+}
