@@ -56,6 +56,27 @@ class TinyproxyChurn(Tinyproxy):
     churn = True
 
 
+class Privoxy(Tunnel):
+    name = "privoxy"
+    title = "privoxy: HTTP requests through CONNECT"
+    programs = ("/usr/sbin/privoxy",)
+
+    def command(self, port):
+        config = self.write("privoxy.conf", f"confdir /etc/privoxy\nlogdir {self.directory}\nlisten-address 127.0.0.1:{port}\n"
+                                            "max-client-connections 19000\nlisten-backlog 1000\nsocket-timeout 600\n")
+        return ["/usr/sbin/privoxy", "--no-daemon", config]
+
+    def load(self, port):
+        return ["-P", self.backend_port, "-X", port, "-b", 1024]
+
+
+class PrivoxyChurn(Privoxy):
+    name = "privoxy-churn"
+    title = "privoxy: a new connection for every request"
+    has_threads = False
+    churn = True
+
+
 class Stunnel(Server):
     name = "stunnel4"
     title = "stunnel4: to TLS and back in one process, memcached behind it"
@@ -122,4 +143,4 @@ class Haproxy(Tunnel):
         return ["-P", port, "-b", 1024]
 
 
-SERVERS = [Microsocks, MicrosocksChurn, Tinyproxy, TinyproxyChurn, Stunnel, Varnish, Haproxy]
+SERVERS = [Microsocks, MicrosocksChurn, Tinyproxy, TinyproxyChurn, Privoxy, PrivoxyChurn, Stunnel, Varnish, Haproxy]
