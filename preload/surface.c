@@ -76,7 +76,7 @@ static const struct way {
 			  "epoll_create1 eventfd inotify_init inotify_init1 "
 			  "memfd_create pipe pipe2 setsockopt signalfd socket socketpair timerfd_create timer_create timer_delete "
 			  "timer_getoverrun timer_gettime timer_settime longjmp "
-			  "_longjmp siglongjmp __longjmp_chk setcontext swapcontext signal "
+			  "_longjmp siglongjmp __longjmp_chk makecontext setcontext swapcontext signal "
 			  "sysv_signal bsd_signal ssignal kill raise pthread_sigmask sigaction sigaltstack sighold "
 			  "sigignore siginterrupt sigpending "
 			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask pidfd_open access faccessat fopen fopen64 fstatat fstatat64 "
