@@ -68,6 +68,22 @@ static long lent_readv(void *arg) {
 	return fd_poll_now(t->fd, POLLIN) ? SYS3(SYS_readv, t->fd, t->iov, t->count) : -EAGAIN;
 }
 
+/* It has no pd: there was no memory for one, or it is not open. If it is a signalfd, it must not be waited for in the kernel. */
+static bool unheld_must_nap(struct g *g, int fd) {
+	return unlikely(io_must_nap(g, false)) && sig_fd_is(fd);
+}
+
+static long unheld_readv(struct g *g, int fd, const struct iovec *iov, int count) {
+	struct readv_try t = {fd, iov, count};
+	for (;;) {
+		long r = sig_fd_due(g) ? io_ask_lent(g, lent_readv, &t) : lent_readv(&t);
+		if (r != -EAGAIN || (SYS3(SYS_fcntl, fd, F_GETFL, 0) & O_NONBLOCK))
+			return r;
+		if (netpoll_nap(NULL, 0, -1) == -EINTR && io_interrupted(g, true))
+			return -EINTR;
+	}
+}
+
 /* There is nothing, and the kernel would not have waited for more: it refuses a buffer that is too small first. Where it is asked for readiness only,
  * nobody has told. */
 static bool too_short(struct fdcall *c, size_t n) {
@@ -198,7 +214,8 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 		return BRACKET_DISK(g, SYS3(SYS_read, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
-			return BRACKET_CANCEL(g, SYS3(SYS_read, c.fd, buf, n));
+			return unheld_must_nap(g, c.fd) ? unheld_readv(g, c.fd, &(struct iovec){buf, n}, 1)
+							: BRACKET_CANCEL(g, SYS3(SYS_read, c.fd, buf, n));
 		enum fd_kind kind = pd_kind(c.pd);
 		long r = fd_read(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
@@ -245,7 +262,7 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	if (count <= 0 || count > IOV_MAX) /* refused before it waits, where a try is only a look at readiness, too */
 		return BRACKET(g, SYS3(SYS_readv, fd, iov, count));
 	if (!fdcall_begin(&c, g, fd))
-		return BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
+		return unheld_must_nap(g, c.fd) ? unheld_readv(g, c.fd, iov, count) : BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
 	enum fd_kind kind = fdcall_kind(&c);
 	long r;
 	if (kind == KIND_FILE || kind == KIND_TASK)
