@@ -57,7 +57,7 @@ static const struct way {
 	 "setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups"},
 	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen dlopen __libc_start_main"},
 	{"on a kernel thread of its own from then on", "prctl unshare setns setfsuid setfsgid personality capset ptrace"},
-	{"does not wait", "dlsym dlvsym makecontext pthread_mutex_consistent pthread_mutex_consistent_np cnd_broadcast cnd_destroy cnd_init cnd_signal mtx_trylock mtx_unlock "
+	{"does not wait", "dlsym dlvsym pthread_mutex_consistent pthread_mutex_consistent_np cnd_broadcast cnd_destroy cnd_init cnd_signal mtx_trylock mtx_unlock "
 			  "pthread_barrier_destroy pthread_cond_broadcast "
 			  "pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_mutex_trylock "
 			  "pthread_mutex_unlock pthread_rwlock_tryrdlock "
