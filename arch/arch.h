@@ -20,10 +20,18 @@ struct arch_ctx {
 	_Atomic uint32_t on_cpu;   /* 1 from just before a G is switched to until its registers are saved again */
 };
 
-/* Saves the caller in `from`, continues `to`. When every register of `from` is saved and the thread pointer of `to` is
+/* What the assembly knows of the kernel thread it runs on; a part of struct m. */
+struct arch_thread {
+	uintptr_t tp;     /* that of the context it runs */
+	uint32_t tp_kept; /* has the kernel got it, too? */
+	uint32_t tp_slot; /* which kernel thread this is */
+	uintptr_t tp_trapped_at; /* the last instruction that met a trap here */
+};
+
+/* Saves the caller in `from`, continues `to`. `self`: the kernel thread's. When every register of `from` is saved and the thread pointer of `to` is
  * in force, stores 0 to from->on_cpu (release: whoever acquires that 0 may resume `from` on another M).
  * `to->on_cpu` must be 1 already. Returns when somebody switches to `from` again. */
-void arch_switch(struct arch_ctx *from, struct arch_ctx *to);
+void arch_switch(struct arch_ctx *from, struct arch_ctx *to, struct arch_thread *self);
 
 /* Prepares `ctx` so that the first switch to it calls entry(arg) on the stack that ends at `stack_top` (exclusive,
  * any alignment). `entry` must not return. Unwinders see the end of the stack below `entry`. */
@@ -38,8 +46,30 @@ static inline uintptr_t arch_tp(void) {
 	return (uintptr_t)__builtin_thread_pointer();
 }
 
-/* Makes `tp` the thread pointer of this kernel thread. */
-void arch_tp_set(uintptr_t tp);
+/* ---- the thread pointer, and who keeps it. Only x86-64 has more than one way (thread_pointer.c there) */
+
+/* Makes `tp` the thread pointer of this kernel thread, which is `self` or, NULL, no M. */
+void arch_tp_set(struct arch_thread *self, uintptr_t tp);
+
+/* The calling kernel thread is `self` from now on, and nobody else has that slot. */
+void arch_thread_init(struct arch_thread *self, uint32_t slot);
+
+/* May switches write the thread pointer behind the kernel's back, with arch_tp_trap() as the kernel's handler of SIGSEGV, all else blocked in it, and nothing of arch_signals_open ever blocked? True:
+ * from now on they do. By a process with one thread, for which the caller has seen to both or will before arch_thread_init(). */
+bool arch_tp_trap_init(void);
+void arch_tp_trap(int sig, siginfo_t *info, void *context);
+extern void (*arch_tp_trap_next)(int sig, siginfo_t *info, void *context); /* who handles what is no trap */
+
+/* After that one: not for the time being, or again. From any thread; what was lent before ends with each M's next switch. */
+void arch_tp_trap_use(bool use);
+
+/* The kernel, too, gets this thread's pointer: until the next switch, or, `hold`, with each until this is called again without. For what copies the thread, or blocks all
+ * signals where no shim sees it. The caller does not leave the M meanwhile. */
+void arch_tp_keep(struct arch_thread *self, bool hold);
+
+/* arch_tp_mend(): after a system call that may have slept, spares a trap. arch_tp_settle(context): the first line of a signal handler. Both in
+ * arch_thread.h, with arch_signals_open: signals that the kernel must not block on any M. */
+#include "arch_thread.h"
 
 /* ---- for backtraces: registers by DWARF number; the pc has a number, too (ARCH_DWARF_PC) */
 /* The registers of a switched-out context, from a copy of the ARCH_FRAME_BYTES at its saved sp: those as they were behind the call of
@@ -52,7 +82,7 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
  * DWARF's order, are so many bytes above the stack pointer. 0: no; always so on CPUs whose frames have unwind information. */
 size_t arch_unwind_signal(const uint32_t code[2]);
 
-/* Chooses how the thread pointer is written (x86-64: WRFSBASE if the kernel allows it, else arch_prctl). Once, at start. */
+/* Chooses how the thread pointer is written. At start. */
 void arch_init(void);
 
 /* Does the CPU check returns of this thread against a stack that user mode cannot switch? Then goroutines are impossible; *how says what it is. */

@@ -18,8 +18,10 @@ void lock_slow(struct lock *l) {
 		arch_relax();
 	}
 	/* From here on we take it as "2": we cannot know whether others sleep. Acquire: as in lock_acquire(). */
-	while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
+	while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0) {
 		SYS4(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, 2, 0);
+		arch_tp_mend();
+	}
 }
 
 void unlock_slow(struct lock *l) {

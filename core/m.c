@@ -33,6 +33,7 @@
 struct sched sched __attribute__((aligned(4096))); /* a page: the fewer a fork's child writes, the fewer are copied */
 struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
+void (*sched_tp_trap_hook)(void);
 
 #define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
 
@@ -125,6 +126,7 @@ static void *m_main(void *arg) {
 		maker_making = NULL; /* from here on its P, if it still has one, is its own */
 	lock_release(&sched.lock);
 	m->g0.ctx.tp = arch_tp();
+	arch_thread_init(&m->thread, m->thread.tp_slot);
 	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
 	tls_g = &m->g0;
 	m_sigstack_arm(m);
@@ -132,9 +134,9 @@ static void *m_main(void *arg) {
 	return NULL;
 }
 
-/* Two frames and what our handlers need: they never run code of the program there. */
+/* Three frames and what our handlers need: they never run code of the program there. */
 static size_t sigstack_size(void) {
-	return (getauxval(AT_MINSIGSTKSZ) * 2 + (24ul << 10) + 4095) & ~4095ul;
+	return (getauxval(AT_MINSIGSTKSZ) * 3 + (24ul << 10) + 4095) & ~4095ul;
 }
 
 static void sigstack_set(void *arg) {
@@ -164,10 +166,12 @@ static struct m *m_alloc(void) {
 		sched.m_count++;
 		lock_release(&sched.lock);
 	} else {
+		uint32_t slot = sched.m_made++;
 		lock_release(&sched.lock);
 		m = pages_map(M_BYTES + sigstack_size());
 		if (!m)
 			return NULL;
+		m->thread.tp_slot = slot;
 		lock_acquire(&sched.lock, LOCK_SCHED);
 		m->id = sched.m_count++;
 		m->all_next = sched.all_m;
@@ -353,11 +357,14 @@ struct m *m_new_pinned(struct g *g) {
 	m->spinning = false;
 	m->pinned = true;
 	m->wired_g = g;
+	struct g *self = g_self();
+	enum tp_hold hold = g_tp_hold(self);
 	uint64_t all = ALL_SIGNALS, old;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	RACE_BEFORE(m);
 	int r = MAY_FAIL(-EAGAIN, sched_thread_create(m_main, m));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
+	g_tp_release(self, hold);
 	if (r == 0) {
 		stat_count(NULL, STAT_M_CREATED, 1);
 		return m;
@@ -472,6 +479,7 @@ void m_stop(struct m *m) {
 	lock_release(&sched.lock);
 	while (atomic_load_explicit(&m->note, memory_order_acquire) == 0) {
 		SYS4(SYS_futex, &m->note, FUTEX_WAIT_PRIVATE, 0, 0);
+		arch_tp_mend();
 		deliver_pending();
 	}
 	if (m->next_p)
@@ -545,6 +553,7 @@ static int m0_make(struct p *p) {
 	__atomic_store_n(&g->kind, G_MAIN, __ATOMIC_RELAXED); /* a foreign thread's G, which sysmon knows */
 	g->id = 1;
 	g->ctx.tp = arch_tp();
+	arch_thread_init(&m->thread, m->thread.tp_slot);
 	g->in_rt = 0;
 	g->m = m;
 	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
@@ -564,12 +573,13 @@ static void orphans_adopt(void) {
 	g_adopt_orphans();
 	for (struct m *m = orphan_m; m; m = next) {
 		struct stack stack = m->g0_stack;
-		uint32_t id = m->id;
+		uint32_t id = m->id, slot = m->thread.tp_slot;
 		next = m->all_next;
 		if (stack.slab)
 			stack_release(&stack);
 		memset(m, 0, sizeof *m);
 		m->id = id;
+		m->thread.tp_slot = slot;
 		m->all_next = sched.all_m;
 		sched.all_m = m;
 		m->idle_next = sched.free_m;
@@ -583,6 +593,8 @@ int sched_start(const char **why) {
 		return 0;
 	int r;
 	arch_init();
+	if (sched_tp_trap_hook)
+		sched_tp_trap_hook();
 	*why = "membarrier is refused";
 	if ((r = (int)MAY_FAIL(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0))) < 0)
 		return r;
@@ -642,13 +654,14 @@ void sched_fork_child(void) {
 	/* Everything else died with the other kernel threads. Locks may be held by the dead: nothing is taken over but the calling G, and memory, when the
 	 * child makes threads of its own (orphans_adopt()). */
 	struct p *keep[GOMAXPROCS_MAX];
-	uint32_t birth = sched.birth + 1;
+	uint32_t birth = sched.birth + 1, m_made = sched.m_made;
 	struct g *all = g_all();
 	memcpy(keep, sched.all_p, sizeof keep);
 	orphan_m = sched.all_m;
 	memset(&sched, 0, sizeof sched);
 	memcpy(sched.all_p, keep, sizeof keep);
 	sched.birth = birth;
+	sched.m_made = m_made;
 	g_fork_child(g, all);
 	stats_fork_child();
 	procs_fork_child();
@@ -670,6 +683,7 @@ void sched_fork_child(void) {
 		g->m = NULL;
 		g->in_rt = 0;
 		g->wired_m = NULL;
+		g->tp_held = false;
 		atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 		g->tid = (int32_t)SYS0(SYS_gettid);
 	}

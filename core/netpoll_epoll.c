@@ -101,6 +101,7 @@ static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 	struct epoll_event ev[BACKEND_EVENTS];
 	long n = epoll_sleep(ev, timeout_ns);
+	arch_tp_mend();
 	RACE_AFTER(&epfd);
 	int out = 0;
 	for (long i = 0; i < n; i++) {
@@ -130,7 +131,9 @@ int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 bool backend_await(int64_t timeout_ns) {
 	struct pollfd self = {.fd = epfd, .events = POLLIN};
 	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	return SYS5(SYS_ppoll, &self, 1, &ts, 0, 8) > 0;
+	long n = SYS5(SYS_ppoll, &self, 1, &ts, 0, 8);
+	arch_tp_mend();
+	return n > 0;
 }
 
 void backend_break(void) {

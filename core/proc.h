@@ -97,6 +97,7 @@ struct g {
 	struct g *schedlink;       /* run-queue and free-list link */
 	struct timer timer;        /* the timeout of its current wait */
 	void (*entry)(struct g *g); /* first function on its stack; ends in g_exit() */
+	bool tp_held; /* g_tp_hold(); its own */
 	struct stack stack;
 	void *stack_top;           /* where frames begin, below static TLS */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
@@ -190,6 +191,8 @@ void g_free(struct g *g);
 /* Makes a kernel thread that runs fn(arg), detached, on a small stack: 0 or a negative error. Set by the shims before
  * sched_start(): the core itself knows no pthreads. Ms must be libc threads (setxid, gdb and the loader must see them). */
 extern int (*sched_thread_create)(void *(*fn)(void *), void *arg);
+/* Called by sched_start() before there is an M: arch_tp_trap_init(), if whoever set it can keep what that asks for. */
+extern void (*sched_tp_trap_hook)(void);
 
 /* Live goroutines, main included. */
 uint32_t g_count(void);
@@ -227,6 +230,11 @@ bool g_interrupt_clear(struct g *g);
 
 /* The current goroutine stays on its kernel thread, and nobody else runs there, from now on or no longer. Returns what was; always true for a foreign thread. */
 bool g_wire(struct g *g, bool on);
+/* Around a call in which libc blocks all signals or copies the kernel thread: the current goroutine stays on its M, whose thread pointer the kernel has as well
+ * (arch_tp_keep()). What hold returned is release's. No-op where the kernel always has it, for NULL and foreign threads, and inside another one (a handler's). */
+enum tp_hold { TP_HOLD_NONE, TP_HOLD_FREE, TP_HOLD_WIRED };
+enum tp_hold g_tp_hold(struct g *g);
+void g_tp_release(struct g *g, enum tp_hold was);
 /* The current goroutine is about to change something that the kernel keeps per thread (SEC-1): it is wired for life, and its kernel thread
  * ends with it, or, the first one, never runs another. No-op for a foreign thread. */
 void g_pin(struct g *g);

@@ -15,7 +15,8 @@
 
 #define TIMER_BATCH 32        /* timers that fire in one go when nothing else is queued; those left are not forgotten: they are due */
 
-#define ALL_SIGNALS (~(3ull << 31)) /* but libc's own 32 and 33: setuid() waits until every kernel thread has answered */
+/* But libc's own 32 and 33: setuid() waits until every kernel thread has answered. */
+#define ALL_SIGNALS (~(3ull << 31) & ~arch_signals_open)
 
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
 /* Is a P in use? See procs.c. */
@@ -55,6 +56,7 @@ struct p {
 
 struct m {
 	struct g g0;
+	struct arch_thread thread;
 	struct p *p;                 /* own thread only (sysmon takes it through `retake`) */
 	_Atomic(struct g *) curg;    /* NULL on g0 */
 	_Atomic uint32_t retake;     /* enum retake */
@@ -81,7 +83,7 @@ struct m {
 	_Atomic int64_t pinned_since;
 	struct g *pinned_g;
 	struct stack g0_stack;       /* M0 only: the others' g0 is their pthread stack */
-	uint64_t kmask;              /* the kernel's signal mask of this thread; compared with the G's on every switch (SIG-6) */
+	uint64_t kmask;              /* the kernel's signal mask of this thread, but for arch_signals_open; compared with the G's on every switch (SIG-6) */
 	char *sigstack;              /* the kernel's alternate stack of this thread (SIG-7); NULL: it has none of ours */
 	size_t sigstack_bytes;
 	/* preempt.c */
@@ -116,6 +118,7 @@ struct sched {
 	struct m *all_m;
 	struct m *free_m;            /* exited Ms, for reuse */
 	uint32_t m_count;
+	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
 	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
 	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
 	struct p *all_p[GOMAXPROCS_MAX]; /* in a fork's child, also its parent's: their `birth` differs, and p_new() takes them into use */

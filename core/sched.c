@@ -311,9 +311,9 @@ static struct g *find_runnable(struct m *m) {
 	}
 }
 
-static inline void context_switch(struct arch_ctx *from, struct arch_ctx *to) {
+static inline void context_switch(struct m *m, struct arch_ctx *from, struct arch_ctx *to) {
 	RACE_SAME_THREAD();
-	arch_switch(from, to);
+	arch_switch(from, to, &m->thread);
 	RACE_SAME_THREAD();
 }
 
@@ -356,8 +356,9 @@ void schedule(struct m *m) {
 		}
 		g_wait_off_cpu(g);
 		g_switch_prepare(m, m->p, g);
-		context_switch(&m->g0.ctx, &g->ctx);
+		context_switch(m, &m->g0.ctx, &g->ctx);
 	}
+	arch_tp_keep(&m->thread, false); /* libc ends the thread with all signals blocked, and the struct may have a new one by then */
 	m_retire(m);
 }
 
@@ -380,7 +381,7 @@ static void g_switch_out(struct g *g, struct g *next) {
 	/* acquire: pairs with arch_switch's store. Still 1: another M is leaving it; wait on g0, never here (see the top). */
 	if (next && !next->wired_m && atomic_load_explicit(&next->ctx.on_cpu, memory_order_acquire) == 0) {
 		g_switch_prepare(m, p, next);
-		context_switch(&g->ctx, &next->ctx);
+		context_switch(m, &g->ctx, &next->ctx);
 		return;
 	}
 	m->next_g = next;
@@ -388,7 +389,7 @@ static void g_switch_out(struct g *g, struct g *next) {
 	/* Before the switch, while in_rt of g is certainly > 0: once g's registers are saved it may run elsewhere, and sysmon must not take its
 	 * in_rt for this M's. */
 	atomic_store_explicit(&m->curg, NULL, memory_order_release);
-	context_switch(&g->ctx, &m->g0.ctx);
+	context_switch(m, &g->ctx, &m->g0.ctx);
 }
 
 /* ---- the runtime's section: retaken Ps ----------------------------------------------------------------------------- */
@@ -704,6 +705,8 @@ void g_exit(struct g *g) {
 	if (__builtin_expect(g->wired_m != NULL, 0)) {
 		g->m->ending = g->m->pinned; /* then it stays wired: nobody is switched to from here */
 		g_wire(g, false);
+		g->tp_held = false; /* cancelled under g_tp_hold() */
+		arch_tp_keep(&g->m->thread, false);
 	}
 	g_state_set(g, GS_DEAD);
 	g_switch_out(g, NULL);

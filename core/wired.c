@@ -29,6 +29,7 @@ void wired_wait(struct m *m) {
 	/* acquire: pairs with the release in wired_hand(), which publishes next_p */
 	while (atomic_load_explicit(&m->wired_note, memory_order_acquire) == 0) {
 		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, 0);
+		arch_tp_mend();
 		deliver_pending();
 	}
 	/* relaxed: nobody sets it again before the G has run */
@@ -60,6 +61,27 @@ bool g_wire(struct g *g, bool on) {
 	}
 	rt_exit(g);
 	return was;
+}
+
+enum tp_hold g_tp_hold(struct g *g) {
+	if (!arch_signals_open || !g || g->kind > G_MAIN || g->tp_held)
+		return TP_HOLD_NONE;
+	g->tp_held = true;
+	bool was = g_wire(g, true);
+	rt_enter(g);
+	arch_tp_keep(&g->m->thread, true);
+	rt_exit(g);
+	return was ? TP_HOLD_WIRED : TP_HOLD_FREE;
+}
+
+void g_tp_release(struct g *g, enum tp_hold was) {
+	if (was == TP_HOLD_NONE || g->kind > G_MAIN)
+		return;
+	rt_enter(g);
+	arch_tp_keep(&g->m->thread, false);
+	rt_exit(g);
+	g->tp_held = false;
+	g_wire(g, was == TP_HOLD_WIRED);
 }
 
 void g_pin(struct g *g) {

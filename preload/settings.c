@@ -99,6 +99,11 @@ static bool parse_preempt(const char *text) {
 	return true;
 }
 
+static bool parse_fsbase(const char *text) {
+	settings.fsbase_trap = strcmp(text, "trap") == 0;
+	return settings.fsbase_trap || strcmp(text, "call") == 0;
+}
+
 static bool parse_verbose(const char *text) {
 	return parse_bool(text, &settings.verbose);
 }
@@ -251,6 +256,8 @@ static const struct setting table[] = {
 	{"verbose", parse_verbose, ACCEPTS_BOOL, "0|1", "1: say on stderr what was decided when the runtime starts; default 0"},
 	{"stack", parse_stack, "must be a size of 16k to 1g: digits, then nothing, k, m or g", "SIZE",
 	 "stack of a thread that asks for none; default: the limit of `ulimit -s`, as without goshim"},
+	{"fsbase", parse_fsbase, "must be call or trap", "call|trap",
+	 "how a switch writes the thread pointer where the kernel does not let programs; trap: behind its back, if that works here; default call"},
 	{"guard", parse_guard, "must be markers or mprotect", "markers|mprotect",
 	 "how stacks are fenced; markers (default) cost no memory mapping each, older kernels get mprotect anyway"},
 	{"trim", parse_trim, "must be a number of seconds, 0 to 86400", "SECONDS",

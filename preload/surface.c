@@ -55,7 +55,7 @@ static const struct way {
 	{"spins, then yields", "pthread_spin_lock"},
 	{"on its kernel thread, with libc's own identity",
 	 "setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups"},
-	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen dlopen __libc_start_main"},
+	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen wordexp getaddrinfo_a dlopen __libc_start_main"},
 	{"on a kernel thread of its own from then on", "prctl unshare setns setfsuid setfsgid personality capset ptrace"},
 	{"does not wait", "dlsym dlvsym pthread_mutex_consistent pthread_mutex_consistent_np cnd_broadcast cnd_destroy cnd_init cnd_signal mtx_trylock mtx_unlock "
 			  "pthread_barrier_destroy pthread_cond_broadcast "
@@ -74,7 +74,7 @@ static const struct way {
 			  "sched_setaffinity sched_setparam "
 			  "sched_setscheduler thrd_create thrd_detach tss_create tss_delete dup epoll_create "
 			  "epoll_create1 eventfd inotify_init inotify_init1 "
-			  "memfd_create pipe pipe2 setsockopt signalfd socket socketpair timerfd_create timer_create timer_delete "
+			  "memfd_create pipe pipe2 setsockopt signalfd socket socketpair timerfd_create timer_create mq_notify aio_read aio_write aio_fsync timer_delete "
 			  "timer_getoverrun timer_gettime timer_settime longjmp "
 			  "_longjmp siglongjmp __longjmp_chk makecontext setcontext swapcontext signal "
 			  "sysv_signal bsd_signal ssignal kill raise pthread_sigmask sigaction sigaltstack sighold "
@@ -89,7 +89,8 @@ static const struct alias {
 	       {"sysv_signal", "signal"},     {"ssignal", "signal"},          {"_longjmp", "siglongjmp"},
 	       {"longjmp", "siglongjmp"},     {"sigblock", "sigprocmask"},    {"sigsetmask", "sigprocmask"},
 	       {"siggetmask", "sigprocmask"}, {"sigpause", "sigsuspend"},     {"truncate", "truncate64"},
-	       {"ftruncate", "ftruncate64"},  {"aio_suspend64", "aio_suspend"}, {"lio_listio64", "lio_listio"}};
+	       {"ftruncate", "ftruncate64"},  {"aio_suspend64", "aio_suspend"}, {"lio_listio64", "lio_listio"},
+	       {"aio_read64", "aio_read"},    {"aio_write64", "aio_write"},   {"aio_fsync64", "aio_fsync"}};
 
 static const char *family_named(const char *symbol) {
 	const char *name = NULL;

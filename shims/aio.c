@@ -3,6 +3,9 @@
  *
  * The kernel thread is held meanwhile; sysmon gives the P away. */
 #include <aio.h>
+#include <mqueue.h>
+#include <netdb.h>
+#include <wordexp.h>
 
 #include "io.h"
 
@@ -72,14 +75,63 @@ static bool any_failed(struct aiocb *const list[], int n) {
 	return false;
 }
 
+/* ---- libc makes its threads inside these, with all signals blocked: g_tp_hold() */
+
+/* A call of libc's, on a kernel thread whose thread pointer the kernel knows. */
+#define HOLD(name, ...)                              \
+	do {                                         \
+		struct g *g = g_goroutine();         \
+		REAL_READY();                        \
+		enum tp_hold hold = g_tp_hold(g);           \
+		int r = real.name(__VA_ARGS__);      \
+		int saved_errno = errno;             \
+		g_tp_release(g, hold);              \
+		errno = saved_errno;                 \
+		return r;                            \
+	} while (0)
+
+SHIM int aio_read(struct aiocb *request) {
+	HOLD(aio_read, request);
+}
+
+SHIM_64(aio_read);
+
+SHIM int aio_write(struct aiocb *request) {
+	HOLD(aio_write, request);
+}
+
+SHIM_64(aio_write);
+
+SHIM int aio_fsync(int how, struct aiocb *request) {
+	HOLD(aio_fsync, how, request);
+}
+
+SHIM_64(aio_fsync);
+
+SHIM int getaddrinfo_a(int mode, struct gaicb *list[], int n, struct sigevent *event) {
+	HOLD(getaddrinfo_a, mode, list, n, event);
+}
+
+SHIM int mq_notify(mqd_t queue, const struct sigevent *event) {
+	HOLD(mq_notify, queue, event);
+}
+
+/* A process, for what is in $(). */
+SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
+	HOLD(wordexp, words, result, flags);
+}
+
+static int list_begin(int mode, struct aiocb *const list[], int n, struct sigevent *event) {
+	HOLD(lio_listio, mode, list, n, event);
+}
+
 /* libc's LIO_WAIT cannot be called again after a handler: it would begin the requests once more, and it leaves the list of who is to be told, which is on
  * its stack, with those that are under way. So the list is begun without waiting, and waited for here. Not a cancellation point. */
 SHIM int lio_listio(int mode, struct aiocb *const list[], int n, struct sigevent *event) {
 	struct g *g = io_g();
 	if (!g || mode != LIO_WAIT)
-		return CALL_REAL(lio_listio, mode, list, n, event);
-	REAL_READY();
-	int error = real.lio_listio(LIO_NOWAIT, list, n, NULL) < 0 ? errno : 0;
+		return list_begin(mode, list, n, event);
+	int error = list_begin(LIO_NOWAIT, list, n, NULL) < 0 ? errno : 0;
 	if (error && all_failed(list, n, error)) /* none was begun: its reason, not EIO */
 		return (int)sys_ret(-error);
 	int state;

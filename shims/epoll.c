@@ -96,6 +96,8 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 		if (r != FDCALL_BLOCK)
 			return r;
 	}
+	sigset_t open;
+	mask = sig_kernel_set(mask, &open);
 	return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), mask, 8));
 }
 

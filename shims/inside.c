@@ -194,7 +194,7 @@ static void lock_wait(_Atomic uint32_t *word) {
 static void wake_borrowed(_Atomic uint32_t *word) {
 	struct g *mine = tls_g;
 	struct g borrowed = {.kind = G_FOREIGN, .in_rt = 1, .state = GS_RUNNING};
-	uint64_t all = ~SIG_NEVER_BLOCKED, old;
+	uint64_t all = ~(SIG_NEVER_BLOCKED | arch_signals_open), old;
 	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8);
 	borrowed.ctx.tp = arch_tp();
 	tls_g = &borrowed;

@@ -82,6 +82,7 @@ static inline uint32_t io_handlers(struct g *g) {
 			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
 			enter(g);                                                  \
 			bracket_result = (call);                                   \
+			arch_tp_mend();                                            \
 			syscall_exit(g);                                           \
 			if (cancel_point)                                          \
 				io_cancel_close((g), bracket_opened);              \

@@ -457,9 +457,9 @@ uint64_t isolate_open(const struct g *g) {
 }
 
 void isolate_arm(int sig) {
-	struct sigaction set = {.sa_sigaction = sig_entry, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+	struct sigaction was, set = {.sa_sigaction = sig_entry, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
 	sigset_store(&set.sa_mask, ~0ull);
-	real.sigaction(sig, &set, NULL);
+	sig_kernel_action(sig, &set, &was);
 }
 
 void isolate_start(void) {
@@ -474,7 +474,7 @@ void isolate_start(void) {
 	mutex_note_all();
 	for (size_t i = 0; i < COUNT(signals); i++) {
 		struct sigaction old;
-		if (real.sigaction(signals[i], NULL, &old) < 0 || old.sa_handler != SIG_DFL)
+		if (sig_kernel_action(signals[i], NULL, &old) < 0 || old.sa_handler != SIG_DFL)
 			continue;
 		sig_default_note(signals[i], &old);
 		isolate_arm(signals[i]);

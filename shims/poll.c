@@ -284,7 +284,9 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 		.n = n,
 	};
 	struct timespec left;
+	sigset_t open;
 	long r = pollcall_masked(&p.call, mask);
+	mask = sig_kernel_set(mask, &open);
 	if (r == FDCALL_BLOCK)
 		r = BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), mask, 8));
 	return r;
@@ -413,10 +415,11 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 		pages_unmap(work, 3 * SET_WORDS(n) * sizeof(uint64_t));
 	if (r == 0)
 		select_clear(&s);
+	sigset_t open;
 	struct {
 		const sigset_t *mask;
 		size_t bytes;
-	} with_mask = {mask, 8};
+	} with_mask = {sig_kernel_set(mask, &open), 8};
 	if (r == FDCALL_BLOCK)
 		r = BRACKET_BLOCKING(
 			g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));

@@ -40,21 +40,27 @@
 
 /* In the goroutine's TLS: the child's is the parent's. */
 static __thread uint64_t fork_mask;
-static __thread bool fork_blocked;
+static __thread bool fork_blocked, fork_wired;
+static __thread enum tp_hold fork_hold;
 
 bool process_in_fork(void) {
 	return fork_blocked;
 }
 
 /* From here to fork_done() the mask is this kernel thread's alone: neither g->sigmask nor m->kmask say that all is blocked. They need not,
- * because the goroutine stays on its M: no handler of the program runs in between (ours are the innermost), and libc's own locks, all that
+ * because the goroutine stays on its M, alone: it is wired, no handler of the program runs in between (ours are the innermost), and libc's own locks, all that
  * waits, see process_in_fork() and wait in the kernel (lock_wait_forking() in inside.c); no signal comes to preempt it. */
 static void fork_prepare(void) {
 	fdtable_fork_prepare();
 	fork_blocked = sched_started();
 	if (!fork_blocked)
 		return;
-	uint64_t all = ~SIG_NEVER_BLOCKED; /* libc's two stay open: setuid() elsewhere waits for our answer */
+	struct g *g = g_goroutine();
+	if (g) {
+		fork_wired = g_wire(g, true);
+		fork_hold = g_tp_hold(g); /* the child begins with what the kernel has */
+	}
+	uint64_t all = ~(SIG_NEVER_BLOCKED | arch_signals_open); /* libc's two stay open: setuid() elsewhere waits for our answer */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
 	netpoll_fork_prepare();
 }
@@ -64,6 +70,11 @@ static void fork_done(void) {
 		return;
 	fork_blocked = false;
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &fork_mask, 0, 8);
+	struct g *g = g_goroutine();
+	if (g) { /* not in the child */
+		g_tp_release(g, fork_hold);
+		g_wire(g, fork_wired);
+	}
 }
 
 static void fork_parent(void) {
@@ -88,6 +99,9 @@ void process_child_fixup(void) {
 }
 
 static void fork_child(void) {
+	struct g *g = g_goroutine();
+	if (g)
+		fork_mask |= g->sigmask & arch_signals_open;
 	process_child_fixup();
 	fork_done();
 }
@@ -144,6 +158,7 @@ long process_clone(long n, const long *a) {
 
 /* Parent and child share it. A depth: a vfork child may vfork. */
 __thread unsigned vfork_depth;
+static __thread enum tp_hold vfork_hold;
 
 void vfork_before(void) {
 	struct g *g = g_goroutine();
@@ -155,6 +170,7 @@ void vfork_before(void) {
 	}
 	fdtable_spawn_prepare();
 	m_parent(g);
+	vfork_hold = g_tp_hold(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
 	g->in_vfork = true;
 }
@@ -166,6 +182,7 @@ pid_t vfork_after(long result) {
 	if (vfork_depth == 0 && g) {
 		g->in_vfork = false;
 		syscall_exit(g);
+		g_tp_release(g, vfork_hold);
 		rt_check(g); /* for what sig_entry() left to us */
 	}
 	return (pid_t)sys_ret(result);
@@ -189,9 +206,11 @@ SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_action
                      char *const argv[], char *const envp[]) {
 	REAL_READY();
 	struct g *g = spawn_begin(actions);
+	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter(g);
 	int r = real.posix_spawn(pid, path, actions, attr, argv, envp);
 	syscall_exit(g);
+	g_tp_release(g, hold);
 	fdtable_fork_parent();
 	return r;
 }
@@ -200,9 +219,11 @@ SHIM int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
                       char *const argv[], char *const envp[]) {
 	REAL_READY();
 	struct g *g = spawn_begin(actions);
+	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter(g);
 	int r = real.posix_spawnp(pid, file, actions, attr, argv, envp);
 	syscall_exit(g);
+	g_tp_release(g, hold);
 	fdtable_fork_parent();
 	return r;
 }
@@ -214,10 +235,12 @@ SHIM int system(const char *command) {
 		shim_testcancel(g);
 	spawn_begin(NULL);
 	uint32_t seen = sig_seen(SIGCHLD);
+	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter_blocking(g);
 	int r = real.system(command);
 	int saved_errno = errno;
 	syscall_exit(g);
+	g_tp_release(g, hold);
 	if (g && command && r != -1 && r != 127 << 8) /* there may have been no child */
 		sig_settle(g, SIGCHLD, seen);
 	fdtable_fork_parent(); /* a cancelled one does not come here, and leaves more caution behind than is needed */
@@ -229,7 +252,10 @@ SHIM int system(const char *command) {
 SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
 	fdtable_spawn_prepare();
+	struct g *g = g_goroutine();
+	enum tp_hold hold = g_tp_hold(g);
 	FILE *f = real.popen(command, mode);
+	g_tp_release(g, hold);
 	fdtable_fork_parent();
 	return f;
 }
@@ -283,7 +309,9 @@ static bool setxid_elsewhere(struct setxid *x) {
 	if (!real.pthread_attr_setsigmask_np || real.pthread_attr_init(&attr) != 0)
 		return false;
 	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	enum tp_hold hold = g_tp_hold(g_self());
 	bool made = real.pthread_attr_setsigmask_np(&attr, &all) == 0 && real.pthread_create(&thread, &attr, setxid_thread, x) == 0;
+	g_tp_release(g_self(), hold);
 	real.pthread_attr_destroy(&attr);
 	while (made && atomic_load_explicit(&x->done, memory_order_acquire) == 0)
 		futex_wait(&x->done, 0, -1, FUTEX_ANY, false, "setuid");
@@ -306,11 +334,12 @@ static int setxid_run(struct setxid *x) {
 		rt_enter(g);
 	}
 	uintptr_t mine = process_tp(), tcb = g->m->g0.ctx.tp;
+	struct arch_thread *thread = &g->m->thread;
 	if (tcb && tcb != mine)
-		process_tp_set(tcb);
+		process_tp_set(thread, tcb);
 	int r = setxid_call(x);
 	if (tcb && tcb != mine)
-		process_tp_set(mine);
+		process_tp_set(thread, mine);
 	rt_exit(g);
 	if (r < 0)
 		errno_put(x->error);

@@ -87,7 +87,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		 * the signal itself, or a second kick, would end the process. */
 		set.sa_flags = (set.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
 	}
-	if (real.sigaction(sig, act ? &set : NULL, &was) < 0) {
+	if (sig_kernel_action(sig, act ? &set : NULL, &was) < 0) {
 		if (record)
 			atomic_compare_exchange_strong(&sig_handlers[sig], &record, before);
 		return -1;
@@ -99,6 +99,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 	if (old) {
 		*old = was;
 		if (was.sa_sigaction == sig_entry && before) {
+			sigset_store(&old->sa_mask, before->mask);
 			old->sa_sigaction = before->handler;
 			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & (SA_SIGINFO | (int)SA_RESETHAND));
 		} else if (was.sa_sigaction == sig_entry) {

@@ -90,6 +90,9 @@ static void default_action(int sig, siginfo_t *info, bool whatever_is_set) {
 	struct ksigaction dfl = {.handler = (void *)SIG_DFL}, was;
 	if (default_ignores(sig))
 		return;
+	uint64_t open = SIGBIT(sig) & arch_signals_open;
+	if (open)
+		SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &open, 0, 8);
 	SYS4(SYS_rt_sigaction, sig, &dfl, &was, 8);
 	/* Another thread has set a handler meanwhile: the signal is for that one. (Not yet there: its own system call comes after ours.) */
 	if (unlikely(handler_of(sig) != NULL) && !whatever_is_set)
@@ -108,14 +111,17 @@ static void frame_end(ucontext_t *context) {
 	context->uc_stack = (stack_t){.ss_flags = 0x40};
 }
 
-/* A frame on the M's own stack, for a handler that will run now. Returns if it may stay there. */
-static void frame_move(struct g *g, int sig, siginfo_t *info, void *context) {
+/* A frame on the M's own stack, for a handler that will run now. Returns if it may stay there. The kernel has SA_ONSTACK for SIGSEGV also where the
+ * program has not: then it goes to the stack that was interrupted, if there is room. */
+static void frame_move(struct g *g, const struct sigrecord *h, int sig, siginfo_t *info, void *context) {
 	struct sigstate *s = sig_of(g);
 	ucontext_t *uc = context;
 	uintptr_t sp = arch_context_sp(context), lowest = 0;
-	bool on = sig_on_altstack(s, sp), enters = s->alt_sp && !on;
+	bool on = sig_on_altstack(s, sp), wants = !h || (h->flags & SA_ONSTACK), enters = wants && s->alt_sp && !on;
 	if (on || enters)
 		lowest = (uintptr_t)s->alt_sp;
+	else if (!wants && sp - (uintptr_t)g->stack.lo < (uintptr_t)(g->stack.hi - g->stack.lo))
+		lowest = (uintptr_t)g->stack.lo;
 	uintptr_t top = enters ? lowest + s->alt_size : sp;
 	uc->uc_stack = sig_altstack_save(s);
 	void *frame = arch_sigframe_move(&context, &info, top, lowest, !enters);
@@ -186,12 +192,26 @@ static bool abort_inside(struct g *g, const siginfo_t *info, const void *context
 	       (g->kind > G_MAIN || sig_must_defer(g) || on_sigstack(g->m, arch_context_sp(context)));
 }
 
+/* SIGSEGV that the kernel would have given its default action, had it known of the goroutine's mask and handlers: a fault that nobody handles, that is blocked (in its
+ * own handler, say), or whose handler has no stack. */
+static bool segv_by_default(struct g *g, const struct sigrecord *h, const siginfo_t *info, const void *context) {
+	if (!h)
+		return true;
+	if (!is_fault(SIGSEGV, info) || !g || g->kind > G_MAIN || g->in_vfork)
+		return false;
+	return (mask_of(g) & SIGBIT(SIGSEGV)) || on_sigstack(g->m, arch_context_sp(context));
+}
+
 static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct sigrecord *h = handler_of(sig);
 	if (unlikely(!h) && isolate_catches(sig) && info->si_code != KICK_CODE) {
 		if (!isolate_crash(g, sig, info, context))
 			default_action(sig, info, false);
+		return;
+	}
+	if (unlikely(SIGBIT(sig) & arch_signals_open) && info->si_code != KICK_CODE && segv_by_default(g, h, info, context)) {
+		default_action(sig, info, h != NULL);
 		return;
 	}
 	if (unlikely(sig == SIGABRT) && g && h && abort_inside(g, info, context)) {
@@ -210,7 +230,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 				return;
 			}
 		} else if (g->in_rt == 0 || fault) {
-			frame_move(g, sig, info, context);
+			frame_move(g, h, sig, info, context);
 		}
 	}
 	if (unlikely(!h) && info->si_code != KICK_CODE) {
@@ -295,6 +315,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
+	arch_tp_settle(context);
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
@@ -308,17 +329,21 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 	if (unlikely(!goroutines))
 		started_inside(self_g(), context);
 	frame_end(context);
+	if (unlikely(arch_signals_open != 0)) { /* a handler may have put any mask there */
+		ucontext_t *uc = context;
+		sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) & ~arch_signals_open);
+	}
 }
 
 /* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. The mask is
  * stored before the system call and compared after: reserved_entry() may add to both in between. */
 void sig_resync(struct g *g) {
 	struct m *m = g->m;
-	uint64_t want = mask_of(g);
+	uint64_t want = mask_of(g), kernel = want & ~arch_signals_open;
 	if (m->kmask != want) {
 		do {
 			kmask_set(m, want);
-			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &want, 0, 8);
+			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
 		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
 	}
 }
@@ -348,13 +373,14 @@ __attribute__((noinline)) uintptr_t process_tp(void) {
 	return tp;
 }
 
-__attribute__((noinline)) void process_tp_set(uintptr_t tp) {
-	arch_tp_set(tp);
+__attribute__((noinline)) void process_tp_set(struct arch_thread *self, uintptr_t tp) {
+	arch_tp_set(self, tp);
 }
 
 /* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
  * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
+	arch_tp_settle(context);
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	RACE_AFTER(&sigp.reserved);
@@ -385,17 +411,20 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	}
 	if (!setxid_libc)
 		return;
+	struct m *m = m_of_ktid(ktid);
+	struct arch_thread *thread = m ? &m->thread : NULL;
 	uintptr_t tcb = process_tcb_of(ktid), mine = process_tp();
 	if (tcb && tcb != mine)
-		process_tp_set(tcb);
+		process_tp_set(thread, tcb);
 	setxid_libc(sig, info, context);
 	if (tcb && tcb != mine)
-		process_tp_set(mine);
+		process_tp_set(thread, mine);
 }
 
 /* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means
  * nothing. */
 static void cancel_entry(int sig, siginfo_t *info, void *context) {
+	arch_tp_settle(context);
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
@@ -420,7 +449,7 @@ void sig_reserve(void) {
 	set = (struct ksigaction){.handler = (void *)reserved_entry,
 				  .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORER_FLAG,
 				  .restorer = restorer,
-				  .mask = ~0ull};
+				  .mask = ~arch_signals_open};
 	RACE_BEFORE(&sigp.reserved);
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
 	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
@@ -445,6 +474,7 @@ void sig_sysmon(void) {
 		lock_release(&sigp.and_lock);
 	}
 	sigtimer_look();
+	sig_trap_look();
 	if (likely(atomic_load_explicit(&rt_pending, memory_order_relaxed) == 0))
 		return;
 	sig_ring_drain(false);

@@ -190,6 +190,15 @@ void sig_foreign_deliver(struct g *g);
 /* In a fork's child: nothing was ever sent. */
 void sig_queue_fork_child(void);
 
+/* ---- sigtrap.c ------------------------------------------------------------------------------------------------ */
+
+/* real.sigaction(), where the kernel may have to have something else than it is told: both actions are as if it had not. */
+int sig_kernel_action(int sig, const struct sigaction *set, struct sigaction *was);
+/* The mask that main had when the runtime started, where the kernel's was opened. */
+extern uint64_t sig_trap_closed;
+void sig_trap_fork_child(void);
+void sig_trap_look(void);
+
 /* ---- sigfd.c -------------------------------------------------------------------------------------------------- */
 
 /* Sent to goroutine g, which blocks it. True: there is a signalfd for it, and nobody else would take it, so it waits there, as one for the process.

@@ -19,8 +19,12 @@ static void jump_to(struct g *g, const sigset_t *mask) {
 
 static void jump_note(struct __jmp_buf_tag *env) {
 	struct g *g = self_g();
-	if (g)
-		jump_to(g, env->__mask_was_saved ? (const sigset_t *)&env->__saved_mask : NULL);
+	if (!g)
+		return;
+	sigset_t *mask = env->__mask_was_saved ? (sigset_t *)&env->__saved_mask : NULL;
+	jump_to(g, mask);
+	if (mask) /* for libc's own call */
+		sigset_store(mask, sigset_bits(mask) & ~arch_signals_open);
 }
 
 #define JUMP(name, target)                                       \
@@ -53,9 +57,14 @@ SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 SHIM int setcontext(const ucontext_t *to) {
 	REAL_READY();
 	struct g *g = self_g();
-	if (g)
-		jump_to(g, &to->uc_sigmask);
-	return real.setcontext(to);
+	if (!g)
+		return real.setcontext(to);
+	jump_to(g, &to->uc_sigmask);
+	if (likely(!(sigset_bits(&to->uc_sigmask) & arch_signals_open)))
+		return real.setcontext(to);
+	ucontext_t open = *to; /* its registers are loaded, and it is not needed any more */
+	sigset_store(&open.uc_sigmask, sigset_bits(&to->uc_sigmask) & ~arch_signals_open);
+	return real.setcontext(&open);
 }
 
 typedef int swapcontext_fn(ucontext_t *, const ucontext_t *);
@@ -66,7 +75,8 @@ swapcontext_fn *context_plain(const ucontext_t *from, const ucontext_t *to) {
 	REAL_READY();
 	(void)from;
 	struct g *g = self_g();
-	return !g || (sigset_bits(&to->uc_sigmask) & ~SIG_NEVER_BLOCKED) == mask_of(g) ? real.swapcontext : NULL;
+	uint64_t mask = sigset_bits(&to->uc_sigmask);
+	return !g || ((mask & ~SIG_NEVER_BLOCKED) == mask_of(g) && !(mask & arch_signals_open)) ? real.swapcontext : NULL;
 }
 
 int context_enter(const ucontext_t *to) __attribute__((visibility("hidden")));

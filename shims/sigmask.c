@@ -21,7 +21,7 @@ static uint64_t and_compute(void) {
 		if ((sigp.base_mask >> i & 1) ? d <= 0 : d >= all)
 			bits |= 1ull << i;
 	}
-	return bits & ~SIG_NEVER_BLOCKED;
+	return bits & ~(SIG_NEVER_BLOCKED | arch_signals_open);
 }
 
 /* The Ms that sit on their g0, or will when they have left a goroutine that is over, with a mask that lets a signal through which nobody accepts any
@@ -99,7 +99,9 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 		return -EINVAL;
 	bits &= ~(SIG_NEVER_BLOCKED | (how == SIG_UNBLOCK ? 0 : isolate_open(g)));
 	rt_enter(g);
-	SYS4(SYS_rt_sigprocmask, how, &bits, old, 8);
+	uint64_t kernel_bits = how == SIG_UNBLOCK ? bits : bits & ~arch_signals_open;
+	SYS4(SYS_rt_sigprocmask, how, &kernel_bits, old, 8);
+	*old |= mask_of(g) & arch_signals_open;
 	uint64_t mask = how == SIG_BLOCK ? *old | bits : how == SIG_UNBLOCK ? *old & ~bits : bits;
 	mask &= ~SIG_NEVER_BLOCKED;
 	kmask_set(g->m, mask);
@@ -133,8 +135,12 @@ SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 	REAL_READY();
 	struct g *g = self_g();
 	uint64_t before;
-	if (!g || !set)
-		return real.pthread_sigmask(how, set, old);
+	if (!g || !set) {
+		int r = real.pthread_sigmask(how, set, old);
+		if (g && r == 0 && old)
+			sigset_store(old, sigset_bits(old) | (mask_of(g) & arch_signals_open));
+		return r;
+	}
 	int r = sig_mask_change(g, how, sigset_bits(set), &before);
 	if (r == 0 && old && address_refused(old, KERNEL_SIGSET_BYTES, true))
 		return EFAULT; /* and the mask has changed */
@@ -145,7 +151,7 @@ SHIM int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 
 SHIM int sigprocmask(int how, const sigset_t *set, sigset_t *old) {
 	REAL_READY();
-	if (!self_g() || !set)
+	if (!self_g())
 		return real.sigprocmask(how, set, old);
 	int r = pthread_sigmask(how, set, old);
 	if (r) {

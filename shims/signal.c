@@ -55,14 +55,14 @@ void sig_runtime_start(struct g *g) {
 	uint64_t mask = 0;
 	stack_t ss = {0};
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, 0, &mask, 8);
-	mask &= ~SIG_NEVER_BLOCKED;
+	mask = (mask | sig_trap_closed) & ~SIG_NEVER_BLOCKED;
 	sigstate_reset(s, mask);
 	for (int i = 0; i < NSIGNALS; i++)
 		atomic_store(&sigp.dev[i], 0);
 	atomic_store(&sigp.dev_total, 0);
 	atomic_store(&sigp.live, 1);
 	sigp.base_mask = mask;
-	atomic_store(&sigp.and_mask, mask);
+	atomic_store(&sigp.and_mask, mask & ~arch_signals_open);
 	atomic_store(&sigp.sysmon_tid, 0);
 	sigp.main_g = g;
 	mask_store(g, mask);
@@ -72,6 +72,8 @@ void sig_runtime_start(struct g *g) {
 	m_sigstack_arm(g->m);
 	sig_resync_hook = sig_resync;
 	rt_deliver_hook = sig_deliver;
+	/* Not by sysmon when it first looks: the Ms must hear of a mask that changes before. */
+	sig_reserve();
 	__atomic_store_n(&sig_sysmon_hook, sig_sysmon, __ATOMIC_RELEASE); /* sysmon runs already */
 }
 
@@ -136,6 +138,7 @@ struct g *sig_main(void) {
 
 void sig_fork_child(void) {
 	struct g *g = self_g();
+	sig_trap_fork_child();
 	sig_queue_fork_child();
 	atomic_store(&sigp.held, 0);
 	atomic_store(&rt_pending, 0);

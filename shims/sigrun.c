@@ -12,6 +12,7 @@ static void mask_force(struct g *g, uint64_t mask) {
 	mask &= ~SIG_NEVER_BLOCKED;
 	mask_store(g, mask);
 	kmask_set(g->m, mask);
+	mask &= ~arch_signals_open;
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 	rt_leave(g);
 }

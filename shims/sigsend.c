@@ -22,12 +22,12 @@ static bool signal_valid(int sig) {
 
 /* Ignored here and now? Then it vanishes, unless it is blocked. */
 static bool ignored_by_kernel(int sig) {
-	struct ksigaction now;
-	if (SYS4(SYS_rt_sigaction, sig, 0, &now, 8) < 0)
+	struct sigaction now;
+	if (sig_kernel_action(sig, NULL, &now) < 0)
 		return false;
-	if ((sighandler_t)now.handler == SIG_IGN)
+	if (now.sa_handler == SIG_IGN)
 		return true;
-	return (sighandler_t)now.handler == SIG_DFL && default_ignores(sig);
+	return now.sa_handler == SIG_DFL && default_ignores(sig);
 }
 
 static unsigned long number_after(const char *text, const char *field) {

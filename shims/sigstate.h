@@ -141,9 +141,12 @@ static inline void shim_interrupted_anew(struct g *g) {
 }
 /* The TCB by which libc knows a kernel thread of ours (for main's first one: main's); 0 if it is none of ours. */
 uintptr_t process_tcb_of(int32_t ktid);
+/* May the thread pointer be written behind the kernel's back? Before the runtime starts. */
+extern bool sig_trap_wanted;
+
 /* Reads and writes the thread pointer. The caller must not touch thread-local variables around it. */
 uintptr_t process_tp(void);
-void process_tp_set(uintptr_t tp);
+void process_tp_set(struct arch_thread *self, uintptr_t tp);
 /* The kernel thread id of the M that runs g at this moment, 0 if none does. Stale at once. */
 int32_t sig_running_on(struct g *g);
 /* sysmon's; 0 not yet known. */
@@ -166,6 +169,14 @@ static inline uint64_t sigset_bits(const sigset_t *set) {
 /* The kernel's sigset: libc's has room for more, and the calls write only this part. */
 static inline void sigset_store(sigset_t *set, uint64_t bits) {
 	__builtin_memcpy(set, &bits, sizeof bits);
+}
+
+/* A mask for the kernel to wait with: without arch_signals_open. It, or *room. NULL is NULL. */
+static inline const sigset_t *sig_kernel_set(const sigset_t *mask, sigset_t *room) {
+	if (likely(!mask) || likely(!(sigset_bits(mask) & arch_signals_open)))
+		return mask;
+	sigset_store(room, sigset_bits(mask) & ~arch_signals_open);
+	return room;
 }
 
 #endif

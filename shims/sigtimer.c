@@ -378,8 +378,12 @@ SHIM int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t 
 	if (!sched_started())
 		return create_for_main(clock, event, id);
 	struct g *of = cpuclock_thread(clock), *g = signals_thread(event) ? sig_g_of_tid(event->_sigev_un._tid) : NULL;
-	if (!of && !g)
-		return real.timer_create(clock, event, id);
+	if (!of && !g) {
+		enum tp_hold hold = g_tp_hold(self); /* SIGEV_THREAD: libc makes a thread */
+		int done = real.timer_create(clock, event, id);
+		g_tp_release(self, hold);
+		return done;
+	}
 	struct record *r = record_new();
 	if (!r) {
 		errno = EAGAIN;

@@ -22,7 +22,31 @@ void arch_init(void) {
 	/* User mode may always write TPIDR_EL0: nothing to choose. */
 }
 
-void arch_tp_set(uintptr_t tp) {
+void arch_thread_init(struct arch_thread *self, uint32_t slot) {
+	*self = (struct arch_thread){.tp_slot = slot};
+}
+
+bool arch_tp_trap_init(void) {
+	return false;
+}
+
+void (*arch_tp_trap_next)(int, siginfo_t *, void *);
+
+void arch_tp_trap(int sig, siginfo_t *info, void *context) {
+	arch_tp_trap_next(sig, info, context);
+}
+
+void arch_tp_trap_use(bool use) {
+	(void)use;
+}
+
+void arch_tp_keep(struct arch_thread *self, bool hold) {
+	(void)self;
+	(void)hold;
+}
+
+void arch_tp_set(struct arch_thread *self, uintptr_t tp) {
+	(void)self;
 	__asm__ volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory");
 }
 

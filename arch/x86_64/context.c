@@ -1,30 +1,16 @@
-/* New contexts and start-up probing for x86-64. */
+/* New contexts and signal frames for x86-64. */
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/auxv.h>
 #include <ucontext.h>
 
 #include "arch.h"
 
-#define HWCAP2_FSGSBASE (1ul << 1)
-
+_Static_assert(offsetof(siginfo_t, si_code) == 8, "arch/x86_64/trap.S knows this");
 _Static_assert(offsetof(ucontext_t, uc_mcontext.gregs[REG_RSP]) == 160 &&
 		       offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP]) == 168,
 	       "arch/x86_64/swapcontext.S knows this");
 
 void arch_start(void) __attribute__((visibility("hidden")));
-
-/* Read by switch.S. */
-bool arch_fsgsbase __attribute__((visibility("hidden")));
-
-void arch_init(void) {
-	/* The kernel sets this bit only when it lets user mode write FS and preserves it over its own switches. */
-	arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;
-}
-
-void arch_tp_set(uintptr_t tp) {
-	SYS2(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, tp);
-}
 
 /* A user shadow stack: `ret` after a switch of stacks faults. Kernels without the feature say EINVAL; the second number and its three words are those
  * of the kernels that had it before it was merged. */

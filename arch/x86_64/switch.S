@@ -2,8 +2,11 @@
  *
  * Saved on the outgoing stack, from high to low: return address, rbp, rbx, r12-r15, then MXCSR and the x87 control word in one
  * 8-byte slot. Everything else is caller-saved in the SysV ABI, so the compiler has dealt with it at the call.
- * struct arch_ctx: sp at 0, tp at 8, on_cpu at 16 (asserted in core/sched.c).
+ * struct arch_ctx: sp at 0, tp at 8, on_cpu at 16 (asserted in core/sched.c); struct arch_thread: tp at 0, tp_kept at 8 (thread_pointer.c, which also says
+ * what the three ways of writing FS base are).
  */
+#include "arch_thread.h"
+
 	.text
 	.globl	arch_switch
 	.hidden	arch_switch
@@ -36,11 +39,23 @@ arch_switch:
 	fnstcw	4(%rsp)
 	movq	%rsp, (%rdi)		/* from->sp */
 	movq	(%rsi), %rsp		/* on to's stack from here; the frame layout is the same, so is the CFI */
-	movq	8(%rsi), %rax		/* to->tp */
-	cmpb	$0, arch_fsgsbase(%rip)
+	movq	%rdi, %rbx		/* saved already and about to be popped */
+	movq	%rsi, %r12
+	movq	%rdx, %r13
+	/* Between the two labels, here and below, a signal handler begins by arch_tp_settle(), which has this executed again from the first one on: what it
+	 * sets or finds out may have changed meanwhile. Only rbx, r12 and r13 are kept for that. */
+	.globl	arch_switch_tp, arch_switch_tp_end
+	.hidden	arch_switch_tp, arch_switch_tp_end
+arch_switch_tp:
+	movq	8(%r12), %rax		/* to->tp */
+	cmpb	$ARCH_TP_CALL, arch_tp_mode(%rip)
 	je	1f
+	cmpl	$ARCH_TP_LENT, 8(%r13)	/* never anything else where the kernel saves what it finds in FS */
+	jne	3f
+	movq	%rax, (%r13)		/* self->tp */
 	wrfsbase %rax
-2:	movl	$0, 16(%rdi)		/* from->on_cpu = 0, after the thread pointer: a signal now finds `to` (release: x86 stores are ordered) */
+arch_switch_tp_end:
+2:	movl	$0, 16(%rbx)		/* from->on_cpu = 0, after the thread pointer: a signal now finds `to` (release: x86 stores are ordered) */
 	ldmxcsr	(%rsp)
 	fldcw	4(%rsp)
 	addq	$8, %rsp
@@ -65,13 +80,29 @@ arch_switch:
 	.cfi_restore rbp
 	ret
 	.cfi_adjust_cfa_offset 56
-1:	movq	%rdi, %rbx		/* no WRFSBASE: arch_prctl(ARCH_SET_FS); rbx is saved already and about to be popped */
+	.globl	arch_switch_slow, arch_switch_slow_end
+	.hidden	arch_switch_slow, arch_switch_slow_end
+arch_switch_slow:
+3:	cmpl	$ARCH_TP_HELD, 8(%r13)
+	je	1f
+	/* What the kernel has is a true thread pointer, which it would put back at any time: first a trap, then ours. */
+	movl	12(%r13), %esi		/* self->tp_slot */
+	addl	$ARCH_TP_TRAPS, %esi
+	movl	$0x1002, %edi		/* arch_prctl(ARCH_SET_FS) */
+	movl	$158, %eax
+	syscall
+	movl	$ARCH_TP_LENT, 8(%r13)
+	jmp	arch_switch_tp
+1:	movq	%rax, (%r13)
 	movq	%rax, %rsi
 	movl	$0x1002, %edi
 	movl	$158, %eax
 	syscall
-	movq	%rbx, %rdi
+	cmpl	$ARCH_TP_LENT, 8(%r13)	/* not held: the mode may change back */
+	jne	2b
+	movl	$ARCH_TP_KEPT, 8(%r13)
 	jmp	2b
+arch_switch_slow_end:
 	.cfi_endproc
 	.size	arch_switch, .-arch_switch
 

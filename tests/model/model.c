@@ -207,7 +207,8 @@ static void go(struct arch_ctx *from) {
 		model_switched(t);
 	struct arch_ctx *to = t < 0 ? &main_ctx : &threads[t].ctx;
 	to->on_cpu = 1;
-	arch_switch(from, to);
+	static struct arch_thread kernel_thread;
+	arch_switch(from, to, &kernel_thread);
 }
 
 /* The current thread's next step; returns when it may be taken. */

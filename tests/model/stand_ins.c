@@ -54,7 +54,8 @@ static bool is_true(void *arg) {
 	return *(bool *)arg;
 }
 
-void stand_in_switch(struct arch_ctx *from, struct arch_ctx *to) {
+void stand_in_switch(struct arch_ctx *from, struct arch_ctx *to, struct arch_thread *self) {
+	(void)self;
 	bool *r = &runnable[model_self()];
 	(void)to;
 	from->on_cpu = 0;
