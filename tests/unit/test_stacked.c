@@ -49,27 +49,27 @@ Test(stacked, faketime) {
 	stacked(FOLDER "faketime/libfaketimeMT.so.1", true, "FAKETIME=+0 FAKETIME_DONT_FAKE_MONOTONIC=1");
 }
 
-/* `what` is what of the calls the auditing library looks at. */
-static void audited(const char *what) {
+/* `what` is what of the calls the auditing library, NAME.so, looks at. */
+static void audited(const char *name, const char *what) {
 	char command[2000];
 	snprintf(command, sizeof command,
 	         "printf '%%s\\n' '#include <link.h>' 'unsigned la_version(unsigned v) { return v; }' "
-	         "'unsigned la_objopen(struct link_map *m, Lmid_t l, uintptr_t *c) { return 3; }' '%s' >$B/audit.c && "
-	         "gcc -shared -fPIC -D_GNU_SOURCE -w $B/audit.c -o $B/audit.so && "
-	         "LD_AUDIT=$B/audit.so LD_PRELOAD=$B/libgoshim.so GOMAXPROCS=2 $B/tests/helpers/works",
-	         what);
+	         "'unsigned la_objopen(struct link_map *m, Lmid_t l, uintptr_t *c) { return 3; }' '%s' >$B/%s.c && "
+	         "gcc -shared -fPIC -D_GNU_SOURCE -w $B/%s.c -o $B/%s.so && "
+	         "LD_AUDIT=$B/%s.so LD_PRELOAD=$B/libgoshim.so GOMAXPROCS=2 $B/tests/helpers/works",
+	         what, name, name, name, name);
 	struct child c = child_run("%s", command);
 	cr_expect(c.status == 0 && strstr(c.output, "works on goroutines\n"), "%d\n%s", c.status, c.output);
 }
 
 Test(stacked, audit) {
-	audited("");
+	audited("audit", "");
 }
 
 #ifdef __x86_64__
 /* Both ends of a call: the loader calls the function itself then, on a copy of the caller's frame, and is whom the function returns to. */
 Test(stacked, audit_of_calls) {
-	audited("Elf64_Addr la_x86_64_gnu_pltenter(Elf64_Sym *s, unsigned n, uintptr_t *r, uintptr_t *d, La_x86_64_regs *g, unsigned *f, "
+	audited("audit_of_calls", "Elf64_Addr la_x86_64_gnu_pltenter(Elf64_Sym *s, unsigned n, uintptr_t *r, uintptr_t *d, La_x86_64_regs *g, unsigned *f, "
 	        "const char *name, long *size) { *size = 512; return s->st_value; } "
 	        "unsigned la_x86_64_gnu_pltexit(Elf64_Sym *s, unsigned n, uintptr_t *r, uintptr_t *d, const La_x86_64_regs *g, "
 	        "La_x86_64_retval *o, const char *name) { return 0; }");
