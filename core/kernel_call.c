@@ -1,5 +1,5 @@
-/* Reads what the kernel tells of kernel threads in /proc/PID/task/TID; its file `syscall` says where one waits. It may be refused, or not be there: then
- * nothing is known. */
+/* Reads what the kernel tells in /proc, of kernel threads above all: the file `syscall` of one says where it waits. It may be refused, or not be there:
+ * then nothing is known. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -30,11 +30,7 @@ static char *number_put(char *to, uint32_t n) {
 	return stpcpy(to, d);
 }
 
-long task_file_read(int32_t pid, int32_t tid, const char *name, char *text, size_t room) {
-	char path[64], *at = stpcpy(path, "/proc/");
-	at = pid ? number_put(at, (uint32_t)pid) : stpcpy(at, "self");
-	at = number_put(stpcpy(at, "/task/"), (uint32_t)tid);
-	stpcpy(stpcpy(at, "/"), name);
+long kernel_file_read(const char *path, char *text, size_t room) {
 	long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;
@@ -43,6 +39,24 @@ long task_file_read(int32_t pid, int32_t tid, const char *name, char *text, size
 	if (n >= 0)
 		text[n] = '\0';
 	return n;
+}
+
+bool kernel_number_after(const char *text, const char *field, uint64_t *value) {
+	const char *at = strstr(text, field);
+	if (!at)
+		return false;
+	*value = 0;
+	for (at += strlen(field); *at >= '0' && *at <= '9'; at++)
+		*value = *value * 10 + (uint64_t)(*at - '0');
+	return true;
+}
+
+long task_file_read(int32_t pid, int32_t tid, const char *name, char *text, size_t room) {
+	char path[64], *at = stpcpy(path, "/proc/");
+	at = pid ? number_put(at, (uint32_t)pid) : stpcpy(at, "self");
+	at = number_put(stpcpy(at, "/task/"), (uint32_t)tid);
+	stpcpy(stpcpy(at, "/"), name);
+	return kernel_file_read(path, text, room);
 }
 
 /* "NUMBER ARG*6 SP PC", or "running", or "-1 SP PC". */

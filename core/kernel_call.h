@@ -1,4 +1,4 @@
-/* What a kernel thread of this process is doing, as the kernel tells it. See kernel_call.c. */
+/* What the kernel tells in its files, and of them what a kernel thread of this process is doing. See kernel_call.c. */
 #ifndef GOSHIM_KERNEL_CALL_H
 #define GOSHIM_KERNEL_CALL_H
 
@@ -12,10 +12,15 @@ struct kernel_call {
 	uint64_t arg0, sp, pc;
 };
 
-/* /proc/PID/task/TID/NAME (pid 0: of this process) into text, which it ends with a zero: how many bytes, or a negative error. Async-signal-safe. */
+/* A file into text, which it ends with a zero: how many bytes, or a negative error. Async-signal-safe. Takes a descriptor for the time of the call. */
+long kernel_file_read(const char *path, char *text, size_t room);
+/* /proc/PID/task/TID/NAME (pid 0: of this process), the same way. */
 long task_file_read(int32_t pid, int32_t tid, const char *name, char *text, size_t room);
 
 /* Of the kernel thread with this id. Any thread; takes a descriptor for the time of the call, so it is for what is rare. */
 struct kernel_call kernel_call_of(int32_t ktid);
+
+/* The decimal number that follows `field`, blanks included, in such a text. False: it has no such field. */
+bool kernel_number_after(const char *text, const char *field, uint64_t *value);
 
 #endif

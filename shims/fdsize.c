@@ -10,7 +10,6 @@
  * descriptors no more, but the larger table. */
 #include <dirent.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../core/kernel_call.h"
 #include "io.h"
@@ -41,12 +40,13 @@ static int highest_open(void) {
 }
 
 void fdsize_start(void) {
-	char text[4096], *line;
+	char text[4096];
+	uint64_t size;
 	if (atomic_load_explicit(&size_noted, memory_order_relaxed) != SIZE_UNKNOWN)
 		return; /* a child whose parent had a runtime, and a table to match */
 	if (task_file_read(0, (int32_t)SYS0(SYS_gettid), "status", text, sizeof text) > 0 &&
-	    (line = strstr(text, "\nFDSize:")))
-		atomic_store_explicit(&size_noted, atoi(line + strlen("\nFDSize:")), memory_order_relaxed);
+	    kernel_number_after(text, "\nFDSize:\t", &size))
+		atomic_store_explicit(&size_noted, (int)size, memory_order_relaxed);
 }
 
 void fdsize_fork_child(void) {

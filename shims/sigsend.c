@@ -30,25 +30,19 @@ static bool ignored_by_kernel(int sig) {
 	return now.sa_handler == SIG_DFL && default_ignores(sig);
 }
 
-static unsigned long number_after(const char *text, const char *field) {
-	const char *at = strstr(text, field);
-	unsigned long n = 0;
-	for (at = at ? at + strlen(field) : ""; *at >= '0' && *at <= '9'; at++)
-		n = n * 10 + (unsigned long)(*at - '0');
-	return n;
-}
-
 /* RLIMIT_SIGPENDING, for real-time signals that carry something. The kernel counts what it has queued for the user; what waits here it does not know, and our own
  * timers it should not count. It is asked how many there are only where the limit is so low that it can matter: elsewhere our own entries end first. */
 static bool limit_reached(int sig, const siginfo_t *info) {
 	struct rlimit limit;
 	char text[4096];
+	uint64_t queued = 0;
 	if (sig < 32 || info->si_code >= 0 || SYS4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, NULL, &limit) < 0 ||
 	    limit.rlim_cur >= SIG_ENTRIES)
 		return false;
 	if (task_file_read(0, self_pid(), "status", text, sizeof text) <= 0)
 		return sig_entries_used() >= limit.rlim_cur;
-	return sig_entries_used() + number_after(text, "\nSigQ:\t") >= limit.rlim_cur + preempt_timers();
+	kernel_number_after(text, "\nSigQ:\t", &queued);
+	return sig_entries_used() + queued >= limit.rlim_cur + preempt_timers();
 }
 
 /* To the calling goroutine: when it does not block it, the handler has run when this returns. */

@@ -4,9 +4,7 @@
  * Only when asked for (GOSHIM=fsbase=trap). Not while there is a tracer, which would stop at each trap: switches are system calls then. Not with a sanitizer's runtime, which blocks
  * all signals behind our back, nor where the first page may be mapped. A program that is executed begins with SIGSEGV open, and with the default action where it was ignored,
  * unless a fork's child executes it. */
-#include <fcntl.h>
-#include <stdlib.h>
-
+#include "../core/kernel_call.h"
 #include "siginternal.h"
 
 #define LOOK_NS 1000000000 /* a file of /proc: some 50 us */
@@ -78,35 +76,17 @@ int sig_kernel_action(int sig, const struct sigaction *set, struct sigaction *wa
 
 /* ---- the start ------------------------------------------------------------------------------------------------------ */
 
-static bool file_has(const char *path, const char *name, long *value) {
-	char text[4096];
-	int fd = (int)SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	long n = SYS3(SYS_read, fd, text, sizeof text - 1);
-	SYS1(SYS_close, fd);
-	if (n <= 0)
-		return false;
-	text[n] = '\0';
-	const char *at = strstr(text, name);
-	if (!at)
-		return false;
-	at += strlen(name);
-	while (*at == ' ' || *at == '\t')
-		at++;
-	for (*value = 0; *at >= '0' && *at <= '9'; at++)
-		*value = *value * 10 + (*at - '0');
-	return true;
-}
-
 static bool process_allows(void) {
-	long lowest = 0;
-	return sig_trap_wanted && file_has("/proc/sys/vm/mmap_min_addr", "", &lowest) && lowest >= LOWEST && !WATCHED && !__asan_init;
+	char text[32];
+	uint64_t lowest = 0;
+	return sig_trap_wanted && kernel_file_read("/proc/sys/vm/mmap_min_addr", text, sizeof text) > 0 && kernel_number_after(text, "", &lowest) &&
+	       lowest >= LOWEST && !WATCHED && !__asan_init;
 }
 
 static bool is_traced(void) {
-	long tracer = 1;
-	return !file_has("/proc/self/status", "TracerPid:", &tracer) || tracer != 0;
+	char text[4096];
+	uint64_t tracer = 0;
+	return task_file_read(0, self_pid(), "status", text, sizeof text) <= 0 || !kernel_number_after(text, "\nTracerPid:\t", &tracer) || tracer != 0;
 }
 
 /* sysmon, while something runs. */
