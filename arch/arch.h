@@ -121,6 +121,15 @@ bool arch_preempt_inject(void *context);
 /* Called by the injected code on the goroutine's stack; core/preempt.c. */
 void preempt_here(void) __attribute__((visibility("hidden")));
 
+/* The kernel's struct sigaction. */
+struct ksigaction {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+#define SA_RESTORER_FLAG 0x04000000ul
+
 /* Where a handler of ours that is installed by a raw rt_sigaction returns to, if libc does not say (its own handlers have no restorer); NULL: libc says. */
 void *arch_restorer(void);
 

@@ -5,7 +5,6 @@
 #include <aio.h>
 #include <mqueue.h>
 #include <netdb.h>
-#include <wordexp.h>
 
 #include "io.h"
 
@@ -82,10 +81,10 @@ static bool any_failed(struct aiocb *const list[], int n) {
 	do {                                         \
 		struct g *g = g_goroutine();         \
 		REAL_READY();                        \
-		enum tp_hold hold = g_tp_hold(g);           \
+		enum tp_hold hold = g_tp_hold(g);    \
 		int r = real.name(__VA_ARGS__);      \
 		int saved_errno = errno;             \
-		g_tp_release(g, hold);              \
+		g_tp_release(g, hold);               \
 		errno = saved_errno;                 \
 		return r;                            \
 	} while (0)
@@ -114,11 +113,6 @@ SHIM int getaddrinfo_a(int mode, struct gaicb *list[], int n, struct sigevent *e
 
 SHIM int mq_notify(mqd_t queue, const struct sigevent *event) {
 	HOLD(mq_notify, queue, event);
-}
-
-/* A process, for what is in $(). */
-SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
-	HOLD(wordexp, words, result, flags);
 }
 
 static int list_begin(int mode, struct aiocb *const list[], int n, struct sigevent *event) {

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 #include <unistd.h>
+#include <wordexp.h>
 
 #include "../core/futex.h"
 #include "../core/netpoll.h"
@@ -258,6 +259,16 @@ SHIM FILE *popen(const char *command, const char *mode) {
 	g_tp_release(g, hold);
 	fdtable_fork_parent();
 	return f;
+}
+
+/* What is in $() makes a process. */
+SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
+	REAL_READY();
+	struct g *g = g_goroutine();
+	enum tp_hold hold = g_tp_hold(g);
+	int r = real.wordexp(words, result, flags);
+	g_tp_release(g, hold);
+	return r;
 }
 
 /* ---- credentials

@@ -15,8 +15,6 @@
 #include "race.h"
 #include "siginternal.h"
 
-#define SA_RESTORER_FLAG 0x04000000ul
-
 static void *restorer; /* libc's or arch/'s, for our raw rt_sigaction */
 static void (*setxid_libc)(int, siginfo_t *, void *);
 

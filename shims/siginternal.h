@@ -22,14 +22,6 @@
 #define SS_AUTODISARM (1u << 31)
 #endif
 
-/* The kernel's struct sigaction. */
-struct ksigaction {
-	void *handler;
-	unsigned long flags;
-	void *restorer;
-	uint64_t mask;
-};
-
 /* What the program asked for. Never changes once published, never freed: read from handlers without locks. */
 struct sigrecord {
 	_Atomic uint32_t state; /* 0 free, 1 being written, 2 ready */
@@ -192,7 +184,7 @@ void sig_queue_fork_child(void);
 
 /* ---- sigtrap.c ------------------------------------------------------------------------------------------------ */
 
-/* real.sigaction(), where the kernel may have to have something else than it is told: both actions are as if it had not. */
+/* real.sigaction(), where the kernel may have to have something else than it is told: both actions, which may be NULL, are as if it had not. */
 int sig_kernel_action(int sig, const struct sigaction *set, struct sigaction *was);
 /* The mask that main had when the runtime started, where the kernel's was opened. */
 extern uint64_t sig_trap_closed;

@@ -70,7 +70,8 @@ int sig_kernel_action(int sig, const struct sigaction *set, struct sigaction *wa
 		if (real.sigaction(sig, &kernel, NULL) < 0)
 			return -1;
 	}
-	*was = before;
+	if (was)
+		*was = before;
 	return 0;
 }
 
@@ -101,14 +102,14 @@ void sig_trap_look(void) {
 
 /* Handlers that were set before block what they asked for. */
 static void actions_open(void) {
-	struct sigaction act, was;
+	struct sigaction act;
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
 		if (sig == SIGCANCEL_NR || sig == SIGSETXID_NR || real.sigaction(sig, NULL, &act) < 0)
 			continue;
 		if (sig == SIGSEGV)
 			segv_note(&act);
 		if (sig == SIGSEGV || ((sigset_bits(&act.sa_mask) & arch_signals_open) && act.sa_handler != SIG_DFL && act.sa_handler != SIG_IGN))
-			sig_kernel_action(sig, &act, &was);
+			sig_kernel_action(sig, &act, NULL);
 	}
 }
 

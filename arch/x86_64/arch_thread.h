@@ -29,7 +29,6 @@ extern struct arch_thread *arch_tp_threads[ARCH_TP_SLOTS] __attribute__((visibil
 extern const char arch_switch_tp[] __attribute__((visibility("hidden"))), arch_switch_tp_end[] __attribute__((visibility("hidden")));
 extern const char arch_switch_slow[] __attribute__((visibility("hidden"))), arch_switch_slow_end[] __attribute__((visibility("hidden")));
 
-/* The thread pointer is what it should be, if `self` is right: for the first line of a signal handler, and after a system call that has slept. */
 static inline void arch_tp_mend(void) {
 	uintptr_t now;
 	if (__builtin_expect(!arch_signals_open, 1))

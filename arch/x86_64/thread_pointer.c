@@ -23,19 +23,15 @@
  * A signal handler must not see the thread pointer change, which a trap between the store to arch_thread.tp and the write of the register would do; and it may itself change
  * what the kernel has: arch_tp_settle() lets such a switch begin that part again.
  */
-#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <string.h>
 #include <sys/auxv.h>
 #include <ucontext.h>
 
 #include "arch.h"
-#include "arch_thread.h"
 
 #define HWCAP2_FSGSBASE (1ul << 1)
 #define ARCH_SET_FS 0x1002
-#define SA_RESTORER_FLAG 0x04000000ul
 #define SLEEPS 3 /* each takes the CPU away */
 
 _Static_assert(offsetof(struct arch_thread, tp) == 0 && offsetof(struct arch_thread, tp_kept) == 8 && offsetof(struct arch_thread, tp_slot) == 12 &&
@@ -60,13 +56,6 @@ static void kernel_tp(uintptr_t tp) {
 }
 
 /* ---- does it work here? ------------------------------------------------------------------------------------------- */
-
-struct ksigaction {
-	void *handler;
-	unsigned long flags;
-	void *restorer;
-	uint64_t mask;
-};
 
 static volatile bool refused;
 
