@@ -16,6 +16,12 @@ class Tunnel(Server):
         self.backend, self.backend_port = lab.server_start([lab.program("epoll_server"), "-b", "1024"], lab.environment())
 
 
+class Churn:
+    """What a server is driven with: a new connection for every request."""
+    has_threads = False
+    churn = True
+
+
 class Microsocks(Tunnel):
     name = "microsocks"
     title = "microsocks: HTTP requests through SOCKS5"
@@ -28,14 +34,17 @@ class Microsocks(Tunnel):
         return ["-P", self.backend_port, "-x", port, "-b", 1024]
 
 
-class MicrosocksChurn(Microsocks):
+class MicrosocksChurn(Churn, Microsocks):
     name = "microsocks-churn"
     title = "microsocks: a new connection for every request"
-    has_threads = False
-    churn = True
 
 
-class Tinyproxy(Tunnel):
+class HttpProxy(Tunnel):
+    def load(self, port):
+        return ["-P", self.backend_port, "-X", port, "-b", 1024]
+
+
+class Tinyproxy(HttpProxy):
     name = "tinyproxy"
     title = "tinyproxy: HTTP requests through CONNECT"
     programs = ("/usr/bin/tinyproxy",)
@@ -45,18 +54,13 @@ class Tinyproxy(Tunnel):
                                               "LogLevel Critical\nDisableViaHeader Yes\n")
         return ["/usr/bin/tinyproxy", "-d", "-c", config]
 
-    def load(self, port):
-        return ["-P", self.backend_port, "-X", port, "-b", 1024]
 
-
-class TinyproxyChurn(Tinyproxy):
+class TinyproxyChurn(Churn, Tinyproxy):
     name = "tinyproxy-churn"
     title = "tinyproxy: a new connection for every request"
-    has_threads = False
-    churn = True
 
 
-class Privoxy(Tunnel):
+class Privoxy(HttpProxy):
     name = "privoxy"
     title = "privoxy: HTTP requests through CONNECT"
     programs = ("/usr/sbin/privoxy",)
@@ -66,15 +70,10 @@ class Privoxy(Tunnel):
                                             "max-client-connections 19000\nlisten-backlog 1000\nsocket-timeout 600\n")
         return ["/usr/sbin/privoxy", "--no-daemon", config]
 
-    def load(self, port):
-        return ["-P", self.backend_port, "-X", port, "-b", 1024]
 
-
-class PrivoxyChurn(Privoxy):
+class PrivoxyChurn(Churn, Privoxy):
     name = "privoxy-churn"
     title = "privoxy: a new connection for every request"
-    has_threads = False
-    churn = True
 
 
 class Stunnel(Server):

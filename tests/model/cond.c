@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "futex.h"
+#include "shims.h"
 #include "stand_ins.h"
 #include "sync.h"
 
@@ -70,17 +71,6 @@ int mutex_cond_lock(pthread_mutex_t *m, bool contended) {
 	while (atomic_exchange_explicit(&word, 2, memory_order_acquire) != 0)
 		futex_wait(&word, 2, -1, FUTEX_ANY, false, "mutex");
 	return 0;
-}
-
-bool shim_interrupted(struct g *g, bool restartable) {
-	(void)restartable;
-	g_interrupt_clear(g);
-	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
-	return false;
-}
-
-void shim_testcancel(struct g *g) {
-	(void)g;
 }
 
 /* ---- scenarios ---- */

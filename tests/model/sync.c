@@ -5,6 +5,7 @@
 #include "futex.h"
 #include "goshim.h"
 #include "golib.h"
+#include "shims.h"
 #include "stand_ins.h"
 
 static go_mutex mutex;
@@ -25,7 +26,7 @@ static void reset(void) {
 	flag = false;
 }
 
-/* ---- what go_sync.c wants of others: nobody is interrupted but by the scenario, nobody is cancelled ---- */
+/* ---- what go_sync.c wants of others ---- */
 
 struct sched_config sched_config = {.gomaxprocs = 1};
 
@@ -37,17 +38,6 @@ struct chan *ctx_done(struct ctx *c) {
 int ctx_err(struct ctx *c) {
 	(void)c;
 	return chan_is_closed(&done) ? -ECANCELED : 0;
-}
-
-bool shim_interrupted(struct g *g, bool restartable) {
-	(void)restartable;
-	g_interrupt_clear(g);
-	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
-	return false;
-}
-
-void shim_testcancel(struct g *g) {
-	(void)g;
 }
 
 bool shim_cancel_pending(struct g *g) {

@@ -9,23 +9,13 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "contexts.h"
+
 enum { ROUNDS = 200, THREADS = 4, STACK = 64 * 1024 };
 
 static volatile int strays;
-static __thread volatile int hits;
 static __thread ucontext_t back, inner;
 static __thread int wrong;
-
-static void on_signal(int sig) {
-	(void)sig;
-	hits++;
-}
-
-static int blocks(int sig) {
-	sigset_t now;
-	pthread_sigmask(SIG_BLOCK, NULL, &now);
-	return sigismember(&now, sig);
-}
 
 /* Runs with SIGUSR1 open and SIGUSR2 blocked; who calls it has them the other way round. */
 static void body(int a, int b) {

@@ -1,5 +1,6 @@
 /* A context's function ends, with another signal mask than that of the context which comes after it: the thread has the mask of that one then, now and after
  * others have run where it did, and what it lets in comes (SIG-6). Arguments, few and many; the last context of all ends the process. */
+#include "contexts.h"
 #include "sync_test.h"
 
 #include <signal.h>
@@ -7,21 +8,9 @@
 
 enum { ROUNDS = 100, THREADS = 4, STACK = 64 * 1024 };
 
-static __thread volatile int hits;
 static __thread ucontext_t back, first, second;
 static __thread char *stacks[2];
 static __thread int ran;
-
-static void on_signal(int sig) {
-	(void)sig;
-	hits++;
-}
-
-static int blocks(int sig) {
-	sigset_t now;
-	pthread_sigmask(SIG_BLOCK, NULL, &now);
-	return sigismember(&now, sig);
-}
 
 static void block(int sig) {
 	sigset_t set;

@@ -116,34 +116,22 @@ static void exclusion(void) {
 	printf("count %ld, wrong %d\n", shared->count, shared->wrong);
 }
 
-static void *answers(void *arg) {
+/* One of the two who take turns: whose it is while `turn` is odd, or even. */
+static void *takes_turns(void *odd) {
 	pthread_mutex_lock(&shared->low);
 	for (int i = 0; i < 20; i++) {
 		EQ(pthread_mutex_lock(&shared->low), 0);
-		while (shared->turn % 2 == 0)
+		while ((shared->turn % 2 == 1) != (odd != NULL))
 			EQ(pthread_cond_wait(&cond, &shared->low), 0);
 		shared->turn++;
 		pthread_cond_broadcast(&cond);
 		EQ(pthread_mutex_unlock(&shared->low), 0);
 	}
-	return arg;
-}
-
-static void *asks(void *arg) {
-	pthread_mutex_lock(&shared->low);
-	for (int i = 0; i < 20; i++) {
-		EQ(pthread_mutex_lock(&shared->low), 0);
-		while (shared->turn % 2 == 1)
-			EQ(pthread_cond_wait(&cond, &shared->low), 0);
-		shared->turn++;
-		pthread_cond_broadcast(&cond);
-		EQ(pthread_mutex_unlock(&shared->low), 0);
-	}
-	return arg;
+	return NULL;
 }
 
 static void condition(void) {
-	pthread_t a = start(asks, NULL), b = start(answers, NULL);
+	pthread_t a = start(takes_turns, NULL), b = start(takes_turns, shared);
 	join(a);
 	join(b);
 	printf("turns %d\n", shared->turn);
