@@ -10,11 +10,15 @@
  * What. Functions whose symbol libc exports and whose first bytes arch/ knows; see arch/CPU/patch.c. Another libc, another compiler: the
  * function is left alone. If one that the others depend on is left alone, all are.
  *
- * libc's symbols are read from its own tables (object.c). No allocation, no lock, raw system calls. */
+ * libc's symbols are read from its own tables (object.c). No allocation, no lock, raw system calls.
+ *
+ * The loader. Since glibc 2.34 ld.so takes its locks with libc's pthread_mutex_lock(), by a pointer that it sets when libc is there and protects as it
+ * does its other constants (RELRO). Data, not code; the page is writable for a moment. */
 #include "patch.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -147,4 +151,46 @@ const char *patch_apply(struct patch *list, size_t n) {
 	const char *why = patch_all(list, n, &libc, (int)fd);
 	SYS1(SYS_close, fd);
 	return why;
+}
+
+/* The part of ld.so that holds constants which it had to compute. */
+static bool loader_constants(uintptr_t *from, uintptr_t *to) {
+	uintptr_t base = getauxval(AT_BASE);
+	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)base;
+	if (!base || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)))
+		return false;
+	const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(base + header->e_phoff);
+	for (int i = 0; i < header->e_phnum; i++) {
+		if (ph[i].p_type != PT_GNU_RELRO)
+			continue;
+		*from = (base + ph[i].p_vaddr + 7) & ~7ul;
+		*to = (base + ph[i].p_vaddr + ph[i].p_memsz) & ~(PAGE - 1); /* what shares a page with variables is not protected */
+		return *from < *to;
+	}
+	return false;
+}
+
+bool patch_loader(mutex_function *to, mutex_function **lock, mutex_function **trylock) {
+	struct object libc;
+	const void *inside = symbols_private("__libc_early_init");
+	uintptr_t at, end, found = 0;
+	if (!one_thread() || !inside || !object_open(&libc, object_map(inside)) || !loader_constants(&at, &end))
+		return false;
+	*(void **)lock = object_address(&libc, "pthread_mutex_lock");
+	*(void **)trylock = object_address(&libc, "pthread_mutex_trylock");
+	if (!*lock || !*trylock)
+		return false;
+	for (; at < end; at += sizeof(uintptr_t)) {
+		if (*(mutex_function **)at == *lock) {
+			if (found)
+				return false;
+			found = at;
+		}
+	}
+	uintptr_t page = found & ~(PAGE - 1);
+	if (!found || SYS3(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE) < 0)
+		return false;
+	*(mutex_function **)found = to;
+	SYS3(SYS_mprotect, page, PAGE, PROT_READ);
+	return true;
 }

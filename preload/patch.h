@@ -2,6 +2,7 @@
 #ifndef GOSHIM_PATCH_H
 #define GOSHIM_PATCH_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -19,5 +20,10 @@ struct patch {
 /* Makes the functions of list[0..n) jump to their replacements, if the process has one thread. NULL: done, but for those whose code is
  * not known; else why nothing was changed. On the way to the runtime's start only. */
 const char *patch_apply(struct patch *list, size_t n);
+
+/* Makes the loader, ld.so, take its locks by `to` instead of libc's pthread_mutex_lock(). *lock and *trylock: libc's, known before `to` can be called. false:
+ * ld.so has no pointer to that function, or several, or it must not be written; then nothing has changed. While the process has one thread. */
+typedef int mutex_function(pthread_mutex_t *m);
+bool patch_loader(mutex_function *to, mutex_function **lock, mutex_function **trylock);
 
 #endif

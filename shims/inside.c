@@ -23,8 +23,13 @@
  * A releaser that found the waiter's 2 sees the waiter's count: both of the waiter's operations are seq_cst, and there is a fence before the load.
  * The lot is looked at even if only kernel threads can wait: that costs a bucket's lock on a path that has a system call anyway.
  *
- * What stays with sysmon, and why: pthread_mutex_lock() called from within libc and ld.so (ld.so's own locks), whose inner parts
- * (robust, shared, PI) we need and which are no wrappers; pthread_once() and the rwlocks of the locale code, which wait for a moment only.
+ * The loader's locks are libc's mutexes, held while a module is loaded or a thread made, and libc loads modules by itself: libgcc_s for the first
+ * pthread_exit(), a converter for iconv(). Who holds one may park, in a malloc of the program's, say. If those who want it waited in the kernel, they would use
+ * up the Ms, and the maker waits for such a lock as well when it makes one: then nobody could run the holder. So a goroutine that finds one taken asks
+ * again later, as a goroutine. It does not sleep on the mutex, because libc releases some of them itself, and would wake nobody of ours.
+ *
+ * What stays with sysmon, and why: pthread_mutex_lock() called from within libc, whose inner parts
+ * (robust, shared, PI) we need and which is no wrapper; pthread_once() and the rwlocks of the locale code, which wait for a moment only.
  *
  * Errno: the lock functions change none. No lock of our own. */
 #include "inside.h"
@@ -227,6 +232,22 @@ static void lock_wake(_Atomic uint32_t *word) {
 		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
+#define LOADER_LOOK_NS 50000 /* the first pause; they double, up to 16 times as much */
+
+static mutex_function *loader_mutex_lock, *loader_mutex_trylock; /* libc's */
+
+/* Called by ld.so, with its callers' errno. */
+static int loader_lock(pthread_mutex_t *m) {
+	static const _Atomic uint32_t never;
+	struct g *g = inside_g();
+	if (!g)
+		return loader_mutex_lock(m);
+	int r;
+	for (int64_t pause = LOADER_LOOK_NS; (r = loader_mutex_trylock(m)) == EBUSY; pause = pause < 16 * LOADER_LOOK_NS ? 2 * pause : pause)
+		futex_wait(&never, 0, nanotime() + pause, FUTEX_ANY, false, "loader lock");
+	return r;
+}
+
 void inside_fork_child(void) {
 	atomic_store_explicit(&kernel_waiters, 0, memory_order_relaxed);
 	own_pid = (int32_t)SYS0(SYS_getpid);
@@ -291,6 +312,7 @@ const char *inside_start(void) {
 		own_pid = (int32_t)SYS0(SYS_getpid);
 		why = patch_apply(patches, PATCH_COUNT);
 		real_redirect();
+		patch_loader(loader_lock, &loader_mutex_lock, &loader_mutex_trylock); /* refused: as without; sysmon takes the P of who waits there */
 		done = true;
 	}
 	return why;
