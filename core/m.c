@@ -42,6 +42,13 @@ bool sched_started(void) {
 	return atomic_load_explicit(&sched.started, memory_order_acquire);
 }
 
+bool sched_others_run(void) {
+	/* relaxed: a hint. Spinning Ms have a P and no work. */
+	uint32_t without = atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) +
+	                   atomic_load_explicit(&sched.spinning, memory_order_relaxed);
+	return atomic_load_explicit(&sched.procs, memory_order_relaxed) > without + 1;
+}
+
 /* ---- Ps and Ms: idle lists ----------------------------------------------------------------------------------------- */
 
 struct p *p_idle_pop(void) {

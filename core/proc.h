@@ -171,6 +171,8 @@ struct g *g_of_tcb(uintptr_t tcb);
  * error number: then nothing has changed and threads stay kernel threads. `why` gets a static sentence. Idempotent. */
 int sched_start(const char **why);
 bool sched_started(void);
+/* True: a P other than the caller's has work, so a lock may be given back while the caller looks at it. A hint. */
+bool sched_others_run(void);
 
 /* Makes a goroutine that will run entry(g). It is not queued yet: fill g->ext, then ready_new(g). Negative errors through
  * *err (EAGAIN). May be called by any thread. */

@@ -48,13 +48,13 @@ union dtv {
 };
 
 void *(*tcb_lookup)(const char *name);
-size_t tcb_tid_offset;
+size_t tcb_tid_offset, tcb_cancel_offset;
 #if !ARCH_TLS_BELOW
 size_t tcb_struct_offset;
 #endif
 
 static struct {
-	size_t struct_bytes, list, specific, cancelhandling, dtv, static_bytes, align;
+	size_t struct_bytes, list, specific, dtv, static_bytes, align;
 	void *(*allocate)(void *);
 	void *(*allocate_init)(void *, bool);
 	void (*deallocate)(void *, bool);
@@ -104,9 +104,13 @@ static size_t struct_size(void) {
 }
 
 void tcb_find_tid(void) {
-	size_t tid;
-	if (struct_size() && descriptor_read("_thread_db_pthread_tid", &tid, 32))
-		tcb_tid_offset = tid;
+	size_t offset;
+	if (!struct_size())
+		return;
+	if (descriptor_read("_thread_db_pthread_tid", &offset, 32))
+		tcb_tid_offset = offset;
+	if (descriptor_read("_thread_db_pthread_cancelhandling", &offset, 32))
+		tcb_cancel_offset = offset;
 }
 
 int tcb_offsets(const char **why) {
@@ -117,7 +121,7 @@ int tcb_offsets(const char **why) {
 	if (!size || size > PTHREAD_MAX_BYTES || !descriptor_read("_thread_db_pthread_tid", &tid, 32) ||
 	    !descriptor_read("_thread_db_pthread_list", &lay.list, 128) ||
 	    !descriptor_read("_thread_db_pthread_specific", &lay.specific, SPECIFIC_BLOCKS * 64) ||
-	    !descriptor_read("_thread_db_pthread_cancelhandling", &lay.cancelhandling, 32) ||
+	    !descriptor_read("_thread_db_pthread_cancelhandling", &tcb_cancel_offset, 32) ||
 	    !descriptor_read("_thread_db_pthread_dtvp", &lay.dtv, 64))
 		return -ENOSYS;
 	lay.struct_bytes = size;
@@ -204,7 +208,7 @@ void tcb_set_tid(uintptr_t tcb, int32_t tid) {
 }
 
 _Atomic int *tcb_cancelhandling(uintptr_t tcb) {
-	return (_Atomic int *)(tcb + lay.cancelhandling);
+	return (_Atomic int *)(tcb + tcb_cancel_offset);
 }
 
 static void rseq_mark_unregistered(uintptr_t tcb) {

@@ -52,8 +52,11 @@ static inline int32_t tcb_tid(uintptr_t tcb) {
 static inline int32_t tcb_tid_here(size_t offset) {
 	return arch_tp_load32(offset);
 }
-/* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated). */
+/* cancelhandling word of a TCB (glibc's bits: 1 disabled, 2 async, 4 canceling, 8 canceled, 16 exiting, 32 terminated), and its offset there; 0 until known,
+ * which tcb_find_tid() and tcb_offsets() see to. */
 _Atomic int *tcb_cancelhandling(uintptr_t tcb);
+extern size_t tcb_cancel_offset __attribute__((visibility("hidden")));
+enum { TCB_CANCELED = 8 };
 /* The head of the list of robust mutexes that a TCB's thread holds (the kernel's struct robust_list_head); NULL: this libc has none. */
 void *tcb_robust_head(uintptr_t tcb);
 /* The node {next, prev} by which libc's lists of threads hold a TCB; a goroutine's points to itself (see shims/loader.c). */

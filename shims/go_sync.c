@@ -33,11 +33,11 @@ SHIM int go_mutex_trylock(go_mutex *m) {
 
 static __attribute__((noinline)) int mutex_wait(go_mutex *m, struct ctx *ctx, bool cancel_point) {
 	_Atomic uint32_t *word = word_of(m);
-	for (int i = 0; sync_can_spin() && i < SYNC_SPINS; i++) {
+	unsigned pauses = 0;
+	do {
 		if (atomic_load_explicit(word, memory_order_relaxed) == UNLOCKED && go_mutex_trylock(m) == 0)
 			return 0;
-		arch_relax();
-	}
+	} while (sync_spin(&pauses));
 	/* From here on taken as CONTENDED: we cannot know whether others wait. */
 	while (atomic_exchange_explicit(word, CONTENDED, memory_order_acquire) != UNLOCKED) {
 		int r = chan_futex_wait(word, CONTENDED, -1, ctx ? ctx_done(ctx) : NULL, "go_mutex");

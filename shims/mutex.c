@@ -136,15 +136,12 @@ static long shared_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline
 static int word_lock(_Atomic uint32_t *word, int64_t deadline, bool contended, bool shared) {
 	uint32_t seen;
 	uint32_t as = contended ? 2 : 1;
-	int spins = sync_can_spin() ? SYNC_SPINS : 0;
 	for (;;) {
-		for (int i = 0;; i++) {
+		unsigned pauses = 0;
+		do {
 			if (word_try(word, as, &seen))
 				return 0;
-			if (i >= spins)
-				break;
-			arch_relax();
-		}
+		} while (sync_spin(&pauses));
 		uint32_t marked = (seen & ~STATE_MASK) | 2;
 		/* relaxed: the waiters' mark publishes nothing */
 		if (seen != marked &&

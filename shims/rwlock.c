@@ -112,13 +112,14 @@ static int read_try(pthread_rwlock_t *l) {
 static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 	if (is_writer(l))
 		return EDEADLK;
-	int spins = sync_can_spin() ? SYNC_SPINS : 0;
 	for (;;) {
 		int r;
-		for (int i = 0; (r = read_try(l)) == EBUSY && i < spins; i++)
-			arch_relax();
-		if (r != EBUSY)
-			return r;
+		unsigned pauses = 0;
+		do {
+			r = read_try(l);
+			if (r != EBUSY)
+				return r;
+		} while (sync_spin(&pauses));
 		struct fwaiter w;
 		futex_prepare(&w, &l->__data.__wrphase_futex, NULL, true, "rwlock read");
 		uint64_t s = state_load(l);
@@ -174,13 +175,11 @@ static void write_give_up(pthread_rwlock_t *l) {
 static int write_wait(pthread_rwlock_t *l, int64_t deadline) {
 	if (is_writer(l))
 		return EDEADLK;
-	if (sync_can_spin()) {
-		for (int i = 0; i < SYNC_SPINS; i++) {
-			if (write_try(l, 0))
-				return 0;
-			arch_relax();
-		}
-	}
+	unsigned pauses = 0;
+	do {
+		if (write_try(l, 0))
+			return 0;
+	} while (sync_spin(&pauses));
 	atomic_fetch_add_explicit(state_of(l), WANT_ONE, memory_order_relaxed); /* announces only */
 	while (!write_try(l, WANT_ONE)) {
 		struct fwaiter w;

@@ -50,7 +50,7 @@ static inline bool sem_take(struct semaphore *s, uint64_t count) {
 	return false;
 }
 
-static int fail(int error) {
+static __attribute__((noinline, cold)) int fail(int error) {
 	errno = error;
 	return -1;
 }
@@ -115,24 +115,26 @@ SHIM int sem_trywait(sem_t *s) {
 }
 
 /* The address is only a key: the object may be gone. */
-static __attribute__((noinline)) void wake_one(struct semaphore *s) {
+static __attribute__((noinline)) int wake_one(struct semaphore *s) {
 	if (!sched_started() || futex_wake(s, 1, FUTEX_ANY) == 0)
 		SYS3(SYS_futex, s, FUTEX_WAKE_PRIVATE, 1);
+	return 0;
+}
+
+static __attribute__((noinline)) int post_shared(sem_t *sem) {
+	REAL_READY();
+	return real.sem_post(sem);
 }
 
 SHIM int sem_post(sem_t *sem) {
 	struct semaphore *s = semaphore_of(sem);
-	if (unlikely(sem_is_shared(sem))) {
-		REAL_READY();
-		return real.sem_post(sem);
-	}
+	if (unlikely(sem_is_shared(sem)))
+		return post_shared(sem); /* out of line, so that this function saves no register */
 	uint64_t v = atomic_load_explicit(&s->word, memory_order_relaxed);
 	do {
 		if ((uint32_t)v == SEM_VALUE_MAX)
 			return fail(EOVERFLOW);
 		/* release: pairs with the acquire in sem_take() */
 	} while (!atomic_compare_exchange_weak_explicit(&s->word, &v, v + 1, memory_order_release, memory_order_relaxed));
-	if (v >= WAITER_ONE)
-		wake_one(s);
-	return 0;
+	return unlikely(v >= WAITER_ONE) ? wake_one(s) : 0;
 }

@@ -5,6 +5,8 @@
 
 #include "stand_ins.h"
 
+size_t tcb_cancel_offset; /* 0: whoever asks for a cancellation asks the function below */
+
 bool shim_interrupted(struct g *g, bool restartable) {
 	(void)restartable;
 	g_interrupt_clear(g);
