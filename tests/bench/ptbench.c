@@ -392,7 +392,7 @@ static void in_slices(int me) {
 }
 
 static void alone(long n, void (*body)(int)) {
-	enum { SLICE = 1000000 };
+	enum { SLICE = 200000 };
 	rounds = n < SLICE ? n : SLICE;
 	lone_total = n - n % rounds;
 	lone_body = body;
