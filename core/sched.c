@@ -216,6 +216,8 @@ static struct g *poll_as_poller(struct m *m) {
 	lock_release(&sched.lock);
 	if (p)
 		p_attach(m, p);
+	else
+		sysmon_poke(); /* it has slept without looking at timers, because this M did; who is due may need a P to be taken from somebody */
 	if (!list) {
 		/* A timer, or somebody broke the sleep because there is work to take over: look for it as a woken M does. */
 		uint32_t none = 0;
