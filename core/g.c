@@ -141,6 +141,7 @@ static void g_reset(struct g *g) {
 	__atomic_store_n(&g->kind, G_GOROUTINE, __ATOMIC_RELAXED);
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
+	atomic_store_explicit(&g->make_way, false, memory_order_relaxed);
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	g->chaos_count = 0;
 	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);

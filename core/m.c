@@ -206,6 +206,7 @@ static struct m *m_alloc(void) {
  * tries again each tick. */
 static void m_refused(struct p *p, bool spinning) {
 	debug_m_refused();
+	atomic_store_explicit(&sched.m_lacking, true, memory_order_relaxed); /* sysmon's hint */
 	if (spinning)
 		atomic_fetch_sub(&sched.spinning, 1);
 	p_idle_put(p);
@@ -300,7 +301,10 @@ static void *maker_main(void *arg) {
 		int r = MAY_FAIL_UNSEEN(-EAGAIN, sched_thread_create(m_main, m));
 		/* release: the kernel knows the thread by now */
 		atomic_store_explicit(&maker_busy, false, memory_order_release);
-		if (r < 0) {
+		if (r == 0) {
+			if (atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
+				atomic_store_explicit(&sched.m_lacking, false, memory_order_relaxed);
+		} else {
 			lock_acquire(&sched.lock, LOCK_SCHED);
 			maker_making = NULL;
 			struct p *p = m->p;

@@ -82,6 +82,7 @@ struct g {
 	_Atomic uint32_t note;     /* foreign: futex word that ready() sets, so that it returns only when its waker is done with it */
 	uint32_t in_rt;            /* > 0: inside the runtime; own thread writes, sysmon and signal entry read */
 	_Atomic uint32_t in_syscall; /* enum in_syscall: in a bracketed one; a hint to sysmon */
+	_Atomic bool make_way;       /* disturbed in such a one, for want of kernel threads: let others run before you repeat it */
 	uint8_t kind;
 	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
 	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
@@ -247,6 +248,8 @@ int g_pin_new(struct g *g);
 
 /* Puts the current goroutine at the end of the run queue. No-op (kernel yield) for a foreign thread. */
 void g_yield(struct g *g);
+/* The current goroutine goes behind all others, to run on whichever M comes to it. */
+void g_move(struct g *g);
 
 /* The current goroutine took new work into the process. Every ADMIT_TURN times in one turn it yields to those that have some already:
  * who accepts thousands before the first one is served makes as many cold stacks, and all of them late. */
@@ -262,6 +265,16 @@ void syscall_exit(struct g *g);
 void syscall_enter_disk(struct g *g);
 /* For calls that are known to block for long (waitpid, flock, sigwait): hands the P over at once if anything is runnable. */
 void syscall_enter_blocking(struct g *g);
+/* The same for one that its caller repeats if it fails with EINTR and nothing was done for the program meanwhile. Where the kernel gives no more threads,
+ * sysmon ends the wait so that others can use this one; before it is repeated, the caller makes way (g_make_way). */
+void syscall_enter_waiting(struct g *g);
+static inline void g_make_way(struct g *g) {
+	/* relaxed: set for this goroutine by who then disturbed it; seen later, it costs a turn */
+	if (__builtin_expect(atomic_load_explicit(&g->make_way, memory_order_relaxed), 0)) {
+		atomic_store_explicit(&g->make_way, false, memory_order_relaxed);
+		g_move(g);
+	}
+}
 
 /* ---- time ---------------------------------------------------------------------------------------------------- */
 

@@ -23,7 +23,8 @@ enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
 enum p_part { P_HERE, P_PARTED, P_GONE };
 enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN, RETAKE_TAKEN_DISK };
 /* g->in_syscall; see disk.c for the last two. */
-enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_DISK, SYSCALL_DISK_SLOT };
+/* SYSCALL_WAITS: known to wait for long, and repeated when it is disturbed (sysmon's make_way) */
+enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_WAITS, SYSCALL_DISK, SYSCALL_DISK_SLOT };
 
 struct p {
 	uint32_t id;
@@ -90,6 +91,7 @@ struct m {
 	_Atomic(struct g *) preempt_g; /* who is to give way */
 	_Atomic uint32_t preempt_tick;  /* schedtick of its P when that was asked */
 	_Atomic uint32_t preempt_tries; /* kernel ticks left to find it at a good place */
+	int64_t asked_way;            /* nanotime() when its G was last told to make way. sysmon's */
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */
 };
 
@@ -118,6 +120,7 @@ struct sched {
 	struct m *all_m;
 	struct m *free_m;            /* exited Ms, for reuse */
 	uint32_t m_count;
+	_Atomic bool m_lacking;      /* the kernel refused the last one that was asked for */
 	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
 	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
 	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
@@ -203,7 +206,6 @@ unsigned preempt_timers(void);
 int64_t preempt_cpu_time(struct m *m);
 /* In the handler of PREEMPT_SIGNAL, on any thread. */
 void preempt_signal(void *context);
-void g_move(struct g *g);              /* sched.c: to the M that the current goroutine has just been wired to */
 void g_preempt(struct g *g);           /* sched.c: queues the current goroutine behind all others */
 
 /* wired.c */
@@ -265,6 +267,8 @@ static inline void deliver_pending(void) {
 }
 /* sysmon, each time it wakes: set its own signal mask, route what it received. */
 extern void (*sig_sysmon_hook)(void);
+/* sysmon: ends the system call that g waits in, on m. What else it may meet there it only disturbs. */
+extern void (*sig_disturb_hook)(struct g *g, struct m *m);
 
 /* The runtime's section on the current G (see the essay in sched.c). */
 void rt_enter_slow(struct g *g);

@@ -61,6 +61,7 @@ _Atomic uint32_t rt_pending;
 void (*rt_deliver_hook)(struct g *g);
 void (*sig_resync_hook)(struct g *g);
 void (*sig_sysmon_hook)(void);
+void (*sig_disturb_hook)(struct g *g, struct m *m);
 
 static _Atomic uint32_t wake_skip;
 
@@ -792,6 +793,12 @@ void syscall_enter_blocking(struct g *g) {
 		return;
 	p_hand_over(g);
 	atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
+}
+
+void syscall_enter_waiting(struct g *g) {
+	syscall_enter_blocking(g);
+	if (g && g->kind <= G_MAIN)
+		atomic_store_explicit(&g->in_syscall, SYSCALL_WAITS, memory_order_relaxed);
 }
 
 void syscall_enter_disk(struct g *g) {

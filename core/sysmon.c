@@ -296,6 +296,35 @@ static void events(struct look *look, bool poll) {
 	}
 }
 
+/* There is work and a P for it, but the kernel refuses a thread (RLIMIT_NPROC, a limit of the control group), and all there are wait in it, perhaps for what
+ * is to be done. On kernel threads pthread_create() would have failed; here it is too late for that. So the Ms are shared: one after the other is called
+ * back from its wait and runs others before it waits again. */
+static void make_way(struct look *look) {
+	struct m *first = NULL;
+	struct g *waits = NULL;
+	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) || !sig_disturb_hook)
+		return;
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	bool idle = sched.idle_m != NULL;
+	lock_release(&sched.lock);
+	if (idle)
+		return;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_WAITS && !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) &&
+		    (!first || m->asked_way < first->asked_way)) {
+			first = m;
+			waits = g;
+		}
+	}
+	if (!first)
+		return;
+	first->asked_way = look->now;
+	atomic_store_explicit(&waits->make_way, true, memory_order_relaxed);
+	sig_disturb_hook(waits, first);
+	look->did = true;
+}
+
 static void tick(struct look *look, bool poll) {
 	bool queued = false;
 	procs_settle();
@@ -316,6 +345,7 @@ static void tick(struct look *look, bool poll) {
 		if (++seen >= 2) {
 			sched_single_waited();
 			wakep();
+			make_way(look);
 			look->did = true;
 			seen = 0;
 		}

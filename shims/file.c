@@ -128,8 +128,23 @@ TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags)
 	    BRACKET_BLOCKING, SYS5(SYS_msgrcv, id, msg, n, type, flags))
 TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_LONG,
 	    SYS3(SYS_semop, id, ops, n))
-TABLE_ENTRY(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout),
-	    (id, ops, n, timeout), false, BRACKET_LONG, SYS4(SYS_semtimedop, id, ops, n, timeout))
+
+/* What is left of a timeout that began at `begun`: the whole of it for the first call, which is also the one that looks whether it can be read. */
+static const struct timespec *timeout_left(struct timespec *left, const struct timespec *timeout, int64_t begun, bool first) {
+	return first || !timeout ? timeout : time_left(left, begun + timeout->tv_sec * 1000000000 + timeout->tv_nsec);
+}
+
+SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec *timeout) {
+	struct g *g = io_g();
+	struct timespec left;
+	int64_t begun = nanotime();
+	bool first = true, is_first;
+	if (!g)
+		return CALL_REAL(semtimedop, id, ops, n, timeout);
+	return (int)sys_ret(BRACKET_LONG(g, (is_first = first, first = false,
+					     SYS4(SYS_semtimedop, id, ops, n, timeout_left(&left, timeout, begun, is_first)))));
+}
+
 LONG(ssize_t, mq_timedreceive,
      (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedreceive, q, msg, n, priority, until))

@@ -66,7 +66,10 @@ void io_cancel_close(struct g *g, bool opened);
  * else who shares the kernel thread's process. No thread of its own would have noticed: repeat it (SIG-1). Whether a call is restarted after a
  * handler is for the kernel to decide: a signal for this goroutine arrives as the same number on its kernel thread. */
 static inline bool io_disturbed(struct g *g, long r, uint32_t handlers) {
-	return unlikely(r == -EINTR) && g && sig_handlers_run(g) == handlers;
+	if (likely(r != -EINTR) || !g || sig_handlers_run(g) != handlers)
+		return false;
+	g_make_way(g);
+	return true;
 }
 
 static inline uint32_t io_handlers(struct g *g) {
@@ -97,9 +100,9 @@ static inline uint32_t io_handlers(struct g *g) {
 /* For a cancellation point that may take long. */
 #define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, call)
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
-#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
+#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_waiting, g, true, call)
 /* The same, not a cancellation point. */
-#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
+#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_waiting, g, false, call)
 
 /* A wired goroutine waits for descriptors in the kernel, as a kernel thread does: parked, each event would cost two hand-overs between kernel
  * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait, or there is a signalfd: what is pending
@@ -278,7 +281,7 @@ void fdcall_yield(struct fdcall *c);
 /* The same for a cancellation point. */
 #define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, true, call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
-#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, true, call)
+#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_waiting, c, true, call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;

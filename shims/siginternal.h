@@ -172,6 +172,8 @@ unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsig
 void sig_return(int sig, siginfo_t *info);
 /* Makes the kernel thread ktid, on which g was a moment ago, look at g's queue: a signal of the same number whose only meaning is that. */
 void sig_kick(struct g *g, int32_t ktid, int sig);
+/* Ends the system call of g, which runs on m, as a signal for somebody else would. */
+void sig_disturb(struct g *g, struct m *m);
 /* sigstate.lock held or nobody else there. */
 void sig_queue_drop(struct sigstate *s);
 /* Inside the runtime. Queues for g and makes it look, if it would take it. 0 or -EAGAIN. */

@@ -274,6 +274,11 @@ void sig_kick(struct g *g, int32_t ktid, int sig) {
 	SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
 }
 
+void sig_disturb(struct g *g, struct m *m) {
+	if (m->ktid && atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
+		sig_kick(g, m->ktid, SIGCANCEL_NR);
+}
+
 void sig_nudge(struct g *g, int sig) {
 	attention_set(sig_of(g));
 	if (g == tls_g)
