@@ -139,6 +139,10 @@ int tcb_offsets(const char **why) {
 	if (lay.align < 64)
 		lay.align = 64;
 	lay.tls_g = (ptrdiff_t)((uintptr_t)&tls_g - arch_tp());
+	/* libc's TLS variable. Looked up here, not on the thread that takes the template: the caller may be a module's constructor, with the loader's lock, and waits
+	 * for that thread. */
+	char *resp = dlsym(RTLD_DEFAULT, "__resp");
+	lay.resp = resp ? resp - (char *)arch_tp() : 0;
 	/* The tid is where the descriptor says, or nothing here can be trusted. */
 	*why = "the thread structure of this libc is not what it says (unknown libc)";
 	if (*(int32_t *)(arch_tp() + tid) != (int32_t)SYS0(SYS_gettid))
@@ -186,11 +190,9 @@ int tcb_take_template(const char **why) {
 	*why = "libc's thread-local data was not found (unknown libc)";
 	if (!dl_iterate_phdr(find_libc_tls, &errno))
 		return -ENOSYS;
-	char **resp = dlsym(RTLD_DEFAULT, "__resp"); /* GLIBC_PRIVATE TLS variable: the address in this thread */
-	if (resp && *resp) {
-		lay.resp = (char *)resp - (char *)arch_tp();
-		lay.resp_target = *resp - (char *)arch_tp();
-	}
+	char *resp = lay.resp ? *(char **)(arch_tp() + (uintptr_t)lay.resp) : NULL;
+	if (resp)
+		lay.resp_target = resp - (char *)arch_tp();
 	return 0;
 }
 
