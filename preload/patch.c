@@ -17,8 +17,8 @@
 #include "patch.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -155,7 +155,7 @@ const char *patch_apply(struct patch *list, size_t n) {
 
 /* The part of ld.so that holds constants which it had to compute. */
 static bool loader_constants(uintptr_t *from, uintptr_t *to) {
-	uintptr_t base = getauxval(AT_BASE);
+	uintptr_t base = _r_debug.r_ldbase; /* not AT_BASE, which is 0 where ld.so was executed itself */
 	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)base;
 	if (!base || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)))
 		return false;

@@ -232,7 +232,9 @@ static void lock_wake(_Atomic uint32_t *word) {
 		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
-#define LOADER_LOOK_NS 50000 /* the first pause; they double, up to 16 times as much */
+#define LOADER_LOOK_NS 50000 /* the first pause; they double, up to 16 times as much, and as much more as there are others */
+#define LOADER_CROWD 32
+static _Atomic uint32_t loader_waiters;
 
 static mutex_function *loader_mutex_lock, *loader_mutex_trylock; /* libc's */
 
@@ -242,13 +244,22 @@ static int loader_lock(pthread_mutex_t *m) {
 	struct g *g = inside_g();
 	if (!g)
 		return loader_mutex_lock(m);
-	int r;
-	for (int64_t pause = LOADER_LOOK_NS; (r = loader_mutex_trylock(m)) == EBUSY; pause = pause < 16 * LOADER_LOOK_NS ? 2 * pause : pause)
+	int r = loader_mutex_trylock(m);
+	if (likely(r != EBUSY))
+		return r;
+	/* relaxed: it only says how many look at the lock */
+	uint32_t others = atomic_fetch_add_explicit(&loader_waiters, 1, memory_order_relaxed);
+	for (int64_t pause = LOADER_LOOK_NS; (r = loader_mutex_trylock(m)) == EBUSY; others = atomic_load_explicit(&loader_waiters, memory_order_relaxed)) {
 		futex_wait(&never, 0, nanotime() + pause, FUTEX_ANY, false, "loader lock");
+		if (pause < 16 * LOADER_LOOK_NS * (1 + others / LOADER_CROWD))
+			pause *= 2;
+	}
+	atomic_fetch_sub_explicit(&loader_waiters, 1, memory_order_relaxed);
 	return r;
 }
 
 void inside_fork_child(void) {
+	atomic_store_explicit(&loader_waiters, 0, memory_order_relaxed);
 	atomic_store_explicit(&kernel_waiters, 0, memory_order_relaxed);
 	own_pid = (int32_t)SYS0(SYS_getpid);
 }
