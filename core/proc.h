@@ -265,9 +265,9 @@ void syscall_exit(struct g *g);
 void syscall_enter_disk(struct g *g);
 /* For calls that are known to block for long (waitpid, flock, sigwait): hands the P over at once if anything is runnable. */
 void syscall_enter_blocking(struct g *g);
-/* The same for one that its caller repeats if it fails with EINTR and nothing was done for the program meanwhile. Where the kernel gives no more threads,
+/* After one of these: its caller repeats the call if it fails with EINTR and nothing was done for the program meanwhile. Where the kernel gives no more threads,
  * sysmon ends the wait so that others can use this one; before it is repeated, the caller makes way (g_make_way). */
-void syscall_enter_waiting(struct g *g);
+void syscall_repeats(struct g *g);
 static inline void g_make_way(struct g *g) {
 	/* relaxed: set for this goroutine by who then disturbed it; seen later, it costs a turn */
 	if (__builtin_expect(atomic_load_explicit(&g->make_way, memory_order_relaxed), 0)) {

@@ -795,8 +795,7 @@ void syscall_enter_blocking(struct g *g) {
 	atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
 }
 
-void syscall_enter_waiting(struct g *g) {
-	syscall_enter_blocking(g);
+void syscall_repeats(struct g *g) {
 	if (g && g->kind <= G_MAIN)
 		atomic_store_explicit(&g->in_syscall, SYSCALL_WAITS, memory_order_relaxed);
 }

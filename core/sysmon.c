@@ -307,8 +307,10 @@ static void make_way(struct look *look) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	bool idle = sched.idle_m != NULL;
 	lock_release(&sched.lock);
-	if (idle)
+	if (idle) {
+		atomic_store_explicit(&sched.m_lacking, false, memory_order_relaxed);
 		return;
+	}
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_WAITS && !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) &&

@@ -91,7 +91,7 @@ SHIM int flock(int fd, int how) {
 		return CALL_REAL(flock, fd, how);
 	long r = BRACKET(g, SYS2(SYS_flock, fd, how | LOCK_NB));
 	if (r == -EWOULDBLOCK && !(how & LOCK_NB))
-		r = BRACKET_LONG(g, SYS2(SYS_flock, fd, how));
+		r = BRACKET_WAITS(g, false, SYS2(SYS_flock, fd, how));
 	return (int)sys_ret(r);
 }
 
@@ -112,7 +112,7 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	case F_LOCK:
 		shim_testcancel(g);
-		return (int)io_ret(g, BRACKET_BLOCKING(g, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
+		return (int)io_ret(g, BRACKET_WAITS(g, true, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
 	case F_TLOCK:
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	default:
@@ -122,27 +122,32 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 
 SHIM_ALIAS(lockf64, lockf);
 
-TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags), true, BRACKET_BLOCKING,
+TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags), true, BRACKET_QUEUE,
 	    SYS4(SYS_msgsnd, id, msg, n, flags))
 TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true,
-	    BRACKET_BLOCKING, SYS5(SYS_msgrcv, id, msg, n, type, flags))
-TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_LONG,
+	    BRACKET_QUEUE, SYS5(SYS_msgrcv, id, msg, n, type, flags))
+TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_SEMOP,
 	    SYS3(SYS_semop, id, ops, n))
 
-/* What is left of a timeout that began at `begun`: the whole of it for the first call, which is also the one that looks whether it can be read. */
-static const struct timespec *timeout_left(struct timespec *left, const struct timespec *timeout, int64_t begun, bool first) {
-	return first || !timeout ? timeout : time_left(left, begun + timeout->tv_sec * 1000000000 + timeout->tv_nsec);
+/* The whole timeout for the first call, which is also the one that looks whether it can be read; what is left of it when that was disturbed. */
+static const struct timespec *timeout_left(struct timespec *left, const struct timespec *timeout, int64_t *deadline) {
+	if (*deadline >= 0)
+		return time_left(left, *deadline);
+	*deadline = deadline_rel(timeout);
+	return timeout;
 }
 
 SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec *timeout) {
 	struct g *g = io_g();
 	struct timespec left;
-	int64_t begun = nanotime();
-	bool first = true, is_first;
+	int64_t deadline = -1;
 	if (!g)
 		return CALL_REAL(semtimedop, id, ops, n, timeout);
-	return (int)sys_ret(BRACKET_LONG(g, (is_first = first, first = false,
-					     SYS4(SYS_semtimedop, id, ops, n, timeout_left(&left, timeout, begun, is_first)))));
+	if (!timeout)
+		return semop(id, ops, n);
+	if (address_bad(timeout))
+		return (int)sys_ret(-EFAULT);
+	return (int)sys_ret(BRACKET_SEMOP(g, SYS4(SYS_semtimedop, id, ops, n, timeout_left(&left, timeout, &deadline))));
 }
 
 LONG(ssize_t, mq_timedreceive,
@@ -161,7 +166,7 @@ LONG(int, tcdrain, (int fd), (fd), SYS3(SYS_ioctl, fd, TCSBRK, 1))
 /* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
-	long r = BRACKET_CANCEL(g, SYS4(SYS_openat, dir, path, flags, mode));
+	long r = BRACKET_WAITS_AS(syscall_enter, sig_handlers_ending, g, true, SYS4(SYS_openat, dir, path, flags, mode));
 	r = taskfile_opened(path, flags, r);
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

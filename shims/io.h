@@ -66,10 +66,7 @@ void io_cancel_close(struct g *g, bool opened);
  * else who shares the kernel thread's process. No thread of its own would have noticed: repeat it (SIG-1). Whether a call is restarted after a
  * handler is for the kernel to decide: a signal for this goroutine arrives as the same number on its kernel thread. */
 static inline bool io_disturbed(struct g *g, long r, uint32_t handlers) {
-	if (likely(r != -EINTR) || !g || sig_handlers_run(g) != handlers)
-		return false;
-	g_make_way(g);
-	return true;
+	return unlikely(r == -EINTR) && g && sig_handlers_run(g) == handlers;
 }
 
 static inline uint32_t io_handlers(struct g *g) {
@@ -100,9 +97,33 @@ static inline uint32_t io_handlers(struct g *g) {
 /* For a cancellation point that may take long. */
 #define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, call)
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
-#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_waiting, g, true, call)
-/* The same, not a cancellation point. */
-#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_waiting, g, false, call)
+#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
+/* One that waits for long for what does not go away (a lock of a file, a child's end, the other end of a FIFO, a semaphore of System V): sysmon may end it for want
+ * of kernel threads. Then others run, and it is made again, unless a handler that ends such a call ran since it began, or while it made way. `handlers` counts
+ * those: sig_handlers_ending() where the kernel restarts the call under SA_RESTART, else sig_handlers_run(). */
+#define BRACKET_WAITS_AS(enter, handlers, g, cancel_point, call)                   \
+	(__extension__({                                                           \
+		long bracket_result;                                               \
+		uint32_t bracket_handlers = (g) ? handlers(g) : 0;                 \
+		do {                                                               \
+			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
+			enter(g);                                                  \
+			syscall_repeats(g);                                        \
+			bracket_result = (call);                                   \
+			arch_tp_mend();                                            \
+			syscall_exit(g);                                           \
+			if (cancel_point)                                          \
+				io_cancel_close((g), bracket_opened);              \
+		} while (unlikely(bracket_result == -EINTR) && (g) && handlers(g) == bracket_handlers && \
+			 (g_make_way(g), handlers(g) == bracket_handlers));        \
+		bracket_result;                                                    \
+	}))
+#define BRACKET_WAITS(g, cancel_point, call) BRACKET_WAITS_AS(syscall_enter_blocking, sig_handlers_ending, g, cancel_point, call)
+/* In table entries: never restarted after a handler. */
+#define BRACKET_QUEUE(g, call) BRACKET_WAITS_AS(syscall_enter_blocking, sig_handlers_run, g, true, call)
+#define BRACKET_SEMOP(g, call) BRACKET_WAITS_AS(syscall_enter_blocking, sig_handlers_run, g, false, call)
+/* BRACKET_BLOCKING that is no cancellation point. */
+#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
 
 /* A wired goroutine waits for descriptors in the kernel, as a kernel thread does: parked, each event would cost two hand-overs between kernel
  * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait, or there is a signalfd: what is pending
@@ -281,7 +302,7 @@ void fdcall_yield(struct fdcall *c);
 /* The same for a cancellation point. */
 #define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, true, call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
-#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_waiting, c, true, call)
+#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, true, call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;

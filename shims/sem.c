@@ -86,7 +86,7 @@ static __attribute__((noinline)) int wait_slow(sem_t *sem, clockid_t clock, cons
 	/* A timed wait of the kernel's ends for any signal with a handler. The deadline is a point in time, so it is simply repeated. */
 	uint32_t handlers = io_handlers(g);
 	do {
-		syscall_enter_waiting(g);
+		syscall_enter_blocking(g);
 		error = (until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem)) ? errno : 0;
 		syscall_exit(g);
 	} while (io_disturbed(g, -error, handlers));

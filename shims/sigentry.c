@@ -72,14 +72,21 @@ static struct g *meant_for(struct g *g, int sig, const siginfo_t *info) {
 	return NULL;
 }
 
+/* The kernel restarts the call that g was in, or ends it: g is in it again, as it was. */
+static void syscall_again(struct g *g, uint32_t in_syscall) {
+	syscall_enter(g);
+	if (in_syscall == SYSCALL_WAITS)
+		syscall_repeats(g);
+}
+
 /* Outside the runtime on g: route what is in the ring, run what is ours. */
 static void look_now(struct g *g) {
-	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	uint32_t in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	if (in_syscall)
 		syscall_exit(g);
 	sig_deliver(g);
 	if (in_syscall && self_g())
-		syscall_enter(g);
+		syscall_again(g, in_syscall);
 }
 
 /* The signal is back at SIG_DFL, by the program while a kick of ours may have been on its way, or by SA_RESETHAND, and the kernel still has
@@ -131,14 +138,14 @@ static void frame_move(struct g *g, const struct sigrecord *h, int sig, siginfo_
 }
 
 /* A handler has returned; g is to have `mask`, and the kernel will put `asked` into this M, whichever it is by now, when sigreturn is made of `context`. */
-static void handler_left(struct g *g, uint64_t mask, uint64_t asked, ucontext_t *context, bool in_syscall) {
+static void handler_left(struct g *g, uint64_t mask, uint64_t asked, ucontext_t *context, uint32_t in_syscall) {
 	struct sigstate *s = sig_of(g);
 	mask_store(g, mask);
 	sig_handler_done(g, s);
 	if (atomic_load_explicit(&s->attention, memory_order_relaxed) && !sig_must_defer(g))
 		sig_queue_run(g);
 	if (in_syscall && self_g())
-		syscall_enter(g);
+		syscall_again(g, in_syscall);
 	if (!self_g())
 		return;
 	/* From here to the sigreturn no park: nested signals only. */
@@ -162,11 +169,12 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 		context->uc_stack = sig_altstack_save(s);
 	rt_leave(g);
 
-	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	uint32_t in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	if (in_syscall)
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 	fdcall_abandon(g);
 
+	s->ending += !(h->flags & (int)SA_RESTART);
 	h->handler(sig, info, context);
 
 	if (!self_g()) /* it forked, and this is the child */

@@ -105,6 +105,7 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 	context.uc_stack = sig_altstack_save(s);
 	mask_force(g, mask_of(g) | sig_handler_mask(h, sig));
 	handlers_on_top(g, allowed);
+	s->ending += !(h->flags & (int)SA_RESTART);
 	struct handler_call call = {.g = g, .h = h, .info = info, .context = &context, .sig = sig, .forked = !self_g()};
 	if (call.forked) /* in one of those: in the child libc's signals are the kernel's */
 		h->handler(sig, info, &context);

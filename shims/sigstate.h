@@ -40,6 +40,7 @@ struct sigstate {
 	void *alt_sp; /* NULL: none */
 	size_t alt_size;
 	int alt_flags;
+	uint32_t ending; /* `handlers` of actions without SA_RESTART, begun ones included */
 };
 
 /* The sigstate of a goroutine. In shims/thread.c. */
@@ -72,6 +73,10 @@ void sig_mask_pop(struct g *g);
  * a signal for somebody else, and must be repeated (SIG-1). */
 static inline uint32_t sig_handlers_run(struct g *g) {
 	return sig_of(g)->handlers;
+}
+/* How many of them, begun ones included, end a system call that the kernel could restart: their action is without SA_RESTART. */
+static inline uint32_t sig_handlers_ending(struct g *g) {
+	return sig_of(g)->ending;
 }
 
 /* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. tgid -1:

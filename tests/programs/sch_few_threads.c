@@ -1,8 +1,8 @@
 /* Where the kernel gives a process only few threads, and all of them wait in it, for a lock of a file: whoever holds that lock must still get to run and let go. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { THREADS = 40, KERNEL_THREADS = 12 };
+enum { THREADS = 40, KERNEL_THREADS = 12, SIGNALS = 6 };
 static char path[] = "/tmp/few_threads.XXXXXX";
 static int set;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -32,6 +32,37 @@ static void *locks(void *arg) {
 static void *takes(void *arg) {
 	struct sembuf down = {.sem_op = -1};
 	return semop(set, &down, 1) == 0 ? arg : NULL;
+}
+
+static volatile int handled, begun, ended;
+
+static void handler(int sig) {
+	(void)sig;
+	handled++;
+}
+
+/* Interrupted now and then; the others are called back from the same wait. */
+static void *is_signalled(void *arg) {
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	while (begun++, flock(fd, LOCK_EX) != 0)
+		ended += errno == EINTR;
+	flock(fd, LOCK_UN);
+	close(fd);
+	return arg;
+}
+
+static void signals(pthread_t to, int flags) {
+	struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+	sigaction(SIGUSR1, &action, NULL);
+	handled = ended = 0;
+	for (int i = 1; i <= SIGNALS; i++) {
+		int before = begun;
+		pthread_kill(to, SIGUSR1);
+		while (handled < i || (!flags && begun == before))
+			usleep(1000);
+		usleep(20000); /* until it waits again */
+	}
+	printf("%s: %d signals, flock() ended %d times\n", flags ? "SA_RESTART" : "without", handled, ended);
 }
 
 static int start(pthread_t *threads, void *(*body)(void *)) {
@@ -68,10 +99,15 @@ static void few(void) {
 	if (setresuid(user, user, user) == 0 && setrlimit(RLIMIT_NPROC, &limit) != 0)
 		exit(1);
 	flock(fd, LOCK_EX);
+	pthread_t signalled;
+	pthread_create(&signalled, NULL, is_signalled, NULL);
 	int made = start(threads, locks);
 	for (int i = 0; i < 5; i++)
 		usleep(20000);
+	signals(signalled, SA_RESTART);
+	signals(signalled, 0);
 	flock(fd, LOCK_UN);
+	pthread_join(signalled, NULL);
 	puts(join(threads, made) == made && done == made ? "all have had the lock" : "not all have had the lock");
 	made = start(threads, takes);
 	usleep(20000);
