@@ -164,9 +164,14 @@ LONG(int, tcdrain, (int fd), (fd), SYS3(SYS_ioctl, fd, TCSBRK, 1))
 /* ---- open ------------------------------------------------------------------------------------------------------------- */
 
 /* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
+static inline void open_enter(struct g *g) {
+	syscall_enter(g); /* rarely waits: the P stays */
+	syscall_repeats(g);
+}
+
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
-	long r = BRACKET_WAITS_AS(syscall_enter, sig_handlers_ending, g, true, SYS4(SYS_openat, dir, path, flags, mode));
+	long r = BRACKET_COUNTED(open_enter, sig_handlers_ending, g, true, SYS4(SYS_openat, dir, path, flags, mode));
 	r = taskfile_opened(path, flags, r);
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

@@ -73,11 +73,11 @@ static inline uint32_t io_handlers(struct g *g) {
 	return g ? sig_handlers_run(g) : 0;
 }
 
-/* A raw system call between brackets. */
-#define BRACKET_AS(enter, g, cancel_point, call)                                   \
+/* A raw system call between brackets, repeated when it was disturbed: it failed with EINTR, and `handlers` counted none since it began. */
+#define BRACKET_COUNTED(enter, handlers, g, cancel_point, call)                    \
 	(__extension__({                                                           \
 		long bracket_result;                                               \
-		uint32_t bracket_handlers = io_handlers(g);                        \
+		uint32_t bracket_handlers = (g) ? handlers(g) : 0;                 \
 		do {                                                               \
 			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
 			enter(g);                                                  \
@@ -86,9 +86,11 @@ static inline uint32_t io_handlers(struct g *g) {
 			syscall_exit(g);                                           \
 			if (cancel_point)                                          \
 				io_cancel_close((g), bracket_opened);              \
-		} while (io_disturbed((g), bracket_result, bracket_handlers));     \
+		} while (unlikely(bracket_result == -EINTR) && (g) && handlers(g) == bracket_handlers && \
+			 (g_make_way(g), handlers(g) == bracket_handlers));        \
 		bracket_result;                                                    \
 	}))
+#define BRACKET_AS(enter, g, cancel_point, call) BRACKET_COUNTED(enter, sig_handlers_run, g, cancel_point, call)
 
 /* One that may block this kernel thread for a while: sysmon then gives the P away. */
 #define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, call)
@@ -99,29 +101,16 @@ static inline uint32_t io_handlers(struct g *g) {
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
 #define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
 /* One that waits for long for what does not go away (a lock of a file, a child's end, the other end of a FIFO, a semaphore of System V): sysmon may end it for want
- * of kernel threads. Then others run, and it is made again, unless a handler that ends such a call ran since it began, or while it made way. `handlers` counts
- * those: sig_handlers_ending() where the kernel restarts the call under SA_RESTART, else sig_handlers_run(). */
-#define BRACKET_WAITS_AS(enter, handlers, g, cancel_point, call)                   \
-	(__extension__({                                                           \
-		long bracket_result;                                               \
-		uint32_t bracket_handlers = (g) ? handlers(g) : 0;                 \
-		do {                                                               \
-			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
-			enter(g);                                                  \
-			syscall_repeats(g);                                        \
-			bracket_result = (call);                                   \
-			arch_tp_mend();                                            \
-			syscall_exit(g);                                           \
-			if (cancel_point)                                          \
-				io_cancel_close((g), bracket_opened);              \
-		} while (unlikely(bracket_result == -EINTR) && (g) && handlers(g) == bracket_handlers && \
-			 (g_make_way(g), handlers(g) == bracket_handlers));        \
-		bracket_result;                                                    \
-	}))
-#define BRACKET_WAITS(g, cancel_point, call) BRACKET_WAITS_AS(syscall_enter_blocking, sig_handlers_ending, g, cancel_point, call)
-/* In table entries: never restarted after a handler. */
-#define BRACKET_QUEUE(g, call) BRACKET_WAITS_AS(syscall_enter_blocking, sig_handlers_run, g, true, call)
-#define BRACKET_SEMOP(g, call) BRACKET_WAITS_AS(syscall_enter_blocking, sig_handlers_run, g, false, call)
+ * of kernel threads. Then others run, and it is made again, unless a handler that ends such a call ran since it began, or while it made way: one without SA_RESTART
+ * where the kernel restarts the call, else any. */
+static inline void io_enter_waiting(struct g *g) {
+	syscall_enter_blocking(g);
+	syscall_repeats(g);
+}
+
+#define BRACKET_WAITS(g, cancel_point, call) BRACKET_COUNTED(io_enter_waiting, sig_handlers_ending, g, cancel_point, call)
+#define BRACKET_QUEUE(g, call) BRACKET_COUNTED(io_enter_waiting, sig_handlers_run, g, true, call)
+#define BRACKET_SEMOP(g, call) BRACKET_COUNTED(io_enter_waiting, sig_handlers_run, g, false, call)
 /* BRACKET_BLOCKING that is no cancellation point. */
 #define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
 

@@ -7,8 +7,7 @@
  * (sig_kick). */
 static long kernel_await(struct g *g, uint64_t want, siginfo_t *info, const struct timespec *timeout) {
 	bool opened = io_cancel_open(g);
-	syscall_enter_blocking(g);
-	syscall_repeats(g);
+	io_enter_waiting(g);
 	long r = SYS4(SYS_rt_sigtimedwait, &want, info, timeout, 8);
 	syscall_exit(g);
 	io_cancel_close(g, opened);
