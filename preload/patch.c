@@ -40,14 +40,20 @@ static bool one_thread(void) {
 	return SYS4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) == 0 && st.st_nlink == 3;
 }
 
+/* The segments of the object at `base`, *n of them; NULL: nothing that is known. */
+static const ElfW(Phdr) * segments(uintptr_t base, int *n) {
+	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)base; /* a shared object's first segment begins with it */
+	if (!base || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)))
+		return NULL;
+	*n = header->e_phnum;
+	return (const ElfW(Phdr) *)(base + header->e_phoff);
+}
+
 /* Where libc's file holds what is mapped at `at`; -1 unknown. */
 static off_t file_offset(const struct object *o, uintptr_t at) {
-	const ElfW(Ehdr) *header =
-		(const ElfW(Ehdr) *)o->map->l_addr; /* a shared object's first segment begins with it */
-	if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)))
-		return -1;
-	const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(o->map->l_addr + header->e_phoff);
-	for (int i = 0; i < header->e_phnum; i++) {
+	int n = 0;
+	const ElfW(Phdr) *ph = segments(o->map->l_addr, &n);
+	for (int i = 0; i < n; i++) {
 		uintptr_t start = o->map->l_addr + ph[i].p_vaddr;
 		if (ph[i].p_type == PT_LOAD && ph[i].p_flags == (PF_R | PF_X) && at >= start &&
 		    at + PAGE <= start + ph[i].p_filesz)
@@ -137,13 +143,17 @@ static const char *patch_all(struct patch *list, size_t n, const struct object *
 	return why;
 }
 
-const char *patch_apply(struct patch *list, size_t n) {
-	struct object libc;
+static bool libc_open(struct object *libc) {
 	/* A private symbol: no other library's can be meant. */
 	const void *inside = symbols_private("__libc_early_init");
+	return inside && object_open(libc, object_map(inside));
+}
+
+const char *patch_apply(struct patch *list, size_t n) {
+	struct object libc;
 	if (!one_thread())
 		return "the process has several threads already, or no /proc";
-	if (!inside || !object_open(&libc, object_map(inside)))
+	if (!libc_open(&libc))
 		return "libc's symbol table was not found";
 	long fd = SYS4(SYS_openat, AT_FDCWD, libc.map->l_name, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
@@ -156,11 +166,9 @@ const char *patch_apply(struct patch *list, size_t n) {
 /* The part of ld.so that holds constants which it had to compute. */
 static bool loader_constants(uintptr_t *from, uintptr_t *to) {
 	uintptr_t base = _r_debug.r_ldbase; /* not AT_BASE, which is 0 where ld.so was executed itself */
-	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)base;
-	if (!base || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)))
-		return false;
-	const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(base + header->e_phoff);
-	for (int i = 0; i < header->e_phnum; i++) {
+	int n = 0;
+	const ElfW(Phdr) *ph = segments(base, &n);
+	for (int i = 0; i < n; i++) {
 		if (ph[i].p_type != PT_GNU_RELRO)
 			continue;
 		*from = (base + ph[i].p_vaddr + 7) & ~7ul;
@@ -172,9 +180,8 @@ static bool loader_constants(uintptr_t *from, uintptr_t *to) {
 
 bool patch_loader(mutex_function *to, mutex_function **lock, mutex_function **trylock) {
 	struct object libc;
-	const void *inside = symbols_private("__libc_early_init");
 	uintptr_t at, end, found = 0;
-	if (!one_thread() || !inside || !object_open(&libc, object_map(inside)) || !loader_constants(&at, &end))
+	if (!one_thread() || !libc_open(&libc) || !loader_constants(&at, &end))
 		return false;
 	*(void **)lock = object_address(&libc, "pthread_mutex_lock");
 	*(void **)trylock = object_address(&libc, "pthread_mutex_trylock");

@@ -163,12 +163,12 @@ LONG(int, tcdrain, (int fd), (fd), SYS3(SYS_ioctl, fd, TCSBRK, 1))
 
 /* ---- open ------------------------------------------------------------------------------------------------------------- */
 
-/* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static inline void open_enter(struct g *g) {
 	syscall_enter(g); /* rarely waits: the P stays */
 	syscall_repeats(g);
 }
 
+/* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
 	long r = BRACKET_COUNTED(open_enter, sig_handlers_ending, g, true, SYS4(SYS_openat, dir, path, flags, mode));
