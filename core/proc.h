@@ -88,6 +88,7 @@ struct g {
 	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
+	uint8_t admitted;          /* connections it accepted: g_admitted() */
 	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool orphan;               /* dead: it did not come along to a fork's child, and was wherever it was */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
@@ -251,8 +252,9 @@ void g_yield(struct g *g);
 /* The current goroutine goes behind all others, to run on whichever M comes to it. */
 void g_move(struct g *g);
 
-/* The current goroutine took new work into the process. Every ADMIT_TURN times in one turn it yields to those that have some already:
- * who accepts thousands before the first one is served makes as many cold stacks, and all of them late. */
+/* The current goroutine took new work into the process. Every ADMIT_TURN times it yields to those that have some already, all of them
+ * if they are a crowd: who accepts thousands before the first one is served makes as many cold stacks, and all of them late; and a server that
+ * counts its connections turns new ones away while those that were closed still queue. */
 void g_admitted(struct g *g);
 
 /* ---- syscalls that may block the M --------------------------------------------------------------------------- */

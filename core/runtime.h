@@ -45,8 +45,6 @@ struct p {
 	uint32_t singles;            /* ready Gs that woke nobody since the last attempt */
 	uint32_t idle_yields;        /* fruitless sched_yields in a row */
 	uint32_t crowded;            /* goroutines that ran before their maker went on */
-	uint32_t admitted;           /* connections that its G accepted ... */
-	uint64_t admitted_tick;      /* ... since it was switched to at this schedtick */
 	/* sysmon's notes */
 	uint32_t mon_tick;
 	_Atomic int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */

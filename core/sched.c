@@ -48,8 +48,8 @@
 #define GLOBAL_TICK 61          /* every so many Gs the global queue goes first */
 #define TIMER_TICK 16           /* ... and the own timers are looked at without an idle moment */
 #define TIMER_SHARE 4           /* ... and so many of them fire while others are queued, see "Timeouts" */
-#define ADMIT_TURN 16           /* connections accepted in a row before those that are there have their turn */
-#define CROWD        1024       /* goroutines in the global queue: who makes more of them lets each run first */
+#define ADMIT_TURN 16           /* connections accepted before those that are there have their turn */
+#define CROWD        1024       /* goroutines in the global queue: who makes more of them lets each run first; who accepts waits for all */
 #define CROWD_TURN   64         /* ... but after so many in a row goes behind those of its P */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
 
@@ -119,6 +119,18 @@ static struct g *list_take(struct p *p, struct g *list) {
 	return first;
 }
 
+/* The list's end of the global queue: those that have queued there go first. */
+static void list_queue(struct g *list) {
+	struct g *tail = list;
+	uint32_t n = 1;
+	for (; tail->schedlink; tail = tail->schedlink, n++)
+		g_state_set(tail, GS_RUNNABLE);
+	g_state_set(tail, GS_RUNNABLE);
+	globq_put_list(list, tail, n);
+	if (n >= WAKE_BACKLOG)
+		wakep();
+}
+
 /* What P p should run next, from what is at hand. On a parking G's stack it does nothing that needs much stack (idle goroutines are
  * to keep few pages): every GLOBAL_TICK it returns NULL there, and g0 does the rest. */
 static struct g *pick_local(struct p *p, bool on_g0) {
@@ -134,13 +146,14 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 		g = tick % (GLOBAL_TICK * 2) ? NULL : globq_get_late(); /* in turns: both lists get theirs */
 		if (!g)
 			g = globq_get(p, 1);
+		/* Also with a full queue: a thread whose peer has gone must not wait until all those are served that its server goes on accepting. */
+		struct g *list = netpoll_has_waiters() ? netpoll_poll(0) : NULL;
+		if (list && !g)
+			return list_take(p, list);
+		if (list)
+			list_queue(list);
 		if (g)
 			return g;
-		if (netpoll_has_waiters()) {
-			struct g *list = netpoll_poll(0);
-			if (list)
-				return list_take(p, list);
-		}
 	}
 	g = runq_get(p);
 	return g ? g : globq_get(p, RUNQ_SIZE);
@@ -227,12 +240,7 @@ static struct g *poll_as_poller(struct m *m) {
 	}
 	if (p)
 		return list_take(p, list);
-	struct g *tail = list;
-	uint32_t n = 1;
-	for (; tail->schedlink; tail = tail->schedlink, n++)
-		g_state_set(tail, GS_RUNNABLE);
-	g_state_set(tail, GS_RUNNABLE);
-	globq_put_list(list, tail, n);
+	list_queue(list);
 	return NULL;
 }
 
@@ -553,13 +561,15 @@ void ready(struct g *g) {
 	rt_exit(self);
 }
 
+static bool crowded(void) {
+	return atomic_load_explicit(&sched.runq.size, memory_order_relaxed) >= CROWD; /* relaxed: a hint */
+}
+
 /* With a crowd in the queue the new one runs first, and its maker after it: threads that make threads and join them then are as many at a time as
  * the tree is deep, on stacks that are still warm, instead of as many as it is wide. */
 void ready_new(struct g *g) {
 	struct g *self = g_self();
-	/* relaxed: a hint */
-	bool crowd = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) >= CROWD && !chaos(CHAOS_MIGRATE);
-	if (__builtin_expect(!crowd, 1) || self->kind > G_MAIN || self->wired_m || g->wired_m) {
+	if (__builtin_expect(!crowded(), 1) || chaos(CHAOS_MIGRATE) || self->kind > G_MAIN || self->wired_m || g->wired_m) {
 		ready(g);
 		return;
 	}
@@ -657,19 +667,17 @@ void g_yield(struct g *g) {
 void g_admitted(struct g *g) {
 	if (g->kind > G_MAIN)
 		return;
+	if (++g->admitted % ADMIT_TURN != 0)
+		return;
+	if (crowded()) {
+		g_move(g);
+		return;
+	}
 	rt_enter(g); /* the P stays ours while we look */
 	struct p *p = g->m->p;
-	bool enough = false;
-	if (p) {
-		uint64_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
-		if (p->admitted_tick != tick) {
-			p->admitted_tick = tick;
-			p->admitted = 0;
-		}
-		enough = ++p->admitted % ADMIT_TURN == 0 && !runq_empty(p);
-	}
+	bool others = p && !runq_empty(p);
 	rt_exit(g);
-	if (enough)
+	if (others)
 		g_yield(g);
 }
 

@@ -809,6 +809,66 @@ TEST_PROCS(sched, timers_while_polled) {
 
 /* ---- network ---- */
 
+/* New goroutines that only count, behind all others. sysmon does not take the P meanwhile and have them run. */
+static void queue_counters(int n) {
+	rt_enter(g_self());
+	for (int i = 0; i < n; i++) {
+		int err = 0;
+		struct g *g = task_new(count, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+		must(g);
+		atomic_fetch_add(&tasks, 1);
+		g->state = GS_RUNNABLE;
+		globq_put(g);
+	}
+	rt_exit(g_self());
+}
+
+/* Who accepts connections lets a crowd (of 1,024 and more) that has some go first. */
+Test(sched, who_admits_waits_for_a_crowd) {
+	start(1);
+	for (int round = 1; round <= 3; round++) {
+		queue_counters(6000);
+		for (int i = 0; i < 16; i++)
+			g_admitted(g_self());
+		cr_expect(counter > 6000 * round - 1024 - 2 * RUNQ_SIZE, "%d ran", counter);
+		wait_all();
+	}
+}
+
+static int counted_by_then;
+
+static void note_counter(void *arg) {
+	struct pd *pd = pd_new(fds[0]);
+	(void)arg;
+	wait_for_pipe(pd);
+	counted_by_then = counter;
+}
+
+static void yield_until_seen(void *arg) {
+	(void)arg;
+	yield_until(counted_by_then != 0);
+}
+
+/* The network is looked at with thousands in the queue, too: who is ready by then goes before those that come later. The two that yield keep the P's own
+ * queue filled, or it would take from the others' by the hundred, and look when that is empty. */
+Test(sched, a_crowd_does_not_hide_the_network) {
+	must(pipe2(fds, O_NONBLOCK) == 0);
+	start(1);
+	go(note_counter, NULL);
+	yield_until(netpoll_has_waiters());
+	go(yield_until_seen, NULL);
+	go(yield_until_seen, NULL);
+	queue_counters(3000);
+	atomic_store(&sched.poller, 1); /* as if an M blocked in netpoll: sysmon does not look. When it does, it may be late. */
+	must(write(fds[1], "x", 1) == 1);
+	for (int i = 0; i < 300; i++)
+		g_yield(g_self());
+	atomic_store(&sched.poller, 0);
+	queue_counters(500);
+	wait_all();
+	cr_expect(counted_by_then <= 3000, "seen after %d", counted_by_then);
+}
+
 static struct pd *pair_pd[2][2];
 
 static int pd_io(struct pd *pd, char *c, bool out) {
