@@ -187,9 +187,12 @@ enum fd_kind fd_socket_kind(int domain, int type, int protocol) {
 	return domain == AF_UNIX && type == SOCK_DGRAM ? KIND_UNIX_DGRAM : KIND_MESSAGE;
 }
 
-static enum fd_kind kind_of(int fd) {
+/* KIND_UNKNOWN: *closed says whether it is open. A filter of the thread's own (seccomp) may refuse the question about one that is. */
+static enum fd_kind kind_of(int fd, bool *closed) {
 	struct stat st;
-	if (SYS2(SYS_fstat, fd, &st) < 0)
+	long r = SYS2(SYS_fstat, fd, &st);
+	*closed = r == -EBADF;
+	if (r < 0)
 		return KIND_UNKNOWN;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFSOCK:
@@ -213,10 +216,11 @@ static enum fd_kind kind_of(int fd) {
 }
 
 enum fd_kind fd_classify(struct pd *pd, int fd) {
-	enum fd_kind kind = kind_of(fd);
-	if (kind == KIND_UNKNOWN)
+	bool closed;
+	enum fd_kind kind = kind_of(fd, &closed);
+	if (closed)
 		fd_stale(fd, pd);
-	else
+	else if (kind != KIND_UNKNOWN) /* else nothing is kept: a thread without such a filter shall find it out */
 		atomic_store_explicit(&pd->kind, kind, memory_order_relaxed); /* a race writes the same value */
 	return kind;
 }

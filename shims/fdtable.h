@@ -103,7 +103,8 @@ static inline struct pd *fd_hold(int fd) {
 /* The same for a call that has begun; where there is none, one of a descriptor that is closed. Never NULL. */
 struct pd *fd_hold_again(int fd);
 
-/* Finds out what fd is. KIND_UNKNOWN: it is not open, and its pd is out of the table again. The caller holds pd. */
+/* Finds out what fd is. KIND_UNKNOWN: it is not open, and its pd is out of the table again; or the kernel does not tell this thread. The call is
+ * the kernel's in both cases, plain. The caller holds pd. */
 enum fd_kind fd_classify(struct pd *pd, int fd);
 
 static inline enum fd_kind fd_kind(struct pd *pd, int fd) {

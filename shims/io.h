@@ -216,7 +216,7 @@ static inline void fdcall_end(struct fdcall *c) {
 	fdcall_leave(c);
 }
 
-/* What it is; KIND_UNKNOWN: not open. */
+/* What it is; KIND_UNKNOWN: not open, or not to be found out: make a bracketed plain call. */
 static inline enum fd_kind fdcall_kind(struct fdcall *c) {
 	enum fd_kind kind = pd_kind(c->pd);
 	return likely(kind != KIND_UNKNOWN) ? kind : (enum fd_kind)FD_TRY(c, fd_classify(c->pd, c->fd));

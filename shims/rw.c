@@ -199,7 +199,7 @@ static long fd_read(struct fdcall *c, void *buf, size_t n) {
 	if (kind == KIND_FILE)
 		return FDCALL_BRACKET_DISK(c, SYS3(SYS_read, c->fd, buf, n));
 	if (kind == KIND_UNKNOWN)
-		return FDCALL_BRACKET(c, SYS3(SYS_read, c->fd, buf, n));
+		return FDCALL_BRACKET_CANCEL(c, SYS3(SYS_read, c->fd, buf, n));
 	if (kind == KIND_TASK)
 		return taskfile_read(c->fd, buf, n);
 	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
@@ -267,7 +267,9 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	long r;
 	if (kind == KIND_FILE || kind == KIND_TASK)
 		r = FDCALL_BRACKET_DISK(&c, SYS3(SYS_readv, c.fd, iov, count));
-	else if (kind == KIND_UNKNOWN || (pd_spare(c.pd) & SPARE_BLOCKS))
+	else if (kind == KIND_UNKNOWN)
+		r = FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_readv, c.fd, iov, count));
+	else if (pd_spare(c.pd) & SPARE_BLOCKS)
 		r = FDCALL_BRACKET(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else
 		r = loop_readv(&c, iov, count, false);
