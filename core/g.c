@@ -165,14 +165,58 @@ void g_tid_seed(void) {
 	tid_seed = seed >> 3; /* room to count from here */
 }
 
+static int32_t tid_of(uint32_t place) {
+	return TID_FIRST + (int32_t)((place + tid_seed) % TID_COUNT);
+}
+
+#define TID_BLOCK 65536u
+
+static struct lock tid_lock; /* what follows; LOCK_STACK */
+static uint32_t tid_next;    /* the place in the second round, and each one after it */
+static uint64_t tid_taken[TID_BLOCK / 64]; /* places in tid_next's block whose tids somebody has */
+
+static void tids_taken_find(uint32_t block) {
+	memset(tid_taken, 0, sizeof tid_taken);
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		int32_t tid = __atomic_load_n(&g->tid, __ATOMIC_RELAXED);
+		uint32_t place = ((uint32_t)(tid - TID_FIRST) + TID_COUNT - tid_seed % TID_COUNT) % TID_COUNT;
+		if (tid >= TID_FIRST && place / TID_BLOCK == block)
+			tid_taken[place % TID_BLOCK / 64] |= 1ull << place % 64;
+	}
+}
+
+/* All tids were given once. From now on those that somebody has are passed over. Who has them is looked up for a block at a time, so that each thread
+ * pays for a few Gs only; of the block that is being given nobody gets one in another way. The dead count as well: there are more numbers than
+ * there can be Gs. */
+static uint32_t place_again(struct g *self) {
+	uint32_t place;
+	rt_enter(self);
+	lock_acquire(&tid_lock, LOCK_STACK);
+	do {
+		place = tid_next;
+		tid_next = (place + 1) % TID_COUNT;
+		if (place % TID_BLOCK == 0)
+			tids_taken_find(place / TID_BLOCK);
+	} while (tid_taken[place % TID_BLOCK / 64] >> place % 64 & 1);
+	lock_release(&tid_lock);
+	rt_exit(self);
+	return place;
+}
+
+_Atomic uint32_t g_numbers;
+static _Atomic bool tids_all_given;
+
 /* The tid, and the id for people, which counts from 2. */
-static void number_give(struct g *g) {
-	static _Atomic uint32_t counter;
-	/* 30 bits are what glibc's lock words keep of a tid; they repeat only after a billion threads */
-	uint32_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed) % ((1u << 30) - TID_FIRST - 1);
+static void number_give(struct g *g, struct g *self) {
+	/* relaxed, all: it only counts */
+	uint32_t n = atomic_fetch_add_explicit(&g_numbers, 1, memory_order_relaxed), place = n;
+	if (__builtin_expect(n >= TID_COUNT || atomic_load_explicit(&tids_all_given, memory_order_relaxed), 0)) {
+		atomic_store_explicit(&tids_all_given, true, memory_order_relaxed);
+		place = place_again(self);
+	}
 	/* relaxed: who looks for a thread by its number passes it by */
-	__atomic_store_n(&g->tid, TID_FIRST + (int32_t)((n + tid_seed) % ((1u << 30) - TID_FIRST - 1)), __ATOMIC_RELAXED);
-	g->id = n + 2;
+	__atomic_store_n(&g->tid, tid_of(place), __ATOMIC_RELAXED);
+	g->id = n % (1u << 30) + 2;
 }
 
 /* Where in its slot a goroutine's stack begins, at random in each process. Of a stack that the program brought every byte is accounted for. */
@@ -277,7 +321,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		rt_exit(self);
 	}
 	if (g) {
-		number_give(g);
+		number_give(g, self);
 		reused = true;
 		uintptr_t tcb = g->ctx.tp;
 		ctx_tp_set(g, 0); /* a fork's child must not find it half done */
@@ -291,7 +335,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		*err = -EAGAIN;
 		if (!g)
 			return NULL;
-		number_give(g);
+		number_give(g, self);
 		if (req->user_lo)
 			g->stack = (struct stack){.lo = req->user_lo, .hi = (char *)req->user_lo + req->size, .size = req->size};
 		else if (stack_alloc(req->size, req->guard, &g->stack) < 0) {
@@ -493,6 +537,7 @@ static struct g *orphans[2];
 
 void g_fork_child(struct g *self, struct g *all) {
 	slab_left = 0;
+	tid_lock.word = 0;
 	orphans[0] = all;
 	orphans[1] = NULL;
 	if (self) {

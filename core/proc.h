@@ -57,7 +57,10 @@ struct timer {
 	bool unlocked;         /* fire is called without the lock, once and for all: it may take any lock and free t; timer_del() does not wait for it */
 };
 
-#define TID_FIRST ((1 << 22) + 1) /* above any kernel tid (PID_MAX_LIMIT) */
+/* Tids of goroutines are above any kernel tid (PID_MAX_LIMIT), and as the kernel's below 2^28: a clock's number has room for so much of one
+ * (cpuclock.h), glibc's lock words for two bits more. */
+#define TID_FIRST ((1 << 22) + 1)
+#define TID_COUNT ((1u << 28) - TID_FIRST)
 
 struct stack {
 	char *lo;              /* lowest usable byte (the guard is below) */

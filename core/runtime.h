@@ -243,6 +243,8 @@ static inline void m_pinned(struct m *m, struct g *g, int64_t since) {
 
 /* g.c: at start, also in a fork's child: new threads' numbers begin at random. */
 void g_tid_seed(void);
+/* How many were made: a test sets it near TID_COUNT. */
+extern _Atomic uint32_t g_numbers;
 
 /* sysmon.c */
 void sysmon_stop(void);             /* only before the Ps run: the start failed after all */

@@ -1,8 +1,8 @@
 /* Clocks that count a thread's CPU time, and what getrusage() says of a thread: a goroutine's, not the kernel thread's it runs on (TIM-5).
  *
- * A thread's clock has a number that names the thread. Main's is as the kernel makes it, from its thread id; that of other goroutines, whose ids
- * are too large for that, is a kind of clock that the kernel does not have, and the lower bits of the id. Whoever asks for such a clock comes here by clock_gettime(), which is also the way to all other clocks:
- * they cost a comparison more. Timers on these clocks are in sigtimer.c. */
+ * A thread's clock has a number that names the thread, made from its thread id as the kernel does: there are programs that make it themselves. Whoever
+ * asks for such a clock comes here by clock_gettime(), which is also the way to all other clocks: they cost a comparison more. Timers on these clocks are
+ * in sigtimer.c. */
 #include <sys/resource.h>
 #include <time.h>
 
@@ -10,23 +10,6 @@
 #include "../core/runtime.h"
 #include "io.h"
 #include "thread.h"
-
-#define GOROUTINE 7u /* in place of CPUCLOCK_THREAD: no clock of the kernel's */
-
-static clockid_t clock_of(const struct g *g) {
-	if (g->kind == G_MAIN)
-		return cpuclock_of_ktid(g->tid);
-	return (clockid_t)(1u << 31 | (uint32_t)g->tid << 3 | GOROUTINE);
-}
-
-static struct g *goroutine_of(clockid_t clock) {
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
-		if (g->kind == G_GOROUTINE && state != GS_DEAD && state != GS_IDLE && clock_of(g) == clock)
-			return g;
-	}
-	return NULL;
-}
 
 struct g *cpuclock_thread(clockid_t clock) {
 	if (likely(clock >= 0 && clock != CLOCK_THREAD_CPUTIME_ID))
@@ -37,9 +20,8 @@ struct g *cpuclock_thread(clockid_t clock) {
 	if (!sched_started() || (tls_g && tls_g->in_vfork))
 		return NULL;
 	/* Others' anybody may ask for, a kernel thread made inside libc as well. */
-	if (((uint32_t)clock & 7) == GOROUTINE)
-		return goroutine_of(clock);
-	return cpuclock_is_ktids(clock) ? thread_meant((pid_t)~(uint32_t)(clock >> 3)) : NULL;
+	pid_t tid = (pid_t)~(uint32_t)(clock >> 3);
+	return !cpuclock_is_ktids(clock) ? NULL : tid == 0 ? g : thread_numbered(tid);
 }
 
 SHIM int clock_gettime(clockid_t clock, struct timespec *time) {
@@ -62,7 +44,7 @@ SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (!g)
 		return real.pthread_getcpuclockid(thread, clock);
-	*clock = clock_of(g);
+	*clock = cpuclock_of_ktid(g->tid);
 	return 0;
 }
 

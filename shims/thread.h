@@ -63,6 +63,8 @@ struct g *thread_g(pthread_t t);
 
 /* The goroutine meant by a call that names a thread by its number, 0 being the caller; NULL: a process or thread of the kernel's. */
 struct g *thread_meant(pid_t tid);
+/* The living goroutine of that number, whoever asks; NULL: there is none. */
+struct g *thread_numbered(pid_t tid);
 /* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
 int32_t thread_own_ktid(struct g *g);
 /* A kernel thread that has what the process was started with: main's may be pinned. */

@@ -360,16 +360,20 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s) {
 
 /* ---- the same, by thread id ------------------------------------------------------------------------------------------------ */
 
-struct g *thread_meant(pid_t tid) {
-	struct g *self = g_goroutine();
-	if (!self || self->in_vfork || tid == 0 || tid == self->tid)
-		return self && !self->in_vfork ? self : NULL;
+struct g *thread_numbered(pid_t tid) {
 	for (struct g *g = g_all(); g; g = g->all_next) {
 		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
 		if (g->tid == tid && g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
 			return g;
 	}
 	return NULL;
+}
+
+struct g *thread_meant(pid_t tid) {
+	struct g *self = g_goroutine();
+	if (!self || self->in_vfork || tid == 0 || tid == self->tid)
+		return self && !self->in_vfork ? self : NULL;
+	return thread_numbered(tid);
 }
 
 static int errno_ret(int error) {

@@ -283,6 +283,43 @@ Test(sched, tids_are_unique) {
 	cr_expect(g_self()->tid == getpid());
 }
 
+static _Atomic uint32_t enough;
+
+static void note_tid_and_stay(void *arg) {
+	note_tid(arg);
+	while (!enough)
+		futex_wait(&enough, 0, -1, FUTEX_ANY, false, "enough");
+}
+
+/* Tids begin again when all were given, and pass over those that somebody still has: here the first ones. */
+Test(sched, tids_repeat_but_the_livings_do_not) {
+	enum { STAY = 40 };
+	static int32_t stay[STAY], first[STAY], again[3000];
+	start(2);
+	for (size_t i = 0; i < STAY; i++) {
+		go(note_tid_and_stay, &stay[i]);
+		go(note_tid, &first[i]);
+	}
+	yield_until(atomic_load(&tasks) == STAY);
+	atomic_store(&g_numbers, TID_COUNT - 100);
+	for (size_t i = 0; i < LENGTH(again); i++)
+		go(note_tid, &again[i]);
+	atomic_store(&enough, 1);
+	futex_wake(&enough, STAY, FUTEX_ANY);
+	wait_all();
+	size_t repeated = 0;
+	for (size_t i = 0; i < LENGTH(again); i++) {
+		cr_assert(again[i] >= TID_FIRST && again[i] < 1 << 28);
+		for (size_t k = 0; k < STAY; k++) {
+			cr_assert(again[i] != stay[k]);
+			repeated += again[i] == first[k];
+		}
+		for (size_t k = 0; k < i; k++)
+			cr_assert(again[i] != again[k]);
+	}
+	cr_expect(repeated > 0, "they did not begin again");
+}
+
 /* ---- stacks ---- */
 
 static int recurse(int depth) {
