@@ -3,7 +3,8 @@
  * Who has what. A P is idle (sched.idle_p) or belongs to one M (p->m). An M runs Gs with its P, or sleeps on its note in sched.idle_m until
  * it is handed one (next_p), or is a struct without a thread in sched.free_m. More than m_idle_max + procs sleeping Ms retire; not those that
  * made a process: a child may have asked the kernel for a signal at the end of its parent, which to the kernel is the thread that made it (FRK-13).
- * So there are as many of them as goroutines ever forked at once.
+ * So there are as many of them as goroutines ever forked at once. None retires once the process has an io_uring: the kernel cancels what a thread
+ * submitted when that thread ends, whoever waits for it. m_keep_all().
  *
  * Start. sched_start() turns the calling kernel thread into M0: its thread becomes the main G, keeping stack and TCB, and the scheduler's loop gets
  * a g0 of its own. Everything that can fail comes before the first thing others can see; what was started before a failure is stopped.
@@ -113,6 +114,16 @@ static uint32_t m_idle_max(void) {
 void m_parent(struct g *g) {
 	if (g && g->m)
 		g->m->parent = true;
+}
+
+void m_keep_all(void) {
+	/* relaxed, as its readers: who submits to a ring has its descriptor from him who made it, and he was here before he gave it on; so whoever submits sees
+	 * this at the latest after it, and that is soon enough for the M it is on. Not cleared when the ring is closed: nobody knows whether there is another. */
+	atomic_store_explicit(&sched.m_keep, true, memory_order_relaxed);
+}
+
+bool m_keeps(void) {
+	return __builtin_expect(atomic_load_explicit(&sched.m_keep, memory_order_relaxed), 0);
 }
 
 static void note_wake(struct m *m) {
@@ -459,7 +470,7 @@ static struct p *maker_give(struct m *to) {
 }
 
 void m_surplus_wake(void) {
-	for (;;) {
+	while (!m_keeps()) {
 		lock_acquire(&sched.lock, LOCK_SCHED);
 		struct m *m = sched.idle_m_count - sched.idle_m_parents > m_idle_max() ? m_idle_pop(true) : NULL;
 		if (m)
@@ -479,7 +490,7 @@ void m_stop(struct m *m) {
 		p_attach(m, given);
 		return;
 	}
-	if (!m->parent && sched.idle_m_count - sched.idle_m_parents >= m_idle_max()) {
+	if (!m->parent && !m_keeps() && sched.idle_m_count - sched.idle_m_parents >= m_idle_max()) {
 		m->exiting = true; /* SCH-6 */
 		lock_release(&sched.lock);
 		return;
@@ -666,6 +677,7 @@ void sched_fork_child(void) {
 	 * child makes threads of its own (orphans_adopt()). */
 	struct p *keep[GOMAXPROCS_MAX];
 	uint32_t birth = sched.birth + 1, m_made = sched.m_made;
+	bool keep_ms = m_keeps(); /* a ring is inherited */
 	struct g *all = g_all();
 	memcpy(keep, sched.all_p, sizeof keep);
 	orphan_m = sched.all_m;
@@ -673,6 +685,7 @@ void sched_fork_child(void) {
 	memcpy(sched.all_p, keep, sizeof keep);
 	sched.birth = birth;
 	sched.m_made = m_made;
+	sched.m_keep = keep_ms;
 	g_fork_child(g, all);
 	stats_fork_child();
 	procs_fork_child();

@@ -119,6 +119,7 @@ struct sched {
 	struct m *free_m;            /* exited Ms, for reuse */
 	uint32_t m_count;
 	_Atomic bool m_lacking;      /* the kernel refused the last one that was asked for */
+	_Atomic bool m_keep;         /* no M ends for being idle: m_keep_all() */
 	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
 	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
 	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
@@ -169,6 +170,8 @@ static inline bool procs_leaving(void) {
 
 /* m.c */
 struct p *p_new(uint32_t id);          /* the struct, made or as it is; NULL: no memory */
+void m_keep_all(void);                 /* from now on the kernel ties more to an M than the G it runs; any thread, in the runtime or not */
+bool m_keeps(void);
 void m_surplus_wake(void);             /* there are fewer Ps: idle Ms above the limit look at it again */
 void wakep(void);
 void startm(struct p *p);

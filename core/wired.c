@@ -87,8 +87,9 @@ void g_tp_release(struct g *g, enum tp_hold was) {
 void g_pin(struct g *g) {
 	if (g->kind > G_MAIN)
 		return;
-	/* The process's first kernel thread is what others take for the process: its nice value, its filter. It is main's. */
-	if (g->kind != G_MAIN && m_is_first(g->m)) {
+	/* The process's first kernel thread is what others take for the process: its nice value, its filter. It is main's. And what others have submitted
+	 * from this M must not end with g. */
+	if (m_is_first(g->m) ? g->kind != G_MAIN : m_keeps()) {
 		if (g_pin_new(g) == 0) {
 			g_move(g);
 			return;

@@ -111,6 +111,7 @@ struct raw_call {
 };
 
 #define MAKES_THREADS "makes kernel threads that stay kernel threads"
+#define MAKES_RINGS "makes an io_uring past liburing's library, its requests may be cancelled when a kernel thread ends"
 #define RAW(name, why) {SYS_##name, #name, why}
 static const struct raw_call raw_calls[] = {
 	RAW(read, NULL),
@@ -131,6 +132,7 @@ static const struct raw_call raw_calls[] = {
 	RAW(ppoll, NULL),
 	RAW(epoll_pwait, NULL),
 	RAW(accept4, NULL),
+	RAW(io_uring_setup, MAKES_RINGS),
 	RAW(io_uring_enter, NULL),
 	RAW(clone3, MAKES_THREADS),
 #ifdef SYS_poll /* newer CPUs have only their successors */
@@ -145,7 +147,7 @@ struct object {
 	const char *path, *name; /* name: without directories */
 	const unsigned char *data;
 	size_t size;
-	bool is_libc;
+	bool is_libc, is_liburing;
 };
 
 struct names {
@@ -285,6 +287,8 @@ static void symbol_note(struct object *o, const char *name, bool defined) {
 		names_add(&report.imports, name);
 	if (defined && IS_ONE_OF(name, allocators) && !strstr(report.allocator, o->name))
 		LINE_ADD(report.allocator, "%s", o->name);
+	if (defined && strcmp(name, "io_uring_queue_init") == 0)
+		o->is_liburing = true; /* the library stands in front of it */
 	if (IS_ONE_OF(name, switchers) && !strstr(report.coroutines, o->name))
 		LINE_ADD(report.coroutines, "%s (%s)", o->name, name);
 }
@@ -302,7 +306,7 @@ static void code_scan(const unsigned char *code, size_t size, unsigned found[NUM
 static void raw_note(const struct object *o, const unsigned found[NUMBERS_MAX]) {
 	for (size_t i = 0; i < sizeof(raw_calls) / sizeof(raw_calls[0]); i++) {
 		const struct raw_call *call = &raw_calls[i];
-		if (!found[call->number])
+		if (!found[call->number] || (o->is_liburing && call->number == SYS_io_uring_setup))
 			continue;
 		LINE_ADD(report.raw, "%s: %s (%u)", o->name, call->name, found[call->number]);
 		if (call->why)

@@ -56,7 +56,8 @@ static const struct way {
 	{"on its kernel thread, with libc's own identity",
 	 "setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups"},
 	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen wordexp getaddrinfo_a dlopen __libc_start_main"},
-	{"on a kernel thread of its own from then on", "prctl unshare setns setfsuid setfsgid personality capset ptrace"},
+	{"on a kernel thread of its own from then on", "prctl unshare setns setfsuid setfsgid personality capset ptrace "
+	 "io_uring_register_ring_fd io_uring_enable_rings"},
 	{"does not wait", "dlsym dlvsym pthread_mutex_consistent pthread_mutex_consistent_np cnd_broadcast cnd_destroy cnd_init cnd_signal mtx_trylock mtx_unlock "
 			  "pthread_barrier_destroy pthread_cond_broadcast "
 			  "pthread_cond_destroy pthread_cond_init pthread_cond_signal pthread_mutex_trylock "
@@ -80,7 +81,8 @@ static const struct way {
 			  "sysv_signal bsd_signal ssignal kill raise pthread_sigmask sigaction sigaltstack sighold "
 			  "sigignore siginterrupt sigpending "
 			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask pidfd_open access faccessat fopen fopen64 fstatat fstatat64 "
-			  "lstat lstat64 opendir readlink readlinkat stat stat64 statx"},
+			  "lstat lstat64 opendir readlink readlinkat stat stat64 statx "
+			  "io_uring_queue_init io_uring_queue_init_params io_uring_queue_init_mem io_uring_setup"},
 };
 
 static const struct alias {
@@ -137,6 +139,8 @@ static const char *look_up(const char *symbol, const char *(*look)(const char *)
 const char *surface_family(const char *symbol) {
 	if (strncmp(symbol, "go_", 3) == 0)
 		return "goshim";
+	if (strncmp(symbol, "io_uring_", 9) == 0)
+		return "liburing"; /* real.def has libc's functions only */
 	const char *name = look_up(symbol, family_named);
 	return name ? name : "other";
 }

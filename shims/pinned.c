@@ -7,7 +7,6 @@
  * the kernel's list grows, and an option that we do not know may change the thread. libc's setuid() and its like change all threads, and are not
  * meant here; the bare system calls are. */
 #include <link.h>
-#include <linux/io_uring.h>
 #include <linux/ioprio.h>
 #include <sched.h>
 #include <string.h>
@@ -20,9 +19,6 @@
 #include "pinned.h"
 #include "thread.h"
 
-#ifndef IORING_SETUP_SINGLE_ISSUER
-#define IORING_SETUP_SINGLE_ISSUER (1u << 12)
-#endif
 #define RSEQ_NUMBER SYS_rseq
 
 /* Options that change nothing, or the process, or memory. */
@@ -55,8 +51,8 @@ bool pinned_syscall(long n, const long a[6]) {
 		return pinned_prctl((int)a[0]);
 	case SYS_personality:
 		return (unsigned)a[0] != 0xffffffffu;
-	case SYS_io_uring_setup:
-		return !address_bad((const struct io_uring_params *)a[1]) && (((const struct io_uring_params *)a[1])->flags & IORING_SETUP_SINGLE_ISSUER);
+	case SYS_io_uring_setup: case SYS_io_uring_register:
+		return uring_ties(n, a);
 	default:
 		return false;
 	}

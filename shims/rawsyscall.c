@@ -309,6 +309,8 @@ SHIM long syscall(long n, ...) {
 	long r;
 	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
 		return sys_ret(r);
+	if (!g && n == SYS_io_uring_setup)
+		return uring_made(CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
 	if (!g)
 		return CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
 	/* No call made this way is a cancellation point; what a waiter calls most needs no protection. */
@@ -323,6 +325,8 @@ SHIM long syscall(long n, ...) {
 		return g->tid;
 	}
 	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
+	if (n == SYS_io_uring_setup)
+		uring_made(r);
 	if (r >= 0 && returns_descriptor(n))
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 	else if (r >= 0 && n == SYS_pidfd_getfd)

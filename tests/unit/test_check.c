@@ -85,6 +85,24 @@ Test(check, raw_system_calls) {
 	expect_text(c, "makes kernel threads that stay kernel threads");
 }
 
+Test(check, rings_of_its_own) {
+	struct child c = child_run("$B/goshim check $B/tests/helpers/raw_ring");
+	expect_status(c, 1);
+	expect_text(c, "raw_ring: io_uring_setup (1)");
+	expect_text(c, "raw_ring makes an io_uring past liburing's library");
+}
+
+/* Those of a library that is liburing are not: goshim stands in front of its functions. */
+Test(check, rings_of_liburing) {
+	struct child c = child_run("d=$(mktemp -d) && sed 's/int main/int io_uring_queue_init/' $S/tests/helpers/raw_ring.c >$d/m.c && "
+				   "cc -shared -fPIC -o $d/libring.so $d/m.c && "
+				   "echo 'int io_uring_queue_init(int, char **); int main(void) { return io_uring_queue_init(0, 0); }' >$d/p.c && "
+				   "cc -o $d/p $d/p.c -L$d -Wl,-rpath,$d -lring && $B/goshim check $d/p; r=$?; rm -r $d; exit $r");
+	expect_status(c, 0);
+	expect_text(c, " io_uring_queue_init");
+	cr_expect(!strstr(c.output, "past liburing"), "%s", c.output);
+}
+
 Test(check, own_runtime) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/own_runtime");
 	expect_status(c, 1);

@@ -1,0 +1,67 @@
+/* Requests to an io_uring stay under way whatever their thread waits for meanwhile; the kernel cancels those of a kernel thread that ends (SCH-6). By rings that
+ * were made before there were threads, by the threads themselves, and by a process that forked. */
+#include "uring_test.h"
+
+#include <sys/wait.h>
+
+static bool plain_ring(struct ring *r) {
+	return ring_make(r, 0);
+}
+
+static void *returns(void *arg) {
+	return arg;
+}
+
+static struct ring first;
+
+static void before_threads(void) {
+	CHECK(plain_ring(readers_ring = &first));
+	many_readers();
+}
+
+static void by_threads(void) {
+	many_readers();
+}
+
+static void process(const char *name, void (*run)(void));
+
+static void inherits(void) {
+	many_readers();
+}
+
+static void forks(void) {
+	CHECK(plain_ring(&first));
+	join(start(returns, NULL));
+	readers_ring = &first;
+	process("inherited", inherits);
+}
+
+static void process(const char *name, void (*run)(void)) {
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		test_begin();
+		run();
+		fflush(stdout);
+		_exit(failures != 0);
+	}
+	EQ(waitpid(child, &status, 0), child);
+	EQ(status, 0);
+	step(name);
+}
+
+int main(void) {
+	test_begin();
+	ring_maker = plain_ring;
+	if (!plain_ring(&first)) {
+		step("there is no io_uring");
+		join(start(returns, NULL));
+		return test_end();
+	}
+	close(first.fd);
+	process("before threads", before_threads);
+	process("by threads", by_threads);
+	process("forked", forks);
+	join(start(returns, NULL));
+	return test_end();
+}
