@@ -363,7 +363,8 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s) {
 struct g *thread_numbered(pid_t tid) {
 	for (struct g *g = g_all(); g; g = g->all_next) {
 		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
-		if (g->tid == tid && g->kind <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
+		/* relaxed: one that is just being made is nobody's to name yet */
+		if (__atomic_load_n(&g->tid, __ATOMIC_RELAXED) == tid && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
 			return g;
 	}
 	return NULL;
