@@ -232,6 +232,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_close_range: done = close_range((unsigned)LONG(0), (unsigned)LONG(1), INT(2)); break;
 	case SYS_dup: done = dup(INT(0)); break;
 	case SYS_dup3: done = dup3(INT(0), INT(1), INT(2)); break;
+	case SYS_flock: done = flock(INT(0), INT(1)); break;
 	case SYS_fcntl: done = fcntl(INT(0), INT(1), PTR(2)); break;
 	case SYS_ioctl: done = ioctl(INT(0), SIZE(1), PTR(2)); break;
 	case SYS_pipe2: done = pipe2(PTR(0), INT(1)); break;
