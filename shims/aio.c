@@ -1,5 +1,6 @@
 /* Waiting for requests that libc works on by itself: asynchronous I/O and name look-ups. Its waits are futexes of its own that end for any handler on
- * their kernel thread, so a signal for a goroutine that ran there before would end them, too (SIG-1): such a wait goes on.
+ * their kernel thread, so a signal for a goroutine that ran there before would end them, too (SIG-1): such a wait goes on. Those without a timeout the kernel
+ * restarts after a handler with SA_RESTART.
  *
  * The kernel thread is held meanwhile; sysmon gives the P away. */
 #include <aio.h>
@@ -16,11 +17,11 @@ SHIM int aio_suspend(const struct aiocb *const list[], int n, const struct times
 	if (!g)
 		return CALL_REAL(aio_suspend, list, n, timeout);
 	REAL_READY();
-	uint32_t handlers = io_handlers(g);
+	struct io_handlers before = io_handlers(g);
 	int64_t deadline = timeout ? deadline_rel(timeout) : -1;
 	struct timespec left;
 	int r = real.aio_suspend(list, n, timeout);
-	while (r < 0 && io_disturbed(g, -errno, handlers))
+	while (r < 0 && errno == EINTR && io_disturbed(g, before, !timeout))
 		r = real.aio_suspend(list, n, time_left(&left, deadline));
 	return r;
 }
@@ -32,11 +33,11 @@ SHIM int gai_suspend(const struct gaicb *const list[], int n, const struct times
 	if (!g)
 		return CALL_REAL(gai_suspend, list, n, timeout);
 	REAL_READY();
-	uint32_t handlers = io_handlers(g);
+	struct io_handlers before = io_handlers(g);
 	int64_t deadline = timeout ? deadline_rel(timeout) : -1;
 	struct timespec left;
 	int r = real.gai_suspend(list, n, timeout);
-	while (r == EAI_INTR && io_disturbed(g, -EINTR, handlers)) {
+	while (r == EAI_INTR && io_disturbed(g, before, !timeout)) {
 		r = real.gai_suspend(list, n, time_left(&left, deadline));
 		if (r == EAI_ALLDONE) /* they were not when the wait began */
 			r = 0;

@@ -94,7 +94,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 	}
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd)) {
-		r = BRACKET_CANCEL(g, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
+		r = BRACKET_CANCEL(g, c.fd, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 		if (r >= 0)
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 		return (int)io_ret(g, r);
@@ -173,7 +173,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		return CALL_REAL(connect, fd, addr.__sockaddr__, size);
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
-		return (int)io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
+		return (int)io_ret(g, BRACKET_CANCEL(g, c.fd, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
 	if (fdcall_kind(&c) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
 	    !(fdcall_flags(&c) & FL_NONBLOCK)) {
@@ -181,7 +181,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		fdcall_end(&c);
 	} else {
 		fdcall_end(&c); /* not held over a call that may end in a cancellation */
-		r = BRACKET_CANCEL(g, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
+		r = BRACKET_CANCEL(g, fd, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
 	}
 	/* What was known of the unconnected socket is void. Not held: too many bits do no harm. */
 	struct pd *pd = fd_lookup(fd);

@@ -98,7 +98,7 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	}
 	sigset_t open;
 	mask = sig_kernel_set(mask, &open);
-	return BRACKET_BLOCKING(g, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), mask, 8));
+	return BRACKET_BLOCKING(g, false, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), mask, 8));
 }
 
 static int64_t ms_deadline(int timeout) {

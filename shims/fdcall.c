@@ -35,6 +35,14 @@ void io_cancel_close(struct g *g, bool opened) {
 		atomic_fetch_and_explicit(tcb_cancelhandling(g->ctx.tp), ~CANCEL_ASYNC, memory_order_acq_rel);
 }
 
+bool io_restarts(int fd) {
+	struct timeval in = {0}, out = {0};
+	socklen_t in_size = sizeof in, out_size = sizeof out;
+	SYS5(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &in, &in_size); /* what is no socket has none */
+	SYS5(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &out, &out_size);
+	return !(in.tv_sec | in.tv_usec | out.tv_sec | out.tv_usec);
+}
+
 /* SO_RCVTIMEO or SO_SNDTIMEO in ns, 0 for none. Kept, unless the description is shared: then others may change it. */
 static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
 	int64_t *kept = mode == PD_READ ? &c->pd->rcv_timeout : &c->pd->snd_timeout;

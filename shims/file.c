@@ -25,7 +25,9 @@
 	}
 #define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_DISK, raw)
 #define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET_DISK, raw)
-#define LONG(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_BLOCKING, raw)
+#define BRACKET_OTHERS(g, call) BRACKET_BLOCKING(g, true, call)
+#define BRACKET_DEVICE(g, call) BRACKET_BLOCKING(g, false, call)
+#define LONG(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_OTHERS, raw)
 
 /* ---- at an offset: files only --------------------------------------------------------------------------------------- */
 
@@ -159,7 +161,8 @@ LONG(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned *priority), (q
      SYS5(SYS_mq_timedreceive, q, msg, n, priority, NULL))
 LONG(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned priority), (q, msg, n, priority),
      SYS5(SYS_mq_timedsend, q, msg, n, priority, NULL))
-LONG(int, tcdrain, (int fd), (fd), SYS3(SYS_ioctl, fd, TCSBRK, 1))
+/* The kernel says EINTR itself, after any handler. */
+TABLE_ENTRY(int, tcdrain, (int fd), (fd), true, BRACKET_DEVICE, SYS3(SYS_ioctl, fd, TCSBRK, 1))
 
 /* ---- open ------------------------------------------------------------------------------------------------------------- */
 
@@ -171,7 +174,7 @@ static inline void open_enter(struct g *g) {
 /* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
-	long r = BRACKET_COUNTED(open_enter, sig_handlers_ending, g, true, SYS4(SYS_openat, dir, path, flags, mode));
+	long r = BRACKET_AS(open_enter, g, true, true, SYS4(SYS_openat, dir, path, flags, mode));
 	r = taskfile_opened(path, flags, r);
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

@@ -26,7 +26,7 @@ static int wait_kernel(struct g *g, int fd, int events, int64_t deadline, bool s
 	struct timespec ts = {0, 0};
 	if (until > now)
 		ts = (struct timespec){(until - now) / 1000000000, (until - now) % 1000000000};
-	BRACKET_BLOCKING(g, SYS5(SYS_ppoll, &p, 1, until < 0 ? NULL : &ts, NULL, 8));
+	BRACKET_BLOCKING(g, false, SYS5(SYS_ppoll, &p, 1, until < 0 ? NULL : &ts, NULL, 8));
 	int r = revents_ask(fd, events);
 	return r ? r : deadline >= 0 && nanotime() >= deadline ? -ETIMEDOUT : 0;
 }

@@ -62,44 +62,60 @@ static inline long io_ret(struct g *g, long r) {
 bool io_cancel_open(struct g *g);
 void io_cancel_close(struct g *g, bool opened);
 
-/* A bracketed call came back with EINTR, but no handler ran on this goroutine since `handlers`: what disturbed it was a signal for somebody
- * else who shares the kernel thread's process. No thread of its own would have noticed: repeat it (SIG-1). Whether a call is restarted after a
- * handler is for the kernel to decide: a signal for this goroutine arrives as the same number on its kernel thread. */
-static inline bool io_disturbed(struct g *g, long r, uint32_t handlers) {
-	return unlikely(r == -EINTR) && g && sig_handlers_run(g) == handlers;
+/* The handlers that have run on a goroutine, before a call of its. */
+struct io_handlers {
+	uint32_t all, ending;
+};
+
+static inline struct io_handlers io_handlers(struct g *g) {
+	return g ? (struct io_handlers){sig_handlers_run(g), sig_handlers_ending(g)} : (struct io_handlers){0};
 }
 
-static inline uint32_t io_handlers(struct g *g) {
-	return g ? sig_handlers_run(g) : 0;
+/* A call came back with EINTR, but no handler that ends it ran on this goroutine since `before`: what disturbed it was a signal for somebody else, whose
+ * handler ran on the kernel thread, or would have. No thread of its own would have noticed: repeat it (SIG-1). `restarts`: the kernel restarts such a call
+ * after a handler with SA_RESTART, so only one without ends it. The kernel has restarted it after this goroutine's own, because they arrive as the same numbers
+ * on its kernel thread; what then ended it was another's. False where nobody knows whether it does: then any handler of its own is taken for the end. */
+static inline bool io_disturbed(struct g *g, struct io_handlers before, bool restarts) {
+	struct io_handlers now = io_handlers(g);
+	return g && (restarts ? now.ending == before.ending : now.all == before.all);
 }
 
-/* A raw system call between brackets, repeated when it was disturbed: it failed with EINTR, and `handlers` counted none since it began. */
-#define BRACKET_COUNTED(enter, handlers, g, cancel_point, call)                    \
-	(__extension__({                                                           \
-		long bracket_result;                                               \
-		uint32_t bracket_handlers = (g) ? handlers(g) : 0;                 \
-		do {                                                               \
-			bool bracket_opened = (cancel_point) && io_cancel_open(g); \
-			enter(g);                                                  \
-			bracket_result = (call);                                   \
-			arch_tp_mend();                                            \
-			syscall_exit(g);                                           \
-			if (cancel_point)                                          \
-				io_cancel_close((g), bracket_opened);              \
-		} while (unlikely(bracket_result == -EINTR) && (g) && handlers(g) == bracket_handlers && \
-			 (g_make_way(g), handlers(g) == bracket_handlers));        \
-		bracket_result;                                                    \
+/* The same outside the runtime, where sysmon may have ended the call for want of kernel threads: others run first. */
+static inline bool io_repeats(struct g *g, struct io_handlers before, bool restarts) {
+	if (!io_disturbed(g, before, restarts))
+		return false;
+	g_make_way(g);
+	return io_disturbed(g, before, restarts);
+}
+
+/* Does the kernel restart a call on this descriptor? Not if it is a socket with a timeout, in whichever direction. */
+bool io_restarts(int fd);
+
+/* A raw system call between brackets, repeated when it was disturbed. `restarts` is looked at only then. */
+#define BRACKET_AS(enter, g, cancel_point, restarts, call)                                                   \
+	(__extension__({                                                                                     \
+		long bracket_result;                                                                         \
+		struct io_handlers bracket_before = io_handlers(g);                                          \
+		do {                                                                                         \
+			bool bracket_opened = (cancel_point) && io_cancel_open(g);                           \
+			enter(g);                                                                            \
+			bracket_result = (call);                                                             \
+			arch_tp_mend();                                                                      \
+			syscall_exit(g);                                                                     \
+			if (cancel_point)                                                                    \
+				io_cancel_close((g), bracket_opened);                                        \
+		} while (unlikely(bracket_result == -EINTR) && io_repeats((g), bracket_before, (restarts))); \
+		bracket_result;                                                                              \
 	}))
-#define BRACKET_AS(enter, g, cancel_point, call) BRACKET_COUNTED(enter, sig_handlers_run, g, cancel_point, call)
 
-/* One that may block this kernel thread for a while: sysmon then gives the P away. */
-#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, call)
-/* One that waits for a disk at most. */
-#define BRACKET_DISK(g, call) BRACKET_AS(syscall_enter_disk, g, false, call)
-/* For a cancellation point that may take long. */
-#define BRACKET_CANCEL(g, call) BRACKET_AS(syscall_enter, g, true, call)
+/* One that may block this kernel thread for a while: sysmon then gives the P away. Whether the kernel restarts it, we do not know. */
+#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, false, call)
+/* One that waits for a disk at most; EINTR is then what a file system in user space says, and the kernel does not restart it. */
+#define BRACKET_DISK(g, call) BRACKET_AS(syscall_enter_disk, g, false, false, call)
+/* For a cancellation point that may take long, on a descriptor. */
+#define BRACKET_CANCEL(g, fd, call) BRACKET_AS(syscall_enter, g, true, io_restarts(fd), call)
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
-#define BRACKET_BLOCKING(g, call) BRACKET_AS(syscall_enter_blocking, g, true, call)
+#define BRACKET_BLOCKING(g, restarts, call) BRACKET_AS(syscall_enter_blocking, g, true, restarts, call)
 /* One that waits for long for what does not go away (a lock of a file, a child's end, the other end of a FIFO, a semaphore of System V): sysmon may end it for want
  * of kernel threads. Then others run, and it is made again, unless a handler that ends such a call ran since it began, or while it made way: one without SA_RESTART
  * where the kernel restarts the call, else any. */
@@ -108,11 +124,11 @@ static inline void io_enter_waiting(struct g *g) {
 	syscall_repeats(g);
 }
 
-#define BRACKET_WAITS(g, cancel_point, call) BRACKET_COUNTED(io_enter_waiting, sig_handlers_ending, g, cancel_point, call)
-#define BRACKET_QUEUE(g, call) BRACKET_COUNTED(io_enter_waiting, sig_handlers_run, g, true, call)
-#define BRACKET_SEMOP(g, call) BRACKET_COUNTED(io_enter_waiting, sig_handlers_run, g, false, call)
+#define BRACKET_WAITS(g, cancel_point, call) BRACKET_AS(io_enter_waiting, g, cancel_point, true, call)
+#define BRACKET_QUEUE(g, call) BRACKET_AS(io_enter_waiting, g, true, false, call)
+#define BRACKET_SEMOP(g, call) BRACKET_AS(io_enter_waiting, g, false, false, call)
 /* BRACKET_BLOCKING that is no cancellation point. */
-#define BRACKET_LONG(g, call) BRACKET_AS(syscall_enter_blocking, g, false, call)
+#define BRACKET_LONG(g, restarts, call) BRACKET_AS(syscall_enter_blocking, g, false, restarts, call)
 
 /* A wired goroutine waits for descriptors in the kernel, as a kernel thread does: parked, each event would cost two hand-overs between kernel
  * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait, or there is a signalfd: what is pending
@@ -242,10 +258,10 @@ void fdcall_close(struct fdcall *c);
 void fdcall_yield(struct fdcall *c);
 
 /* The last call of an operation, which may block for a while. */
-#define FDCALL_BRACKET(c, call)        \
-	(__extension__({               \
-		fdcall_release(c);     \
-		BRACKET((c)->g, call); \
+#define FDCALL_BRACKET(c, call)                                                       \
+	(__extension__({                                                              \
+		fdcall_release(c);                                                    \
+		BRACKET_AS(syscall_enter, (c)->g, false, io_restarts((c)->fd), call); \
 	}))
 
 /* The same for a disk. */
@@ -256,34 +272,35 @@ void fdcall_yield(struct fdcall *c);
 	}))
 
 /* The same for a cancellation point. */
-#define FDCALL_BRACKET_CANCEL(c, call)        \
-	(__extension__({                      \
-		fdcall_release(c);            \
-		BRACKET_CANCEL((c)->g, call); \
+#define FDCALL_BRACKET_CANCEL(c, call)                 \
+	(__extension__({                               \
+		fdcall_release(c);                     \
+		BRACKET_CANCEL((c)->g, (c)->fd, call); \
 	}))
 
 /* One in the middle of it, which may block, with c->pd held: what it began on one description it goes on with there, whatever the number comes to
  * mean. A handler of the program may run, and may jump away, and so may a cancellation: before it does, fdcall_abandon() lets go. Then c->pd is what
  * the number names now. */
-#define FDCALL_HELD_AS(enter, c, cancel_point, call)                                   \
-	(__extension__({                                                               \
-		long fd_held_result;                                                   \
-		uint32_t fd_held_handlers;                                             \
-		do {                                                                   \
-			fdcall_open(c);                                                \
-			fd_held_handlers = io_handlers((c)->g);                        \
+#define FDCALL_HELD_AS(enter, c, cancel_point, call)                                    \
+	(__extension__({                                                                \
+		long fd_held_result;                                                    \
+		struct io_handlers fd_held_before;                                      \
+		do {                                                                    \
+			fdcall_open(c);                                                 \
+			fd_held_before = io_handlers((c)->g);                           \
 			bool fd_held_opened = (cancel_point) && io_cancel_open((c)->g); \
-			enter((c)->g);                                                 \
-			fd_held_result = (call);                                       \
-			pd_try_end((c)->g);                                            \
-			syscall_exit((c)->g);                                          \
-			if (cancel_point)                                              \
-				io_cancel_close((c)->g, fd_held_opened);               \
-			fdcall_close(c);                                               \
-		} while (io_disturbed((c)->g, fd_held_result, fd_held_handlers));      \
-		if (unlikely(!(c)->pd))                                                \
-			(c)->pd = fd_hold_again((c)->number);                          \
-		fd_held_result;                                                        \
+			enter((c)->g);                                                  \
+			fd_held_result = (call);                                        \
+			pd_try_end((c)->g);                                             \
+			syscall_exit((c)->g);                                           \
+			if (cancel_point)                                               \
+				io_cancel_close((c)->g, fd_held_opened);                \
+			fdcall_close(c);                                                \
+		} while (unlikely(fd_held_result == -EINTR) &&                          \
+			 io_disturbed((c)->g, fd_held_before, io_restarts((c)->fd)));   \
+		if (unlikely(!(c)->pd))                                                 \
+			(c)->pd = fd_hold_again((c)->number);                           \
+		fd_held_result;                                                         \
 	}))
 
 /* It is not expected to block, but nobody can promise. */

@@ -126,7 +126,7 @@ static long shared_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline
 	struct g *g = g_goroutine();
 	struct timespec until = {deadline / 1000000000, deadline % 1000000000};
 	wait_tell(g, word, deadline >= 0);
-	long r = BRACKET_LONG(g, SYS6(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline < 0 ? NULL : &until, NULL,
+	long r = BRACKET_LONG(g, deadline < 0, SYS6(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline < 0 ? NULL : &until, NULL,
 				      FUTEX_BITSET_MATCH_ANY));
 	wait_tell(g, NULL, false);
 	return r;

@@ -288,7 +288,7 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 	long r = pollcall_masked(&p.call, mask);
 	mask = sig_kernel_set(mask, &open);
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_BLOCKING(g, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), mask, 8));
+		r = BRACKET_BLOCKING(g, false, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), mask, 8));
 	return r;
 }
 
@@ -422,7 +422,8 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 	} with_mask = {sig_kernel_set(mask, &open), 8};
 	if (r == FDCALL_BLOCK)
 		r = BRACKET_BLOCKING(
-			g, SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));
+			g, false,
+			SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));
 	return r;
 }
 

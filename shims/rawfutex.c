@@ -43,7 +43,7 @@ static long kernel_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, con
 	case FUTEX_LOCK_PI:
 	case FUTEX_LOCK_PI2:
 	case FUTEX_WAIT_REQUEUE_PI:
-		return BRACKET_LONG(g, SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3));
+		return BRACKET_LONG(g, !timeout, SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3));
 	default:
 		return SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
 	}
@@ -251,7 +251,7 @@ static bool is_private(unsigned flags) {
 
 static long waitv(struct g *g, const long *a) {
 	atomic_fetch_add(&kernel_waiters, 1); /* seq_cst: the full barrier of the top of the file */
-	long r = BRACKET_LONG(g, SYS6(FUTEX_WAITV, a[0], a[1], a[2], a[3], a[4], 0));
+	long r = BRACKET_LONG(g, true, SYS6(FUTEX_WAITV, a[0], a[1], a[2], a[3], a[4], 0));
 	atomic_fetch_sub_explicit(&kernel_waiters, 1, memory_order_relaxed);
 	return r;
 }

@@ -215,7 +215,7 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return unheld_must_nap(g, c.fd) ? unheld_readv(g, c.fd, &(struct iovec){buf, n}, 1)
-							: BRACKET_CANCEL(g, SYS3(SYS_read, c.fd, buf, n));
+							: BRACKET_CANCEL(g, c.fd, SYS3(SYS_read, c.fd, buf, n));
 		enum fd_kind kind = pd_kind(c.pd);
 		long r = fd_read(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
@@ -247,7 +247,7 @@ long io_write(struct g *g, int fd, const void *buf, size_t n) {
 		return BRACKET_DISK(g, SYS3(SYS_write, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
-			return BRACKET_CANCEL(g, SYS3(SYS_write, c.fd, buf, n));
+			return BRACKET_CANCEL(g, c.fd, SYS3(SYS_write, c.fd, buf, n));
 		enum fd_kind kind = pd_kind(c.pd);
 		long r = fd_write(&c, buf, n);
 		bool again = attempt == 0 && r < 0 && c.pd && kind_was_wrong(&c, kind, r);
@@ -262,7 +262,7 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	if (count <= 0 || count > IOV_MAX) /* refused before it waits, where a try is only a look at readiness, too */
 		return BRACKET(g, SYS3(SYS_readv, fd, iov, count));
 	if (!fdcall_begin(&c, g, fd))
-		return unheld_must_nap(g, c.fd) ? unheld_readv(g, c.fd, iov, count) : BRACKET_CANCEL(g, SYS3(SYS_readv, c.fd, iov, count));
+		return unheld_must_nap(g, c.fd) ? unheld_readv(g, c.fd, iov, count) : BRACKET_CANCEL(g, c.fd, SYS3(SYS_readv, c.fd, iov, count));
 	enum fd_kind kind = fdcall_kind(&c);
 	long r;
 	if (kind == KIND_FILE || kind == KIND_TASK)
@@ -282,7 +282,7 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 	if (count <= 0 || count > IOV_MAX)
 		return BRACKET(g, SYS3(SYS_writev, fd, iov, count));
 	if (!fdcall_begin(&c, g, fd))
-		return BRACKET_CANCEL(g, SYS3(SYS_writev, c.fd, iov, count));
+		return BRACKET_CANCEL(g, c.fd, SYS3(SYS_writev, c.fd, iov, count));
 	enum fd_kind kind = fdcall_kind(&c);
 	long r;
 	if (fd_is_socket(kind)) {

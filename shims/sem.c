@@ -84,12 +84,12 @@ static __attribute__((noinline)) int wait_slow(sem_t *sem, clockid_t clock, cons
 	REAL_READY();
 	int error;
 	/* A timed wait of the kernel's ends for any signal with a handler. The deadline is a point in time, so it is simply repeated. */
-	uint32_t handlers = io_handlers(g);
+	struct io_handlers before = io_handlers(g);
 	do {
 		syscall_enter_blocking(g);
 		error = (until ? real.sem_clockwait(sem, clock, until) : real.sem_wait(sem)) ? errno : 0;
 		syscall_exit(g);
-	} while (io_disturbed(g, -error, handlers));
+	} while (error == EINTR && io_disturbed(g, before, !until));
 	return error ? fail(error) : 0;
 }
 

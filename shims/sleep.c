@@ -93,7 +93,7 @@ static int io_clock_nanosleep(struct g *g, clockid_t clock, int flags, const str
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) {
 		struct timespec unwanted;
 		struct kernel_sleep s = {clock, flags, time, left ? left : &unwanted};
-		return (int)BRACKET_BLOCKING(g, kernel_sleep(&s));
+		return (int)BRACKET_BLOCKING(g, false, kernel_sleep(&s));
 	}
 	if (address_bad(time))
 		return -EFAULT;

@@ -192,7 +192,7 @@ SHIM ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADD
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
 		return sys_ret(
-			BRACKET_CANCEL(g, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+			BRACKET_CANCEL(g, c.fd, SYS6(SYS_recvfrom, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fdcall_kind(&c)) ? sock_recv(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 					       : FDCALL_BRACKET_CANCEL(&c, SYS6(SYS_recvfrom, c.fd, buf, n, flags,
 										addr.__sockaddr__, addr_size));
@@ -215,7 +215,7 @@ SHIM ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
 	} else {
 		shim_testcancel(g);
 		if (!fdcall_begin(&c, g, fd)) {
-			r = io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_recvmsg, c.fd, msg, flags)));
+			r = io_ret(g, BRACKET_CANCEL(g, c.fd, SYS3(SYS_recvmsg, c.fd, msg, flags)));
 		} else {
 			r = fd_is_socket(fdcall_kind(&c))
 				    ? sock_recvmsg(&c, msg, flags)
@@ -336,7 +336,7 @@ SHIM ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd))
 		return io_ret(g,
-			      BRACKET_CANCEL(g, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
+			      BRACKET_CANCEL(g, c.fd, SYS6(SYS_sendto, c.fd, buf, n, flags, addr.__sockaddr__, addr_size)));
 	long r = fd_is_socket(fdcall_kind(&c)) ? sock_send(&c, buf, n, flags, addr.__sockaddr__, addr_size)
 					       : FDCALL_BRACKET_CANCEL(&c, SYS6(SYS_sendto, c.fd, buf, n, flags,
 										addr.__sockaddr__, addr_size));
@@ -367,7 +367,7 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 	if (control_matters(&c) && readable(g, msg, sizeof *msg))
 		control_leaves(&c, msg);
 	if (!begun)
-		return io_ret(g, BRACKET_CANCEL(g, SYS3(SYS_sendmsg, c.fd, msg, flags)));
+		return io_ret(g, BRACKET_CANCEL(g, c.fd, SYS3(SYS_sendmsg, c.fd, msg, flags)));
 	r = fd_is_socket(fdcall_kind(&c)) ? sock_sendmsg(&c, msg, flags)
 					       : FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_sendmsg, c.fd, msg, flags));
 	fdcall_end(&c);
@@ -418,7 +418,7 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 			return (int)io_ret(g, -EINVAL);
 		int64_t until = timeout ? deadline_rel(timeout) : -1;
 		if (!fdcall_begin(&c, g, fd))
-			return (int)io_ret(g, BRACKET_CANCEL(g, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
+			return (int)io_ret(g, BRACKET_CANCEL(g, c.fd, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout)));
 		r = fd_is_socket(fdcall_kind(&c))
 			    ? sock_recvmmsg(&c, vec, count, flags, until)
 			    : FDCALL_BRACKET_CANCEL(&c, SYS5(SYS_recvmmsg, c.fd, vec, count, flags, timeout));

@@ -164,7 +164,7 @@ static long splice_ends(struct fdcall *in, struct fdcall *out, const struct spli
 			return moved;
 	}
 	/* One end is the program's own non-blocking one, or cannot be waited for, or somebody was faster: as the kernel does it. */
-	return BRACKET_BLOCKING(in->g, splice_raw(a, in->fd, out->fd, a->flags));
+	return BRACKET_BLOCKING(in->g, true, splice_raw(a, in->fd, out->fd, a->flags));
 }
 
 static ssize_t splice_goroutine(struct g *g, int in, int out, struct splice_args *a) {

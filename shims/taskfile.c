@@ -426,10 +426,15 @@ static int mode_flags(const char *mode) {
 	return strchr(mode, 'e') ? flags | O_CLOEXEC : flags;
 }
 
-/* Inside, libc opens by a function of its own. */
+/* Inside, libc opens by a function of its own, and waits there for a FIFO's other end. */
 SHIM FILE *fopen64(const char *path, const char *mode) {
-	FILE *file = CALL_REAL(fopen64, path, mode);
+	struct g *g = io_g();
+	struct io_handlers before = io_handlers(g);
 	struct task_path t;
+	FILE *file;
+	do
+		file = CALL_REAL(fopen64, path, mode);
+	while (unlikely(!file) && errno == EINTR && io_disturbed(g, before, true));
 	if (likely(file ? !taskfile_is_caller(path) : errno != ENOENT) || !path_parse(path, &t))
 		return file;
 	int flags = mode_flags(mode);
