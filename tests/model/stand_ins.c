@@ -50,6 +50,11 @@ void globq_put(struct g *g) {
 	*r = true;
 }
 
+void globq_put_list(struct g *head, struct g *tail, uint32_t n) {
+	for (struct g *g = head; n; n--, g = g == tail ? NULL : g->schedlink)
+		globq_put(g);
+}
+
 static bool is_true(void *arg) {
 	return *(bool *)arg;
 }
