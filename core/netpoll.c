@@ -87,7 +87,8 @@ struct pd *pd_new(int fd) {
 	pd->unpollable = false;
 	pd->shared_desc = 0;
 	pd->fl_epoch = pd->fl = 0;
-	pd->rcv_timeout = pd->snd_timeout = -1;
+	atomic_store_explicit(&pd->rcv_timeout, -1, memory_order_relaxed);
+	atomic_store_explicit(&pd->snd_timeout, -1, memory_order_relaxed);
 	pd->user = 0;
 	if (!pd->waiters.next) /* else it is empty, and one with a late event may just see that */
 		pd->waiters.next = pd->waiters.prev = &pd->waiters;

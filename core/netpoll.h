@@ -42,7 +42,7 @@ struct pd {
 	_Atomic uint32_t refs;      /* operations that may park on it: pd_hold/pd_drop */
 	_Atomic uint32_t fl_epoch;  /* epoch of the cached O_NONBLOCK */
 	_Atomic uint32_t fl;        /* cached F_GETFL */
-	int64_t rcv_timeout, snd_timeout; /* SO_RCVTIMEO/SO_SNDTIMEO in ns; 0 none; -1 not asked yet */
+	_Atomic int64_t rcv_timeout, snd_timeout; /* SO_RCVTIMEO/SO_SNDTIMEO in ns; 0 none; -1 not asked yet */
 	struct pd *free_next;
 	_Atomic uint32_t user;      /* id of the one goroutine that used it, if that is noted; see fd_user_note() */
 };

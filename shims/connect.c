@@ -223,9 +223,9 @@ SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t 
 		if (option == TCP_ULP && pd_kind(pd) == KIND_TCP)
 			atomic_store_explicit(&pd->kind, KIND_STREAM, memory_order_relaxed); /* a record ends a read; that says nothing about what follows */
 	} else if (option == SO_RCVTIMEO || option == SO_RCVTIMEO_64) {
-		pd->rcv_timeout = -1;
+		atomic_store_explicit(&pd->rcv_timeout, -1, memory_order_relaxed);
 	} else if (option == SO_SNDTIMEO || option == SO_SNDTIMEO_64) {
-		pd->snd_timeout = -1;
+		atomic_store_explicit(&pd->snd_timeout, -1, memory_order_relaxed);
 	} else if (option == SO_RCVLOWAT) {
 		pd_spare_set(pd, SPARE_BLOCKS);
 	}

@@ -45,17 +45,18 @@ bool io_restarts(int fd) {
 
 /* SO_RCVTIMEO or SO_SNDTIMEO in ns, 0 for none. Kept, unless the description is shared: then others may change it. */
 static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
-	int64_t *kept = mode == PD_READ ? &c->pd->rcv_timeout : &c->pd->snd_timeout;
+	_Atomic int64_t *kept = mode == PD_READ ? &c->pd->rcv_timeout : &c->pd->snd_timeout;
 	bool shared = atomic_load_explicit(&c->pd->shared_desc, memory_order_relaxed) != 0;
-	if (*kept >= 0 && !shared)
-		return *kept;
+	int64_t known = atomic_load_explicit(kept, memory_order_relaxed); /* two who ask at once write the same */
+	if (known >= 0 && !shared)
+		return known;
 	struct timeval tv = {0};
 	socklen_t size = sizeof tv;
 	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv,
 			   &size)) < 0)
 		return 0;
 	int64_t ns = tv.tv_sec >= INT64_MAX / 2000000000 ? 0 : tv.tv_sec * 1000000000 + tv.tv_usec * 1000;
-	*kept = ns;
+	atomic_store_explicit(kept, ns, memory_order_relaxed);
 	return ns;
 }
 

@@ -282,8 +282,8 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 	atomic_store_explicit(&pd->fl, fl, memory_order_relaxed);
 	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed),
 			      memory_order_relaxed);
-	pd->rcv_timeout = like ? like->rcv_timeout : 0;
-	pd->snd_timeout = like ? like->snd_timeout : 0;
+	atomic_store_explicit(&pd->rcv_timeout, like ? like->rcv_timeout : 0, memory_order_relaxed);
+	atomic_store_explicit(&pd->snd_timeout, like ? like->snd_timeout : 0, memory_order_relaxed);
 	number_install(fd, pd);
 }
 
