@@ -266,17 +266,33 @@ static uint64_t affinity_all(void) {
 	return all[0];
 }
 
-/* What of `set` this process may use; 0 and EINVAL if nothing. CPUs above 63 are checked and not remembered. */
+/* What of `set` the kernel would give a thread of this process; EINVAL if nothing. Not what the process's threads have is the bound to that (main may have bound
+ * itself, and all others were made after that), but the CPUs of its control group, and who asks the kernel for them has them: so sysmon asks, whom it
+ * does not hurt, and has its own back at once. CPUs above 63 are checked and not remembered. */
 static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
-	unsigned char own[1024] = {0};
-	bool possible = false;
-	long n = SYS3(SYS_sched_getaffinity, thread_of_process(), sizeof own, own);
+	static struct lock lock; /* LOCK_STACK: what sysmon has */
+	unsigned char own[1024] = {0}, granted[1024] = {0};
+	const unsigned char *asked = (const unsigned char *)set;
+	bool possible = false, more = false;
+	int32_t tid = thread_of_process();
+	struct g *held = rt_hold();
+	lock_acquire(&lock, LOCK_STACK);
+	long n = SYS3(SYS_sched_getaffinity, tid, sizeof own, own);
+	for (size_t i = 0; i < size && i < sizeof own; i++) {
+		granted[i] = own[i] & asked[i];
+		more |= granted[i] != asked[i];
+	}
+	if (more && n > 0 && SYS3(SYS_sched_setaffinity, tid, size, set) == 0) {
+		SYS3(SYS_sched_getaffinity, tid, sizeof granted, granted);
+		SYS3(SYS_sched_setaffinity, tid, n, own);
+	}
+	lock_release(&lock);
+	rt_drop(held);
 	*wish = 0;
-	for (long i = 0; i < n && (size_t)i < size; i++) {
-		unsigned char both = own[i] & ((const unsigned char *)set)[i];
-		possible |= both != 0;
+	for (size_t i = 0; i < sizeof granted; i++) {
+		possible |= granted[i] != 0;
 		if (i < 8)
-			*wish |= (uint64_t)both << i * 8;
+			*wish |= (uint64_t)granted[i] << i * 8;
 	}
 	return possible ? 0 : EINVAL;
 }
