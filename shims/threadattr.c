@@ -260,23 +260,33 @@ int32_t thread_of_process(void) {
 	return sysmon ? sysmon : (int32_t)SYS0(SYS_getpid);
 }
 
-static uint64_t affinity_all(void) {
-	uint64_t all[16] = {0};
-	SYS3(SYS_sched_getaffinity, thread_of_process(), sizeof all, all);
-	return all[0];
+static struct lock cpus_lock; /* what thread_of_process() has, which affinity_wish() changes for a moment; LOCK_STACK */
+
+static long process_cpus(size_t size, void *set) {
+	struct g *held = rt_hold();
+	lock_acquire(&cpus_lock, LOCK_STACK);
+	long n = SYS3(SYS_sched_getaffinity, thread_of_process(), size, set);
+	lock_release(&cpus_lock);
+	rt_drop(held);
+	return n;
+}
+
+static uint64_t cpus_word(const unsigned char *cpus) {
+	uint64_t word;
+	memcpy(&word, cpus, sizeof word);
+	return word;
 }
 
 /* What of `set` the kernel would give a thread of this process; EINVAL if nothing. Not what the process's threads have is the bound to that (main may have bound
  * itself, and all others were made after that), but the CPUs of its control group, and who asks the kernel for them has them: so sysmon asks, whom it
- * does not hurt, and has its own back at once. CPUs above 63 are checked and not remembered. */
-static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
-	static struct lock lock; /* LOCK_STACK: what sysmon has */
+ * does not hurt, and has its own back at once. CPUs above 63 are checked and not remembered. *all: it is what the process has. */
+static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish, bool *all) {
 	unsigned char own[1024] = {0}, granted[1024] = {0};
 	const unsigned char *asked = (const unsigned char *)set;
 	bool possible = false, more = false;
 	int32_t tid = thread_of_process();
 	struct g *held = rt_hold();
-	lock_acquire(&lock, LOCK_STACK);
+	lock_acquire(&cpus_lock, LOCK_STACK);
 	long n = SYS3(SYS_sched_getaffinity, tid, sizeof own, own);
 	for (size_t i = 0; i < size && i < sizeof own; i++) {
 		granted[i] = own[i] & asked[i];
@@ -286,22 +296,21 @@ static int affinity_wish(size_t size, const cpu_set_t *set, uint64_t *wish) {
 		SYS3(SYS_sched_getaffinity, tid, sizeof granted, granted);
 		SYS3(SYS_sched_setaffinity, tid, n, own);
 	}
-	lock_release(&lock);
+	lock_release(&cpus_lock);
 	rt_drop(held);
-	*wish = 0;
-	for (size_t i = 0; i < sizeof granted; i++) {
+	for (size_t i = 0; i < sizeof granted; i++)
 		possible |= granted[i] != 0;
-		if (i < 8)
-			*wish |= (uint64_t)granted[i] << i * 8;
-	}
+	*wish = cpus_word(granted);
+	*all = *wish == cpus_word(own);
 	return possible ? 0 : EINVAL;
 }
 
 static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
 	uint64_t wish;
-	int r = affinity_wish(size, set, &wish);
+	bool all;
+	int r = affinity_wish(size, set, &wish, &all);
 	/* All that the process may use is no wish. */
-	if (r == 0 && (wish != affinity_all() || thread_of(g)->affinity)) {
+	if (r == 0 && (!all || thread_of(g)->affinity)) {
 		int32_t ktid = thread_own_ktid(g);
 		long set_r = ktid ? SYS3(SYS_sched_setaffinity, ktid, size, set) : 0;
 		r = set_r < 0 ? (int)-set_r : 0;
@@ -314,7 +323,7 @@ static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
 static int affinity_get(struct g *g, size_t size, cpu_set_t *set) {
 	uint64_t wish = thread_of(g)->affinity;
 	memset(set, 0, size);
-	long r = SYS3(SYS_sched_getaffinity, thread_of_process(), size, set);
+	long r = process_cpus(size, set);
 	if (r < 0)
 		return (int)-r;
 	if (wish) {
@@ -358,10 +367,11 @@ int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread
 			return EPERM;
 	}
 	cpu_set_t set;
+	bool all;
 	unsigned char unset[sizeof set];
 	memset(unset, 0xff, sizeof unset); /* libc's answer for an attribute that names no CPUs */
 	if (real.pthread_attr_getaffinity_np(attr, sizeof set, &set) == 0 && memcmp(&set, unset, sizeof set) != 0)
-		return affinity_wish(sizeof set, &set, &out->affinity);
+		return affinity_wish(sizeof set, &set, &out->affinity, &all);
 	return 0;
 }
 

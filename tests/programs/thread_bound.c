@@ -29,6 +29,19 @@ static void *is_on_second(void *arg) {
 	return arg;
 }
 
+static _Atomic int asking;
+
+/* Who only asks hears nothing of what another asks for. */
+static void *asks(void *arg) {
+	cpu_set_t first = only(cpu[0]);
+	while (asking) {
+		cpu_set_t has = own();
+		CHECK(CPU_EQUAL(&has, &first));
+		sched_yield();
+	}
+	return arg;
+}
+
 static void *does_nothing(void *arg) {
 	return arg;
 }
@@ -48,11 +61,15 @@ int main(void) {
 	cpu_set_t first = only(cpu[0]), second = only(cpu[1]), none = only(CPU_SETSIZE - 1);
 	CHECK(pthread_setaffinity_np(pthread_self(), sizeof first, &first) == 0);
 	CHECK(pthread_attr_init(&attr) == 0 && pthread_attr_setaffinity_np(&attr, sizeof second, &second) == 0);
-	for (int i = 0; i < 10; i++) {
+	asking = 1;
+	pthread_t asker = start(asks, NULL);
+	for (int i = 0; i < 300; i++) {
 		CHECK(pthread_create(&t, &attr, is_on_second, NULL) == 0 && pthread_join(t, NULL) == 0);
 		cpu_set_t has = own();
 		CHECK(CPU_EQUAL(&has, &first));
 	}
+	asking = 0;
+	join(asker);
 	if (!CPU_ISSET(CPU_SETSIZE - 1, &all)) {
 		CHECK(pthread_setaffinity_np(pthread_self(), sizeof none, &none) == EINVAL);
 		CHECK(pthread_attr_setaffinity_np(&attr, sizeof none, &none) == 0);
