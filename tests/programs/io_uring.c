@@ -2,8 +2,6 @@
  * were made before there were threads, by the threads themselves, and by a process that forked. */
 #include "uring_test.h"
 
-#include <sys/wait.h>
-
 static bool plain_ring(struct ring *r) {
 	return ring_make(r, 0);
 }
@@ -19,35 +17,11 @@ static void before_threads(void) {
 	many_readers();
 }
 
-static void by_threads(void) {
-	many_readers();
-}
-
-static void process(const char *name, void (*run)(void));
-
-static void inherits(void) {
-	many_readers();
-}
-
 static void forks(void) {
 	CHECK(plain_ring(&first));
 	join(start(returns, NULL));
 	readers_ring = &first;
-	process("inherited", inherits);
-}
-
-static void process(const char *name, void (*run)(void)) {
-	int status = -1;
-	pid_t child = fork();
-	if (child == 0) {
-		test_begin();
-		run();
-		fflush(stdout);
-		_exit(failures != 0);
-	}
-	EQ(waitpid(child, &status, 0), child);
-	EQ(status, 0);
-	step(name);
+	in_child("inherited", many_readers);
 }
 
 int main(void) {
@@ -59,9 +33,9 @@ int main(void) {
 		return test_end();
 	}
 	close(first.fd);
-	process("before threads", before_threads);
-	process("by threads", by_threads);
-	process("forked", forks);
+	in_child("before threads", before_threads);
+	in_child("by threads", many_readers);
+	in_child("forked", forks);
 	join(start(returns, NULL));
 	return test_end();
 }

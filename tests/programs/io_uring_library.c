@@ -3,7 +3,6 @@
 #include "uring_test.h"
 
 #include <dlfcn.h>
-#include <sys/wait.h>
 
 #define TEXT_OF(...) #__VA_ARGS__
 #define TEXT(...) TEXT_OF(__VA_ARGS__)
@@ -105,22 +104,6 @@ static void *returns(void *arg) {
 	return arg;
 }
 
-/* In a process of its own: what one ring changes holds for all that come later. */
-static void in_child(const char *name, bool (*maker)(struct ring *r)) {
-	pid_t child = fork();
-	int status = -1;
-	if (child == 0) {
-		test_begin();
-		ring_maker = maker;
-		many_readers();
-		fflush(stdout);
-		_exit(failures != 0);
-	}
-	EQ(waitpid(child, &status, 0), child);
-	EQ(status, 0);
-	step(name);
-}
-
 int main(void) {
 	char command[100];
 	test_begin();
@@ -137,11 +120,14 @@ int main(void) {
 		step("there is no io_uring");
 	} else {
 		close(probe);
-		in_child("linked", ring_by_init);
-		in_child("linked, its plain call", ring_by_setup);
+		ring_maker = ring_by_init;
+		in_child("linked", many_readers);
+		ring_maker = ring_by_setup;
+		in_child("linked, its plain call", many_readers);
 		int (*linked)(unsigned, void *, void *) = init;
 		*(void **)&init = dlsym(ring, "io_uring_queue_init_params");
-		in_child("by name", ring_by_init);
+		ring_maker = ring_by_init;
+		in_child("by name", many_readers);
 		init = linked;
 		pthread_t t[THREADS];
 		long count = 0;

@@ -26,10 +26,7 @@ static void *waits(void *arg) {
 	sigaddset(&s, SIGUSR2);
 	pthread_sigmask(SIG_UNBLOCK, &s, NULL);
 	wire();
-	errno = 0;
-	c->result = c->call->call(c);
-	c->error = c->result == -1 ? errno : 0;
-	__atomic_store_n(&c->finished, 1, __ATOMIC_SEQ_CST);
+	cell_call(c);
 	/* The canceller still sends. */
 	pthread_sigmask(SIG_BLOCK, &s, NULL);
 	return NULL;

@@ -15,10 +15,7 @@ static int about_to;
 static void *waits(void *arg) {
 	struct cell *c = arg;
 	__atomic_fetch_add(&about_to, 1, __ATOMIC_SEQ_CST);
-	errno = 0;
-	c->result = c->call->call(c);
-	c->error = c->result == -1 ? errno : 0;
-	__atomic_store_n(&c->finished, 1, __ATOMIC_SEQ_CST);
+	cell_call(c);
 	return NULL;
 }
 

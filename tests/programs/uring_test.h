@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* Newer than some headers */
 #define SINGLE_ISSUER (1u << 12)
@@ -184,6 +185,21 @@ static inline void many_readers(void) {
 	}
 	close(readers_file);
 	close(locked);
+}
+
+/* In a process of its own: what one ring changes holds for all that come later. */
+static inline void in_child(const char *name, void (*run)(void)) {
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		test_begin();
+		run();
+		fflush(stdout);
+		_exit(failures != 0);
+	}
+	EQ(waitpid(child, &status, 0), child);
+	EQ(status, 0);
+	step(name);
 }
 
 #endif

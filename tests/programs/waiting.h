@@ -780,6 +780,14 @@ static const struct call {
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
+/* The call, and what came of it. */
+static inline void cell_call(struct cell *c) {
+	errno = 0;
+	c->result = c->call->call(c);
+	c->error = c->result == -1 ? errno : 0;
+	__atomic_store_n(&c->finished, 1, __ATOMIC_SEQ_CST);
+}
+
 /* A name in /tmp and what outlives the process. */
 static void cell_remove(struct cell *c) {
 	if (c->call->make == m_queue || c->call->make == m_queue_full)
