@@ -16,6 +16,9 @@
 #include "race.h"
 
 #define OWN_FD_BASE 1000u
+/* of a thread that set none of its own; the share of a longest wait */
+#define SLACK_MIN_NS 50000
+#define SLACK_MAX_NS 100000000
 #define BREAK_DATA 0ull /* no pd has this tag */
 
 static int epfd = -1, evfd = -1;
@@ -84,10 +87,26 @@ void backend_disarm(int fd) {
 	SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, fd, &e);
 }
 
+static long epoll_sleep_exactly(struct epoll_event *ev, int64_t timeout_ns) {
+	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	return MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait2, epfd, ev, BACKEND_EVENTS, &ts, 0, 8));
+}
+
+/* How late the kernel may end a wait of this many ns, so that ends which are near each other take one interrupt. It nearly always is as late as that. */
+static int64_t slack(int64_t timeout_ns) {
+	int64_t share = timeout_ns / 1000;
+	return share < SLACK_MIN_NS ? SLACK_MIN_NS : share < SLACK_MAX_NS ? share : SLACK_MAX_NS;
+}
+
 static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 	if (timeout_ns > 0 && !no_pwait2) {
-		struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-		long r = MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait2, epfd, ev, BACKEND_EVENTS, &ts, 0, 8));
+		/* Asked for earlier by as much as the kernel is late: nanosleep() has 50 us of slack natively, and to wake this thread and to find the
+		 * goroutine come on top here. The thread's own slack stays as it is (PR_SET_TIMERSLACK): children would inherit it. */
+		int64_t until = nanotime() + timeout_ns, early = slack(timeout_ns);
+		long r = epoll_sleep_exactly(ev, timeout_ns > early ? timeout_ns - early : timeout_ns);
+		int64_t left = r == 0 && timeout_ns > early ? until - nanotime() : 0;
+		if (left > 0)
+			r = epoll_sleep_exactly(ev, left);
 		if (r != -ENOSYS && r != -EPERM)
 			return r;
 		no_pwait2 = true; /* old kernel or a seccomp filter (POL-8) */

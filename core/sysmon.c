@@ -15,7 +15,9 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "chaos.h"
@@ -38,6 +40,7 @@
 #define SLICE_NS 10000000        /* a running goroutine's share among those that only compute: Go's time slice */
 #define GRACE_NS 10000000        /* from the question until its P is taken */
 #define POLL_NS 10000000
+#define SLICE_MIN_NS 100000      /* the shortest that the kernel grants */
 
 enum { SYSMON_STARTING, SYSMON_UP, SYSMON_FAILED, SYSMON_STOPPING, SYSMON_STOPPED };
 static _Atomic uint32_t start_word; /* a futex word: one of these */
@@ -157,6 +160,8 @@ struct p *sysmon_take_from_syscall(void) {
 struct look {
 	int64_t now;
 	bool did;              /* something was taken, started or asked for */
+	bool woke;             /* somebody was woken by sysmon itself, for a timer or by the network, and waits for a P since then */
+	int64_t until;         /* ns until the first P whose G was switched to lately may be taken for one that was woken; 0: none */
 	bool stuck;            /* some P has run one G for a while */
 	bool again;            /* look again very soon: a G may be blocked, or somebody is still waiting for a P */
 	uint32_t hogs;         /* Ps that have run one G for WOKEN_NS */
@@ -204,6 +209,12 @@ static void slice_is_over(struct p *p, struct m *m, struct g *g, struct look *lo
 	take(p, m, g, look);
 }
 
+/* Its P runs one G since `ran` ns as far as was seen, which is too short a while to take it. */
+static void soon(struct look *look, int64_t ran) {
+	if (!look->until || WOKEN_NS - ran < look->until)
+		look->until = WOKEN_NS - ran;
+}
+
 static void watch_p(struct p *p, struct look *look) {
 	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
 	if (!m)
@@ -214,6 +225,7 @@ static void watch_p(struct p *p, struct look *look) {
 		p->mon_tick = tick;
 		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
+		soon(look, 0);
 		return;
 	}
 	struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
@@ -238,7 +250,9 @@ static void watch_p(struct p *p, struct look *look) {
 		take(p, m, g, look);
 	} else if (ran >= SLICE_NS) {
 		slice_is_over(p, m, g, look);
-	} else if (woken && ran >= WOKEN_NS) {
+	} else if (woken && ran < WOKEN_NS) {
+		soon(look, ran);
+	} else if (woken) {
 		if (!runq_empty(p)) /* who waits here goes first */
 			ran += SLICE_NS;
 		if (ran > look->longest_ran) {
@@ -252,13 +266,16 @@ static void watch_p(struct p *p, struct look *look) {
  * until the kernel's next tick: its P goes to another M at once, and it is stopped when that tick comes. */
 static void make_room(struct look *look) {
 	struct p *p = look->longest;
+	if (atomic_load(&sched.idle_p_count) || !atomic_load_explicit(&sched.runq.size, memory_order_relaxed))
+		look->woke = false;
 	if (!p || atomic_load(&sched.idle_p_count))
 		return;
 	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
 	struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
 	if (g && take(p, m, g, look)) {
 		preempt_ask(m, g, p->mon_tick);
-		look->again |= atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1;
+		look->woke = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1;
+		look->again |= look->woke;
 	}
 }
 
@@ -282,8 +299,11 @@ static void poller_wanted(struct look *look) {
 static void events(struct look *look, bool poll) {
 	if (atomic_load_explicit(&sched.poller, memory_order_relaxed))
 		return;
+	bool fired = false;
 	for (uint32_t i = 0, n = sched.procs_all; i < n; i++)
-		look->did |= timer_run(&sched.all_p[i]->timers, look->now, TIMER_BATCH) > 0;
+		fired |= timer_run(&sched.all_p[i]->timers, look->now, TIMER_BATCH) > 0;
+	look->did |= fired;
+	look->woke |= fired;
 	if (!netpoll_has_waiters())
 		return;
 	if (!poll && look->now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) < POLL_NS)
@@ -292,7 +312,7 @@ static void events(struct look *look, bool poll) {
 	struct g *list = netpoll_poll(0);
 	if (list) {
 		ready_list(list);
-		look->did = true;
+		look->did = look->woke = true;
 	}
 }
 
@@ -411,6 +431,9 @@ static void sysmon_loop(void) {
 		}
 		bool hogs = look.hogs == sched.procs;
 		int64_t period = look.again ? TICK_SOON_NS : calm < CALM_TICKS ? TICK_MIN_NS : TICK_MAX_NS;
+		/* Only for those whom sysmon woke, who on a busy machine are few: on queues that are never empty it would double the ticks. */
+		if (look.woke && look.until && period > look.until)
+			period = look.until;
 		if (hogs && netpoll_has_waiters() && period > TICK_MIN_NS)
 			period = TICK_MIN_NS;
 		bool poll = doze(period, hogs);
@@ -426,7 +449,7 @@ static void sysmon_loop(void) {
 			continue;
 		}
 		idle = 0;
-		look = (struct look){.now = now};
+		look = (struct look){.now = now, .woke = look.woke};
 		tick(&look, poll);
 		if (now >= scavenge_at)
 			scavenge_at = scavenge(now, false);
@@ -445,6 +468,24 @@ static void start_word_await(uint32_t from) {
 		SYS4(SYS_futex, &start_word, FUTEX_WAIT_PRIVATE, from, 0);
 }
 
+/* sysmon is to wake when it asked to, also while the program's threads compute on every CPU: who asks for a short slice (Linux 6.12) need not wait until the
+ * one that runs has had its own, and the kernel's 50 us of slack are for those who can wait. Both are sysmon's alone, who makes no process and no thread
+ * that would inherit them. A kernel that knows them not, or a policy under which they mean nothing, is as good as no answer. */
+static void be_punctual(void) {
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime_ns, deadline_ns, period_ns;
+	} attr = {.size = sizeof attr};
+	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
+	if (SYS4(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0 && (attr.policy == SCHED_OTHER || attr.policy == SCHED_BATCH)) {
+		attr.runtime_ns = SLICE_MIN_NS;
+		SYS3(SYS_sched_setattr, 0, &attr, 0);
+	}
+}
+
 static void *sysmon_main(void *arg) {
 	(void)arg;
 	RACE_AFTER(&sysmon_g);
@@ -456,6 +497,7 @@ static void *sysmon_main(void *arg) {
 	sysmon_g.ctx.tp = arch_tp();
 	sysmon_g.m = NULL;
 	tls_g = &sysmon_g;
+	be_punctual();
 	/* release: publishes the template to sysmon_start() */
 	start_word_set(ok ? SYSMON_UP : SYSMON_FAILED);
 	if (ok) {
