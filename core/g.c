@@ -149,6 +149,7 @@ static void g_reset(struct g *g) {
 	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
 	g->self_claimed = g->in_vfork = g->lean = g->orphan = false;
 	__atomic_store_n(&g->m, NULL, __ATOMIC_RELAXED); /* as wired_m */
+	atomic_store_explicit(&g->wish, false, memory_order_relaxed); /* one for who it was: it had ended by then */
 	g->timer.index = 0;
 	g->timer.heap = NULL;
 	g->wait_what = NULL;
@@ -234,6 +235,7 @@ static void ancestors_take(struct g *g, const struct g *creator) {
 static void g_start(void *arg) {
 	struct g *g = arg;
 	RACE_SAME_THREAD();
+	wish_check(g);
 	rt_exit(g);
 	g->entry(g);
 	g_exit(g);

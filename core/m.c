@@ -699,6 +699,7 @@ void sched_fork_child(void) {
 	maker_held = 0;
 	maker_queue = maker_making = NULL;
 	futex_fork_child();
+	wired_fork_child();
 	netpoll_fork_child();
 	tcb_fork_child();
 	atomic_store_explicit(&rt_pending, 0, memory_order_relaxed);
@@ -707,6 +708,7 @@ void sched_fork_child(void) {
 		g->m = NULL;
 		g->in_rt = 0;
 		g->wired_m = NULL;
+		atomic_store_explicit(&g->wish, false, memory_order_relaxed);
 		g->tp_held = false;
 		atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 		g->tid = (int32_t)SYS0(SYS_gettid);

@@ -193,8 +193,22 @@ static bool still_meant(struct m *m, struct g *g) {
 	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == atomic_load_explicit(&m->preempt_tick, memory_order_relaxed);
 }
 
+/* What others want of it needs no switch, if it may stay here: so it is done wherever the goroutine computes, in libc as well. No handler of the program's runs on
+ * this stack: not rt_exit(). */
+static void wish_here(struct g *g) {
+	if (g->in_rt != 0 || atomic_load_explicit(&g->in_syscall, memory_order_relaxed) || (g->kind != G_MAIN && m_is_first(g->m)))
+		return;
+	in_rt_up(g);
+	wish_check(g);
+	in_rt_drop(g);
+}
+
 static void give_way(struct g *g, void *context) {
-	if (g->kind > G_MAIN || g->in_vfork || g->wired_m)
+	if (g->kind > G_MAIN || g->in_vfork)
+		return;
+	if (__builtin_expect(atomic_load_explicit(&g->wish, memory_order_relaxed), 0))
+		wish_here(g);
+	if (g->wired_m)
 		return;
 	struct m *m = g->m;
 	if (!still_meant(m, g))

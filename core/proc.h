@@ -98,7 +98,10 @@ struct g {
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
 	struct m *m;               /* who runs it; valid only while it runs */
 	_Atomic(struct pd *) trying; /* netpoll.h: in a system call on this pd's descriptor that does not wait */
-	struct m *wired_m;         /* the only one that may run it; NULL: any. Changed by itself */
+	struct m *wired_m;         /* the only one that may run it; NULL: any. Changed by itself (or wired_elsewhere) */
+	_Atomic bool wish;         /* others want something done that only it can do; wired.c */
+	_Atomic bool wish_listed;  /* ... and sysmon looks for it */
+	struct g *wish_next;
 	struct g *schedlink;       /* run-queue and free-list link */
 	struct timer timer;        /* the timeout of its current wait */
 	void (*entry)(struct g *g); /* first function on its stack; ends in g_exit() */
@@ -246,9 +249,21 @@ void g_tp_release(struct g *g, enum tp_hold was);
  * ends with it, or, the first one, never runs another. No-op for a foreign thread. */
 void g_pin(struct g *g);
 bool g_pinned(struct g *g);
+/* The kernel's number of the thread that g has for itself alone; 0: none. */
+int32_t g_own_ktid(struct g *g);
 /* g was just made by the current goroutine, which is pinned: g gets a kernel thread of its own, made from this one, so that it has what this
  * one has set. On the goroutine's stack, outside the runtime. 0 or a negative error. */
 int g_pin_new(struct g *g);
+/* g_pin() from wherever the current goroutine is, in the middle of the program's malloc, say. False: it would need a new kernel thread, which cannot be made there. */
+bool g_pin_here(struct g *g);
+
+/* Others want something of g that only g itself can do, on its own stack: g runs wish_hook before anything else of its own when it next runs. If it runs
+ * now, it is interrupted as one that computes too long, which no system call of it sees, and the caller waits a little for that. What the caller wrote
+ * before is seen by the hook, which is called once for one or more wishes, inside the runtime. Not for a foreign thread. */
+void g_wish(struct g *g);
+/* For g that the caller has just made and not queued. */
+void g_wish_new(struct g *g);
+extern void (*wish_hook)(struct g *g);
 
 /* Puts the current goroutine at the end of the run queue. No-op (kernel yield) for a foreign thread. */
 void g_yield(struct g *g);

@@ -118,6 +118,7 @@ struct sched {
 	struct m *all_m;
 	struct m *free_m;            /* exited Ms, for reuse */
 	uint32_t m_count;
+	_Atomic uint32_t wish_looks, wish_looked; /* sysmon's looks for wishes: number of the last begun, and done */
 	_Atomic bool m_lacking;      /* the kernel refused the last one that was asked for */
 	_Atomic bool m_keep;         /* no M ends for being idle: m_keep_all() */
 	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
@@ -211,6 +212,14 @@ void g_preempt(struct g *g);           /* sched.c: queues the current goroutine 
 
 /* wired.c */
 void wired_wait(struct m *m);              /* on g0 of an M whose wired G has left: returns with a P, next_g set */
+void wish_come_true(struct g *g);          /* by g, inside the runtime, with no lock held */
+bool wired_elsewhere(struct m *m, struct g *g); /* on g0 of m, which has picked g that is not to run on just any: false: another M shall, and has the P */
+void g_leave(struct g *g, struct g *next); /* sched.c; returns when g runs again, without a look at its wish */
+extern struct m m_elsewhere;               /* wired_m of a G that shall not run on the first M */
+struct g *wishes_take(void);               /* sysmon: those that were listed, by wish_next */
+void wish_list(struct g *g);
+bool wishes_listed(void);
+void wired_fork_child(void);
 void wired_end(struct m *m);               /* on g0 of a pinned M whose G is dead: returns when the M shall retire */
 struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g; NULL: refused */
 bool m_is_first(const struct m *m);
@@ -284,6 +293,13 @@ static inline void rt_enter(struct g *g) {
 	if (m && __builtin_expect(atomic_load_explicit(&m->retake, memory_order_relaxed) != RETAKE_NONE, 0))
 		rt_enter_slow(g);
 }
+/* By g, when its state has become RUNNING: all that is behind it comes after sysmon's look at that, or sees the wish (wired.c). */
+static inline void wish_check(struct g *g) {
+	atomic_signal_fence(memory_order_seq_cst); /* sysmon pays for the order: membarrier */
+	if (__builtin_expect(atomic_load_explicit(&g->wish, memory_order_relaxed), 0))
+		wish_come_true(g);
+}
+
 void rt_deliver(struct g *g);
 static inline void rt_exit(struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst);

@@ -362,8 +362,10 @@ void schedule(struct m *m) {
 				wakep();
 		}
 		if (__builtin_expect(g->wired_m && g->wired_m != m, 0)) {
-			wired_hand(m, g);
-			continue;
+			if (g->wired_m != &m_elsewhere)
+				wired_hand(m, g);
+			if (g->wired_m != &m_elsewhere || !wired_elsewhere(m, g))
+				continue;
 		}
 		g_wait_off_cpu(g);
 		g_switch_prepare(m, m->p, g);
@@ -373,8 +375,7 @@ void schedule(struct m *m) {
 	m_retire(m);
 }
 
-/* Leaves the current goroutine (already published where its wakers look, or dead) for whatever is next. */
-static void g_switch_out(struct g *g, struct g *next) {
+void g_leave(struct g *g, struct g *next) {
 	lock_none_held();
 	struct m *m = g->m;
 	struct p *p = m->p;
@@ -401,6 +402,12 @@ static void g_switch_out(struct g *g, struct g *next) {
 	 * in_rt for this M's. */
 	atomic_store_explicit(&m->curg, NULL, memory_order_release);
 	context_switch(m, &g->ctx, &m->g0.ctx);
+}
+
+/* Leaves the current goroutine (already published where its wakers look, or dead) for whatever is next. */
+static inline void g_switch_out(struct g *g, struct g *next) {
+	g_leave(g, next);
+	wish_check(g);
 }
 
 /* ---- the runtime's section: retaken Ps ----------------------------------------------------------------------------- */
@@ -516,8 +523,11 @@ int wait_park(struct g *g, int64_t deadline) {
 			if (timed && atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_TIMEOUT)
 				timer_del(&g->timer);
 		}
+		g_state_set(g, GS_RUNNING);
+	} else {
+		g_state_set(g, GS_RUNNING);
+		wish_check(g);
 	}
-	g_state_set(g, GS_RUNNING);
 	__atomic_store_n(&g->wait_what, NULL, __ATOMIC_RELAXED); /* a requeue may be at it, too */
 	uint32_t why = atomic_load_explicit(&g->wake, memory_order_acquire);
 	/* Not rt_exit(): a handler must not run while the caller may still be published somewhere, it could wait itself. */
@@ -693,6 +703,7 @@ void g_move(struct g *g) {
 /* On its own stack, from the injected call. It goes behind everybody who waits, also those who are woken later; GLOBAL_TICK bounds that. */
 void g_preempt(struct g *g) {
 	rt_enter(g);
+	wish_check(g);
 	struct m *m = g->m;
 	if (!m->p) {
 		struct p *p = p_idle_get();
@@ -736,6 +747,7 @@ void syscall_enter(struct g *g) {
 /* Back from a syscall without a P: get one, or queue up for one. */
 static void syscall_exit_slow(struct g *g) {
 	rt_enter(g); /* notices a retake */
+	wish_check(g);
 	struct m *m = g->m;
 	if (!m->p) {
 		struct p *p = p_idle_get();

@@ -40,6 +40,8 @@
 #define SLICE_NS 10000000        /* a running goroutine's share among those that only compute: Go's time slice */
 #define GRACE_NS 10000000        /* from the question until its P is taken */
 #define POLL_NS 10000000
+#define WISH_BATCH 64
+#define WISH_TRIES 1000u
 #define SLICE_MIN_NS 100000      /* the shortest that the kernel grants */
 
 enum { SYSMON_STARTING, SYSMON_UP, SYSMON_FAILED, SYSMON_STOPPING, SYSMON_STOPPED };
@@ -80,7 +82,7 @@ static bool all_idle(void) {
 	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || globq_waiting() || disk_waited())
 		return false;
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
-	if (atomic_load_explicit(&rt_pending, memory_order_relaxed))
+	if (atomic_load_explicit(&rt_pending, memory_order_relaxed) || wishes_listed())
 		return false;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		if (!runq_empty(sched.all_p[i]))
@@ -347,9 +349,64 @@ static void make_way(struct look *look) {
 	look->did = true;
 }
 
+static struct p *p_of(struct m *m) {
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
+		if (atomic_load_explicit(&sched.all_p[i]->m, memory_order_acquire) == m)
+			return sched.all_p[i];
+	}
+	return NULL;
+}
+
+/* g runs, with a wish that it may not have seen. True: it will, for all that can be done. */
+static bool wish_show(struct g *g, struct look *look) {
+	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
+	if (!m || atomic_load_explicit(&m->curg, memory_order_acquire) != g)
+		return false; /* on its way on or off */
+	struct p *p = p_of(m);
+	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
+		return !p || take(p, m, g, look);
+	preempt_ask(m, g, p ? (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed) : 0);
+	return false;
+}
+
+/* Goroutines with a wish, which may be running: wired.c. */
+static void wishes_look(struct look *look) {
+	struct g *batch[WISH_BATCH], *next;
+	static uint32_t tries; /* of a list that does not get empty: somebody cannot be preempted. It acts when it next comes by */
+	if (!wishes_listed())
+		return;
+	uint32_t number = atomic_fetch_add(&sched.wish_looks, 1) + 1;
+	struct g *g = wishes_take();
+	int n = 0;
+	for (; g; g = next) {
+		next = g->wish_next;
+		/* seq_cst: before the look at its wish. From here on it may be listed again. */
+		atomic_store(&g->wish_listed, false);
+		if (n < WISH_BATCH)
+			batch[n++] = g;
+		else
+			wish_list(g);
+	}
+	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
+	bool left = false;
+	for (int i = 0; i < n; i++) {
+		g = batch[i];
+		if (!atomic_load(&g->wish) || (ordered && atomic_load_explicit(&g->state, memory_order_acquire) != GS_RUNNING) || wish_show(g, look))
+			continue;
+		left = true;
+		if (tries < WISH_TRIES)
+			wish_list(g);
+	}
+	atomic_store(&sched.wish_looked, number);
+	tries = left && tries < WISH_TRIES ? tries + 1 : 0;
+	look->did |= left;
+	look->again |= left && tries < 2;
+}
+
 static void tick(struct look *look, bool poll) {
 	bool queued = false;
 	procs_settle();
+	wishes_look(look);
 	look->did |= disk_tick(look->now);
 	events(look, poll);
 	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {

@@ -12,11 +12,29 @@
  * So each park and wake-up costs two hand-overs between kernel threads. Waits for descriptors, the most frequent ones, are therefore made in the
  * kernel, as on a kernel thread (shims/io.h). The G may be picked before its M has even left it: the
  * note is a word that only wired_wait() clears, so nothing is lost; and M waits for ctx.on_cpu as for any G.
+ *
+ * Wishes: to set a thread's affinity is mostly its creator's business. What others want of G's kernel thread is written down, and G does it, on its own stack, before
+ * anything else when it next runs: it pins itself and sets what was written. Until it runs nobody can tell the difference.
+ *
+ *     setter:  written down ; wish = true ; listed for sysmon        G, each time it comes to run:  state = RUNNING ; looks at wish
+ *
+ * Who runs already is sysmon's: it takes the listed ones off, issues a membarrier, and looks at each one's state. Not RUNNING: it will be after the
+ * barrier, and see the wish. RUNNING: its P is taken if it is in a system call, so that the end of that leads through the scheduler, else it is preempted, which does
+ * as well; until it did, it is listed again. Alternative rejected: the setter makes a kernel thread for G, sets its attributes and gives it to G. Then the
+ * kernel's answer is known at once; but G may end, pin itself or be wired meanwhile, the thread must be taken back in each case, and every switch looked at twice.
  */
 #include <errno.h>
 #include <linux/futex.h>
 
+#include "futex.h"
 #include "runtime.h"
+
+#define WISH_WAIT_NS 100000000 /* an answer to a preemption takes until one of the kernel's ticks finds the thread running */
+#define WISH_LOOK_NS 300000
+#define WISH_STILL_NS 20000000 /* it uses no CPU: it waits in the kernel where nobody sees it */
+
+void (*wish_hook)(struct g *g);
+struct m m_elsewhere;
 
 /* The P goes to another M, which looks for work, or becomes the poller. */
 static void p_give(struct m *m) {
@@ -103,7 +121,109 @@ void g_pin(struct g *g) {
 }
 
 bool g_pinned(struct g *g) {
-	return g->kind <= G_MAIN && g->wired_m && g->wired_m->pinned;
+	struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED); /* others ask, too */
+	return g->kind <= G_MAIN && m && m->pinned;
+}
+
+int32_t g_own_ktid(struct g *g) {
+	struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED);
+	return g->kind <= G_MAIN && m && m->pinned ? atomic_load_explicit(&m->ktid, memory_order_relaxed) : 0;
+}
+
+bool g_pin_here(struct g *g) {
+	if (g->kind > G_MAIN || g_pinned(g))
+		return true;
+	rt_enter(g); /* not preempted to another M between the look and the pinning */
+	bool can = m_is_first(g->m) ? g->kind == G_MAIN : !m_keeps();
+	if (can)
+		g_pin(g);
+	rt_exit(g);
+	return can;
+}
+
+/* ---- wishes -------------------------------------------------------------------------------------------------------------- */
+
+static _Atomic(struct g *) wish_head;
+
+void wish_list(struct g *g) {
+	struct g *head = atomic_load_explicit(&wish_head, memory_order_relaxed);
+	/* seq_cst: who found it listed already need not, and sysmon takes it off before it looks at its wish */
+	if (atomic_exchange(&g->wish_listed, true))
+		return;
+	do {
+		g->wish_next = head;
+		/* release: publishes wish_next to wishes_take() */
+	} while (!atomic_compare_exchange_weak_explicit(&wish_head, &head, g, memory_order_release, memory_order_relaxed));
+}
+
+struct g *wishes_take(void) {
+	return atomic_exchange_explicit(&wish_head, NULL, memory_order_acquire);
+}
+
+bool wishes_listed(void) {
+	return atomic_load(&wish_head) != NULL;
+}
+
+/* It executes what the program wrote, with a wish that it may not know of. In a system call it does not know either until sysmon has been there. */
+static bool wish_unknown(struct g *g, uint32_t looks) {
+	return atomic_load(&g->wish) && atomic_load_explicit(&g->state, memory_order_relaxed) == GS_RUNNING &&
+	       (!atomic_load_explicit(&g->in_syscall, memory_order_relaxed) || atomic_load(&g->wish_listed) ||
+	        (int32_t)(atomic_load(&sched.wish_looked) - looks) <= 0);
+}
+
+void g_wish(struct g *g) {
+	static const _Atomic uint32_t never;
+	/* seq_cst. If there was one, it is taken after what the caller wrote: wish_come_true(). */
+	if (g->kind > G_MAIN || atomic_exchange(&g->wish, true))
+		return;
+	wish_list(g);
+	uint32_t looks = atomic_load(&sched.wish_looks); /* one with a higher number begins after this */
+	sysmon_poke();
+	struct m *on = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
+	int64_t now = nanotime(), until = now + WISH_WAIT_NS, used = 0, ran = now;
+	while (g != tls_g && on && wish_unknown(g, looks) && now < until && now - ran < WISH_STILL_NS) {
+		futex_wait(&never, 0, now + WISH_LOOK_NS, FUTEX_ANY, false, "another thread to do as is wished");
+		int64_t before = used;
+		used = preempt_cpu_time(on);
+		now = nanotime();
+		if (used != before)
+			ran = now;
+	}
+}
+
+void g_wish_new(struct g *g) {
+	atomic_store_explicit(&g->wish, true, memory_order_relaxed);
+}
+
+bool wired_elsewhere(struct m *m, struct g *g) {
+	/* Not if the kernel has no other for us. */
+	if (m_is_first(m) && !atomic_load_explicit(&sched.m_lacking, memory_order_relaxed)) {
+		globq_put(g);
+		startm(p_detach(m));
+		return false;
+	}
+	wired_m_set(g, NULL);
+	return true;
+}
+
+void wish_come_true(struct g *g) {
+	if (g->in_vfork || g->kind > G_MAIN)
+		return;
+	/* It is to have its M for itself, which must not be the first (g_pin). */
+	if (g->kind != G_MAIN && !g->wired_m && m_is_first(g->m)) {
+		wired_m_set(g, &m_elsewhere);
+		g_state_set(g, GS_RUNNABLE);
+		globq_put(g);
+		wakep();
+		g_leave(g, NULL);
+	}
+	/* seq_cst: what was written down before a wish that found this one is read after */
+	if (atomic_exchange(&g->wish, false) && wish_hook)
+		wish_hook(g);
+}
+
+void wired_fork_child(void) {
+	atomic_store_explicit(&wish_head, NULL, memory_order_relaxed);
 }
 
 int g_pin_new(struct g *g) {

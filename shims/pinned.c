@@ -7,7 +7,6 @@
  * the kernel's list grows, and an option that we do not know may change the thread. libc's setuid() and its like change all threads, and are not
  * meant here; the bare system calls are. */
 #include <link.h>
-#include <linux/ioprio.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/fsuid.h>
@@ -63,8 +62,7 @@ void pin_self(void) {
 	if (!g || g_pinned(g))
 		return;
 	g_pin(g);
-	if (unlikely(thread_of(g)->ioprio != 0))
-		SYS3(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, thread_of(g)->ioprio);
+	thread_sched_pinned(g);
 }
 
 SHIM int unshare(int flags) {

@@ -35,6 +35,7 @@
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
+#include "thread.h"
 
 /* ---- fork
  * ------------------------------------------------------------------------------------------------------------- */
@@ -103,6 +104,8 @@ static void fork_child(void) {
 	struct g *g = g_goroutine();
 	if (g)
 		fork_mask |= g->sigmask & arch_signals_open;
+	if (g)
+		thread_sched_fork_child(g);
 	process_child_fixup();
 	fork_done();
 }

@@ -94,7 +94,8 @@ static bool path_parse(const char *path, struct task_path *t) {
 static pid_t ktid_of(struct g *g) {
 	if (g->kind == G_MAIN)
 		return (pid_t)SYS0(SYS_getpid);
-	return g_pinned(g) ? atomic_load_explicit(&g->wired_m->ktid, memory_order_relaxed) : thread_of_process();
+	int32_t own = g_own_ktid(g);
+	return own ? own : thread_of_process();
 }
 
 static bool path_of_kernel(const struct task_path *t, char out[PATH_ROOM]) {

@@ -3,6 +3,7 @@
 #define GOSHIM_THREAD_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "shim.h"
@@ -24,11 +25,12 @@ struct thread {
 	bool is_c11;
 	bool left_by_call;           /* pthread_exit() said what the result is; else it was a cancellation */
 	bool own_stack;              /* the program brought the stack */
-	int policy;                  /* what the program set; nothing acts on it */
+	int policy;                  /* this to `cpus`: what the program set; threadsched.c */
 	struct sched_param param;
 	int nice;
 	uint16_t ioprio;             /* what another thread set for it; 0: nothing. Once it is pinned the kernel knows */
-	uint64_t affinity;           /* CPUs 0..63 it asked for; 0: whatever the process has */
+	uint8_t written_down;        /* what of these its kernel thread does not have yet */
+	uint32_t cpus;               /* number of the set it asked for; 0: whatever the process has */
 	char name[THREAD_NAME_BYTES];
 	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
 	void *panic;                 /* payload of go_panic() */
@@ -92,15 +94,24 @@ void thread_name_inherit(struct g *g, struct g *creator);
 int thread_name_set(struct g *g, const char *name, size_t n);
 void thread_name_get(struct g *g, char out[THREAD_NAME_BYTES]);
 
-/* threadattr.c: scheduling attributes of a new thread: its creator's (NULL: a foreign thread), or what `attr` (may be NULL) says. 0, EINVAL or
- * EPERM. Looks only; thread_sched_apply() writes. */
+/* threadsched.c: scheduling attributes of a new thread: its creator's (NULL: a foreign thread), or what `attr` (may be NULL) says. 0, EINVAL,
+ * EPERM or ENOMEM. Looks only; thread_sched_apply() writes, into one that is not queued yet. */
 struct thread_sched {
 	int policy, priority, nice;
 	uint16_t ioprio;
-	uint64_t affinity;
+	uint8_t written_down;
+	uint32_t cpus;
 };
+void thread_sched_start(struct g *g);
 int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out);
 void thread_sched_apply(struct g *g, const struct thread_sched *s);
+/* The caller, who is pinned, has what was written down for it. */
+void thread_sched_pinned(struct g *g);
+/* In a fork's child, whose only thread the caller is. */
+void thread_sched_fork_child(struct g *g);
+/* g, which is not the caller and not pinned, shall have that I/O priority, which the kernel found right. */
+void thread_ioprio_wish(struct g *g, int ioprio);
+int thread_affinity_get(struct g *g, size_t size, cpu_set_t *set);
 
 /* True if threads are goroutines. Starts the runtime if need be. */
 bool thread_runtime_ready(void);

@@ -123,13 +123,13 @@ static long ioprio_set_named(pid_t id, long priority) {
 	struct g *g = r == -ESRCH ? thread_meant(id) : NULL;
 	if (!g)
 		return r;
-	thread_of(g)->ioprio = (uint16_t)priority;
+	thread_ioprio_wish(g, (int)priority);
 	return 0;
 }
 
 static long ioprio_get_named(pid_t id) {
 	struct g *g = thread_meant(id);
-	if (g && !g_pinned(g) && thread_of(g)->ioprio)
+	if (g && !g_own_ktid(g) && thread_of(g)->ioprio)
 		return thread_of(g)->ioprio;
 	return SYS2(SYS_ioprio_get, IOPRIO_WHO_PROCESS, of_thread(id, false));
 }

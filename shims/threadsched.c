@@ -1,0 +1,495 @@
+/* How a thread is scheduled: policy, priority, nice value, I/O priority, CPUs; set by itself, by others and by the attributes it is made with; by handle and
+ * by number.
+ *
+ * The kernel keeps that per kernel thread, and one that runs others must not be changed (SEC-1). So a goroutine that sets something for itself is pinned
+ * (pinned.c). What others set, or the attributes, is checked with the kernel at once, whose answer is the call's, and written down in struct thread, from where
+ * it is reported; the goroutine pins itself and sets it before it executes anything more of the program's (core/wired.c, wishes). One that is pinned
+ * already is changed directly. Either way its children have it, and what it creates, from the kernel.
+ *
+ * Not pinned for nothing: many programs "set" an affinity to all CPUs there are, or a policy that the thread has. What the process has anyhow leaves a thread
+ * where it is. Nor do threads get a kernel thread each because main changed its nice value, which is as good as the process's. Thousands of threads, each bound
+ * to a CPU, are as many kernel threads, as without us. Where there is none to be had (RLIMIT_NPROC), or a ring of io_uring forbids to pin whom others interrupt,
+ * the wish is reported and handed on, and comes true when the goroutine is pinned for another reason.
+ *
+ * Lock: sched_lock, LOCK_STACK, taken inside the runtime's section: what the kernel's verdict is tried on, and the noted CPU sets. */
+#include <linux/ioprio.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "../core/pages.h"
+#include "../core/runtime.h"
+#include "ceiling.h"
+#include "pinned.h"
+#include "thread.h"
+
+static struct lock sched_lock;
+
+/* What a kernel thread has that is made for no goroutine in particular: as the process had it when the runtime started. */
+static int process_policy, process_priority;
+
+/* What of struct thread is written down only, and not yet the kernel thread's. */
+enum { SET_CPUS = 1, SET_POLICY = 2, SET_NICE = 4, SET_IOPRIO = 8 };
+
+/* Others write these, and ask for them; each is one word. */
+#define TOLD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define TELL(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
+
+int32_t thread_of_process(void) {
+	int32_t sysmon = sig_sysmon_ktid();
+	return sysmon ? sysmon : (int32_t)SYS0(SYS_getpid);
+}
+
+void thread_sched_start(struct g *g) {
+	thread_sched_reread(g, 0);
+	process_policy = thread_of(g)->policy;
+	process_priority = thread_of(g)->param.sched_priority;
+}
+
+void thread_sched_reread(struct g *g, pid_t ktid) {
+	struct thread *t = thread_of(g);
+	long policy = SYS1(SYS_sched_getscheduler, ktid), nice = SYS2(SYS_getpriority, PRIO_PROCESS, ktid);
+	struct sched_param param = {0};
+	int known = policy < 0 ? SCHED_OTHER : (int)policy & ~SCHED_RESET_ON_FORK;
+	if (known != SCHED_OTHER)
+		SYS2(SYS_sched_getparam, ktid, &param);
+	TELL(t->policy, known);
+	TELL(t->param.sched_priority, param.sched_priority);
+	TELL(t->nice, nice < 0 ? 0 : 20 - (int)nice); /* the kernel's own form is never negative */
+}
+
+/* ---- sets of CPUs, noted ------------------------------------------------------------------------------------------------ */
+
+/* A thread has no room for one, and a program uses few different ones: each is kept once, for good. Numbers from 1. */
+#define SETS_PER_PAGE (4096 / sizeof(cpu_set_t))
+#define SET_PAGES 256
+static cpu_set_t *set_page[SET_PAGES];
+static uint32_t sets_noted;
+
+static const cpu_set_t *set_of(uint32_t number) {
+	/* acquire: pairs with set_note(). (The number came here with less.) */
+	return __atomic_load_n(&set_page[(number - 1) / SETS_PER_PAGE], __ATOMIC_ACQUIRE) + (number - 1) % SETS_PER_PAGE;
+}
+
+/* sched_lock held. 0: no memory, or too many. */
+static uint32_t set_note(const cpu_set_t *set) {
+	for (uint32_t i = 1; i <= sets_noted; i++) {
+		if (memcmp(set_of(i), set, sizeof *set) == 0)
+			return i;
+	}
+	uint32_t page = sets_noted / SETS_PER_PAGE;
+	if (page == SET_PAGES)
+		return 0;
+	cpu_set_t *at = set_page[page] ? set_page[page] : pages_map(SETS_PER_PAGE * sizeof *at);
+	if (!at)
+		return 0;
+	at[sets_noted % SETS_PER_PAGE] = *set;
+	__atomic_store_n(&set_page[page], at, __ATOMIC_RELEASE);
+	return ++sets_noted;
+}
+
+/* ---- what the kernel says to it ------------------------------------------------------------------------------------------ */
+
+static long process_cpus(size_t size, void *set) {
+	struct g *held = rt_hold();
+	lock_acquire(&sched_lock, LOCK_STACK);
+	long n = SYS3(SYS_sched_getaffinity, thread_of_process(), size, set);
+	lock_release(&sched_lock);
+	rt_drop(held);
+	return n;
+}
+
+/* What of `set` the kernel would give a thread of this process, as a number, 0 if it is what the process has. EINVAL if nothing, ENOMEM. Not what the
+ * process's threads have is the bound to that (main may have bound itself, and all others were made after that), but the CPUs of its control group,
+ * and who asks the kernel for them has them: so sysmon asks, whom it does not hurt, and has its own back at once. */
+static int cpus_wished(size_t size, const cpu_set_t *set, uint32_t *number) {
+	cpu_set_t own, granted;
+	const unsigned char *asked = (const unsigned char *)set;
+	bool possible = false, more = false;
+	int32_t tid = thread_of_process();
+	CPU_ZERO(&own);
+	CPU_ZERO(&granted);
+	struct g *held = rt_hold();
+	lock_acquire(&sched_lock, LOCK_STACK);
+	long n = SYS3(SYS_sched_getaffinity, tid, sizeof own, &own);
+	for (size_t i = 0; i < size && i < sizeof own; i++) {
+		((unsigned char *)&granted)[i] = ((unsigned char *)&own)[i] & asked[i];
+		more |= ((unsigned char *)&granted)[i] != asked[i];
+	}
+	if (more && n > 0 && SYS3(SYS_sched_setaffinity, tid, size, set) == 0) {
+		SYS3(SYS_sched_getaffinity, tid, sizeof granted, &granted);
+		SYS3(SYS_sched_setaffinity, tid, n, &own);
+	}
+	for (size_t i = 0; i < sizeof granted; i++)
+		possible |= ((unsigned char *)&granted)[i] != 0;
+	bool all = CPU_EQUAL(&granted, &own);
+	*number = possible && !all ? set_note(&granted) : 0;
+	lock_release(&sched_lock);
+	rt_drop(held);
+	return !possible ? EINVAL : !all && *number == 0 ? ENOMEM : 0;
+}
+
+static bool policy_valid(int policy, int priority) {
+	switch (policy) {
+	case SCHED_OTHER: case SCHED_BATCH: case SCHED_IDLE:
+		return priority == 0;
+	case SCHED_FIFO: case SCHED_RR:
+		return priority >= 1 && priority <= 99;
+	default:
+		return false;
+	}
+}
+
+/* May this process's threads have it? Tried on sysmon, as above: privilege, RLIMIT_RTPRIO and the control group all have their say. 0 or an error. */
+static int policy_refused(int policy, int priority) {
+	struct sched_param param = {.sched_priority = priority};
+	uint64_t attr[16]; /* a struct sched_attr of whatever size the kernel has */
+	int32_t tid = thread_of_process();
+	if (priority == 0)
+		return 0;
+	struct g *held = rt_hold();
+	lock_acquire(&sched_lock, LOCK_STACK);
+	long r = SYS4(SYS_sched_getattr, tid, attr, sizeof attr, 0);
+	if (r == 0) {
+		r = SYS3(SYS_sched_setscheduler, tid, policy, &param);
+		if (r == 0)
+			SYS3(SYS_sched_setattr, tid, attr, 0);
+	}
+	lock_release(&sched_lock);
+	rt_drop(held);
+	return (int)-r;
+}
+
+/* ---- written down, and done ------------------------------------------------------------------------------------------------ */
+
+/* `what` of t is the calling kernel thread's from now on. Who wrote it down had the kernel's word; if that has changed, nobody is there to hear it. */
+static void sched_put(struct g *g, unsigned what) {
+	struct thread *t = thread_of(g);
+	uint32_t number = TOLD(t->cpus);
+	if (what & SET_CPUS) {
+		cpu_set_t all;
+		long size;
+		if (number)
+			SYS3(SYS_sched_setaffinity, 0, sizeof(cpu_set_t), set_of(number));
+		else if ((size = process_cpus(sizeof all, &all)) > 0)
+			SYS3(SYS_sched_setaffinity, 0, size, &all);
+	}
+	if (what & SET_POLICY) {
+		struct sched_param param = {.sched_priority = ceiling_raises(g, TOLD(t->param.sched_priority))};
+		SYS3(SYS_sched_setscheduler, 0, TOLD(t->policy), &param);
+	}
+	if (what & SET_NICE)
+		SYS3(SYS_setpriority, PRIO_PROCESS, 0, TOLD(t->nice));
+	if (what & SET_IOPRIO)
+		SYS3(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, TOLD(t->ioprio));
+}
+
+void thread_sched_pinned(struct g *g) {
+	unsigned what;
+	/* seq_cst: what was written down before it was said here is read after. Again, if another has come meanwhile. */
+	while ((what = __atomic_exchange_n(&thread_of(g)->written_down, 0, __ATOMIC_SEQ_CST)) != 0)
+		sched_put(g, what);
+}
+
+static void wish_granted(struct g *g) {
+	if (g_pin_here(g))
+		thread_sched_pinned(g);
+}
+
+static void sched_wish(struct g *g, unsigned what) {
+	wish_hook = wish_granted;
+	__atomic_fetch_or(&thread_of(g)->written_down, (uint8_t)what, __ATOMIC_SEQ_CST);
+	g_wish(g);
+}
+
+void thread_sched_fork_child(struct g *g) {
+	sched_lock = (struct lock){0};
+	unsigned what = thread_of(g)->written_down;
+	if (thread_of(g)->cpus == 0)
+		what &= ~(unsigned)SET_CPUS;
+	thread_of(g)->written_down = 0;
+	sched_put(g, what);
+}
+
+int32_t thread_own_ktid(struct g *g) {
+	if (g == g_goroutine())
+		pin_self();
+	return g_own_ktid(g);
+}
+
+void thread_ioprio_wish(struct g *g, int ioprio) {
+	TELL(thread_of(g)->ioprio, (uint16_t)ioprio);
+	sched_wish(g, SET_IOPRIO);
+}
+
+static int policy_set(struct g *g, int policy, int priority) {
+	struct thread *t = thread_of(g);
+	int was = TOLD(t->policy), had = TOLD(t->param.sched_priority);
+	if (!policy_valid(policy, priority))
+		return EINVAL;
+	int r = policy_refused(policy, priority); /* not pinned for a refusal */
+	if (r || (was == policy && had == priority))
+		return r;
+	TELL(t->policy, policy);
+	TELL(t->param.sched_priority, priority);
+	struct sched_param param = {.sched_priority = ceiling_raises(g, priority)};
+	int32_t ktid = thread_own_ktid(g);
+	if (!ktid) {
+		sched_wish(g, SET_POLICY);
+		return 0;
+	}
+	r = (int)-SYS3(SYS_sched_setscheduler, ktid, policy, &param);
+	if (r) {
+		TELL(t->policy, was);
+		TELL(t->param.sched_priority, had);
+	}
+	return r;
+}
+
+SHIM int pthread_setschedparam(pthread_t thread, int policy, const struct sched_param *param) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (g)
+		return policy_set(g, policy, param->sched_priority);
+	int r = real.pthread_setschedparam(thread, policy, param);
+	ceiling_again();
+	return r;
+}
+
+SHIM int pthread_getschedparam(pthread_t thread, int *policy, struct sched_param *param) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (!g)
+		return real.pthread_getschedparam(thread, policy, param);
+	*policy = TOLD(thread_of(g)->policy);
+	param->sched_priority = TOLD(thread_of(g)->param.sched_priority);
+	return 0;
+}
+
+SHIM int pthread_setschedprio(pthread_t thread, int priority) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	if (g)
+		return policy_set(g, TOLD(thread_of(g)->policy), priority);
+	int r = real.pthread_setschedprio(thread, priority);
+	ceiling_again();
+	return r;
+}
+
+/* ---- affinity -------------------------------------------------------------------------------------------------------- */
+
+static int affinity_set(struct g *g, size_t size, const cpu_set_t *set) {
+	struct thread *t = thread_of(g);
+	uint32_t number, had = TOLD(t->cpus);
+	int r = cpus_wished(size, set, &number);
+	/* All that the process may use is no wish. */
+	if (r || (!number && !had && !g_pinned(g)))
+		return r;
+	TELL(t->cpus, number);
+	int32_t ktid = thread_own_ktid(g);
+	if (!ktid) {
+		sched_wish(g, SET_CPUS);
+		return 0;
+	}
+	r = (int)-SYS3(SYS_sched_setaffinity, ktid, size, set);
+	if (r)
+		TELL(t->cpus, had);
+	return r;
+}
+
+int thread_affinity_get(struct g *g, size_t size, cpu_set_t *set) {
+	uint32_t number = TOLD(thread_of(g)->cpus);
+	int32_t own = g_own_ktid(g);
+	memset(set, 0, size);
+	long r = own ? SYS3(SYS_sched_getaffinity, own, size, set) : process_cpus(size, set);
+	if (r < 0)
+		return (int)-r;
+	if (number && !own) {
+		memset(set, 0, size);
+		memcpy(set, set_of(number), size < sizeof *set ? size : sizeof *set);
+	}
+	return 0;
+}
+
+SHIM int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	return g ? affinity_set(g, size, set) : real.pthread_setaffinity_np(thread, size, set);
+}
+
+SHIM int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	return g ? thread_affinity_get(g, size, set) : real.pthread_getaffinity_np(thread, size, set);
+}
+
+/* ---- new threads -------------------------------------------------------------------------------------------------------- */
+
+int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out) {
+	struct thread *t = creator ? thread_of(creator) : NULL;
+	*out = (struct thread_sched){.policy = process_policy, .priority = process_priority};
+	if (t)
+		*out = (struct thread_sched){TOLD(t->policy), TOLD(t->param.sched_priority), TOLD(t->nice), TOLD(t->ioprio), TOLD(t->written_down), TOLD(t->cpus)};
+	if (likely(!attr))
+		return 0;
+	/* What it has from the kernel: its creator's, if that has a kernel thread, of which its own is made then. */
+	bool pinned = creator && g_pinned(creator);
+	int policy = pinned ? out->policy : process_policy, priority = pinned ? out->priority : process_priority;
+	int inherit = PTHREAD_INHERIT_SCHED;
+	real.pthread_attr_getinheritsched(attr, &inherit);
+	if (inherit == PTHREAD_EXPLICIT_SCHED) {
+		struct sched_param param = {0};
+		real.pthread_attr_getschedpolicy(attr, &out->policy);
+		real.pthread_attr_getschedparam(attr, &param);
+		out->priority = param.sched_priority;
+		if (!policy_valid(out->policy, out->priority))
+			return EINVAL;
+		if (policy_refused(out->policy, out->priority) != 0)
+			return EPERM;
+		bool lacks = out->policy != policy || out->priority != priority;
+		out->written_down = (uint8_t)((out->written_down & ~SET_POLICY) | (lacks ? SET_POLICY : 0));
+	}
+	cpu_set_t set;
+	unsigned char unset[sizeof set];
+	memset(unset, 0xff, sizeof unset); /* libc's answer for an attribute that names no CPUs */
+	if (real.pthread_attr_getaffinity_np(attr, sizeof set, &set) != 0 || memcmp(&set, unset, sizeof set) == 0)
+		return 0;
+	int r = cpus_wished(sizeof set, &set, &out->cpus);
+	bool lacks = out->cpus != 0 || pinned;
+	out->written_down = (uint8_t)((out->written_down & ~SET_CPUS) | (lacks ? SET_CPUS : 0));
+	return r;
+}
+
+void thread_sched_apply(struct g *g, const struct thread_sched *s) {
+	struct thread *t = thread_of(g);
+	t->policy = s->policy;
+	t->param.sched_priority = s->priority;
+	t->nice = s->nice;
+	t->ioprio = s->ioprio;
+	t->cpus = s->cpus;
+	t->written_down = s->written_down;
+	if (unlikely(s->written_down)) {
+		wish_hook = wish_granted;
+		g_wish_new(g);
+	}
+}
+
+/* ---- the same, by thread id ------------------------------------------------------------------------------------------------ */
+
+struct g *thread_numbered(pid_t tid) {
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+		/* relaxed: one that is just being made is nobody's to name yet */
+		if (__atomic_load_n(&g->tid, __ATOMIC_RELAXED) == tid && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
+			return g;
+	}
+	return NULL;
+}
+
+struct g *thread_meant(pid_t tid) {
+	struct g *self = g_goroutine();
+	if (!self || self->in_vfork || tid == 0 || tid == self->tid)
+		return self && !self->in_vfork ? self : NULL;
+	return thread_numbered(tid);
+}
+
+static int errno_ret(int error) {
+	if (error)
+		errno = error;
+	return error ? -1 : 0;
+}
+
+/* Here and below a bad address is the kernel's to refuse. */
+SHIM int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = address_refused(set, size, false) ? NULL : thread_meant(tid);
+	return g ? errno_ret(affinity_set(g, size, set)) : real.sched_setaffinity(tid, size, set);
+}
+
+SHIM int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
+	REAL_READY();
+	struct g *g = address_refused(set, size, true) ? NULL : thread_meant(tid);
+	return g ? errno_ret(thread_affinity_get(g, size, set)) : real.sched_getaffinity(tid, size, set);
+}
+
+SHIM int sched_setscheduler(pid_t tid, int policy, const struct sched_param *param) {
+	REAL_READY();
+	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
+	return g ? errno_ret(policy_set(g, policy & ~SCHED_RESET_ON_FORK, param->sched_priority)) : real.sched_setscheduler(tid, policy, param);
+}
+
+SHIM int sched_getscheduler(pid_t tid) {
+	REAL_READY();
+	struct g *g = thread_meant(tid);
+	return g ? TOLD(thread_of(g)->policy) : real.sched_getscheduler(tid);
+}
+
+SHIM int sched_setparam(pid_t tid, const struct sched_param *param) {
+	REAL_READY();
+	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
+	return g ? errno_ret(policy_set(g, TOLD(thread_of(g)->policy), param->sched_priority)) : real.sched_setparam(tid, param);
+}
+
+SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
+	REAL_READY();
+	struct g *g = address_unwritable(param) ? NULL : thread_meant(tid);
+	if (!g)
+		return real.sched_getparam(tid, param);
+	param->sched_priority = ceiling_raises(g, TOLD(thread_of(g)->param.sched_priority));
+	return 0;
+}
+
+/* Main's number is the process's, and its nice value what people see. */
+SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
+	REAL_READY();
+	struct g *g = which == PRIO_PROCESS ? thread_meant((pid_t)who) : NULL;
+	struct rlimit rl;
+	if (!g)
+		return real.setpriority(which, who, nice);
+	nice = nice < -20 ? -20 : nice > 19 ? 19 : nice;
+	int was = TOLD(thread_of(g)->nice);
+	if (g->kind == G_MAIN) {
+		int r = real.setpriority(which, (id_t)SYS0(SYS_getpid), nice);
+		if (r == 0)
+			TELL(thread_of(g)->nice, nice);
+		return r;
+	}
+	if (nice < was && SYS0(SYS_geteuid) != 0 &&
+	    (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) < 0 || (rlim_t)(20 - nice) > rl.rlim_cur))
+		return errno_ret(EACCES);
+	if (nice == was)
+		return 0;
+	TELL(thread_of(g)->nice, nice);
+	int32_t ktid = thread_own_ktid(g);
+	if (!ktid) {
+		sched_wish(g, SET_NICE);
+	} else if (real.setpriority(which, (id_t)ktid, nice) < 0) {
+		TELL(thread_of(g)->nice, was);
+		return -1;
+	}
+	return 0;
+}
+
+SHIM int getpriority(__priority_which_t which, id_t who) {
+	REAL_READY();
+	struct g *g = which == PRIO_PROCESS ? thread_meant((pid_t)who) : NULL;
+	if (!g)
+		return real.getpriority(which, who);
+	return g->kind == G_MAIN ? real.getpriority(which, (id_t)SYS0(SYS_getpid)) : TOLD(thread_of(g)->nice);
+}
+
+/* libc's asks and sets by system calls of its own, which are about the kernel thread. Clamped: what is beyond 40 leads to the same. */
+SHIM int nice(int more) {
+	REAL_READY();
+	if (!thread_meant(0))
+		return real.nice(more);
+	int saved = errno;
+	more = more < -40 ? -40 : more > 40 ? 40 : more;
+	if (setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + more) < 0) {
+		if (errno == EACCES)
+			errno = EPERM;
+		return -1;
+	}
+	errno = saved;
+	return getpriority(PRIO_PROCESS, 0);
+}
