@@ -3,8 +3,8 @@
  *
  * What concerns the process (limits, memory, group, session) is asked of the process. What the kernel keeps per thread: 0, the calling kernel thread,
  * for the caller itself, which is pinned before it sets anything (pinned.c); the own kernel thread of one that is pinned; for the rest any kernel
- * thread has what the process was started with, and sysmon's stands for theirs. What is set for another that is not pinned is remembered, and said when asked
- * for: scheduling, its nice value (threadattr.c), I/O priority; it acts once that goroutine is pinned by itself, as to I/O. What watches a thread
+ * thread has what the process was started with, and sysmon's stands for theirs. What is set for another that is not pinned (scheduling, nice value, I/O priority) it
+ * sets itself, pinned by that, when it next runs: threadsched.c. What watches a thread
  * (pidfds of threads, performance counters, the owner of a descriptor's signals) needs a kernel thread: the caller gets its own; another that has none
  * stays unknown to the kernel, ESRCH. */
 #include <linux/capability.h>
