@@ -25,8 +25,9 @@
 
 static struct lock sched_lock;
 
-/* What a kernel thread has that is made for no goroutine in particular: as the process had it when the runtime started. */
-static int process_policy, process_priority;
+/* What a kernel thread has that is made for no goroutine in particular: as the process had it when the runtime started; the nice value as it was
+ * last set for all. */
+static int process_policy, process_priority, process_nice;
 
 /* What of struct thread is written down only, and not yet the kernel thread's. */
 enum { SET_CPUS = 1, SET_POLICY = 2, SET_NICE = 4, SET_IOPRIO = 8 };
@@ -44,6 +45,7 @@ void thread_sched_start(struct g *g) {
 	thread_sched_reread(g, 0);
 	process_policy = thread_of(g)->policy;
 	process_priority = thread_of(g)->param.sched_priority;
+	process_nice = thread_of(g)->nice;
 }
 
 void thread_sched_reread(struct g *g, pid_t ktid) {
@@ -439,19 +441,40 @@ SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 	return 0;
 }
 
+/* A group or a user, and this process may be of it: then the kernel has changed all our kernel threads, and the answer is to be changed with them. */
+static void nice_of_all(void) {
+	long nice = SYS2(SYS_getpriority, PRIO_PROCESS, thread_of_process());
+	if (!sched_started() || nice < 0)
+		return;
+	int now = 20 - (int)nice;
+	if (__atomic_exchange_n(&process_nice, now, __ATOMIC_RELAXED) == now)
+		return;
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (__atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN)
+			TELL(thread_of(g)->nice, now);
+	}
+}
+
 /* Main's number is the process's, and its nice value what people see. */
 SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 	REAL_READY();
 	struct g *g = which == PRIO_PROCESS ? thread_meant((pid_t)who) : NULL;
 	struct rlimit rl;
-	if (!g)
-		return real.setpriority(which, who, nice);
+	if (!g) {
+		int r = real.setpriority(which, who, nice);
+		if (r == 0 && which != PRIO_PROCESS)
+			nice_of_all();
+		return r;
+	}
 	nice = nice < -20 ? -20 : nice > 19 ? 19 : nice;
 	int was = TOLD(thread_of(g)->nice);
 	if (g->kind == G_MAIN) {
 		int r = real.setpriority(which, (id_t)SYS0(SYS_getpid), nice);
-		if (r == 0)
+		if (r == 0) {
 			TELL(thread_of(g)->nice, nice);
+			if (g_pinned(g)) /* perhaps to another than the first */
+				SYS3(SYS_setpriority, PRIO_PROCESS, g_own_ktid(g), nice);
+		}
 		return r;
 	}
 	if (nice < was && SYS0(SYS_geteuid) != 0 &&

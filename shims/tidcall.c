@@ -181,6 +181,8 @@ bool tid_syscall(long n, long a[6], long *r) {
 	case SYS_kcmp:
 		a[1] = sig_process_of((pid_t)a[1]);
 		/* fall through */
+	case SYS_move_pages:
+	case SYS_migrate_pages:
 	case SYS_process_vm_readv:
 	case SYS_process_vm_writev:
 	case SYS_prlimit64:

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static pthread_barrier_t barrier;
@@ -37,6 +38,33 @@ static void look(const char *who) {
 	pthread_join(t, NULL);
 }
 
+/* All threads of a group: those there are. */
+static void *in_group(void *arg) {
+	(void)arg;
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	printf("in the group: %d\n", mine());
+	return NULL;
+}
+
+static void group(void) {
+	fflush(stdout);
+	pid_t child = fork();
+	if (child == 0) {
+		pthread_t t;
+		setpgid(0, 0);
+		pthread_create(&t, NULL, in_group, NULL);
+		pthread_barrier_wait(&barrier);
+		printf("of the group: %d\n", setpriority(PRIO_PGRP, 0, 9));
+		pthread_barrier_wait(&barrier);
+		pthread_join(t, NULL);
+		look("after that");
+		fflush(stdout);
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+}
+
 int main(void) {
 	pthread_t t;
 	pthread_barrier_init(&barrier, NULL, 2);
@@ -53,5 +81,6 @@ int main(void) {
 	printf("main: %d\n", mine());
 	printf("nice(1): %d\n", nice(1));
 	look("main's");
+	group();
 	return 0;
 }
