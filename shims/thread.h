@@ -69,6 +69,8 @@ struct g *thread_meant(pid_t tid);
 struct g *thread_numbered(pid_t tid);
 /* The kernel thread that is g's own: the caller gets one by that. 0: it has none. */
 int32_t thread_own_ktid(struct g *g);
+/* The same, and another gets one as well: for calls that watch it. 0: it waits where it cannot be called back from, for a mutex or in the kernel. */
+int32_t thread_give_own(struct g *g);
 /* A kernel thread that has what the process was started with: main's may be pinned. */
 int32_t thread_of_process(void);
 /* g's policy, priority and nice value are what the kernel thread has; 0: the calling one. */

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "../core/futex.h"
 #include "../core/pages.h"
 #include "../core/runtime.h"
 #include "ceiling.h"
@@ -28,6 +29,9 @@ static struct lock sched_lock;
 /* What a kernel thread has that is made for no goroutine in particular: as the process had it when the runtime started; the nice value as it was
  * last set for all. */
 static int process_policy, process_priority, process_nice;
+
+#define GIVE_NS 100000000
+#define GIVE_LOOK_NS 300000
 
 /* What of struct thread is written down only, and not yet the kernel thread's. */
 enum { SET_CPUS = 1, SET_POLICY = 2, SET_NICE = 4, SET_IOPRIO = 8 };
@@ -217,6 +221,21 @@ int32_t thread_own_ktid(struct g *g) {
 	if (g == g_goroutine())
 		pin_self();
 	return g_own_ktid(g);
+}
+
+int32_t thread_give_own(struct g *g) {
+	static const _Atomic uint32_t never;
+	int32_t ktid = thread_own_ktid(g);
+	if (ktid)
+		return ktid;
+	sched_wish(g, 0);
+	for (int64_t now = nanotime(), until = now + GIVE_NS; !(ktid = g_own_ktid(g)) && !thread_ended(g) && now < until; now = nanotime()) {
+		/* Its wait finds that nothing happened, and goes on, as when another thread takes a signal that was for both. */
+		if (atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING)
+			g_interrupt(g);
+		futex_wait(&never, 0, now + GIVE_LOOK_NS, FUTEX_ANY, false, "another thread to be pinned");
+	}
+	return ktid;
 }
 
 void thread_ioprio_wish(struct g *g, int ioprio) {

@@ -5,8 +5,8 @@
  * for the caller itself, which is pinned before it sets anything (pinned.c); the own kernel thread of one that is pinned; for the rest any kernel
  * thread has what the process was started with, and sysmon's stands for theirs. What is set for another that is not pinned (scheduling, nice value, I/O priority) it
  * sets itself, pinned by that, when it next runs: threadsched.c. What watches a thread
- * (pidfds of threads, performance counters, the owner of a descriptor's signals) needs a kernel thread: the caller gets its own; another that has none
- * stays unknown to the kernel, ESRCH. */
+ * (pidfds of threads, performance counters, the owner of a descriptor's signals) needs a kernel thread: the caller gets its own; another is called back from its
+ * wait to get one. Who waits for a mutex or in the kernel cannot be, and is unknown to the kernel: ESRCH. */
 #include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <sched.h>
@@ -40,7 +40,7 @@ static pid_t of_thread(pid_t id, bool sets) {
 /* The kernel's number of the thread that is meant, for calls that watch it. */
 pid_t tid_own(pid_t id) {
 	struct g *g = id > 0 ? thread_meant(id) : NULL;
-	int32_t own = g && g->kind != G_MAIN ? thread_own_ktid(g) : 0;
+	int32_t own = g && g->kind != G_MAIN ? thread_give_own(g) : 0;
 	return own ? own : id;
 }
 

@@ -1,5 +1,5 @@
 /* A thread by its number: what is set for another thread is what is read back; who owns a descriptor's signals gets them, and nobody else; a pidfd of a
- * thread tells of its end; a counter counts it. */
+ * thread tells of its end; a counter counts it. Also if it is another's, which is parked or computes. */
 #include "sync_test.h"
 
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define THREAD_FLAG O_EXCL /* PIDFD_THREAD */
 
@@ -186,6 +187,63 @@ static void *counted(void *arg) {
 	return arg;
 }
 
+/* What others watch of one that is parked, computes, or sleeps: its wait does not end by that. */
+static sem_t parked_here;
+static volatile int quit;
+
+static void *is_watched(void *arg) {
+	tid = (pid_t)syscall(SYS_gettid);
+	meet();
+	if (arg) {
+		EQ(sem_wait(&parked_here), 0);
+	} else {
+		while (!quit)
+			;
+	}
+	return arg;
+}
+
+static void by_another(void *how) {
+	struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = PERF_COUNT_SW_TASK_CLOCK, .exclude_kernel = 1};
+	struct f_owner_ex owner = {.type = F_OWNER_TID}, read_back = {0};
+	sem_init(&parked_here, 0, 0);
+	EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	quit = 0;
+	pthread_t t = start(is_watched, how);
+	meet();
+	usleep(20000);
+	owner.pid = tid;
+	EQ(fcntl(pair[0], F_SETOWN_EX, &owner), 0);
+	EQ(fcntl(pair[0], F_GETOWN_EX, &read_back), 0);
+	EQ(read_back.pid, tid);
+	int fd = (int)syscall(SYS_perf_event_open, &attr, tid, -1, -1, 0);
+	pidfd = (int)syscall(SYS_pidfd_open, tid, THREAD_FLAG);
+	printf("by another: counter %d, pidfd %d\n", fd >= 0, pidfd >= 0);
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	EQ(poll(&p, 1, 0), 0);
+	quit = 1;
+	sem_post(&parked_here);
+	join(t);
+	if (pidfd >= 0)
+		EQ(poll(&p, 1, 10000), 1);
+	close(fd);
+	close(pidfd);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* In a process of its own: main has watched something before, and what it makes has its own kernel thread by that. */
+static void by_another_of(void *how) {
+	int status;
+	pid_t child = fork();
+	if (child == 0) {
+		by_another(how);
+		_exit(test_end());
+	}
+	EQ(waitpid(child, &status, 0), child);
+	EQ(status, 0);
+}
+
 int main(void) {
 	test_begin();
 	setvbuf(stdout, NULL, _IONBF, 0);
@@ -194,5 +252,7 @@ int main(void) {
 	owners();
 	pidfds();
 	join(start(counted, NULL));
+	by_another_of(NULL);
+	by_another_of(&turn);
 	return test_end();
 }
