@@ -203,7 +203,7 @@ static struct m *m_alloc(void) {
 	g_state_set(&m->g0, GS_RUNNING);
 	m->kmask = ALL_SIGNALS;
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
-	m->exiting = m->parent = false;
+	m->exiting = m->parent = m->first = false;
 	m->wired_g = NULL;
 	m->pinned = m->ending = false;
 	atomic_store_explicit(&m->wired_note, 0, memory_order_relaxed);
@@ -499,11 +499,13 @@ void m_stop(struct m *m) {
 	m->next_p = NULL;
 	m_idle_push(m);
 	lock_release(&sched.lock);
+	m_idle(m, true);
 	while (atomic_load_explicit(&m->note, memory_order_acquire) == 0) {
 		SYS4(SYS_futex, &m->note, FUTEX_WAIT_PRIVATE, 0, 0);
 		arch_tp_mend();
 		deliver_pending();
 	}
+	m_idle(m, false);
 	if (m->next_p)
 		p_attach(m, m->next_p);
 	m->next_p = NULL;
@@ -556,6 +558,7 @@ static int m0_make(struct p *p) {
 		return -ENOMEM;
 	m->g0_stack = stack;
 	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
+	m->first = m_is_first(m);
 	uintptr_t tcb = tcb_make(stack.hi, &m->g0, &top);
 	if (!tcb) {
 		stack_release(&stack);

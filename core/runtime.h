@@ -77,6 +77,7 @@ struct m {
 	_Atomic int64_t cpu_at;
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
+	bool first;              /* the process's first kernel thread: what is sent to that is main's */
 	bool parent;             /* made a process, so it never ends: m_parent(); written by the M itself */
 	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
 	_Atomic int64_t pinned_since;
@@ -276,6 +277,12 @@ extern void (*sig_resync_hook)(struct g *g);
 static inline void deliver_pending(void) {
 	if (__builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) != 0, 0) && rt_deliver_hook)
 		rt_deliver_hook(NULL);
+}
+/* m, which the caller runs on, on its g0, is about to sleep or has slept, and runs nobody until then. Only for the process's first kernel thread. */
+extern void (*sig_idle_hook)(struct m *m, bool idle);
+static inline void m_idle(struct m *m, bool idle) {
+	if (__builtin_expect(m->first, 0) && sig_idle_hook)
+		sig_idle_hook(m, idle);
 }
 /* sysmon, each time it wakes: set its own signal mask, route what it received. */
 extern void (*sig_sysmon_hook)(void);

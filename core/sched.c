@@ -60,6 +60,7 @@ __thread struct g *tls_g __attribute__((tls_model("initial-exec"), visibility("h
 _Atomic uint32_t rt_pending;
 void (*rt_deliver_hook)(struct g *g);
 void (*sig_resync_hook)(struct g *g);
+void (*sig_idle_hook)(struct m *m, bool idle);
 void (*sig_sysmon_hook)(void);
 void (*sig_disturb_hook)(struct g *g, struct m *m);
 
@@ -222,7 +223,9 @@ static struct g *poll_as_poller(struct m *m) {
 		timeout = first > now ? first - now : 0;
 	}
 	atomic_store(&sched.poll_until, first);
+	m_idle(m, true);
 	struct g *list = netpoll_poll(timeout);
+	m_idle(m, false);
 	atomic_store_explicit(&sched.poll_until, 0, memory_order_relaxed);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);

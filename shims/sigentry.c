@@ -53,12 +53,19 @@ static struct g *owner_on(const struct g *g, int sig, const siginfo_t *info) {
 	return m && m->pinned ? m->wired_g : NULL;
 }
 
+/* tgkill() of another process to this process's number, or, while nobody runs here, of this one: that is main's. From one that runs here libc means itself. */
+static struct g *directed_at_main(const struct g *g, const siginfo_t *info) {
+	const struct m *m = g->kind == G_FOREIGN ? NULL : g->m;
+	bool directed = m && unlikely(m->first) && info->si_code == SI_TKILL && (g->kind == G_G0 || info->si_pid != self_pid());
+	return directed && sigp.main_g && is_alive(sigp.main_g) ? sigp.main_g : NULL;
+}
+
 /* The goroutine for which alone a signal is, that came while g ran; NULL: whoever takes what is sent to the process. The tick of a timer that counts CPU
  * time is for the thread that used it, unless that blocks it, and not for main: a profiler lives on it (SIG-14). What the scheduler used counts as
  * used by one that runs. */
 static struct g *meant_for(struct g *g, int sig, const siginfo_t *info) {
 	struct g *owner = owner_on(g, sig, info);
-	if (owner)
+	if (owner || (owner = directed_at_main(g, info)))
 		return owner;
 	if (g->kind <= G_MAIN && (is_for_thread(sig, info) || (is_tick(sig, info) && is_open(g, sig))))
 		return g;
@@ -293,10 +300,12 @@ static void entry(int sig, siginfo_t *info, void *context) {
 			look_now(g);
 			return;
 		}
-	} else if (!meant_for(g, sig, info)) {
-		/* To the process. main goes first, as in the kernel's choice of a thread. */
-		bool ours = is_open(g, sig) && (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) ||
-						(mask_of(sigp.main_g) & SIGBIT(sig)));
+	} else {
+		struct g *to = meant_for(g, sig, info);
+		/* To the process main goes first, as in the kernel's choice of a thread. */
+		bool ours = to ? to == g
+			       : is_open(g, sig) && (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) ||
+						     (mask_of(sigp.main_g) & SIGBIT(sig)));
 		if (unlikely(info->si_code == THREAD_CODE)) {
 			struct g *told = sig_told(info);
 			if (!told)
@@ -306,7 +315,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 				info->si_code = SI_TKILL;
 		}
 		if (!ours) {
-			sig_ring_push(sig, info, NULL);
+			sig_ring_push(sig, info, to);
 			look_now(g);
 			return;
 		}
@@ -351,6 +360,26 @@ void sig_resync(struct g *g) {
 			kmask_set(m, want);
 			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
 		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
+	}
+}
+
+/* The first kernel thread is about to run nobody, or does no longer. What another process directs at it is main's, and nobody else can take it: so it has main's mask,
+ * whoever ran here last. Neighbours mostly share one, then this costs no system call. (As in sig_resync(): reserved_entry() may change both masks in between.) */
+void sig_idle(struct m *m, bool idle) {
+	if (!idle) {
+		/* relaxed: this thread's own handlers look; who sends a kick that comes too late asked for nothing that the next goroutine's mask is not */
+		atomic_store_explicit(&sigp.first_idle, false, memory_order_relaxed);
+		return;
+	}
+	if (!is_alive(sigp.main_g))
+		return;
+	/* seq_cst, and the load of the mask: Dekker with main_mask_set() */
+	atomic_store(&sigp.first_idle, true);
+	uint64_t want, set = m->kmask;
+	while ((want = atomic_load(&sigp.main_mask)) != set || __atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != set) {
+		uint64_t kernel = want & ~arch_signals_open;
+		kmask_set(m, set = want);
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
 	}
 }
 
@@ -406,11 +435,17 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 		} else {
 			struct g *g = tls_g;
 			struct m *m = m_of_ktid(ktid);
-			if (m && (!g || g->kind > G_MAIN || g->in_rt || !is_alive(g))) {
+			if (m && m == sigp.first && atomic_load_explicit(&sigp.first_idle, memory_order_relaxed) && is_alive(sigp.main_g)) {
+				uint64_t want = atomic_load(&sigp.main_mask); /* and_mask is part of it */
+				sigset_store(&uc->uc_sigmask, want & ~arch_signals_open);
+				kmask_set(m, want);
+			} else if (m && (!g || g->kind > G_MAIN || g->in_rt || !is_alive(g))) {
 				sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) | and_now);
 				kmask_set(m, m->kmask | and_now);
 			}
 		}
+		if (info->si_value.sival_int == KICK_UNASKED)
+			return;
 		atomic_fetch_add(&sigp.acks, 1);
 		SYS3(SYS_futex, &sigp.acks, FUTEX_WAKE_PRIVATE, 1);
 		return;

@@ -15,6 +15,7 @@
 
 #define NSIGNALS 64
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
+#define KICK_UNASKED 1        /* SIGSETXID with KICK_CODE that nobody waits for */
 #define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine (sigsend.c) */
 #define THREAD_MAGIC 0x67736874u
 #define TIMER_CODE (-0x6755) /* in a goroutine's queue: from one of sigtimer.c's timers; no SI_TIMER before it is taken out */
@@ -39,6 +40,9 @@ struct sig_process {
 	_Atomic int32_t live;
 	struct lock and_lock;
 	_Atomic uint64_t and_mask;
+	struct m *first;              /* the process's first kernel thread; NULL: it is no M */
+	_Atomic uint64_t main_mask;   /* main's, as it counts in and_mask: what `first` masks while it runs nobody */
+	_Atomic bool first_idle;      /* it runs nobody, and says so before it looks at main_mask */
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
 	_Atomic uint64_t held;        /* signals with held entries */
 	_Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */
@@ -100,6 +104,16 @@ static inline uint64_t mask_of(struct g *g) {
 /* seq_cst: Dekker with senders, which queue first and read the mask then */
 static inline void mask_store(struct g *g, uint64_t mask) {
 	__atomic_store_n(&g->sigmask, mask, __ATOMIC_SEQ_CST);
+}
+
+/* Our own signal to kernel thread ktid of this process: "look", of what the number says. */
+static inline bool kick_send(int32_t ktid, int sig, int what) {
+	siginfo_t info;
+	memset(&info, 0, sizeof info);
+	info.si_signo = sig;
+	info.si_code = KICK_CODE;
+	info.si_value.sival_int = what;
+	return SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info) == 0;
 }
 
 /* What the kernel masks on m, which the caller runs on. Relaxed: others look (and_broadcast()), and ask again. */
@@ -261,8 +275,9 @@ void sig_deliver(struct g *g);
 
 /* What the kernel calls for every signal that the program handles. */
 void sig_entry(int sig, siginfo_t *info, void *context);
-/* sig_resync_hook, sig_sysmon_hook */
+/* sig_resync_hook, sig_idle_hook, sig_sysmon_hook */
 void sig_resync(struct g *g);
+void sig_idle(struct m *m, bool idle);
 void sig_sysmon(void);
 
 #endif

@@ -28,22 +28,17 @@ static uint64_t and_compute(void) {
  * more: the kernel would choose them for it, again and again. They answer from reserved_entry(). sysmon always: it opens what was lost, too. sigp.and_lock held. */
 static void and_broadcast(uint64_t gained) {
 	uint32_t asked = 0;
-	int32_t pid = self_pid(), me = self_ktid();
-	siginfo_t info;
-	memset(&info, 0, sizeof info);
-	info.si_signo = SIGSETXID_NR;
-	info.si_code = KICK_CODE;
+	int32_t me = self_ktid();
 	atomic_store(&sigp.acks, 0);
 	int32_t sysmon = atomic_load(&sigp.sysmon_tid);
-	if (sysmon && sysmon != me && SYS4(SYS_rt_tgsigqueueinfo, pid, sysmon, SIGSETXID_NR, &info) == 0)
-		asked++;
+	if (sysmon && sysmon != me)
+		asked += kick_send(sysmon, SIGSETXID_NR, 0);
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); gained && m; m = m->all_next) {
 		struct g *runs = atomic_load(&m->curg);
 		if (m->ktid == me || m->ktid == 0 || (runs && is_alive(runs)) ||
 		    !(gained & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
 			continue;
-		if (SYS4(SYS_rt_tgsigqueueinfo, pid, m->ktid, SIGSETXID_NR, &info) == 0)
-			asked++;
+		asked += kick_send(m->ktid, SIGSETXID_NR, 0);
 	}
 	int64_t limit = nanotime() + ACK_WAIT_NS;
 	for (;;) {
@@ -53,6 +48,16 @@ static void and_broadcast(uint64_t gained) {
 		struct timespec ts = {0, ACK_WAIT_NS / 10};
 		SYS4(SYS_futex, &sigp.acks, FUTEX_WAIT_PRIVATE, have, &ts);
 	}
+}
+
+/* Main has another mask. The first kernel thread, if it runs nobody, has to know what main does not block any more; what it blocks now, it is sent none the less, if it
+ * comes (meant_for() in sigentry.c), so a mask that goes to and fro costs nothing. */
+static void main_mask_set(uint64_t mask) {
+	struct m *m = sigp.first;
+	atomic_store(&sigp.main_mask, mask); /* seq_cst, and the load: Dekker with sig_idle() */
+	if (m && unlikely(atomic_load(&sigp.first_idle)) && (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) & ~mask) &&
+	    atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
+		kick_send(m->ktid, SIGSETXID_NR, KICK_UNASKED);
 }
 
 /* Inside the runtime. */
@@ -76,6 +81,8 @@ void sig_account(struct sigstate *s, uint64_t mask) {
 	bool did = s->counted != sigp.base_mask, does = mask != sigp.base_mask, refresh = false;
 	int32_t all = atomic_load_explicit(&sigp.live, memory_order_relaxed);
 	s->counted = mask;
+	if (sigp.main_g && s == sig_of(sigp.main_g) && !atomic_load_explicit(&s->dead, memory_order_relaxed))
+		main_mask_set(mask);
 	if (did != does)
 		atomic_fetch_add(&sigp.dev_total, does ? 1 : -1);
 	for (uint64_t bits = changed; bits; bits &= bits - 1) {

@@ -31,6 +31,9 @@
  *   mask and is the receiver of last resort. When and_mask gains a bit, Ms on their g0, which keep the mask of whoever ran there last, are told by SIGSETXID (33) with KICK_CODE,
  *   and the gainer waits for their answers. While a handler runs, its sa_mask is not accounted; a signal nobody
  *   takes for that reason is *held* until a handler returns.
+ *   The process's first kernel thread is main's to other processes, which may direct a signal at it: no other thread can take that. So while it runs nobody
+ *   it has main's mask, not that of who ran there last, and what is directed at it goes to main. (While it runs another goroutine, such a signal waits for the end of
+ *   that turn if that goroutine blocks it.)
  *
  * Files: sigqueue.c holds what waits and routes it; sigentry.c is what the kernel calls; sigrun.c runs queued handlers and says when;
  * sigmask.c has the masks, sigaction.c dispositions and alternate stacks, sigjump.c the way out of handlers, sigwait.c and sigsend.c
@@ -65,12 +68,16 @@ void sig_runtime_start(struct g *g) {
 	atomic_store(&sigp.and_mask, mask & ~arch_signals_open);
 	atomic_store(&sigp.sysmon_tid, 0);
 	sigp.main_g = g;
+	sigp.first = g->m->first ? g->m : NULL;
+	atomic_store(&sigp.first_idle, false);
+	atomic_store(&sigp.main_mask, mask);
 	mask_store(g, mask);
 	kmask_set(g->m, mask);
 	if (SYS2(SYS_sigaltstack, 0, &ss) == 0)
 		sig_altstack_set(s, &ss);
 	m_sigstack_arm(g->m);
 	sig_resync_hook = sig_resync;
+	sig_idle_hook = sig_idle;
 	rt_deliver_hook = sig_deliver;
 	/* Not by sysmon when it first looks: the Ms must hear of a mask that changes before. */
 	sig_reserve();

@@ -266,12 +266,10 @@ void sig_kick(struct g *g, int32_t ktid, int sig) {
 		/* If it is still in the queue it is time for its default action: the kernel's, by a true signal. */
 		if (!sig_queue_take(g, SIGBIT(sig) & ~mask_of(g), &info))
 			return;
+		SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
 	} else {
-		memset(&info, 0, sizeof info);
-		info.si_signo = sig;
-		info.si_code = KICK_CODE;
+		kick_send(ktid, sig, 0);
 	}
-	SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
 }
 
 void sig_disturb(struct g *g, struct m *m) {
