@@ -360,6 +360,8 @@ void sig_resync(struct g *g) {
 			kmask_set(m, want);
 			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
 		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
+		if (unlikely(m == sigp.first))
+			sig_kicks_forget(want);
 	}
 }
 

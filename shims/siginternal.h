@@ -14,6 +14,7 @@
 #include "sigstate.h"
 
 #define NSIGNALS 64
+#define STANDARD_SIGNALS 0x7fffffffull /* of a number one is pending at most */
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
 #define KICK_UNASKED 1        /* SIGSETXID with KICK_CODE that nobody waits for */
 #define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine (sigsend.c) */
@@ -184,6 +185,8 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
 unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsigned room);
 /* Back to the kernel, which keeps what everybody blocks. */
 void sig_return(int sig, siginfo_t *info);
+/* The first kernel thread, which is called on, has `mask`, as another than main: a kick must not be pending behind it if main takes such a signal. */
+void sig_kicks_forget(uint64_t mask);
 /* Makes the kernel thread ktid, on which g was a moment ago, look at g's queue: a signal of the same number whose only meaning is that. */
 void sig_kick(struct g *g, int32_t ktid, int sig);
 /* Ends the system call of g, which runs on m, as a signal for somebody else would. */

@@ -177,6 +177,34 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info) {
 	return r;
 }
 
+/* A kick has the number of what is queued. On the first kernel thread it must not be pending longer than that is: to the kernel, a signal of this number that another
+ * process directs at main would be the same one, and be lost. So kicks go there under sigstate.lock while the signal is queued, and who takes it out takes the
+ * kick back before. What else is found came in time to be one of its own, or is for the process. */
+static void kicks_forget(uint64_t which) {
+	siginfo_t info;
+	int sig;
+	which &= atomic_load(&sigp.kicked_ever) & STANDARD_SIGNALS;
+	while (which && (sig = taken_from_kernel(which, &info)) > 0) {
+		if (info.si_code != KICK_CODE)
+			sig_ring_push(sig, &info, info.si_code == SI_TKILL ? sigp.main_g : NULL);
+	}
+}
+
+void sig_kicks_forget(uint64_t mask) {
+	kicks_forget(mask & ~atomic_load_explicit(&sigp.main_mask, memory_order_relaxed));
+}
+
+static void kick_main(struct g *g, int32_t ktid, int sig) {
+	struct sigstate *s = sig_of(g);
+	struct g *self = rt_hold(); /* no handler on top of the lock */
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	if (atomic_load_explicit(&s->pending, memory_order_relaxed) & SIGBIT(sig))
+		kick_send(ktid, sig, 0);
+	lock_release(&s->lock);
+	if (self)
+		rt_leave(self);
+}
+
 static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	struct sigstate *s = sig_of(g);
 	if (!(atomic_load(&s->pending) & allowed)) /* seq_cst: Dekker with sig_queue_put() */
@@ -187,6 +215,8 @@ static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	uint64_t ready_bits = s->pending & allowed;
 	if (ready_bits) {
 		sig = __builtin_ctzll(ready_bits) + 1;
+		if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
+			kicks_forget(SIGBIT(sig));
 		struct entry *e = queue_remove(s, sig);
 		if (e) {
 			*info = e->info;
@@ -267,6 +297,8 @@ void sig_kick(struct g *g, int32_t ktid, int sig) {
 		if (!sig_queue_take(g, SIGBIT(sig) & ~mask_of(g), &info))
 			return;
 		SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
+	} else if (g == sigp.main_g && g != tls_g) {
+		kick_main(g, ktid, sig);
 	} else {
 		kick_send(ktid, sig, 0);
 	}
@@ -279,8 +311,11 @@ void sig_disturb(struct g *g, struct m *m) {
 
 void sig_nudge(struct g *g, int sig) {
 	attention_set(sig_of(g));
-	if (g == tls_g)
-		return; /* looks by itself when it leaves the runtime */
+	if (g == tls_g) { /* looks by itself when it leaves the runtime, or, with a mask for one wait only, when that ends */
+		if (sig_of(g)->defer)
+			g_interrupt(g);
+		return;
+	}
 	g_interrupt(g);
 	int32_t ktid = sig ? sig_running_on(g) : 0;
 	if (!ktid)

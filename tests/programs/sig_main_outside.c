@@ -149,6 +149,7 @@ int main(void) {
 	sigemptyset(&usr1);
 	sigemptyset(&none);
 	sigaddset(&usr1, SIGUSR1);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	main_thread = pthread_self();
 	sem_init(&never, 0, 0);
 	if (pipe(asks))
