@@ -10,7 +10,8 @@
  * pthread_mutex_destroy() and to PTHREAD_MUTEX_INITIALIZER.
  *
  * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision:
- * ignored; 32 priority inheritance: ours, as priorities mean nothing among goroutines, with the differences that the type shows in its results;
+ * ignored; 32 priority inheritance: ours, as priorities mean nothing among goroutines, with the differences that the type shows in its results
+ * (with 16 or 128 it is the kernel's, which finds the owner's kernel thread by the number in the word: robust.c);
  * 64 priority ceiling: ours, and the owner's kernel thread is raised (ceiling.c). A ceiling is kept where glibc has it, in bits 19 and up of the
  * word, so the state is the rest of the word. One that is process-shared is ours as well for all but main, because libc would keep an account of ceilings of
  * its own, for a thread of a number that the kernel does not know; it is waited for in the kernel, where other processes wait. Two things remain: main has two
@@ -39,7 +40,7 @@
 enum {
 	KIND_TYPE = 3,
 	KIND_ROBUST = MUTEX_ROBUST,
-	KIND_INHERIT = 32,
+	KIND_INHERIT = MUTEX_INHERIT,
 	KIND_CEILING = 64,
 	KIND_SHARED = MUTEX_SHARED,
 	KIND_ELISION = 256 | 512,
@@ -182,14 +183,11 @@ static void word_unlock(_Atomic uint32_t *word, bool shared) {
 
 /* ---- glibc's mutexes ------------------------------------------------------------------------------------------- */
 
-/* Priority inheritance between processes, or of a robust mutex (libc marks those as shared, too), is the kernel's, which must find the owner's
- * kernel thread by the number in the word. A goroutine's is none, and who waits for it fails. Priorities mean nothing among goroutines:
- * so the mutex loses this part of its type, for all who share it, as soon as a process with goroutines finds it free. */
-static void inherit_drop(pthread_mutex_t *m, unsigned kind) {
-	/* relaxed: whoever reads the kind after the word was taken sees it (the kernel's threads take it by RMWs), and all write the same */
-	if ((kind & KIND_INHERIT) && !sync_real && sched_started() &&
-	    atomic_load_explicit(mutex_word(m), memory_order_relaxed) == 0)
-		__atomic_fetch_and(&m->__data.__kind, ~KIND_INHERIT, __ATOMIC_RELAXED);
+/* Libc's lock, or try, has said r. */
+static int real_locked(unsigned kind, int r) {
+	if (r == 0 || r == EOWNERDEAD)
+		robust_count(kind, 1);
+	return r;
 }
 
 /* EBUSY: it takes libc's lock. A robust one is not tried: libc's trylock leaves one that is not recoverable any more locked, and the next thread
@@ -212,14 +210,14 @@ static int real_lock(pthread_mutex_t *m) {
 	ROBUST_SELF(kind);
 	int r = real_try(m, kind);
 	if (r != EBUSY)
-		return r;
+		return real_locked(kind, r);
 	struct g *g = g_goroutine();
 	wait_tell(g, m, false);
 	real_enter(g, m);
 	r = real.pthread_mutex_lock(m);
 	syscall_exit(g);
 	wait_tell(g, NULL, false);
-	return r;
+	return real_locked(kind, r);
 }
 
 static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
@@ -228,20 +226,23 @@ static int real_clocklock(pthread_mutex_t *m, clockid_t clock, const struct time
 	ROBUST_SELF(kind);
 	int r = real_try(m, kind);
 	if (r != EBUSY)
-		return r;
+		return real_locked(kind, r);
 	struct g *g = g_goroutine();
 	wait_tell(g, m, true);
 	real_enter(g, m);
 	r = real.pthread_mutex_clocklock(m, clock, until);
 	syscall_exit(g);
 	wait_tell(g, NULL, false);
-	return r;
+	return real_locked(kind, r);
 }
 
 static int real_unlock(pthread_mutex_t *m, unsigned kind) {
 	REAL_READY();
 	ROBUST_SELF(kind);
-	return real.pthread_mutex_unlock(m);
+	int r = real.pthread_mutex_unlock(m);
+	if (r == 0)
+		robust_count(kind, -1);
+	return r;
 }
 
 /* ---- lock ------------------------------------------------------------------------------------------------------ */
@@ -289,10 +290,8 @@ static int lock_word(pthread_mutex_t *m, unsigned kind, clockid_t clock, const s
 /* Every kind; `until` NULL: no deadline. */
 static int lock_any(pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
 	unsigned kind = mutex_kind(m);
-	if (kind_is_real(kind)) {
-		inherit_drop(m, kind);
+	if (kind_is_real(kind))
 		return until ? real_clocklock(m, clock, until) : real_lock(m);
-	}
 	int32_t tid = sync_tid();
 	int held = lock_held(m, kind, tid);
 	if (held >= 0)
@@ -349,9 +348,8 @@ static inline int try_any(pthread_mutex_t *m) {
 	uint32_t seen;
 	if (unlikely(kind_is_real(kind))) {
 		REAL_READY();
-		inherit_drop(m, kind);
 		ROBUST_SELF(kind);
-		return real.pthread_mutex_trylock(m);
+		return real_locked(kind, real.pthread_mutex_trylock(m));
 	}
 	int32_t tid = sync_tid();
 	if (kind != PTHREAD_MUTEX_TIMED_NP) {

@@ -35,6 +35,7 @@
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
+#include "sync.h"
 #include "thread.h"
 
 /* ---- fork
@@ -97,6 +98,7 @@ void process_child_fixup(void) {
 	}
 	sched_fork_child(); /* from here on the caller is a plain thread */
 	sigtimer_fork_child();
+	robust_fork_child();
 	fdtable_fork_child();
 }
 

@@ -9,6 +9,12 @@
  * a goroutine that first locks a robust mutex shared with other processes is pinned to its kernel thread, tells the kernel of its own list there, and
  * takes that one's number in its TCB for as long as libc deals with such a mutex: that is what libc writes into the word. In a handler that runs while it waits
  * for such a mutex, it has that number, too.
+ *
+ * The same for a mutex with priority inheritance that is shared, or robust, which libc marks as shared, too. The kernel finds its owner by the number in the word,
+ * and takes it back from nobody but the kernel thread of this number. Also main, then, which has a number of the kernel's, but need not be on the kernel thread that has it:
+ * while it holds such a mutex it stays where it is, and before the runtime starts that is the first kernel thread. (Rejected: to take this part of the
+ * type away when the mutex is found free, as priorities mean nothing among goroutines. Libc may have looked at the type before, for another thread, and then waits in
+ * the kernel for a mutex that is given back without telling the kernel.)
  */
 #include <linux/futex.h>
 #include <stdint.h>
@@ -32,11 +38,45 @@ static bool robust_pin(struct g *g, struct thread *t) {
 	return t->robust_ktid != 0;
 }
 
-struct g *robust_enter(void) {
+static unsigned main_holds; /* mutexes with inheritance, or levels of such. Main's, as the next */
+static bool main_wired;     /* because of that */
+
+void robust_count(unsigned kind, int step) {
 	struct g *g = g_goroutine();
-	if (!g || g->kind != G_GOROUTINE || g->in_vfork)
+	if ((kind & MUTEX_INHERIT) && (g ? g->kind == G_MAIN : !sched_started()) && (step > 0 || main_holds))
+		main_holds += (unsigned)step;
+}
+
+void robust_start(struct g *g) {
+	main_wired = main_holds && !g_wire(g, true);
+}
+
+void robust_fork_child(void) {
+	main_holds = 0; /* they are the parent's */
+	main_wired = false;
+}
+
+/* Main is the kernel thread that it is on. */
+static struct g *main_enter(struct g *g, struct thread *t) {
+	if (tcb_tid(g->ctx.tp) != g->tid)
+		return NULL;
+	if (!g_wire(g, true))
+		main_wired = true;
+	int32_t ktid = g->m->ktid;
+	if (ktid != t->robust_ktid && ktid != g->tid)
+		SYS2(SYS_set_robust_list, tcb_robust_head(g->ctx.tp), sizeof(struct robust_list_head));
+	t->robust_ktid = ktid;
+	tcb_set_tid(g->ctx.tp, ktid);
+	return g;
+}
+
+struct g *robust_enter(unsigned kind) {
+	struct g *g = g_goroutine();
+	if (!g || g->in_vfork)
 		return NULL;
 	struct thread *t = thread_of(g);
+	if (g->kind == G_MAIN)
+		return kind & MUTEX_INHERIT ? main_enter(g, t) : NULL;
 	if ((!t->robust_ktid && !robust_pin(g, t)) || tcb_tid(g->ctx.tp) != g->tid) /* no such list; or an outer call has done it */
 		return NULL;
 	tcb_set_tid(g->ctx.tp, t->robust_ktid);
@@ -44,8 +84,13 @@ struct g *robust_enter(void) {
 }
 
 void robust_leave(struct g **g) {
-	if (*g)
-		tcb_set_tid((*g)->ctx.tp, (*g)->tid);
+	if (!*g)
+		return;
+	tcb_set_tid((*g)->ctx.tp, (*g)->tid);
+	if ((*g)->kind == G_MAIN && main_wired && !main_holds) {
+		main_wired = false;
+		g_wire(*g, false);
+	}
 }
 
 /* One word of a dead thread that libc knew by `tid` or, robust_ktid, by `other`. */

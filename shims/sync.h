@@ -91,15 +91,21 @@ static inline bool sync_clock_valid(clockid_t clock) {
 
 /* glibc's bits of __kind. */
 #define MUTEX_ROBUST 16u
+#define MUTEX_INHERIT 32u
 #define MUTEX_SHARED 128u
 
-struct g *robust_enter(void);
+struct g *robust_enter(unsigned kind);
 void robust_leave(struct g **g);
 /* For the rest of the block, which calls libc for a mutex of this kind, also if it is left by cancellation: the calling goroutine is its kernel thread, if the mutex
- * is robust and shared. */
-#define ROBUST_SELF(kind)                                                                                      \
-	__attribute__((cleanup(robust_leave), unused)) struct g *robust_self_ =                                \
-		unlikely(((kind) & (MUTEX_ROBUST | MUTEX_SHARED)) == (MUTEX_ROBUST | MUTEX_SHARED)) ? robust_enter() : NULL
+ * is one whose owner the kernel must find: robust, or priority inheritance, and shared. */
+#define ROBUST_SELF(kind)                                                                                                   \
+	__attribute__((cleanup(robust_leave), unused)) struct g *robust_self_ =                                             \
+		unlikely(((kind) & MUTEX_SHARED) && ((kind) & (MUTEX_ROBUST | MUTEX_INHERIT))) ? robust_enter(kind) : NULL
+/* The caller has got (1) or given back (-1) a mutex of this kind that is libc's. Before the block ends. */
+void robust_count(unsigned kind, int step);
+/* The runtime has started, on main; main is the only thread left, of another process. */
+void robust_start(struct g *g);
+void robust_fork_child(void);
 
 /* ---- mutexes, for condition variables (mutex.c) ------------------------------------------------------------------ */
 

@@ -85,6 +85,7 @@ bool thread_runtime_ready(void) {
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);
 	sig_runtime_start(g);
+	robust_start(g);
 	sigtimer_start(g);
 	isolate_start();
 	if (settings.ctl)
