@@ -6,10 +6,13 @@
  *
  * Which signal, sent how. A program that installed no handler must never see EINTR, and poll(), nanosleep() and their like return that
  * even under SA_RESTART. To look whether a thread is in a system call and then to signal it is a race. So nobody signals: each M has a
- * POSIX timer on its own *CPU clock*, and sysmon sets that to expire after one more nanosecond of CPU time. A thread that sleeps in the
+ * POSIX timer on its own *CPU clock* of user mode, and sysmon sets that to expire after one more nanosecond of it. A thread that is in the
  * kernel uses none. When the timer expires at a tick of the kernel, the kernel (since 5.9, where POSIX_CPU_TIMERS_TASK_WORK) does not queue the
  * signal there and then, but marks the thread and queues it *on its way back to user mode*: no system call is ever interrupted, by construction, whether
- * we know of the call or not. Older kernels queue it in the tick, which may hit a thread inside a system call: there nobody is preempted and
+ * we know of the call or not. (That takes the clock of user mode: only a tick that interrupts the program's own code advances it, and the way back from
+ * there leads into no call. On the clock that counts all CPU time a tick inside io_uring_enter() expired the timer as well, and that call does work which is marked so
+ * while it waits: the signal came there, and ended a wait that is never restarted. What computes in the kernel only is not preempted, and loses its P. CPUs that
+ * the kernel runs without ticks, nohz_full, account user mode at its end instead: there io_uring_enter() can still be met.) Older kernels queue it in the tick, which may hit a thread inside a system call: there nobody is preempted and
  * sysmon takes Ps only (retake). The price is the tick, up to 4 ms of delay at 250 Hz.
  *
  * The signal's number is libc's SIGSETXID (33), told from libc's own use by its si_code, SI_TIMER. design.md named SIGURG, as Go does. But
@@ -139,7 +142,7 @@ static bool timer_have(struct m *m) {
 	event.sigev_notify = SIGEV_THREAD_ID;
 	event.sigev_signo = PREEMPT_SIGNAL;
 	event._sigev_un._tid = m->ktid;
-	if (SYS3(SYS_timer_create, cpuclock_of_ktid(m->ktid), &event, &m->timer_id) < 0)
+	if (SYS3(SYS_timer_create, cpuclock_user_of_ktid(m->ktid), &event, &m->timer_id) < 0)
 		return false; /* RLIMIT_SIGPENDING, or the thread is ending */
 	m->timer_ktid = m->ktid;
 	return true;
