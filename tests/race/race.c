@@ -92,8 +92,8 @@ extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 extern char _end[] __attribute__((visibility("hidden")));
 extern char **environ;
 
-static void *pages(size_t bytes) {
-	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+static void *pages(size_t bytes, int flags) {
+	long r = SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 	return r < 0 && r > -4096 ? NULL : (void *)r;
 }
 
@@ -105,8 +105,10 @@ static bool ready_up(void) {
 	if (!atomic_compare_exchange_strong(&up, &none, 1))
 		return false;
 	atomic_store(&own_pid, (uint32_t)SYS0(SYS_getpid));
-	cells = pages(CELLS * sizeof *cells);
-	syncs = pages(SYNCS * sizeof *syncs);
+	/* All of it is resident from now on: what is accessed for the first time would add a page of cells to the process's, and a program that watches its own memory would
+	 * take that for its threads'. */
+	cells = pages(CELLS * sizeof *cells, MAP_POPULATE);
+	syncs = pages(SYNCS * sizeof *syncs, MAP_POPULATE);
 	atomic_store_explicit(&up, cells && syncs ? 2 : 3, memory_order_release);
 	return cells && syncs;
 }
@@ -163,7 +165,7 @@ static struct fiber *enter(void) {
 			*at = nameless;
 		nameless = NULL;
 	}
-	if (!*at && (*at = pages(sizeof **at)) != NULL) {
+	if (!*at && (*at = pages(sizeof **at, 0)) != NULL) {
 		(*at)->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) % NUMBERS;
 		if (!g) /* who made this kernel thread, and when, is not seen: after all there was until now */
 			all_before(*at);
