@@ -54,7 +54,6 @@
 #define OUTPUT_MAX (1 << 20)
 #define SHOWN_MAX 3000
 #define TIMEOUT_DEFAULT_S 30
-#define GDB_TIMEOUT "timeout -k 2 20 "
 
 struct config {
 	int timeout_s;
@@ -238,22 +237,26 @@ static char *command_output(const char *command) {
 }
 
 static char *gdb_stacks(pid_t pid) {
-	char *command = text_format(GDB_TIMEOUT "gdb -nx -q -batch -p %d -ex 'thread apply all bt 24' 2>/dev/null </dev/null", pid);
+	char *command = text_format("timeout -k 2 20 gdb -nx -q -batch -p %d -ex 'thread apply all bt 24' 2>/dev/null </dev/null", pid);
 	char *text = command_output(command);
 	free(command);
 	return text;
 }
 
-/* A run that died of a signal, again, under gdb. */
-static char *gdb_crash(const struct config *c, int procs) {
+/* A run that died of `sig`, again, under gdb, which stops at that one only: the first that a handler takes would tell nothing. One that hung until its own
+ * alarm() is stopped before that. */
+static char *gdb_crash(const struct config *c, int procs, int sig) {
+	const char *name = sigabbrev_np(sig);
+	char *which = name ? text_format("SIG%s", name) : text_format("SIG%d", sig); /* gdb's names of real-time signals */
 	/* Through a file: children that the program leaves behind would keep a pipe open, and us here. */
 	char *command = text_format(
-		"f=$(mktemp); " GDB_TIMEOUT "gdb -nx -q -batch -ex 'set startup-with-shell off' -ex 'set environment LD_PRELOAD %s' "
-		"-ex 'set environment GOMAXPROCS %d' -ex run -ex 'bt 24' -ex 'info threads' --args %s %s >\"$f\" 2>&1 </dev/null; "
-		"tail -n 60 \"$f\"; rm -f \"$f\"",
-		library(), procs, c->args[0], c->arg_count > 1 ? c->args[1] : "");
+		"f=$(mktemp); timeout -s INT -k 5 20 gdb -nx -q -batch -ex 'set startup-with-shell off' -ex 'handle all nostop noprint pass' "
+		"-ex 'handle %s stop print' -ex 'set environment LD_PRELOAD %s' -ex 'set environment GOMAXPROCS %d' -ex 'set environment GOSHIM %s' "
+		"-ex run -ex 'bt 24' -ex 'info threads' --args %s %s >\"$f\" 2>&1 </dev/null; tail -n 60 \"$f\"; rm -f \"$f\"",
+		which, library(), procs, c->goshim, c->args[0], c->arg_count > 1 ? c->args[1] : "");
 	char *text = command_output(command);
 	free(command);
+	free(which);
 	return text;
 }
 
@@ -411,7 +414,7 @@ static void program_test(const char *name) {
 		struct run r = program_run(&c, c.procs[i]);
 		const char *what = run_judge(&c, &r, &reference);
 		if (what && WIFSIGNALED(r.status) && !r.hung && !emulator())
-			r.stacks = gdb_crash(&c, c.procs[i]);
+			r.stacks = gdb_crash(&c, c.procs[i], WTERMSIG(r.status));
 		if (what)
 			run_report(name, &r, what, reference.out);
 		else
