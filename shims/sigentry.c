@@ -329,16 +329,11 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	}
 }
 
-void sig_entry(int sig, siginfo_t *info, void *context) {
-	arch_tp_settle(context);
-	if (RACE_COMES_AGAIN(sig, info, context))
-		return;
-	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
+static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
 	entry(sig, info, context);
 	if (!kicked)
 		sig_seen_add(sig);
-	RACE_SAME_THREAD(); /* or when the one away from it has begun */
 	if (!self_g() || process_in_vfork())
 		return;
 	if (unlikely(!goroutines))
@@ -348,6 +343,15 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 		ucontext_t *uc = context;
 		sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) & ~arch_signals_open);
 	}
+}
+
+void sig_entry(int sig, siginfo_t *info, void *context) {
+	arch_tp_settle(context);
+	if (RACE_COMES_AGAIN(sig, info, context))
+		return;
+	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
+	entry_and_end(sig, info, context);
+	RACE_SAME_THREAD(); /* or when the one away from it has begun, which ends after all of this */
 }
 
 /* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. The mask is
