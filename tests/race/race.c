@@ -341,9 +341,11 @@ static bool pair_new(uint32_t a, uint32_t b) {
 }
 
 static void say(uintptr_t at, const struct access *before, const struct access *now) {
-	char line[200];
-	int fd = 2, n = snprintf(line, sizeof line, "goshim-race: %s%s 0x%x before: %s%s 0x%x address 0x%lx\n", now->atomic ? "atomic-" : "",
-	                         now->write ? "write" : "read", now->pc, before->atomic ? "atomic-" : "", before->write ? "write" : "read", before->pc, at);
+	char line[400], program[200] = "";
+	long length = SYS4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", program, sizeof program - 1);
+	program[length > 0 ? length : 0] = '\0';
+	int fd = 2, n = snprintf(line, sizeof line, "goshim-race: %s%s 0x%x before: %s%s 0x%x address 0x%lx in %s\n", now->atomic ? "atomic-" : "",
+	                         now->write ? "write" : "read", now->pc, before->atomic ? "atomic-" : "", before->write ? "write" : "read", before->pc, at, program);
 	for (char **e = environ; e && *e; e++) {
 		if (strncmp(*e, "GOSHIM_RACE_LOG=", 16) == 0)
 			fd = (int)SYS4(SYS_openat, AT_FDCWD, *e + 16, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
