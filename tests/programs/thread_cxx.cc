@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <future>
 #include <latch>
+#include <memory>
 #include <mutex>
 #include <queue>
 #include <semaphore>
@@ -214,22 +215,26 @@ static void atomics() {
 	flag.test_and_set();
 	flag.notify_one();
 	b.join();
+	// Three tokens go round. Each semaphore has one thread that acquires it: with several, libstdc++ 12 may put one to sleep on a count that is not 0 (it
+	// looks at the count before it spins, and the kernel compares with that), and nobody wakes it any more; on kernel threads, too.
 	std::latch latch(20);
 	std::barrier<> barrier(20);
-	std::counting_semaphore<3> sem(3);
+	std::vector<std::unique_ptr<std::counting_semaphore<3>>> sem;
+	for (int i = 0; i < 20; i++)
+		sem.push_back(std::make_unique<std::counting_semaphore<3>>(i % 7 == 0));
 	std::atomic<int> inside{0}, most{0};
 	std::vector<std::jthread> threads;
 	for (int i = 0; i < 20; i++)
-		threads.emplace_back([&] {
+		threads.emplace_back([&, i] {
 			latch.arrive_and_wait();
 			for (int k = 0; k < 5; k++) {
-				sem.acquire();
+				sem[i]->acquire();
 				int n = ++inside, was = most;
 				while (was < n && !most.compare_exchange_weak(was, n))
 					;
 				std::this_thread::yield();
 				--inside;
-				sem.release();
+				sem[(i + 1) % 20]->release();
 				barrier.arrive_and_wait();
 			}
 		});
