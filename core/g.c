@@ -89,7 +89,7 @@ static struct g *shell_get(void) {
 
 static void shell_put(struct g *g) {
 	g->ctx.tp = 0;
-	g->stack = (struct stack){0};
+	stack_set(&g->stack, (struct stack){0});
 	struct g *held = rt_hold();
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	g->schedlink = sched.gshell;
@@ -338,13 +338,16 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		if (!g)
 			return NULL;
 		number_give(g, self);
-		if (req->user_lo)
-			g->stack = (struct stack){.lo = req->user_lo, .hi = (char *)req->user_lo + req->size, .size = req->size};
-		else if (stack_alloc(req->size, req->guard, &g->stack) < 0) {
+		struct stack stack = {0};
+		if (req->user_lo) {
+			stack.lo = req->user_lo;
+			stack.hi = stack.lo + req->size;
+		} else if (stack_alloc(req->size, req->guard, &stack) < 0) {
 			shell_put(g);
 			return NULL;
 		}
-		g->stack.size = req->size;
+		stack.size = req->size;
+		stack_set(&g->stack, stack);
 		if (!req->user_lo)
 			stack_populate(&g->stack, tcb_bytes() + FRAMES_USUAL);
 		uintptr_t tcb = tcb_make(g->stack.hi - (req->user_lo ? 0 : colour_of(g)), g, &stack_top);
@@ -353,7 +356,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 			shell_put(g);
 			return NULL;
 		}
-		g->stack_top = stack_top;
+		__atomic_store_n(&g->stack_top, stack_top, __ATOMIC_RELAXED); /* as the stack's ends */
 		ctx_tp_set(g, tcb);
 	}
 	g_reset(g);

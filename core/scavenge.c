@@ -41,8 +41,9 @@ static struct g *cursor;          /* where the walk goes on; NULL: it is through
 
 static bool was_deep(const struct g *g, uintptr_t sp) {
 	unsigned char resident[TRIM_WINDOW];
-	uintptr_t lo = (uintptr_t)g->stack.lo, edge = sp & ~(PAGE - 1);
-	if (sp < lo || sp > (uintptr_t)g->stack.hi || edge - lo < TRIM_LEAST + sizeof resident * PAGE)
+	uintptr_t lo = (uintptr_t)__atomic_load_n(&g->stack.lo, __ATOMIC_RELAXED), hi = (uintptr_t)__atomic_load_n(&g->stack.hi, __ATOMIC_RELAXED);
+	uintptr_t edge = sp & ~(PAGE - 1);
+	if (sp < lo || sp > hi || edge - lo < TRIM_LEAST + sizeof resident * PAGE)
 		return false;
 	if (SYS3(SYS_mincore, edge - TRIM_LEAST - sizeof resident * PAGE, sizeof resident * PAGE, resident) != 0)
 		return false;
@@ -66,7 +67,7 @@ static bool frames_ascend(struct g *g, uintptr_t sp) {
 		at = f.reg[ARCH_DWARF_SP];
 	}
 	unwind_cache_put(cache);
-	uintptr_t top = (uintptr_t)g->stack_top;
+	uintptr_t top = (uintptr_t)__atomic_load_n(&g->stack_top, __ATOMIC_RELAXED);
 	return ascends && at <= top && top - at <= 64; /* arch_ctx_init() begins there */
 }
 
@@ -95,7 +96,8 @@ static bool hold(struct g *g) {
 
 static void look_at(struct g *g, int64_t now) {
 	int64_t since = __atomic_load_n(&g->wait_since, __ATOMIC_RELAXED);
-	if (__atomic_load_n(&g->kind, __ATOMIC_RELAXED) != G_GOROUTINE || g->state != GS_WAITING || !g->stack.slab || g->trim_seen == since || now - since < sched_config.trim_ns)
+	if (__atomic_load_n(&g->kind, __ATOMIC_RELAXED) != G_GOROUTINE || g->state != GS_WAITING || !__atomic_load_n(&g->stack.slab, __ATOMIC_RELAXED) ||
+	    g->trim_seen == since || now - since < sched_config.trim_ns)
 		return;
 	uintptr_t sp = (uintptr_t)__atomic_load_n(&g->ctx.sp, __ATOMIC_RELAXED);
 	if (!was_deep(g, sp)) {

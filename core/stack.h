@@ -4,6 +4,15 @@
 
 #include "proc.h"
 
+/* *at is that of a G: others may be looking at what it was (scavenge.c, dump.c), and look again before they do anything about it. */
+static inline void stack_set(struct stack *at, struct stack to) {
+	__atomic_store_n(&at->lo, to.lo, __ATOMIC_RELAXED);
+	__atomic_store_n(&at->hi, to.hi, __ATOMIC_RELAXED);
+	__atomic_store_n(&at->slab, to.slab, __ATOMIC_RELAXED);
+	at->size = to.size;
+	at->guard = to.guard;
+}
+
 int stack_init(void);
 /* 0 or -EAGAIN. Usable bytes >= size, guard bytes below it. */
 int stack_alloc(size_t size, size_t guard, struct stack *out);
