@@ -128,12 +128,11 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 }
 
 /* Everything of `allowed` that is deliverable in g's queue. `one_mask`: in a call that brought a mask of its own. As in the kernel, the first handler
- * then returns to the mask that was before the call, which ends it: what it masked itself stays pending until then. Outside the runtime. */
+ * then returns to the mask that was before the call, which ends it: what it masked itself stays pending until then. Called inside the runtime, left outside. */
 static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 	unsigned ran = 0, now;
 	siginfo_t info;
 	int sig;
-	rt_enter(g);
 	while (!(one_mask && ran) && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
 		uint64_t mask = mask_of(g);
 		now = handler_run(g, sig, &info, allowed, one_mask ? &sig_of(g)->back : &mask);
@@ -148,6 +147,7 @@ static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 }
 
 unsigned sig_queue_run_some(struct g *g, uint64_t allowed) {
+	rt_enter(g);
 	return queue_run(g, allowed, false);
 }
 
@@ -157,7 +157,7 @@ void sig_interrupt_spend(struct g *g) {
 		g_interrupt(g);
 }
 
-/* Everything deliverable in g's queue. Outside the runtime. */
+/* Everything deliverable in g's queue. Called inside the runtime, left outside. */
 static unsigned queue_run_all(struct g *g, bool one_mask) {
 	struct sigstate *s = sig_of(g);
 	attention_clear(s); /* before the look: who queues after it sets it again */
@@ -168,6 +168,7 @@ static unsigned queue_run_all(struct g *g, bool one_mask) {
 }
 
 unsigned sig_queue_run(struct g *g) {
+	rt_enter(g);
 	return queue_run_all(g, false);
 }
 
@@ -218,13 +219,14 @@ bool shim_interrupted(struct g *g, bool restartable) {
 	if (g->kind > G_MAIN)
 		return true; /* a foreign thread: the kernel ran the handler */
 	struct sigstate *s = sig_of(g);
+	/* First: until the queue has been looked at, a kick leaves the signal there. Its handler, run by the kernel's frame, would be none that ended the wait, and
+	 * the wait would go on. */
+	rt_enter(g);
 	/* In this order: who interrupts after the clear has queued before, or sets it again. */
 	g_interrupt_clear(g);
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	bool defer = s->defer;
-	rt_enter(g);
 	sig_ring_drain(false);
-	rt_leave(g);
 	s->defer = false;
 	unsigned ran = queue_run_all(g, defer);
 	s->defer = defer;
