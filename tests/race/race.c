@@ -81,7 +81,7 @@ static _Atomic uint64_t pairs[PAIRS];
 static _Atomic uint32_t numbers;
 static _Atomic uint32_t latest[NUMBERS]; /* about how far each number's clock is */
 static _Atomic int up;
-static _Atomic uint32_t own_pid; /* what a lock holds while somebody has it */
+static _Atomic uint32_t *own; /* in a page that a fork's child finds empty: what a lock holds while somebody has it */
 
 static __thread struct fiber *nameless __attribute__((tls_model("initial-exec")));
 static __thread bool busy __attribute__((tls_model("initial-exec")));
@@ -104,27 +104,35 @@ static bool ready_up(void) {
 		return state == 2;
 	if (!atomic_compare_exchange_strong(&up, &none, 1))
 		return false;
-	atomic_store(&own_pid, (uint32_t)SYS0(SYS_getpid));
+	own = pages(4096, MAP_POPULATE);
+	if (own)
+		SYS3(SYS_madvise, own, 4096, MADV_WIPEONFORK);
 	/* All of it is resident from now on: what is accessed for the first time would add a page of cells to the process's, and a program that watches its own memory would
 	 * take that for its threads'. */
 	cells = pages(CELLS * sizeof *cells, MAP_POPULATE);
 	syncs = pages(SYNCS * sizeof *syncs, MAP_POPULATE);
-	atomic_store_explicit(&up, cells && syncs ? 2 : 3, memory_order_release);
-	return cells && syncs;
+	atomic_store_explicit(&up, own && cells && syncs ? 2 : 3, memory_order_release);
+	return own && cells && syncs;
+}
+
+/* The same for all who share this memory: a vfork's child, too. */
+static uint32_t own_mark(void) {
+	uint32_t mark = atomic_load_explicit(own, memory_order_relaxed);
+	if (__builtin_expect(mark, 1))
+		return mark;
+	uint32_t pid = (uint32_t)SYS0(SYS_getpid);
+	return atomic_compare_exchange_strong(own, &mark, pid) ? pid : mark;
 }
 
 /* In a fork's child nobody is left to let go of a lock that another thread of the parent held, and it is taken. */
 static void spin_lock(_Atomic uint32_t *lock) {
-	uint32_t none = 0, tries = 0, pid = atomic_load_explicit(&own_pid, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(lock, &none, pid, memory_order_acquire, memory_order_relaxed)) {
+	uint32_t none = 0, tries = 0, mark = own_mark();
+	while (!atomic_compare_exchange_weak_explicit(lock, &none, mark, memory_order_acquire, memory_order_relaxed)) {
 		arch_relax();
-		if (++tries % 1024 == 0) {
+		if (none && none != mark && atomic_compare_exchange_strong_explicit(lock, &none, mark, memory_order_acquire, memory_order_relaxed))
+			return;
+		if (++tries % 1024 == 0)
 			SYS0(SYS_sched_yield);
-			pid = (uint32_t)SYS0(SYS_getpid);
-			atomic_store_explicit(&own_pid, pid, memory_order_relaxed);
-			if (none && none != pid && atomic_compare_exchange_strong_explicit(lock, &none, pid, memory_order_acquire, memory_order_relaxed))
-				return;
-		}
 		none = 0;
 	}
 }
@@ -254,7 +262,6 @@ void race_before(const void *key) {
 }
 
 void race_alone(void) {
-	atomic_store(&own_pid, (uint32_t)SYS0(SYS_getpid));
 	struct fiber *f = enter();
 	if (!f)
 		return;
