@@ -21,7 +21,9 @@
 #define SLACK_MAX_NS 100000000
 #define BREAK_DATA 0ull /* no pd has this tag */
 
-static int epfd = -1, evfd = -1;
+/* Relaxed: they are numbers, and what they name is the kernel's. backend_evade() changes them while others use them; who finds that the old one is closed reads again. */
+static _Atomic int epfd = -1, evfd = -1;
+#define EPOLL_RACE ((char *)&epfd + 1) /* race.h's key: that of no atomic */
 static _Atomic bool breaking;
 static bool no_pwait2;
 
@@ -43,6 +45,14 @@ static int fd_hide(int fd, unsigned first, unsigned last) {
 	return (int)r;
 }
 
+static int number(_Atomic int *of) {
+	return atomic_load_explicit(of, memory_order_relaxed);
+}
+
+static void number_set(_Atomic int *of, int fd) {
+	atomic_store_explicit(of, fd, memory_order_relaxed);
+}
+
 int backend_init(void) {
 	long r = MAY_FAIL(-EMFILE, SYS1(SYS_epoll_create1, EPOLL_CLOEXEC));
 	if (r < 0)
@@ -62,8 +72,8 @@ int backend_init(void) {
 		SYS1(SYS_close, ev);
 		return (int)r;
 	}
-	epfd = ep;
-	evfd = ev;
+	number_set(&epfd, ep);
+	number_set(&evfd, ev);
 	return 0;
 }
 
@@ -73,23 +83,31 @@ int backend_arm(int fd, uint8_t modes, uint64_t data, int add) {
 		e.events |= EPOLLIN | EPOLLPRI;
 	if (modes & PD_WRITE)
 		e.events |= EPOLLOUT;
-	RACE_BEFORE(&epfd);
-	long r = MAY_FAIL_UNSEEN(-ENOSPC, SYS4(SYS_epoll_ctl, epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e));
-	if (add && r == -EEXIST) /* a registration the kernel kept: ours again */
-		r = SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, fd, &e);
-	else if (!add && r == -ENOENT)
-		r = SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, &e);
+	RACE_BEFORE(EPOLL_RACE);
+	int ep;
+	long r;
+	do {
+		ep = number(&epfd);
+		r = MAY_FAIL_UNSEEN(-ENOSPC, SYS4(SYS_epoll_ctl, ep, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e));
+		if (add && r == -EEXIST) /* a registration the kernel kept: ours again */
+			r = SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_MOD, fd, &e);
+		else if (!add && r == -ENOENT)
+			r = SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, fd, &e);
+	} while (r == -EBADF && ep != number(&epfd));
 	return (int)r;
 }
 
 void backend_disarm(int fd) {
 	struct epoll_event e;
-	SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, fd, &e);
+	int ep;
+	do
+		ep = number(&epfd);
+	while (SYS4(SYS_epoll_ctl, ep, EPOLL_CTL_DEL, fd, &e) == -EBADF && ep != number(&epfd));
 }
 
 static long epoll_sleep_exactly(struct epoll_event *ev, int64_t timeout_ns) {
 	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	return MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait2, epfd, ev, BACKEND_EVENTS, &ts, 0, 8));
+	return MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait2, number(&epfd), ev, BACKEND_EVENTS, &ts, 0, 8));
 }
 
 /* How late the kernel may end a wait of this many ns, so that ends which are near each other take one interrupt. It nearly always is as late as that. */
@@ -114,14 +132,14 @@ static long epoll_sleep(struct epoll_event *ev, int64_t timeout_ns) {
 	int64_t ms = timeout_ns <= 0 ? timeout_ns : (timeout_ns + 999999) / 1000000;
 	if (ms > 1 << 30)
 		ms = 1 << 30;
-	return MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait, epfd, ev, BACKEND_EVENTS, (int)ms, 0, 8));
+	return MAY_FAIL_UNSEEN(-EINTR, SYS6(SYS_epoll_pwait, number(&epfd), ev, BACKEND_EVENTS, (int)ms, 0, 8));
 }
 
 int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 	struct epoll_event ev[BACKEND_EVENTS];
 	long n = epoll_sleep(ev, timeout_ns);
 	arch_tp_mend();
-	RACE_AFTER(&epfd);
+	RACE_AFTER(EPOLL_RACE);
 	int out = 0;
 	for (long i = 0; i < n; i++) {
 		uint32_t e = ev[i].events;
@@ -130,7 +148,7 @@ int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 			if (timeout_ns == 0)
 				continue; /* not ours */
 			/* seq_cst: the flag must be down before the scheduler looks for what the breaker published */
-			SYS3(SYS_read, evfd, &count, sizeof count);
+			SYS3(SYS_read, number(&evfd), &count, sizeof count);
 			atomic_store(&breaking, false);
 			continue;
 		}
@@ -148,7 +166,7 @@ int backend_wait(struct backend_event *events, int64_t timeout_ns) {
 }
 
 bool backend_await(int64_t timeout_ns) {
-	struct pollfd self = {.fd = epfd, .events = POLLIN};
+	struct pollfd self = {.fd = number(&epfd), .events = POLLIN};
 	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
 	long n = SYS5(SYS_ppoll, &self, 1, &ts, 0, 8);
 	arch_tp_mend();
@@ -160,23 +178,26 @@ void backend_break(void) {
 	if (atomic_exchange(&breaking, true))
 		return;
 	uint64_t one = 1;
-	SYS3(SYS_write, evfd, &one, sizeof one);
+	int ev;
+	do
+		ev = number(&evfd);
+	while (SYS3(SYS_write, ev, &one, sizeof one) == -EBADF && ev != number(&evfd));
 }
 
 int backend_spare(int first) {
-	return (int)SYS3(SYS_fcntl, evfd, F_DUPFD_CLOEXEC, first);
+	return (int)SYS3(SYS_fcntl, number(&evfd), F_DUPFD_CLOEXEC, first);
 }
 
 int backend_owns(int fd) {
-	return fd >= 0 && (fd == epfd || fd == evfd);
+	return fd >= 0 && (fd == number(&epfd) || fd == number(&evfd));
 }
 
 /* A dup of an epoll keeps its registrations; a dup of the eventfd needs none (the registration is tied to the open description,
  * which lives on), but its key is the old number, so register the new one, too. */
 int backend_evade(unsigned first, unsigned last) {
-	int *own[] = {&epfd, &evfd};
+	_Atomic int *own[] = {&epfd, &evfd};
 	for (int i = 0; i < 2; i++) {
-		int fd = *own[i];
+		int fd = number(own[i]);
 		if (fd < 0 || (unsigned)fd < first || (unsigned)fd > last)
 			continue;
 		long r = MAY_FAIL(-EMFILE, SYS3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, last < 1u << 20 ? last + 1 : 0));
@@ -188,18 +209,19 @@ int backend_evade(unsigned first, unsigned last) {
 		}
 		if (own[i] == &evfd) {
 			struct epoll_event e = {.events = EPOLLIN, .data.u64 = BREAK_DATA};
-			SYS4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, r, &e);
+			SYS4(SYS_epoll_ctl, number(&epfd), EPOLL_CTL_ADD, r, &e);
 		}
-		*own[i] = (int)r;
+		number_set(own[i], (int)r);
 	}
 	return 0;
 }
 
 void backend_fork_child(void) {
-	if (epfd >= 0) {
-		SYS1(SYS_close, epfd);
-		SYS1(SYS_close, evfd);
+	if (number(&epfd) >= 0) {
+		SYS1(SYS_close, number(&epfd));
+		SYS1(SYS_close, number(&evfd));
 	}
-	epfd = evfd = -1;
+	number_set(&epfd, -1);
+	number_set(&evfd, -1);
 	atomic_store_explicit(&breaking, false, memory_order_relaxed);
 }
