@@ -528,15 +528,20 @@ void m_retire(struct m *m) {
 
 struct p *p_new(uint32_t id) {
 	struct p *p = sched.all_p[id];
+	/* The parent's is made anew here and not before: most children run something else, or end, and never look at it. One that comes back is what it was:
+	 * it may be looked at just now. */
+	bool fresh = !p || p->birth != sched.birth;
 	if (!p)
 		p = pages_map((sizeof *p + 4095) & ~4095ul);
-	else if (p->birth != sched.birth) /* the parent's. Not before: most children run something else, or end, and never look at it */
+	else if (fresh)
 		memset(p, 0, sizeof *p);
-	if (p) {
+	if (p && fresh) {
 		p->id = id;
 		p->birth = sched.birth;
+	}
+	if (p) {
 		atomic_store_explicit(&p->timers.first, INT64_MAX, memory_order_relaxed);
-		if (sched.all_p[id] != p) /* one that comes back may be looked at just now */
+		if (sched.all_p[id] != p)
 			sched.all_p[id] = p;
 	}
 	return p;
