@@ -126,14 +126,17 @@ static bool step(pid_t thread, int instructions) {
 }
 
 /* To this kernel thread, which takes it before its next instruction; while it blocks the signal for the goroutine that it switches from or to, to the process: no
- * other kernel thread would take what waits for this one. Queued: what the thread has stopped for passes, too. */
+ * other kernel thread would take what waits for this one. Queued: what the thread has stopped for passes, too. As by sigqueue(): a tgkill() to the first kernel
+ * thread would be for main, which blocks it. */
 static void give(pid_t thread) {
 	uint64_t mask = 0;
+	siginfo_t info = {.si_signo = SIGRTMIN + 3, .si_code = SI_QUEUE};
+	info.si_pid = getpid();
 	ptrace(PTRACE_GETSIGMASK, thread, sizeof mask, &mask);
 	if (mask >> (SIGRTMIN + 3 - 1) & 1)
 		kill(process, SIGRTMIN + 3);
 	else
-		syscall(SYS_tgkill, process, thread, SIGRTMIN + 3);
+		syscall(SYS_rt_tgsigqueueinfo, process, thread, SIGRTMIN + 3, &info);
 }
 
 static void signals_everywhere(const char *procs) {
