@@ -297,7 +297,7 @@ void sig_kick(struct g *g, int32_t ktid, int sig) {
 		if (!sig_queue_take(g, SIGBIT(sig) & ~mask_of(g), &info))
 			return;
 		SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
-	} else if (g == sigp.main_g && g != tls_g) {
+	} else if (g == sigp.main_g && g != tls_g && sig != SIGCANCEL_NR) { /* which stands for another, and nobody else directs at main */
 		kick_main(g, ktid, sig);
 	} else {
 		kick_send(ktid, sig, 0);
