@@ -147,6 +147,8 @@ static void *m_main(void *arg) {
 	arch_thread_init(&m->thread, m->thread.tp_slot);
 	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
 	tls_g = &m->g0;
+	if (!m->pinned)
+		atomic_fetch_add(&sched.m_open, 1);
 	m_sigstack_arm(m);
 	schedule(m);
 	return NULL;
@@ -365,19 +367,35 @@ static void m_new(struct p *p, bool spinning) {
 	maker_poke();
 }
 
+bool m_open_take(void) {
+	uint32_t open = atomic_load(&sched.m_open);
+	while (open > 1) {
+		if (atomic_compare_exchange_weak(&sched.m_open, &open, open - 1))
+			return true;
+	}
+	return false;
+}
+
+bool m_coming(void) {
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	bool coming = maker_making || maker_queue;
+	lock_release(&sched.lock);
+	return coming;
+}
+
 bool m_is_first(const struct m *m) {
 	return m->ktid == (int32_t)SYS0(SYS_getpid);
 }
 
 /* Not by the maker, who has nothing of what the caller has set for its kernel thread. The caller is outside the runtime: it may wait for the
- * program's malloc. */
+ * program's malloc. g NULL: it is for whoever is queued, and the caller's own must have nothing set. */
 struct m *m_new_pinned(struct g *g) {
 	struct m *m = m_alloc();
 	if (!m)
 		return NULL;
 	m->p = m->next_p = NULL;
 	m->spinning = false;
-	m->pinned = true;
+	m->pinned = g != NULL;
 	m->wired_g = g;
 	struct g *self = g_self();
 	enum tp_hold hold = g_tp_hold(self);
@@ -490,7 +508,7 @@ void m_stop(struct m *m) {
 		p_attach(m, given);
 		return;
 	}
-	if (!m->parent && !m_keeps() && sched.idle_m_count - sched.idle_m_parents >= m_idle_max()) {
+	if (!m->parent && !m_keeps() && sched.idle_m_count - sched.idle_m_parents >= m_idle_max() && m_open_take()) {
 		m->exiting = true; /* SCH-6 */
 		lock_release(&sched.lock);
 		return;
@@ -588,6 +606,7 @@ static int m0_make(struct p *p) {
 	g->m = m;
 	atomic_store_explicit(&g->ctx.on_cpu, 1, memory_order_relaxed);
 	p_attach(m, p);
+	atomic_store(&sched.m_open, 1);
 	atomic_store_explicit(&m->curg, g, memory_order_relaxed);
 	m->parent = true; /* the first kernel thread of a process must not end before the others */
 	cpu_start(g);

@@ -199,10 +199,11 @@ static bool still_meant(struct m *m, struct g *g) {
 /* What others want of it needs no switch, if it may stay here: so it is done wherever the goroutine computes, in libc as well. No handler of the program's runs on
  * this stack: not rt_exit(). */
 static void wish_here(struct g *g) {
-	if (g->in_rt != 0 || atomic_load_explicit(&g->in_syscall, memory_order_relaxed) || (g->kind != G_MAIN && m_is_first(g->m)))
+	if (g->in_rt != 0 || atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
 		return;
 	in_rt_up(g);
-	wish_check(g);
+	if (wish_comes_true_here(g))
+		wish_check(g);
 	in_rt_drop(g);
 }
 

@@ -248,15 +248,14 @@ void g_tp_release(struct g *g, enum tp_hold was);
 /* The current goroutine is about to change something that the kernel keeps per thread (SEC-1): it is wired for life, and its kernel thread
  * ends with it, or, the first one, never runs another. No-op for a foreign thread. */
 void g_pin(struct g *g);
+/* The same, but false if no kernel thread were left for the others. */
+bool g_pin_if_spare(struct g *g);
 bool g_pinned(struct g *g);
 /* The kernel's number of the thread that g has for itself alone; 0: none. */
 int32_t g_own_ktid(struct g *g);
 /* g was just made by the current goroutine, which is pinned: g gets a kernel thread of its own, made from this one, so that it has what this
  * one has set. On the goroutine's stack, outside the runtime. 0 or a negative error. */
 int g_pin_new(struct g *g);
-/* g_pin() from wherever the current goroutine is, in the middle of the program's malloc, say. False: it would need a new kernel thread, which cannot be made there. */
-bool g_pin_here(struct g *g);
-
 /* Others want something of g that only g itself can do, on its own stack: g runs wish_hook before anything else of its own when it next runs. If it runs
  * now, it is interrupted as one that computes too long, which no system call of it sees, and the caller waits a little for that. What the caller wrote
  * before is seen by the hook, which is called once for one or more wishes, inside the runtime. Not for a foreign thread. */

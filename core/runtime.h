@@ -119,6 +119,7 @@ struct sched {
 	struct m *all_m;
 	struct m *free_m;            /* exited Ms, for reuse */
 	uint32_t m_count;
+	_Atomic uint32_t m_open;     /* Ms that run whoever is queued: not pinned. With none left nobody can be scheduled */
 	_Atomic uint32_t wish_looks, wish_looked; /* sysmon's looks for wishes: number of the last begun, and done */
 	_Atomic bool m_lacking;      /* the kernel refused the last one that was asked for */
 	_Atomic bool m_keep;         /* no M ends for being idle: m_keep_all() */
@@ -214,6 +215,7 @@ void g_preempt(struct g *g);           /* sched.c: queues the current goroutine 
 /* wired.c */
 void wired_wait(struct m *m);              /* on g0 of an M whose wired G has left: returns with a P, next_g set */
 void wish_come_true(struct g *g);          /* by g, inside the runtime, with no lock held */
+bool wish_comes_true_here(struct g *g);    /* the same; false: it would have to go to another M for that, or cannot be pinned now */
 bool wired_elsewhere(struct m *m, struct g *g); /* on g0 of m, which has picked g that is not to run on just any: false: another M shall, and has the P */
 void g_leave(struct g *g, struct g *next); /* sched.c; returns when g runs again, without a look at its wish */
 extern struct m m_elsewhere;               /* wired_m of a G that shall not run on the first M */
@@ -224,6 +226,8 @@ void wired_fork_child(void);
 void wired_end(struct m *m);               /* on g0 of a pinned M whose G is dead: returns when the M shall retire */
 struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g; NULL: refused */
 bool m_is_first(const struct m *m);
+bool m_open_take(void);                    /* m.c: one M less that runs whoever is queued; false: it would be the last */
+bool m_coming(void);                       /* one is being made */
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */
 
 /* g.c */

@@ -22,6 +22,9 @@
  * barrier, and see the wish. RUNNING: its P is taken if it is in a system call, so that the end of that leads through the scheduler, else it is preempted, which does
  * as well; until it did, it is listed again. Alternative rejected: the setter makes a kernel thread for G, sets its attributes and gives it to G. Then the
  * kernel's answer is known at once; but G may end, pin itself or be wired meanwhile, the thread must be taken back in each case, and every switch looked at twice.
+ *
+ * Not every M can be G's: the first is main's, and the last that is not pinned must stay so (m_open), or nobody could be picked from a queue any more. From those G goes to
+ * another, which is made if need be. Where the kernel refuses one it stays a wish, and is looked at each time G comes to run.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -102,6 +105,12 @@ void g_tp_release(struct g *g, enum tp_hold was) {
 	g_wire(g, was == TP_HOLD_WIRED);
 }
 
+static void pin_to_its_m(struct g *g) {
+	g->m->wired_g = g;
+	wired_m_set(g, g->m);
+	g->m->pinned = true;
+}
+
 void g_pin(struct g *g) {
 	if (g->kind > G_MAIN)
 		return;
@@ -114,10 +123,30 @@ void g_pin(struct g *g) {
 		} /* else there is no other to be had */
 	}
 	rt_enter(g);
-	g->m->wired_g = g;
-	wired_m_set(g, g->m);
-	g->m->pinned = true;
+	atomic_fetch_sub(&sched.m_open, 1);
+	pin_to_its_m(g);
 	rt_exit(g);
+}
+
+bool g_pin_if_spare(struct g *g) {
+	if (g->kind > G_MAIN || g_pinned(g))
+		return true;
+	if (m_is_first(g->m) ? g->kind != G_MAIN : m_keeps()) {
+		if (g_pin_new(g) < 0)
+			return false;
+		g_move(g);
+		return true;
+	}
+	rt_enter(g);
+	bool taken = m_open_take();
+	if (taken)
+		pin_to_its_m(g);
+	rt_exit(g);
+	if (!taken && m_new_pinned(NULL)) {
+		g_pin(g);
+		return true;
+	}
+	return taken;
 }
 
 bool g_pinned(struct g *g) {
@@ -128,17 +157,6 @@ bool g_pinned(struct g *g) {
 int32_t g_own_ktid(struct g *g) {
 	struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED);
 	return g->kind <= G_MAIN && m && m->pinned ? atomic_load_explicit(&m->ktid, memory_order_relaxed) : 0;
-}
-
-bool g_pin_here(struct g *g) {
-	if (g->kind > G_MAIN || g_pinned(g))
-		return true;
-	rt_enter(g); /* not preempted to another M between the look and the pinning */
-	bool can = m_is_first(g->m) ? g->kind == G_MAIN : !m_keeps();
-	if (can)
-		g_pin(g);
-	rt_exit(g);
-	return can;
 }
 
 /* ---- wishes -------------------------------------------------------------------------------------------------------------- */
@@ -195,22 +213,47 @@ void g_wish_new(struct g *g) {
 	atomic_store_explicit(&g->wish, true, memory_order_relaxed);
 }
 
+/* Inside the runtime. The first M is main's (g_pin), and one must be left for those that are not pinned. */
+static bool pin_here(struct g *g) {
+	if (g->kind != G_MAIN && (m_keeps() || m_is_first(g->m)))
+		return false;
+	if (!m_open_take()) {
+		if (g->kind != G_MAIN || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
+			return false;
+		atomic_fetch_sub(&sched.m_open, 1); /* its P goes to a new M when it parks */
+	}
+	pin_to_its_m(g);
+	return true;
+}
+
 bool wired_elsewhere(struct m *m, struct g *g) {
 	/* Not if the kernel has no other for us. */
-	if (m_is_first(m) && !atomic_load_explicit(&sched.m_lacking, memory_order_relaxed)) {
+	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && (m_is_first(m) || atomic_load(&sched.m_open) <= 1)) {
 		globq_put(g);
-		startm(p_detach(m));
+		/* One at a time. m, which may have got back what it gave to one that is yet to be made, runs others meanwhile. */
+		if (m_coming())
+			SYS0(SYS_sched_yield);
+		else
+			startm(p_detach(m));
 		return false;
 	}
 	wired_m_set(g, NULL);
 	return true;
 }
 
+bool wish_comes_true_here(struct g *g) {
+	if (g->wired_m && g->wired_m != g->m)
+		return false; /* on its way there: g_pin() */
+	return g_pinned(g) || pin_here(g);
+}
+
 void wish_come_true(struct g *g) {
 	if (g->in_vfork || g->kind > G_MAIN)
 		return;
-	/* It is to have its M for itself, which must not be the first (g_pin). */
-	if (g->kind != G_MAIN && !g->wired_m && m_is_first(g->m)) {
+	while (!wish_comes_true_here(g)) {
+		/* Then it stays a wish, until g comes by here again. */
+		if (g->wired_m || g->kind == G_MAIN || m_keeps() || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
+			return;
 		wired_m_set(g, &m_elsewhere);
 		g_state_set(g, GS_RUNNABLE);
 		globq_put(g);

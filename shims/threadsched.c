@@ -9,7 +9,7 @@
  * Not pinned for nothing: many programs "set" an affinity to all CPUs there are, or a policy that the thread has. What the process has anyhow leaves a thread
  * where it is. Nor do threads get a kernel thread each because main changed its nice value, which is as good as the process's. Thousands of threads, each bound
  * to a CPU, are as many kernel threads, as without us. Where there is none to be had (RLIMIT_NPROC), or a ring of io_uring forbids to pin whom others interrupt,
- * the wish is reported and handed on, and comes true when the goroutine is pinned for another reason.
+ * the wish is reported and handed on, and comes true when there is one, or the goroutine is pinned for another reason.
  *
  * Lock: sched_lock, LOCK_STACK, taken inside the runtime's section: what the kernel's verdict is tried on, and the noted CPU sets. */
 #include <linux/ioprio.h>
@@ -21,6 +21,7 @@
 #include "../core/pages.h"
 #include "../core/runtime.h"
 #include "ceiling.h"
+#include "io.h"
 #include "pinned.h"
 #include "thread.h"
 
@@ -198,8 +199,7 @@ void thread_sched_pinned(struct g *g) {
 }
 
 static void wish_granted(struct g *g) {
-	if (g_pin_here(g))
-		thread_sched_pinned(g);
+	thread_sched_pinned(g);
 }
 
 static void sched_wish(struct g *g, unsigned what) {
@@ -218,8 +218,8 @@ void thread_sched_fork_child(struct g *g) {
 }
 
 int32_t thread_own_ktid(struct g *g) {
-	if (g == g_goroutine())
-		pin_self();
+	if (g == io_g() && g_pin_if_spare(g))
+		thread_sched_pinned(g);
 	return g_own_ktid(g);
 }
 

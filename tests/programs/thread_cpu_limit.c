@@ -44,6 +44,9 @@ int main(void) {
 		EQ(pthread_getaffinity_np(t[i], sizeof have, &have), 0);
 		CHECK(CPU_EQUAL(&have, &set[i % 2]));
 	}
+	EQ(sched_setaffinity(0, sizeof set[0], &set[0]), 0); /* itself last: it must not be the end of all others */
+	EQ(sched_getaffinity(0, sizeof have, &have), 0);
+	CHECK(CPU_EQUAL(&have, &set[0]));
 	step("bound");
 	pthread_barrier_wait(&barrier);
 	for (int i = 0; i < 3; i++)
