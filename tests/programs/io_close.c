@@ -3,6 +3,7 @@
 
 static void *accept_once(void *arg) {
 	struct reader *r = arg;
+	r->tid = gettid();
 	r->got = accept(r->fd, NULL, NULL);
 	r->error = errno;
 	return NULL;
@@ -12,8 +13,7 @@ static void *accept_once(void *arg) {
 static void close_under_reader(int reader_fd, int writer_fd) {
 	struct reader r = {.fd = reader_fd};
 	pthread_t t = start(read_once, &r);
-	settle();
-	settle();
+	await_waiting(&r);
 	EQ(close(reader_fd), 0);
 	char c;
 	FAILS(read(reader_fd, &c, 1), EBADF);
@@ -28,6 +28,7 @@ static void close_under_reader(int reader_fd, int writer_fd) {
 static void *poll_once(void *arg) {
 	struct reader *r = arg;
 	struct pollfd p = {.fd = r->fd, .events = POLLIN};
+	r->tid = gettid();
 	r->got = poll(&p, 1, 150);
 	r->error = p.revents;
 	return NULL;
@@ -80,7 +81,7 @@ int main(void) {
 	tcp_pair(fds);
 	struct reader r = {.fd = fds[0]};
 	pthread_t t = start(read_once, &r);
-	settle();
+	await_waiting(&r);
 	close(fds[0]);
 	int reused[2];
 	EQ(pipe(reused), 0);
@@ -101,7 +102,7 @@ int main(void) {
 	tcp_pair(fds);
 	r = (struct reader){.fd = fds[0]};
 	t = start(read_once, &r);
-	settle();
+	await_waiting(&r);
 	EQ(pipe(reused), 0);
 	EQ(dup2(reused[0], fds[0]), fds[0]);
 	write_all(fds[1], "old", 3);
@@ -121,14 +122,14 @@ int main(void) {
 	int twin = dup(fds[0]);
 	r = (struct reader){.fd = fds[0]};
 	t = start(read_once, &r);
-	settle();
+	await_waiting(&r);
 	close(fds[0]);
 	write_all(fds[1], "x", 1);
 	join(t);
 	EQ(r.got, 1);
 	struct reader r2 = {.fd = twin};
 	t = start(read_once, &r2);
-	settle();
+	await_waiting(&r2);
 	write_all(fds[1], "yz", 2);
 	join(t);
 	EQ(r2.got, 2);
@@ -152,7 +153,7 @@ int main(void) {
 	int l = listener(5, &at);
 	r = (struct reader){.fd = l};
 	t = start(accept_once, &r);
-	settle();
+	await_waiting(&r);
 	EQ(shutdown(l, SHUT_RDWR), 0);
 	join(t);
 	EQ(r.got, -1);
@@ -161,7 +162,7 @@ int main(void) {
 	tcp_pair(fds);
 	r = (struct reader){.fd = fds[0]};
 	t = start(read_once, &r);
-	settle();
+	await_waiting(&r);
 	EQ(shutdown(fds[0], SHUT_RD), 0);
 	join(t);
 	EQ(r.got, 0);
@@ -178,7 +179,7 @@ int main(void) {
 	read_once(&r);
 	EQ(r.got, 3);
 	t = start(read_once, &r);
-	settle();
+	await_waiting(&r);
 	close(fds[1]);
 	join(t);
 	EQ(r.got, 0);
@@ -194,7 +195,7 @@ int main(void) {
 	struct linger hard = {1, 0};
 	r = (struct reader){.fd = fds[0]};
 	t = start(read_once, &r);
-	settle();
+	await_waiting(&r);
 	setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
 	close(fds[1]);
 	join(t);

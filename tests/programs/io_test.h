@@ -170,13 +170,29 @@ struct reader {
 	char buf[64];
 	ssize_t got;
 	int error;
+	_Atomic pid_t tid; /* set before it waits */
 };
 
 static inline void *read_once(void *arg) {
 	struct reader *r = arg;
+	r->tid = gettid();
 	r->got = read(r->fd, r->buf, r->n ? r->n : sizeof r->buf);
 	r->error = errno;
 	return NULL;
+}
+
+/* Until the reader waits: for what would be something else if it came first. */
+static inline void await_waiting(struct reader *r) {
+	char path[64], text[256];
+	for (char *state = NULL; !state || state[2] != 'S'; usleep(1000)) {
+		snprintf(path, sizeof path, "/proc/self/task/%d/stat", r->tid);
+		int fd = r->tid ? open(path, O_RDONLY) : -1;
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+		if (fd >= 0)
+			close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		state = strrchr(text, ')');
+	}
 }
 
 #endif
