@@ -60,7 +60,7 @@ LIB_LDFLAGS := -shared -Wl,-soname,libgoshim.so -Wl,-z,initfirst -Wl,-z,now -Wl,
 # What the launcher reads of other programs' code is no part of the library.
 ARCH_SRCS := $(filter-out arch/$(ARCH)/scan.c,$(wildcard arch/$(ARCH)/*.c)) $(wildcard arch/$(ARCH)/*.S)
 LIB_SRCS := preload/entry.c preload/symbols.c preload/object.c preload/dlsym.c preload/settings.c preload/patch.c preload/ctl.c $(wildcard core/*.c) $(wildcard shims/*.c) \
-	$(ARCH_SRCS) $(if $(filter 1,$(RACE)),tests/race/race.c)
+	$(ARCH_SRCS) $(if $(filter 1,$(RACE)),tests/race/race.c) $(if $(filter 1,$(ASAN)),tests/asan/asan.c)
 LIB_OBJS := $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(LIB_SRCS)))
 LAUNCHER_SRCS := preload/goshim.c preload/check.c preload/settings.c preload/ctl_client.c preload/elfsym.c preload/surface.c \
 	arch/$(ARCH)/scan.c

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "asan.h"
 #include "chaos.h"
 #include "cpuclock.h"
 #include "debug.h"
@@ -138,6 +139,7 @@ static struct m *maker_queue, *maker_making; /* sched.lock */
 
 static void *m_main(void *arg) {
 	struct m *m = arg;
+	ASAN_STACK_BEGINS();
 	RACE_AFTER(m);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (maker_making == m)
@@ -284,6 +286,7 @@ void maker_chore(void) {
 
 static void *maker_main(void *arg) {
 	(void)arg;
+	ASAN_STACK_BEGINS();
 	RACE_AFTER(&maker_g);
 	maker_g.kind = G_FOREIGN;
 	g_state_set(&maker_g, GS_RUNNING);

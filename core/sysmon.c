@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include "asan.h"
 #include "chaos.h"
 #include "debug.h"
 #include "netpoll.h"
@@ -545,6 +546,7 @@ static void be_punctual(void) {
 
 static void *sysmon_main(void *arg) {
 	(void)arg;
+	ASAN_STACK_BEGINS();
 	RACE_AFTER(&sysmon_g);
 	bool ok = tcb_take_template(&start_why) == 0;
 	sysmon_g.kind = G_G0;
