@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "asan.h"
 #include "pages.h"
 #include "race.h"
 #include "runtime.h"
@@ -359,6 +360,8 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		__atomic_store_n(&g->stack_top, stack_top, __ATOMIC_RELAXED); /* as the stack's ends */
 		ctx_tp_set(g, tcb);
 	}
+	if (reused || req->user_lo)
+		ASAN_STACK_UNUSED(&g->stack);
 	g_reset(g);
 	ancestors_take(g, self);
 	g->entry = entry;

@@ -30,6 +30,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "asan.h"
 #include "pages.h"
 #include "runtime.h"
 #include "stack.h"
@@ -301,6 +302,7 @@ bool stack_marker_at(const struct stack *s, const void *address) {
 void stack_release(struct stack *s) {
 	if (!s->slab)
 		return; /* the program's own */
+	ASAN_STACK_UNUSED(s);
 	char *slot = guard_of(s);
 	if (s->slab == slot) {
 		SYS2(SYS_munmap, slot, s->hi - slot);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <ucontext.h>
 
+#include "../core/asan.h"
 #include "siginternal.h"
 
 /* siglongjmp() puts the mask back with a call inside libc, behind our back: note it here first. The jump itself is
@@ -31,6 +32,7 @@ static void jump_note(struct __jmp_buf_tag *env) {
 	SHIM void name(struct __jmp_buf_tag env[1], int value) { \
 		REAL_READY();                                    \
 		jump_note(env);                                  \
+		ASAN_JUMPS();                                    \
 		real.target(env, value);                         \
 		__builtin_unreachable();                         \
 	}
@@ -45,6 +47,7 @@ SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 	/* Its check asks the kernel whether we are on the alternate stack, and the kernel knows the M's only. */
 	bool on_alt = g && sig_on_altstack(sig_of(g), (uintptr_t)__builtin_frame_address(0));
 	jump_note(env);
+	ASAN_JUMPS();
 	if (on_alt)
 		real.siglongjmp(env, value);
 	real.__longjmp_chk(env, value);
