@@ -60,6 +60,7 @@ SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 SHIM int setcontext(const ucontext_t *to) {
 	REAL_READY();
 	struct g *g = self_g();
+	ASAN_JUMPS();
 	if (!g)
 		return real.setcontext(to);
 	jump_to(g, &to->uc_sigmask);
@@ -77,6 +78,7 @@ swapcontext_fn *context_plain(const ucontext_t *from, const ucontext_t *to) __at
 swapcontext_fn *context_plain(const ucontext_t *from, const ucontext_t *to) {
 	REAL_READY();
 	(void)from;
+	ASAN_JUMPS();
 	struct g *g = self_g();
 	uint64_t mask = sigset_bits(&to->uc_sigmask);
 	return !g || ((mask & ~SIG_NEVER_BLOCKED) == mask_of(g) && !(mask & arch_signals_open)) ? real.swapcontext : NULL;

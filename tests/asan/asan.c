@@ -10,6 +10,7 @@
 #include "runtime.h"
 
 #define NEAR (64ul << 10) /* of a stack that is unknown: a kernel thread's, one for signals */
+#define MAIN_BYTES (8ul << 20)
 
 __attribute__((visibility("hidden"))) void __asan_handle_no_return(void);
 void __asan_handle_no_return(void) {
@@ -18,7 +19,8 @@ void __asan_handle_no_return(void) {
 	if (g && g->kind == G_GOROUTINE) {
 		lo = (uintptr_t)g->stack.lo;
 		hi = (uintptr_t)g->stack.hi;
-	} else if (g && g->kind == G_MAIN && sp < main_end) {
+	} else if (g && g->kind == G_MAIN) {
+		lo = main_end - MAIN_BYTES;
 		hi = main_end;
 	}
 	if (sp >= lo && sp < hi)
