@@ -365,9 +365,11 @@ void schedule(struct m *m) {
 				wakep();
 		}
 		if (__builtin_expect(g->wired_m && g->wired_m != m, 0)) {
-			if (g->wired_m != &m_elsewhere)
-				wired_hand(m, g);
-			if (g->wired_m != &m_elsewhere || !wired_elsewhere(m, g))
+			if (g->wired_m != &m_elsewhere) {
+				wired_hand(m, g); /* who may be anywhere by now */
+				continue;
+			}
+			if (!wired_elsewhere(m, g))
 				continue;
 		}
 		g_wait_off_cpu(g);
