@@ -217,18 +217,15 @@ void g_wish_new(struct g *g) {
 static bool pin_here(struct g *g) {
 	if (g->kind != G_MAIN && (m_keeps() || m_is_first(g->m)))
 		return false;
-	if (!m_open_take()) {
-		if (g->kind != G_MAIN || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
-			return false;
-		atomic_fetch_sub(&sched.m_open, 1); /* its P goes to a new M when it parks */
-	}
+	if (!m_open_take())
+		return false;
 	pin_to_its_m(g);
 	return true;
 }
 
 bool wired_elsewhere(struct m *m, struct g *g) {
 	/* Not if the kernel has no other for us. */
-	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && (m_is_first(m) || atomic_load(&sched.m_open) <= 1)) {
+	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && ((g->kind != G_MAIN && m_is_first(m)) || atomic_load(&sched.m_open) <= 1)) {
 		globq_put(g);
 		/* One at a time. m, which may have got back what it gave to one that is yet to be made, runs others meanwhile. */
 		if (m_coming())
@@ -252,7 +249,7 @@ void wish_come_true(struct g *g) {
 		return;
 	while (!wish_comes_true_here(g)) {
 		/* Then it stays a wish, until g comes by here again. */
-		if (g->wired_m || g->kind == G_MAIN || m_keeps() || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
+		if (g->wired_m || (g->kind != G_MAIN && m_keeps()) || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
 			return;
 		wired_m_set(g, &m_elsewhere);
 		g_state_set(g, GS_RUNNABLE);
