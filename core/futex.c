@@ -137,6 +137,11 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	return r;
 }
 
+void futex_nap(int64_t ns, const char *what) {
+	static const _Atomic uint32_t never;
+	futex_wait(&never, 0, nanotime() + ns, FUTEX_ANY, false, what);
+}
+
 void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what) {
 	struct g *g = g_self();
 	waiter_init(w, addr, g, FUTEX_ANY);

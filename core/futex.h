@@ -21,6 +21,9 @@ struct fwaiter {
  * -ETIMEDOUT, -EINTR (only if interruptible). what: static string for dumps. */
 int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline, uint32_t bitset, bool interruptible, const char *what);
 
+/* Waits for so many ns, for nobody. Not interruptible. */
+void futex_nap(int64_t ns, const char *what);
+
 /* Wakes up to n waiters, oldest first. Returns how many. */
 int futex_wake(const void *addr, int n, uint32_t bitset);
 

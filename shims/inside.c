@@ -240,7 +240,6 @@ static mutex_function *loader_mutex_lock, *loader_mutex_trylock; /* libc's */
 
 /* Called by ld.so, with its callers' errno. */
 static int loader_lock(pthread_mutex_t *m) {
-	static const _Atomic uint32_t never;
 	struct g *g = inside_g();
 	if (!g)
 		return loader_mutex_lock(m);
@@ -250,7 +249,7 @@ static int loader_lock(pthread_mutex_t *m) {
 	/* relaxed: it only says how many look at the lock */
 	uint32_t others = atomic_fetch_add_explicit(&loader_waiters, 1, memory_order_relaxed);
 	for (int64_t pause = LOADER_LOOK_NS; (r = loader_mutex_trylock(m)) == EBUSY; others = atomic_load_explicit(&loader_waiters, memory_order_relaxed)) {
-		futex_wait(&never, 0, nanotime() + pause, FUTEX_ANY, false, "loader lock");
+		futex_nap(pause, "loader lock");
 		if (pause < 16 * LOADER_LOOK_NS * (1 + others / LOADER_CROWD))
 			pause *= 2;
 	}
