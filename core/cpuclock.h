@@ -13,8 +13,9 @@ static inline clockid_t cpuclock_of_ktid(int32_t ktid) {
 	return (clockid_t)(~(uint32_t)ktid << 3 | CPUCLOCK_THREAD);
 }
 /* The one that counts what it uses outside the kernel: CPUCLOCK_PERTHREAD | CPUCLOCK_VIRT. */
+#define CPUCLOCK_THREAD_USER 5u
 static inline clockid_t cpuclock_user_of_ktid(int32_t ktid) {
-	return (clockid_t)(~(uint32_t)ktid << 3 | 5);
+	return (clockid_t)(~(uint32_t)ktid << 3 | CPUCLOCK_THREAD_USER);
 }
 static inline bool cpuclock_is_ktids(clockid_t clock) {
 	return clock < 0 && ((uint32_t)clock & 7) == CPUCLOCK_THREAD;

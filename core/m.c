@@ -386,10 +386,6 @@ bool m_coming(void) {
 	return coming;
 }
 
-bool m_is_first(const struct m *m) {
-	return m->ktid == (int32_t)SYS0(SYS_getpid);
-}
-
 /* Not by the maker, who has nothing of what the caller has set for its kernel thread. The caller is outside the runtime: it may wait for the
  * program's malloc. g NULL: it is for whoever is queued, and the caller's own must have nothing set. */
 struct m *m_new_pinned(struct g *g) {
@@ -584,7 +580,7 @@ static int m0_make(struct p *p) {
 		return -ENOMEM;
 	m->g0_stack = stack;
 	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
-	m->first = m_is_first(m);
+	m->first = m->ktid == (int32_t)SYS0(SYS_getpid);
 	uintptr_t tcb = tcb_make(stack.hi, &m->g0, &top);
 	if (!tcb) {
 		stack_release(&stack);

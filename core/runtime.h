@@ -77,7 +77,7 @@ struct m {
 	_Atomic int64_t cpu_at;
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
-	bool first;              /* the process's first kernel thread: what is sent to that is main's */
+	bool first;                  /* the process's first kernel thread, which others take for the process: what is sent to it is main's */
 	bool parent;             /* made a process, so it never ends: m_parent(); written by the M itself */
 	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
 	_Atomic int64_t pinned_since;
@@ -224,8 +224,7 @@ void wish_list(struct g *g);
 bool wishes_listed(void);
 void wired_fork_child(void);
 void wired_end(struct m *m);               /* on g0 of a pinned M whose G is dead: returns when the M shall retire */
-struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g; NULL: refused */
-bool m_is_first(const struct m *m);
+struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g, or, if NULL, for whoever is queued; NULL: refused */
 bool m_open_take(void);                    /* m.c: one M less that runs whoever is queued; false: it would be the last */
 bool m_coming(void);                       /* one is being made */
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */

@@ -528,11 +528,10 @@ int wait_park(struct g *g, int64_t deadline) {
 			if (timed && atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_TIMEOUT)
 				timer_del(&g->timer);
 		}
-		g_state_set(g, GS_RUNNING);
-	} else {
-		g_state_set(g, GS_RUNNING);
-		wish_check(g);
 	}
+	g_state_set(g, GS_RUNNING);
+	if (g->self_claimed) /* else g_switch_out() has looked */
+		wish_check(g);
 	__atomic_store_n(&g->wait_what, NULL, __ATOMIC_RELAXED); /* a requeue may be at it, too */
 	uint32_t why = atomic_load_explicit(&g->wake, memory_order_acquire);
 	/* Not rt_exit(): a handler must not run while the caller may still be published somewhere, it could wait itself. */

@@ -111,17 +111,22 @@ static void pin_to_its_m(struct g *g) {
 	g->m->pinned = true;
 }
 
+/* The process's first kernel thread is what others take for the process: its nice value, its filter. It is main's. And what others have submitted
+ * from this M must not end with g. */
+static bool needs_another(const struct g *g) {
+	return g->m->first ? g->kind != G_MAIN : m_keeps();
+}
+
+static bool pin_to_new(struct g *g) {
+	if (g_pin_new(g) < 0)
+		return false;
+	g_move(g);
+	return true;
+}
+
 void g_pin(struct g *g) {
-	if (g->kind > G_MAIN)
-		return;
-	/* The process's first kernel thread is what others take for the process: its nice value, its filter. It is main's. And what others have submitted
-	 * from this M must not end with g. */
-	if (m_is_first(g->m) ? g->kind != G_MAIN : m_keeps()) {
-		if (g_pin_new(g) == 0) {
-			g_move(g);
-			return;
-		} /* else there is no other to be had */
-	}
+	if (g->kind > G_MAIN || (needs_another(g) && pin_to_new(g)))
+		return; /* else there is no other to be had */
 	rt_enter(g);
 	atomic_fetch_sub(&sched.m_open, 1);
 	pin_to_its_m(g);
@@ -131,12 +136,8 @@ void g_pin(struct g *g) {
 bool g_pin_if_spare(struct g *g) {
 	if (g->kind > G_MAIN || g_pinned(g))
 		return true;
-	if (m_is_first(g->m) ? g->kind != G_MAIN : m_keeps()) {
-		if (g_pin_new(g) < 0)
-			return false;
-		g_move(g);
-		return true;
-	}
+	if (needs_another(g))
+		return pin_to_new(g);
 	rt_enter(g);
 	bool taken = m_open_take();
 	if (taken)
@@ -149,14 +150,18 @@ bool g_pin_if_spare(struct g *g) {
 	return taken;
 }
 
-bool g_pinned(struct g *g) {
+static struct m *own_m(const struct g *g) {
 	struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED); /* others ask, too */
-	return g->kind <= G_MAIN && m && m->pinned;
+	return g->kind <= G_MAIN && m && m->pinned ? m : NULL;
+}
+
+bool g_pinned(struct g *g) {
+	return own_m(g) != NULL;
 }
 
 int32_t g_own_ktid(struct g *g) {
-	struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED);
-	return g->kind <= G_MAIN && m && m->pinned ? atomic_load_explicit(&m->ktid, memory_order_relaxed) : 0;
+	struct m *m = own_m(g);
+	return m ? atomic_load_explicit(&m->ktid, memory_order_relaxed) : 0;
 }
 
 /* ---- wishes -------------------------------------------------------------------------------------------------------------- */
@@ -190,7 +195,6 @@ static bool wish_unknown(struct g *g, uint32_t looks) {
 }
 
 void g_wish(struct g *g) {
-	static const _Atomic uint32_t never;
 	/* seq_cst. If there was one, it is taken after what the caller wrote: wish_come_true(). */
 	if (g->kind > G_MAIN || atomic_exchange(&g->wish, true))
 		return;
@@ -200,7 +204,7 @@ void g_wish(struct g *g) {
 	struct m *on = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
 	int64_t now = nanotime(), until = now + WISH_WAIT_NS, used = 0, ran = now;
 	while (g != tls_g && on && wish_unknown(g, looks) && now < until && now - ran < WISH_STILL_NS) {
-		futex_wait(&never, 0, now + WISH_LOOK_NS, FUTEX_ANY, false, "another thread to do as is wished");
+		futex_nap(WISH_LOOK_NS, "another thread to do as is wished");
 		int64_t before = used;
 		used = preempt_cpu_time(on);
 		now = nanotime();
@@ -215,7 +219,7 @@ void g_wish_new(struct g *g) {
 
 /* Inside the runtime. The first M is main's (g_pin), and one must be left for those that are not pinned. */
 static bool pin_here(struct g *g) {
-	if (g->kind != G_MAIN && (m_keeps() || m_is_first(g->m)))
+	if (g->kind != G_MAIN && (m_keeps() || g->m->first))
 		return false;
 	if (!m_open_take())
 		return false;
@@ -225,7 +229,7 @@ static bool pin_here(struct g *g) {
 
 bool wired_elsewhere(struct m *m, struct g *g) {
 	/* Not if the kernel has no other for us. */
-	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && ((g->kind != G_MAIN && m_is_first(m)) || atomic_load(&sched.m_open) <= 1)) {
+	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && ((g->kind != G_MAIN && m->first) || atomic_load(&sched.m_open) <= 1)) {
 		globq_put(g);
 		/* One at a time. m, which may have got back what it gave to one that is yet to be made, runs others meanwhile. */
 		if (m_coming())
@@ -277,7 +281,7 @@ int g_pin_new(struct g *g) {
 void wired_end(struct m *m) {
 	p_give(m);
 	/* The process's first kernel thread cannot end before the process, nor may it run anybody. */
-	while (m_is_first(m)) {
+	while (m->first) {
 		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, 0);
 		deliver_pending();
 	}

@@ -104,10 +104,10 @@ void process_child_fixup(void) {
 
 static void fork_child(void) {
 	struct g *g = g_goroutine();
-	if (g)
+	if (g) {
 		fork_mask |= g->sigmask & arch_signals_open;
-	if (g)
 		thread_sched_fork_child(g);
+	}
 	process_child_fixup();
 	fork_done();
 }

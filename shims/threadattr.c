@@ -1,12 +1,8 @@
 /* What a thread is called, and where its stack is. Names are kept in the goroutine (NPTL keeps them in the kernel thread). */
-#include <limits.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #include "../core/stack.h"
 #include "pinned.h"

@@ -51,6 +51,7 @@ void thread_sched_start(struct g *g) {
 	process_policy = thread_of(g)->policy;
 	process_priority = thread_of(g)->param.sched_priority;
 	process_nice = thread_of(g)->nice;
+	wish_hook = thread_sched_pinned;
 }
 
 void thread_sched_reread(struct g *g, pid_t ktid) {
@@ -110,26 +111,21 @@ static long process_cpus(size_t size, void *set) {
  * process's threads have is the bound to that (main may have bound itself, and all others were made after that), but the CPUs of its control group,
  * and who asks the kernel for them has them: so sysmon asks, whom it does not hurt, and has its own back at once. */
 static int cpus_wished(size_t size, const cpu_set_t *set, uint32_t *number) {
-	cpu_set_t own, granted;
-	const unsigned char *asked = (const unsigned char *)set;
-	bool possible = false, more = false;
+	cpu_set_t own, asked, granted;
 	int32_t tid = thread_of_process();
 	CPU_ZERO(&own);
-	CPU_ZERO(&granted);
+	CPU_ZERO(&asked);
+	memcpy(&asked, set, size < sizeof asked ? size : sizeof asked);
 	struct g *held = rt_hold();
 	lock_acquire(&sched_lock, LOCK_STACK);
 	long n = SYS3(SYS_sched_getaffinity, tid, sizeof own, &own);
-	for (size_t i = 0; i < size && i < sizeof own; i++) {
-		((unsigned char *)&granted)[i] = ((unsigned char *)&own)[i] & asked[i];
-		more |= ((unsigned char *)&granted)[i] != asked[i];
-	}
-	if (more && n > 0 && SYS3(SYS_sched_setaffinity, tid, size, set) == 0) {
+	CPU_AND(&granted, &own, &asked);
+	if (!CPU_EQUAL(&granted, &asked) && n > 0 && SYS3(SYS_sched_setaffinity, tid, size, set) == 0) {
+		CPU_ZERO(&granted);
 		SYS3(SYS_sched_getaffinity, tid, sizeof granted, &granted);
 		SYS3(SYS_sched_setaffinity, tid, n, &own);
 	}
-	for (size_t i = 0; i < sizeof granted; i++)
-		possible |= ((unsigned char *)&granted)[i] != 0;
-	bool all = CPU_EQUAL(&granted, &own);
+	bool possible = CPU_COUNT(&granted) > 0, all = CPU_EQUAL(&granted, &own);
 	*number = possible && !all ? set_note(&granted) : 0;
 	lock_release(&sched_lock);
 	rt_drop(held);
@@ -198,12 +194,7 @@ void thread_sched_pinned(struct g *g) {
 		sched_put(g, what);
 }
 
-static void wish_granted(struct g *g) {
-	thread_sched_pinned(g);
-}
-
 static void sched_wish(struct g *g, unsigned what) {
-	wish_hook = wish_granted;
 	__atomic_fetch_or(&thread_of(g)->written_down, (uint8_t)what, __ATOMIC_SEQ_CST);
 	g_wish(g);
 }
@@ -224,7 +215,6 @@ int32_t thread_own_ktid(struct g *g) {
 }
 
 int32_t thread_give_own(struct g *g) {
-	static const _Atomic uint32_t never;
 	int32_t ktid = thread_own_ktid(g);
 	if (ktid)
 		return ktid;
@@ -233,7 +223,7 @@ int32_t thread_give_own(struct g *g) {
 		/* Its wait finds that nothing happened, and goes on, as when another thread takes a signal that was for both. */
 		if (atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING)
 			g_interrupt(g);
-		futex_wait(&never, 0, now + GIVE_LOOK_NS, FUTEX_ANY, false, "another thread to be pinned");
+		futex_nap(GIVE_LOOK_NS, "another thread to be pinned");
 	}
 	return ktid;
 }
@@ -389,10 +379,8 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s) {
 	t->ioprio = s->ioprio;
 	t->cpus = s->cpus;
 	t->written_down = s->written_down;
-	if (unlikely(s->written_down)) {
-		wish_hook = wish_granted;
+	if (unlikely(s->written_down))
 		g_wish_new(g);
-	}
 }
 
 /* ---- the same, by thread id ------------------------------------------------------------------------------------------------ */
