@@ -38,6 +38,7 @@ int (*sched_thread_create)(void *(*fn)(void *), void *arg);
 void (*sched_tp_trap_hook)(void);
 
 #define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
+#define SPARE_NS 2000000
 
 bool sched_started(void) {
 	/* acquire: pairs with the release at the end of sched_start() */
@@ -222,6 +223,7 @@ static struct m *m_alloc(void) {
 static void m_refused(struct p *p, bool spinning) {
 	debug_m_refused();
 	atomic_store_explicit(&sched.m_lacking, true, memory_order_relaxed); /* sysmon's hint */
+	atomic_fetch_add_explicit(&sched.m_refusals, 1, memory_order_relaxed);
 	if (spinning)
 		atomic_fetch_sub(&sched.spinning, 1);
 	p_idle_put(p);
@@ -320,6 +322,7 @@ static void *maker_main(void *arg) {
 		if (r == 0) {
 			if (atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
 				atomic_store_explicit(&sched.m_lacking, false, memory_order_relaxed);
+			atomic_store_explicit(&sched.m_refusals, 0, memory_order_relaxed);
 		} else {
 			lock_acquire(&sched.lock, LOCK_SCHED);
 			maker_making = NULL;
@@ -351,6 +354,14 @@ static int maker_start(void) {
 	return r;
 }
 
+static void maker_enqueue(struct m *m) {
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	m->idle_next = maker_queue;
+	maker_queue = m;
+	lock_release(&sched.lock);
+	maker_poke();
+}
+
 /* A new kernel thread with P p, soon. */
 static void m_new(struct p *p, bool spinning) {
 	struct m *m = maker_up ? m_alloc() : NULL;
@@ -363,11 +374,7 @@ static void m_new(struct p *p, bool spinning) {
 	m->p = NULL;
 	m->next_p = NULL;
 	p_attach(m, p);
-	lock_acquire(&sched.lock, LOCK_SCHED);
-	m->idle_next = maker_queue;
-	maker_queue = m;
-	lock_release(&sched.lock);
-	maker_poke();
+	maker_enqueue(m);
 }
 
 bool m_open_take(void) {
@@ -384,6 +391,20 @@ bool m_coming(void) {
 	bool coming = maker_making || maker_queue;
 	lock_release(&sched.lock);
 	return coming;
+}
+
+void m_ask_spare(void) {
+	static _Atomic int64_t asked_at; /* relaxed: one more or less */
+	int64_t now = nanotime();
+	if (now - atomic_load_explicit(&asked_at, memory_order_relaxed) < SPARE_NS || m_coming())
+		return;
+	atomic_store_explicit(&asked_at, now, memory_order_relaxed);
+	struct m *m = maker_up ? m_alloc() : NULL;
+	if (!m)
+		return;
+	m->spinning = false;
+	m->p = m->next_p = NULL;
+	maker_enqueue(m);
 }
 
 /* Not by the maker, who has nothing of what the caller has set for its kernel thread. The caller is outside the runtime: it may wait for the

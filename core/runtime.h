@@ -122,6 +122,7 @@ struct sched {
 	_Atomic uint32_t m_open;     /* Ms that run whoever is queued: not pinned. With none left nobody can be scheduled */
 	_Atomic uint32_t wish_looks, wish_looked; /* sysmon's looks for wishes: number of the last begun, and done */
 	_Atomic bool m_lacking;      /* the kernel refused the last one that was asked for */
+	_Atomic uint32_t m_refusals; /* ... how many in a row */
 	_Atomic bool m_keep;         /* no M ends for being idle: m_keep_all() */
 	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
 	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
@@ -227,6 +228,7 @@ void wired_end(struct m *m);               /* on g0 of a pinned M whose G is dea
 struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g, or, if NULL, for whoever is queued; NULL: refused */
 bool m_open_take(void);                    /* m.c: one M less that runs whoever is queued; false: it would be the last */
 bool m_coming(void);                       /* one is being made */
+void m_ask_spare(void);                    /* one without a P, to see whether the kernel goes on refusing them; not too often */
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */
 
 /* g.c */

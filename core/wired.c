@@ -33,6 +33,7 @@
 #include "runtime.h"
 
 #define WISH_WAIT_NS 100000000 /* an answer to a preemption takes until one of the kernel's ticks finds the thread running */
+#define REFUSALS 4
 #define WISH_LOOK_NS 300000
 #define WISH_STILL_NS 20000000 /* it uses no CPU: it waits in the kernel where nobody sees it */
 
@@ -217,6 +218,11 @@ void g_wish_new(struct g *g) {
 	atomic_store_explicit(&g->wish, true, memory_order_relaxed);
 }
 
+/* The kernel has no other M for us. One refusal does not say so: another process may have had the last for a moment. */
+static bool m_refused_for_good(void) {
+	return atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && atomic_load_explicit(&sched.m_refusals, memory_order_relaxed) >= REFUSALS;
+}
+
 /* Inside the runtime. The first M is main's (g_pin), and one must be left for those that are not pinned. */
 static bool pin_here(struct g *g) {
 	if (g->kind != G_MAIN && (m_keeps() || g->m->first))
@@ -228,8 +234,7 @@ static bool pin_here(struct g *g) {
 }
 
 bool wired_elsewhere(struct m *m, struct g *g) {
-	/* Not if the kernel has no other for us. */
-	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && ((g->kind != G_MAIN && m->first) || atomic_load(&sched.m_open) <= 1)) {
+	if (!m_refused_for_good() && ((g->kind != G_MAIN && m->first) || atomic_load(&sched.m_open) <= 1)) {
 		globq_put(g);
 		/* One at a time. m, which may have got back what it gave to one that is yet to be made, runs others meanwhile. */
 		if (m_coming())
@@ -253,7 +258,10 @@ void wish_come_true(struct g *g) {
 		return;
 	while (!wish_comes_true_here(g)) {
 		/* Then it stays a wish, until g comes by here again. */
-		if (g->wired_m || (g->kind != G_MAIN && m_keeps()) || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
+		bool lacking = m_refused_for_good();
+		if (lacking)
+			m_ask_spare();
+		if (lacking || g->wired_m || (g->kind != G_MAIN && m_keeps()))
 			return;
 		wired_m_set(g, &m_elsewhere);
 		g_state_set(g, GS_RUNNABLE);
