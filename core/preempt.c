@@ -157,7 +157,7 @@ unsigned preempt_timers(void) {
 
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
 	if (!supported || !sched_config.preempt || !__atomic_load_n(&m->sigstack, __ATOMIC_RELAXED) ||
-	    __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) || !timer_have(m))
+	    (__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !atomic_load_explicit(&g->wish, memory_order_relaxed)) || !timer_have(m))
 		return false;
 	/* relaxed, also in the handler: asked for the second time the first question may still be looked at, and mixed with this one it costs a try or a
 	 * preemption that was not due */
