@@ -364,8 +364,10 @@ static bool wish_show(struct g *g, struct look *look) {
 	if (!m || atomic_load_explicit(&m->curg, memory_order_acquire) != g)
 		return false; /* on its way on or off */
 	struct p *p = p_of(m);
+	/* Taken from it while it computed, after a call that ended just now: it need not come by anywhere. One that is in a call after take()'s barrier sees at its
+	 * end that its P is gone. */
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
-		return !p || take(p, m, g, look);
+		return !p || (take(p, m, g, look) && atomic_load_explicit(&g->in_syscall, memory_order_relaxed));
 	preempt_ask(m, g, p ? (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed) : 0);
 	return false;
 }
