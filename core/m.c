@@ -756,6 +756,7 @@ void sched_fork_child(void) {
 		g->in_rt = 0;
 		g->wired_m = NULL;
 		atomic_store_explicit(&g->wish, false, memory_order_relaxed);
+		atomic_store_explicit(&g->wish_listed, false, memory_order_relaxed); /* in a list that is the parent's */
 		g->tp_held = false;
 		atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
 		g->tid = (int32_t)SYS0(SYS_gettid);
