@@ -64,7 +64,10 @@ static int priority_put(struct g *g, int policy, int priority) {
 	struct sched_param param = {.sched_priority = priority};
 	if (policy != SCHED_FIFO && policy != SCHED_RR)
 		return priority ? EINVAL : 0; /* the kernel's answer, without a kernel thread of its own for it */
-	return (int)-SYS3(SYS_sched_setscheduler, g ? thread_own_ktid(g) : 0, policy, &param);
+	int32_t ktid = g ? thread_own_ktid(g) : 0;
+	if (g)
+		policy = thread_policy(g);
+	return (int)-SYS3(SYS_sched_setscheduler, ktid, policy, &param);
 }
 
 /* From `before` to c->highest. */

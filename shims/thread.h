@@ -26,6 +26,7 @@ struct thread {
 	bool left_by_call;           /* pthread_exit() said what the result is; else it was a cancellation */
 	bool own_stack;              /* the program brought the stack */
 	int policy;                  /* this to `cpus`: what the program set; threadsched.c */
+	bool reset_on_fork;          /* ... what it makes does not inherit that policy, nor a nice value below 0 */
 	struct sched_param param;
 	int nice;
 	uint16_t ioprio;             /* what another thread set for it; 0: nothing. Once it is pinned the kernel knows */
@@ -104,6 +105,7 @@ struct thread_sched {
 	uint8_t written_down;
 	uint32_t cpus;
 };
+int thread_policy(struct g *g);
 void thread_sched_start(struct g *g);
 int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out);
 void thread_sched_apply(struct g *g, const struct thread_sched *s);

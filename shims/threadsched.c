@@ -62,6 +62,7 @@ void thread_sched_reread(struct g *g, pid_t ktid) {
 	if (known != SCHED_OTHER)
 		SYS2(SYS_sched_getparam, ktid, &param);
 	TELL(t->policy, known);
+	TELL(t->reset_on_fork, policy >= 0 && (policy & SCHED_RESET_ON_FORK));
 	TELL(t->param.sched_priority, param.sched_priority);
 	TELL(t->nice, nice < 0 ? 0 : 20 - (int)nice); /* the kernel's own form is never negative */
 }
@@ -163,6 +164,11 @@ static int policy_refused(int policy, int priority) {
 	return (int)-r;
 }
 
+/* As the kernel has it. */
+int thread_policy(struct g *g) {
+	return TOLD(thread_of(g)->policy) | (TOLD(thread_of(g)->reset_on_fork) ? SCHED_RESET_ON_FORK : 0);
+}
+
 /* ---- written down, and done ------------------------------------------------------------------------------------------------ */
 
 /* `what` of t is the calling kernel thread's from now on. Who wrote it down had the kernel's word; if that has changed, nobody is there to hear it. */
@@ -179,7 +185,7 @@ static void sched_put(struct g *g, unsigned what) {
 	}
 	if (what & SET_POLICY) {
 		struct sched_param param = {.sched_priority = ceiling_raises(g, TOLD(t->param.sched_priority))};
-		SYS3(SYS_sched_setscheduler, 0, TOLD(t->policy), &param);
+		SYS3(SYS_sched_setscheduler, 0, thread_policy(g), &param);
 	}
 	if (what & SET_NICE)
 		SYS3(SYS_setpriority, PRIO_PROCESS, 0, TOLD(t->nice));
@@ -205,6 +211,8 @@ void thread_sched_fork_child(struct g *g) {
 	if (thread_of(g)->cpus == 0)
 		what &= ~(unsigned)SET_CPUS;
 	thread_of(g)->written_down = 0;
+	if (thread_of(g)->reset_on_fork)
+		what &= ~(unsigned)(SET_POLICY | SET_NICE);
 	sched_put(g, what);
 }
 
@@ -233,15 +241,19 @@ void thread_ioprio_wish(struct g *g, int ioprio) {
 	sched_wish(g, SET_IOPRIO);
 }
 
+/* `policy` may have the flag. */
 static int policy_set(struct g *g, int policy, int priority) {
 	struct thread *t = thread_of(g);
+	bool reset = policy & SCHED_RESET_ON_FORK, did_reset = TOLD(t->reset_on_fork);
+	policy &= ~SCHED_RESET_ON_FORK;
 	int was = TOLD(t->policy), had = TOLD(t->param.sched_priority);
 	if (!policy_valid(policy, priority))
 		return EINVAL;
 	int r = policy_refused(policy, priority); /* not pinned for a refusal */
-	if (r || (was == policy && had == priority))
+	if (r || (was == policy && had == priority && did_reset == reset))
 		return r;
 	TELL(t->policy, policy);
+	TELL(t->reset_on_fork, reset);
 	TELL(t->param.sched_priority, priority);
 	struct sched_param param = {.sched_priority = ceiling_raises(g, priority)};
 	int32_t ktid = thread_own_ktid(g);
@@ -249,9 +261,10 @@ static int policy_set(struct g *g, int policy, int priority) {
 		sched_wish(g, SET_POLICY);
 		return 0;
 	}
-	r = (int)-SYS3(SYS_sched_setscheduler, ktid, policy, &param);
+	r = (int)-SYS3(SYS_sched_setscheduler, ktid, thread_policy(g), &param);
 	if (r) {
 		TELL(t->policy, was);
+		TELL(t->reset_on_fork, did_reset);
 		TELL(t->param.sched_priority, had);
 	}
 	return r;
@@ -272,7 +285,7 @@ SHIM int pthread_getschedparam(pthread_t thread, int *policy, struct sched_param
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (!g)
 		return real.pthread_getschedparam(thread, policy, param);
-	*policy = TOLD(thread_of(g)->policy);
+	*policy = thread_policy(g);
 	param->sched_priority = TOLD(thread_of(g)->param.sched_priority);
 	return 0;
 }
@@ -281,7 +294,7 @@ SHIM int pthread_setschedprio(pthread_t thread, int priority) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (g)
-		return policy_set(g, TOLD(thread_of(g)->policy), priority);
+		return policy_set(g, thread_policy(g), priority);
 	int r = real.pthread_setschedprio(thread, priority);
 	ceiling_again();
 	return r;
@@ -341,6 +354,12 @@ int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread
 	*out = (struct thread_sched){.policy = process_policy, .priority = process_priority};
 	if (t)
 		*out = (struct thread_sched){TOLD(t->policy), TOLD(t->param.sched_priority), TOLD(t->nice), TOLD(t->ioprio), TOLD(t->written_down), TOLD(t->cpus)};
+	if (unlikely(t && TOLD(t->reset_on_fork))) { /* as the kernel does it */
+		if (out->policy == SCHED_FIFO || out->policy == SCHED_RR)
+			*out = (struct thread_sched){SCHED_OTHER, 0, 0, out->ioprio, out->written_down & ~(SET_POLICY | SET_NICE), out->cpus};
+		else if (out->nice < 0)
+			out->nice = 0;
+	}
 	if (likely(!attr))
 		return 0;
 	/* What it has from the kernel: its creator's, if that has a kernel thread, of which its own is made then. */
@@ -424,19 +443,19 @@ SHIM int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 SHIM int sched_setscheduler(pid_t tid, int policy, const struct sched_param *param) {
 	REAL_READY();
 	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
-	return g ? errno_ret(policy_set(g, policy & ~SCHED_RESET_ON_FORK, param->sched_priority)) : real.sched_setscheduler(tid, policy, param);
+	return g ? errno_ret(policy_set(g, policy, param->sched_priority)) : real.sched_setscheduler(tid, policy, param);
 }
 
 SHIM int sched_getscheduler(pid_t tid) {
 	REAL_READY();
 	struct g *g = thread_meant(tid);
-	return g ? TOLD(thread_of(g)->policy) : real.sched_getscheduler(tid);
+	return g ? thread_policy(g) : real.sched_getscheduler(tid);
 }
 
 SHIM int sched_setparam(pid_t tid, const struct sched_param *param) {
 	REAL_READY();
 	struct g *g = address_bad(param) ? NULL : thread_meant(tid);
-	return g ? errno_ret(policy_set(g, TOLD(thread_of(g)->policy), param->sched_priority)) : real.sched_setparam(tid, param);
+	return g ? errno_ret(policy_set(g, thread_policy(g), param->sched_priority)) : real.sched_setparam(tid, param);
 }
 
 SHIM int sched_getparam(pid_t tid, struct sched_param *param) {

@@ -74,6 +74,7 @@ static long getattr_named(pid_t id, struct attr_head *attr, unsigned long size, 
 	struct thread *t = thread_of(g);
 	bool realtime = t->policy == SCHED_FIFO || t->policy == SCHED_RR;
 	attr->policy = (uint32_t)t->policy;
+	attr->flags = t->reset_on_fork ? attr->flags | ATTR_RESET_ON_FORK : attr->flags & ~(uint64_t)ATTR_RESET_ON_FORK;
 	attr->nice = realtime ? 0 : getpriority(PRIO_PROCESS, (id_t)g->tid);
 	attr->priority = (uint32_t)ceiling_raises(g, t->param.sched_priority);
 	return r;
@@ -86,7 +87,7 @@ static long setattr_remember(struct g *g, const struct attr_head *attr, unsigned
 	if (answer != -ESRCH || flags != 0 || (attr->size && attr->size < sizeof *attr) ||
 	    (attr->flags & ~(uint64_t)ATTR_RESET_ON_FORK))
 		return answer;
-	int before = errno, r = sched_setscheduler(g->tid, (int)attr->policy, &param);
+	int before = errno, r = sched_setscheduler(g->tid, (int)attr->policy | (attr->flags & ATTR_RESET_ON_FORK ? SCHED_RESET_ON_FORK : 0), &param);
 	if (r == 0 && !realtime && attr->policy != SCHED_IDLE)
 		r = setpriority(PRIO_PROCESS, (id_t)g->tid, attr->nice);
 	long result = r == 0 ? 0 : errno == EACCES ? -EPERM : -errno;
