@@ -174,8 +174,10 @@ int thread_policy(struct g *g) {
 /* `what` of t is the calling kernel thread's from now on. Who wrote it down had the kernel's word; if that has changed, nobody is there to hear it. */
 static void sched_put(struct g *g, unsigned what) {
 	struct thread *t = thread_of(g);
-	uint32_t number = TOLD(t->cpus);
-	if (what & SET_CPUS) {
+	uint32_t number = 0;
+	/* Again if it was told another meanwhile, who found it pinned already and may have told the kernel first. */
+	for (bool again = what & SET_CPUS; again; again = TOLD(t->cpus) != number) {
+		number = TOLD(t->cpus);
 		cpu_set_t all;
 		long size;
 		if (number)
