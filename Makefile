@@ -242,13 +242,13 @@ GOLIB_LINK = -L$(BUILD) -lgoshim -Wl,-rpath,$(abspath $(BUILD))
 $(BUILD)/tests/helpers/%: tests/helpers/%.c
 	$(call say,PROGRAM,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ $(shell cat tests/helpers/$*.flags 2>/dev/null)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(shell cat tests/helpers/$*.flags 2>/dev/null)
 
 # One that has the library in any case: where the loader takes none from the environment.
 $(BUILD)/tests/helpers/works_linked: tests/helpers/works.c | $(BUILD)/libgoshim.so
 	$(call say,PROGRAM,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ -Wl,--no-as-needed $(GOLIB_LINK)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) -MMD -MP -MF $@.d $< -o $@ -Wl,--no-as-needed $(GOLIB_LINK)
 
 # Programs that use goshim.h: tests/golib, and the examples, each built as C11 and as C++17 by both compilers.
 GOLIB_FLAGS := -D_GNU_SOURCE -O1 -g -fexceptions -pthread -Wall -Wextra -Wpedantic -Werror -Ishims
@@ -279,7 +279,7 @@ $(eval $(call example_rule,clang,c11))
 $(eval $(call example_rule,g++,c++17,-x c++))
 $(eval $(call example_rule,clang++,c++17,-x c++))
 
--include $(GOLIB:=.d) $(EXAMPLES:=.d)
+-include $(HELPERS:=.d) $(GOLIB:=.d) $(EXAMPLES:=.d)
 
 # One Criterion test per program.
 $(BUILD)/tests/program_list.inc: force
