@@ -8,7 +8,6 @@ Processes that multiprocessing spawns import it anew, under another name: then i
 
 import fcntl
 import os
-import signal
 import sys
 
 out, pid = -1, os.getpid()
@@ -47,9 +46,6 @@ def result_class(base):
 
 
 if __name__ == "__main__":
-    # Started in the background of a shell, SIGINT is ignored; the tests expect to be interrupted by it.
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     # The directory of this program does not belong into the path of the tests.
     sys.path.pop(0)
     out = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 200)
