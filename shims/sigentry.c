@@ -181,7 +181,8 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 	fdcall_abandon(g);
 
-	s->ending += !(h->flags & (int)SA_RESTART);
+	uint32_t ending = s->ending + !(h->flags & (int)SA_RESTART);
+	s->ending = ending;
 	h->handler(sig, info, context);
 
 	if (!self_g()) /* it forked, and this is the child */
@@ -190,6 +191,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	/* Unless it changed the mask it returns to. */
 	handler_left(g, asked == kernel_before ? virtual_before : asked & ~SIG_NEVER_BLOCKED, asked, context,
 		     in_syscall);
+	s->ending = ending; /* without those that ran on top of it, or after it: it alone decided about the call */
 }
 
 /* A handler has returned that began before there were goroutines, and in which the runtime started: that took the handler's mask for main's. */

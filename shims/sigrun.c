@@ -128,9 +128,11 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 }
 
 /* Everything of `allowed` that is deliverable in g's queue. `one_mask`: in a call that brought a mask of its own. As in the kernel, the first handler
- * then returns to the mask that was before the call, which ends it: what it masked itself stays pending until then. Called inside the runtime, left outside. */
+ * then returns to the mask that was before the call, which ends it: what it masked itself stays pending until then. The first alone decides whether a call ends,
+ * not those that ran on top of it or come after it. Called inside the runtime, left outside. */
 static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 	unsigned ran = 0, now;
+	uint32_t ending = sig_of(g)->ending;
 	siginfo_t info;
 	int sig;
 	while (!(one_mask && ran) && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
@@ -139,6 +141,7 @@ static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 		ran = ran ? ran : now;
 		if (!self_g())
 			return 0;
+		sig_of(g)->ending = ending + (ran == 3);
 	}
 	if (one_mask)
 		sig_of(g)->defer = true; /* before we leave the runtime, which would run the rest */

@@ -40,7 +40,7 @@ struct sigstate {
 	void *alt_sp; /* NULL: none */
 	size_t alt_size;
 	int alt_flags;
-	uint32_t ending; /* `handlers` of actions without SA_RESTART, begun ones included */
+	uint32_t ending; /* `handlers` of actions without SA_RESTART, begun ones included; of those on top of one that is over, that one only */
 };
 
 /* The sigstate of a goroutine. In shims/thread.c. */
