@@ -7,6 +7,7 @@
  *   RACE_SAME_THREAD()     at both ends of a handler and of a switch: all that ran on this M before, whichever G's it was
  *   RACE_COMES_AGAIN(...)  at the begin of a handler (its arguments): it has interrupted the detector, shall return at once, and will be called again
  *   RACE_OURS(from, bytes) new memory of the runtime's; nobody has used it before
+ *   RACE_ALARM(alarm, s)   alarm(s), whose seconds last longer: a watched program is slower
  *   RACE_ALONE()           all others are over, and before me (a fork's child)
  */
 #ifndef GOSHIM_RACE_H
@@ -22,6 +23,8 @@ void race_ours(const void *from, size_t bytes);
 void race_alone(void);
 void race_same_thread(void);
 bool race_comes_again(int sig, siginfo_t *info, void *context);
+unsigned race_alarm(unsigned seconds);
+#define RACE_ALARM(real, seconds) ((void)(real), race_alarm(seconds))
 #define RACE_BEFORE(key) race_before(key)
 #define RACE_AFTER(key) race_after(key)
 #define RACE_OURS(from, bytes) race_ours((from), (bytes))
@@ -29,6 +32,7 @@ bool race_comes_again(int sig, siginfo_t *info, void *context);
 #define RACE_SAME_THREAD() race_same_thread()
 #define RACE_COMES_AGAIN(sig, info, context) race_comes_again((sig), (info), (context))
 #else
+#define RACE_ALARM(real, seconds) (real)(seconds)
 #define RACE_BEFORE(key) ((void)0)
 #define RACE_AFTER(key) ((void)0)
 #define RACE_OURS(from, bytes) ((void)0)

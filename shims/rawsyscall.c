@@ -251,6 +251,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_timer_gettime: done = timer_gettime(TIMER(0), PTR(1)); break;
 	case SYS_timer_getoverrun: done = timer_getoverrun(TIMER(0)); break;
 	case SYS_timer_delete: done = timer_delete(TIMER(0)); break;
+	case SYS_setitimer: done = setitimer((__itimer_which_t)INT(0), PTR(1), PTR(2)); break;
 	case SYS_setpriority: done = setpriority((__priority_which_t)INT(0), (id_t)INT(1), INT(2)); break;
 	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
 	case SYS_sched_yield: done = sched_yield(); break;

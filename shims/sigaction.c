@@ -59,6 +59,8 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 	struct sigaction set, was, was_default;
 	default_show(sig, &was_default);
 	bool ours = !process_in_vfork(); /* the table is the parent's */
+	if (act && before && ours)
+		sig_main_settle(self_g());
 	if (act) {
 		set = *act;
 		if (ours && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)

@@ -420,6 +420,15 @@ __attribute__((noinline)) void process_tp_set(struct arch_thread *self, uintptr_
 	arch_tp_set(self, tp);
 }
 
+/* Does the interrupted code have a signal blocked that its kernel thread, by what we know, has not? Then the kernel has called sig_entry() for it, which has not got as
+ * far as to queue it, or to call the handler. (Or a mask is just being changed. SA_NODEFER hides it.) */
+static void settle_answer(const struct m *m, const ucontext_t *uc) {
+	uint64_t open = ~(m ? __atomic_load_n(&m->kmask, __ATOMIC_RELAXED) : atomic_load(&sigp.and_mask));
+	if (sigset_bits(&uc->uc_sigmask) & open & atomic_load(&sigp.settle_which))
+		atomic_fetch_add(&sigp.settle_found, 1);
+	atomic_fetch_add(&sigp.settle_answers, 1); /* last: who counts these looks at the others then */
+}
+
 /* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
  * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
@@ -435,6 +444,10 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	if (sig_told_by_setxid(info))
 		return;
 	int32_t ktid = self_ktid();
+	if (info->si_code == KICK_CODE && info->si_value.sival_int == KICK_SETTLE) {
+		settle_answer(m_of_ktid(ktid), context);
+		return;
+	}
 	if (info->si_code == KICK_CODE) {
 		ucontext_t *uc = context;
 		uint64_t and_now = atomic_load(&sigp.and_mask);

@@ -17,6 +17,7 @@
 #define STANDARD_SIGNALS 0x7fffffffull /* of a number one is pending at most */
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
 #define KICK_UNASKED 1        /* SIGSETXID with KICK_CODE that nobody waits for */
+#define KICK_SETTLE 2         /* the same: is one of sigp.settle_which on its way here? */
 #define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine (sigsend.c) */
 #define THREAD_MAGIC 0x67736874u
 #define TIMER_CODE (-0x6755) /* in a goroutine's queue: from one of sigtimer.c's timers; no SI_TIMER before it is taken out */
@@ -44,6 +45,8 @@ struct sig_process {
 	struct m *first;              /* the process's first kernel thread; NULL: it is no M */
 	_Atomic uint64_t main_mask;   /* main's, as it counts in and_mask: what `first` masks while it runs nobody */
 	_Atomic bool first_idle;      /* it runs nobody, and says so before it looks at main_mask */
+	_Atomic uint64_t settle_which; /* sig_main_settle(): asked of all, */
+	_Atomic uint32_t settle_answers, settle_found; /* how many have answered, and how many of them that it is so */
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
 	_Atomic uint64_t held;        /* signals with held entries */
 	_Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */

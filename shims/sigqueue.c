@@ -489,6 +489,58 @@ void sig_settle(struct g *g, int sig, uint32_t seen) {
 	rt_check(g);
 }
 
+/* The kernel threads that the kernel may have chosen for one of `which`: is it on its way on one of them? True too if one does not answer. */
+static bool settle_asks(uint64_t which, int64_t limit) {
+	uint32_t found = atomic_load(&sigp.settle_found), answers = atomic_load(&sigp.settle_answers), asked = 0;
+	int32_t me = self_ktid(), sysmon = sig_sysmon_ktid();
+	atomic_store(&sigp.settle_which, which);
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		int32_t ktid = atomic_load_explicit(&m->ktid, memory_order_relaxed);
+		if (ktid && ktid != me && (which & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
+			asked += kick_send(ktid, SIGSETXID_NR, KICK_SETTLE);
+	}
+	if (sysmon && (which & ~atomic_load(&sigp.and_mask)))
+		asked += kick_send(sysmon, SIGSETXID_NR, KICK_SETTLE);
+	while (atomic_load(&sigp.settle_answers) - answers < asked) {
+		if (nanotime() > limit)
+			return true;
+		SYS0(SYS_sched_yield);
+	}
+	return atomic_load(&sigp.settle_found) != found;
+}
+
+void sig_main_settle(struct g *g) {
+	siginfo_t info;
+	uint64_t which = 0;
+	int sig;
+	if (!g || g != sigp.main_g || process_in_vfork() || atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
+		return;
+	for (sig = 1; sig <= NSIGNALS; sig++)
+		which |= handler_of(sig) ? SIGBIT(sig) : 0;
+	which &= ~mask_of(g);
+	if (!which)
+		return;
+	int64_t limit = nanotime() + SETTLE_NS;
+	rt_enter(g);
+	bool again;
+	do {
+		while ((sig = taken_from_kernel(which, &info)) > 0) {
+			if (info.si_code != KICK_CODE) {
+				sig_ring_push(sig, &info, info.si_code == SI_TKILL ? g : NULL);
+				sig_seen_add(sig);
+			}
+		}
+		rt_exit(g); /* what has come this far is handled */
+		if (!self_g())
+			return; /* by a handler that forked, and this is the child */
+		syscall_enter(g); /* the P may go meanwhile */
+		again = settle_asks(which, limit);
+		syscall_exit(g);
+		rt_enter(g);
+	} while (again && nanotime() < limit);
+	rt_exit(g);
+}
+
 /* A kernel thread of a process without goroutines leaves the runtime: what came in meanwhile is sent to it again, and now finds
  * it outside. */
 void sig_foreign_deliver(struct g *g) {

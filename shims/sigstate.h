@@ -109,6 +109,9 @@ uint32_t sig_seen(int sig);
 void sig_child_made(pid_t child, uint32_t seen); /* by fork(), which may have failed, or return in the child */
 bool sig_child_is_youngest(pid_t child, uint32_t *seen);
 void sig_settle(struct g *g, int sig, uint32_t seen);
+/* What has been sent to the process is main's to take, and a call of main's does not return before it has: that stops a timer, or takes a handler away, after which
+ * the program relies on it. Here another kernel thread may be about to hand it over. For any other g: nothing, as there. Outside the runtime. In sigqueue.c. */
+void sig_main_settle(struct g *g);
 
 /* ---- for calls on descriptors (sigfd.c) ------------------------------------------------------------------------------------ */
 

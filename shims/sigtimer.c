@@ -24,6 +24,7 @@
 #include "../core/runtime.h"
 #include "../core/slab.h"
 #include "pinned.h"
+#include "race.h"
 #include "siginternal.h"
 #include "thread.h"
 
@@ -410,11 +411,21 @@ static int64_t first_of(const struct record *r, int flags, const struct itimersp
 	return flags & TIMER_ABSTIME ? value : value + ns_of(&now);
 }
 
+/* A timer of the process expires no more. */
+static void stopped(void) {
+	if (sched_started())
+		sig_main_settle(self_g());
+}
+
 SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict spec, struct itimerspec *restrict old) {
 	REAL_READY();
 	struct record *r = record_of(id);
-	if (!r || r->of_main || (uintptr_t)spec < 4096 || !timespec_valid(&spec->it_value) || !timespec_valid(&spec->it_interval))
-		return real.timer_settime(id, flags, spec, old);
+	if (!r || r->of_main || (uintptr_t)spec < 4096 || !timespec_valid(&spec->it_value) || !timespec_valid(&spec->it_interval)) {
+		int done = real.timer_settime(id, flags, spec, old);
+		if (done == 0 && !ns_of(&spec->it_value))
+			stopped();
+		return done;
+	}
 	struct itimerspec given = *spec; /* may be `old` */
 	if (r->of && !r->kernel_counts)
 		return cpu_settime(r, flags, &given, old);
@@ -458,5 +469,31 @@ SHIM int timer_delete(timer_t id) {
 	int done = real.timer_delete(id);
 	if (r)
 		state_set(r, RECORD_FREE);
+	else if (done == 0)
+		stopped();
 	return done;
+}
+
+SHIM int setitimer(__itimer_which_t which, const struct itimerval *restrict value, struct itimerval *restrict old) {
+	REAL_READY();
+	int done = real.setitimer(which, value, old);
+	if (done == 0 && which == ITIMER_REAL && (!value || (!value->it_value.tv_sec && !value->it_value.tv_usec)))
+		stopped();
+	return done;
+}
+
+SHIM unsigned alarm(unsigned seconds) {
+	REAL_READY();
+	unsigned left = RACE_ALARM(real.alarm, seconds);
+	if (!seconds)
+		stopped();
+	return left;
+}
+
+SHIM useconds_t ualarm(useconds_t value, useconds_t interval) {
+	REAL_READY();
+	useconds_t left = real.ualarm(value, interval);
+	if (!value)
+		stopped();
+	return left;
 }

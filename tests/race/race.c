@@ -538,7 +538,7 @@ void __tsan_atomic_thread_fence(int order) {
 enum { SLOWER = 8 }; /* a watched program, at worst; RUN_PROGRAMS_SLOWER in the Makefile, too */
 
 /* Each program ends itself with an alarm when it hangs. */
-__attribute__((visibility("default"))) unsigned alarm(unsigned seconds) {
+unsigned race_alarm(unsigned seconds) {
 	struct itimerval set = {.it_value.tv_sec = (time_t)seconds * SLOWER}, was;
 	syscall(SYS_setitimer, ITIMER_REAL, &set, &was);
 	return (unsigned)(was.it_value.tv_sec + (was.it_value.tv_usec != 0) + SLOWER - 1) / SLOWER;

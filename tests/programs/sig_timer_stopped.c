@@ -1,0 +1,86 @@
+/* A timer's signal is main's alone where the other threads block it: once the timer is stopped none comes any more, and the default action that
+ * the program then sets is never carried out for one that came before (SIG-5). */
+#include "sync_test.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { TURNS = 3000, KINDS = 4 };
+
+static volatile sig_atomic_t armed, late, taken;
+static timer_t timer;
+
+static void on_alarm(int sig) {
+	(void)sig;
+	late += !armed;
+	taken++;
+}
+
+/* Any but main: it blocks all, and computes and waits in turn, so that main is now on this kernel thread and now on that. */
+static void *beside(void *arg) {
+	sem_t *sem = arg;
+	struct timespec soon;
+	while (sem_trywait(sem) != 0) {
+		for (volatile int i = 0; i < 20000; i++)
+			continue;
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec = (soon.tv_nsec + 50000) % 1000000000;
+		if (sem_timedwait(sem, &soon) == 0)
+			break;
+	}
+	return NULL;
+}
+
+static void set(int kind, long us) {
+	struct itimerval often = {{0, us}, {0, us}};
+	struct itimerspec precise = {{0, us * 1000}, {0, us * 1000}};
+	if (kind == 1)
+		ualarm((useconds_t)us, (useconds_t)us);
+	else if (kind == 2)
+		EQ(timer_settime(timer, 0, &precise, NULL), 0);
+	else if (kind == 3 && !us)
+		alarm(0); /* it stops what setitimer() began */
+	else
+		EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+}
+
+int main(void) {
+	pthread_t t[2];
+	sem_t stop;
+	sigset_t all, before;
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	test_begin();
+	alarm(0); /* the watchdog is SIGALRM's, too */
+	sem_init(&stop, 0, 0);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	for (int i = 0; i < 2; i++)
+		EQ(pthread_create(&t[i], NULL, beside, &stop), 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+	for (int i = 0; i < TURNS; i++) {
+		int kind = i % KINDS;
+		signal(SIGALRM, on_alarm);
+		armed = 1;
+		set(kind, 60);
+		for (volatile int j = 0; j < i * 7919 % 60000; j++)
+			continue;
+		if (i % 8 >= 4)
+			usleep(50);
+		set(kind, 0);
+		armed = 0;
+		signal(SIGALRM, i % 3 ? SIG_DFL : on_alarm);
+	}
+	EQ(late, 0);
+	CHECK(taken > 0);
+	sem_post(&stop);
+	sem_post(&stop);
+	for (int i = 0; i < 2; i++)
+		join(t[i]);
+	return test_end();
+}
