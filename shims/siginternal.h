@@ -181,7 +181,7 @@ void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
 void sig_ring_drain(bool held_too);
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
-int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info);
+int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to);
 /* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
 int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
 /* Copies what is queued of `which`, oldest first; how many. Inside the runtime. */
@@ -196,8 +196,10 @@ void sig_kick(struct g *g, int32_t ktid, int sig);
 void sig_disturb(struct g *g, struct m *m);
 /* sigstate.lock held or nobody else there. */
 void sig_queue_drop(struct sigstate *s);
+/* Inside the runtime. What was sent to the process, of `which`, g blocks: somebody else takes it. */
+void sig_queue_release(struct g *g, uint64_t which);
 /* Inside the runtime. Queues for g and makes it look, if it would take it. 0 or -EAGAIN. */
-int sig_send(struct g *g, int sig, const siginfo_t *info);
+int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process);
 /* Who takes a signal sent to the process; NULL: nobody. */
 struct g *sig_taker(int sig);
 void sig_foreign_deliver(struct g *g);

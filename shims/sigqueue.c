@@ -20,7 +20,7 @@ struct entry {
 	uint32_t next;      /* queue link: index + 1 */
 	uint32_t seq;       /* order of arrival in the ring */
 	int sig;
-	struct g *to;       /* thread-directed: for whom; NULL the process */
+	struct g *to;       /* thread-directed: for whom; NULL the process, also once somebody was chosen who takes it */
 	siginfo_t info;
 };
 
@@ -154,15 +154,30 @@ static struct entry *queue_remove(struct sigstate *s, int sig) {
 	return found;
 }
 
+/* sigstate.lock held. One that is pending for the thread is for the process as well from now on: it does not end with the thread. */
+static void queue_of_process(struct sigstate *s, int sig) {
+	for (uint32_t link = s->head; link; link = entries[link - 1].next) {
+		if (entries[link - 1].sig == sig)
+			entries[link - 1].to = NULL;
+	}
+}
+
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
-int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info) {
+int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to) {
 	int r = 0;
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
-	/* Signals below the real-time ones are pending or not, no more; a timer's is an entry of its own (as in the kernel). */
-	if (!s->dead && !(sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE)) {
+	if (unlikely(s->dead)) {
+		if (!to)
+			sig_ring_push(sig, info, NULL); /* somebody else takes it */
+	} else if (sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE) {
+		/* Signals below the real-time ones are pending or not, no more; a timer's is an entry of its own (as in the kernel). */
+		if (!to)
+			queue_of_process(s, sig);
+	} else {
 		struct entry *e = entry_alloc();
 		if (e) {
 			e->sig = sig;
+			e->to = to;
 			e->info = *info;
 			queue_append(s, e);
 		} else if (sig < 32 && info->si_code != TIMER_CODE) {
@@ -192,6 +207,32 @@ static void kicks_forget(uint64_t which) {
 
 void sig_kicks_forget(uint64_t mask) {
 	kicks_forget(mask & ~atomic_load_explicit(&sigp.main_mask, memory_order_relaxed));
+}
+
+void sig_queue_release(struct g *g, uint64_t which) {
+	struct sigstate *s = sig_of(g);
+	uint32_t *link = &s->head, previous = 0;
+	uint64_t left = 0;
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	while (*link) {
+		struct entry *e = &entries[*link - 1];
+		if (e->to || !(SIGBIT(e->sig) & which)) {
+			left |= SIGBIT(e->sig);
+			previous = *link;
+			link = &e->next;
+			continue;
+		}
+		if (s->tail == *link)
+			s->tail = previous;
+		*link = e->next;
+		sig_ring_push(e->sig, &e->info, NULL);
+		entry_free(e);
+	}
+	which &= s->pending & ~left & ~s->bare;
+	if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
+		kicks_forget(which);
+	atomic_fetch_and_explicit(&s->pending, ~which, memory_order_relaxed);
+	lock_release(&s->lock);
 }
 
 static void kick_main(struct g *g, int32_t ktid, int sig) {
@@ -257,11 +298,13 @@ unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsig
 	return n;
 }
 
-/* sigstate.lock held or nobody else there. */
+/* sigstate.lock held or nobody else there. What was sent to the process goes back to the ring: another takes it, as in the kernel. */
 void sig_queue_drop(struct sigstate *s) {
 	while (s->head) {
 		struct entry *e = &entries[s->head - 1];
 		s->head = e->next;
+		if (!e->to)
+			sig_ring_push(e->sig, &e->info, NULL);
 		entry_free(e);
 	}
 	s->tail = 0;
@@ -326,13 +369,15 @@ void sig_nudge(struct g *g, int sig) {
 }
 
 /* Queues for g and makes it look, if it would take it. */
-int sig_send(struct g *g, int sig, const siginfo_t *info) {
+int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process) {
 	struct sigstate *s = sig_of(g);
-	int r = sig_queue_put(s, sig, info);
+	int r = sig_queue_put(s, sig, info, of_process ? NULL : g);
 	/* seq_cst by the RMW in sig_queue_put() and these loads: either we see the open mask or the owner sees the entry */
 	uint64_t mask = __atomic_load_n(&g->sigmask, __ATOMIC_SEQ_CST);
 	if (r == 0 && (!(mask & SIGBIT(sig)) || (atomic_load(&s->waiting) & SIGBIT(sig))))
 		sig_nudge(g, sig);
+	else if (r == 0 && of_process)
+		sig_queue_release(g, SIGBIT(sig)); /* it did when it was chosen; or it looks after it has blocked the signal, and there is nothing any more */
 	else if (r == 0 && unlikely(atomic_load_explicit(&sig_by_fd, memory_order_relaxed) & SIGBIT(sig)))
 		g_interrupt(g); /* it may be waiting for a signalfd (sigfd.c) */
 	return r;
@@ -396,12 +441,13 @@ static void route(struct entry *e) {
 	bool retry = atomic_load(&sigp.held) & SIGBIT(e->sig);
 	struct g *to = e->to ? e->to : retry ? NULL : sig_taker(e->sig);
 	int sig = e->sig;
+	bool of_process = !e->to;
 	siginfo_t info = e->info;
 	if (!to && !(atomic_load(&sigp.and_mask) & SIGBIT(sig)) && hold(e, &to))
 		return;
 	entry_free(e);
 	if (to)
-		sig_send(to, sig, &info);
+		sig_send(to, sig, &info, of_process);
 	else
 		sig_return(sig, &info);
 }

@@ -46,7 +46,7 @@ static bool limit_reached(int sig, const siginfo_t *info) {
 }
 
 /* To the calling goroutine: when it does not block it, the handler has run when this returns. */
-static int signal_self(struct g *g, int sig, siginfo_t *info) {
+static int signal_self(struct g *g, int sig, siginfo_t *info, bool of_process) {
 	bool blocked = mask_of(g) & SIGBIT(sig);
 	if (!blocked && !handler_of(sig))
 		return (int)kernel_queue_self(sig, info); /* default action, or ignored */
@@ -55,7 +55,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info) {
 	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(g);
-	int r = sig_queue_put(sig_of(g), sig, info);
+	int r = sig_queue_put(sig_of(g), sig, info, of_process ? NULL : g);
 	rt_leave(g);
 	if (r == 0 && !blocked && !sig_must_defer(g)) {
 		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us
@@ -75,7 +75,7 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	if (sig == SIGKILL || sig == SIGSTOP)
 		return (int)SYS2(SYS_kill, self_pid(), sig);
 	if (g == self)
-		return signal_self(g, sig, info);
+		return signal_self(g, sig, info, false);
 	bool blocked = mask_of(g) & SIGBIT(sig);
 	if (!blocked && !handler_of(sig)) {
 		if (info->si_code == TIMER_CODE)
@@ -89,7 +89,7 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(self);
-	int r = sig_send(g, sig, info);
+	int r = sig_send(g, sig, info, false);
 	rt_exit(self);
 	return r;
 }
@@ -262,11 +262,11 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
 		return 1;
 	if (taker == self)
-		return signal_self(self, sig, info);
+		return signal_self(self, sig, info, true);
 	int r = 0;
 	rt_enter(self);
 	if (taker) {
-		r = sig_send(taker, sig, info);
+		r = sig_send(taker, sig, info, true);
 	} else {
 		sig_ring_push(sig, info, NULL);
 		sig_ring_drain(false);
