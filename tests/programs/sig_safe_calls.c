@@ -256,12 +256,12 @@ static long pselected(void) { FD_ZERO(&fds); FD_SET(pair[0], &fds); ts = (struct
 	X(uname, uname(&(struct utsname){})) X(unlink, unlink("missing")) X(unlinkat, unlinkat(dir, "missing", 0)) X(utime, utime("file", NULL)) \
 	X(utimensat, utimensat(dir, "file", NULL, 0)) X(utimes, utimes("file", NULL)) X(wait, waits()) X(waitpid, CHILD(1)) \
 	X(wait_none, waitpid(-1, NULL, WNOHANG)) X(wcpcpy, wcpcpy(wide, L"abc") - wide) X(wcscat, wcscat(wide, L"d") == wide) \
+	X(wcschr, wcschr(wide, L'b') - wide) X(wcscmp, wcscmp(wide, L"abcd")) X(wcscpy, wcscpy(wide, L"a b") == wide) X(wcslen, wcslen(wide)) \
+	X(wcsstr, wcsstr(wide, L"b") - wide) X(wmemcpy, wmemcpy(wide, L"ab", 3) == wide) X(wmemset, wmemset(wide, L'x', 2) == wide) \
 	X(wcpncpy, wcpncpy(wide, L"abc", 4) - wide) X(wcsncat, wcsncat(wide, L"de", 1) == wide) X(wcsncmp, wcsncmp(wide, L"abcx", 3)) \
 	X(wcsncpy, wcsncpy(wide, L"abcd", 9) == wide) X(wcsnlen, wcsnlen(wide, 2)) X(wcspbrk, wcspbrk(wide, L"cb") - wide) X(wcsrchr, wcsrchr(wide, L'b') - wide) \
 	X(wcscspn, wcscspn(wide, L"c")) X(wcsspn, wcsspn(wide, L"ab")) X(wmemchr, wmemchr(wide, L'c', 4) - wide) X(wmemcmp, wmemcmp(wide, L"abc", 3)) \
 	X(wmemmove, wmemmove(wide, wide + 1, 3) == wide) X(wcstok, wcstok(wide, L"c", &wide_save) - wide) \
-	X(wcschr, wcschr(wide, L'b') - wide) X(wcscmp, wcscmp(wide, L"abcd")) X(wcscpy, wcscpy(wide, L"a b") == wide) X(wcslen, wcslen(wide)) \
-	X(wcsstr, wcsstr(wide, L"b") - wide) X(wmemcpy, wmemcpy(wide, L"ab", 3) == wide) X(wmemset, wmemset(wide, L'x', 2) == wide) \
 	X(write, write(pair[1], "abc", 3) + read(pair[0], buf, 100))
 
 #define X(id, expr) static long f_##id(void) { return (long)(expr); }
