@@ -214,7 +214,9 @@ SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_action
 	struct g *g = spawn_begin(actions);
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter(g);
+	uint64_t shown = sig_hide(g, ~0ull);
 	int r = real.posix_spawn(pid, path, actions, attr, argv, envp);
+	sig_show(g, shown);
 	syscall_exit(g);
 	g_tp_release(g, hold);
 	fdtable_fork_parent();
@@ -227,7 +229,9 @@ SHIM int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
 	struct g *g = spawn_begin(actions);
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter(g);
+	uint64_t shown = sig_hide(g, ~0ull);
 	int r = real.posix_spawnp(pid, file, actions, attr, argv, envp);
+	sig_show(g, shown);
 	syscall_exit(g);
 	g_tp_release(g, hold);
 	fdtable_fork_parent();
@@ -243,8 +247,10 @@ SHIM int system(const char *command) {
 	uint32_t seen = sig_seen(SIGCHLD);
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter_blocking(g);
+	uint64_t shown = sig_hide(g, command ? 1ull << (SIGCHLD - 1) : 0);
 	int r = real.system(command);
 	int saved_errno = errno;
+	sig_show(g, shown);
 	syscall_exit(g);
 	g_tp_release(g, hold);
 	if (g && command && r != -1 && r != 127 << 8) /* there may have been no child */

@@ -55,12 +55,14 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 	REAL_READY();
 	if (sig < 1 || sig > NSIGNALS || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
 		return real.sigaction(sig, act, old);
+	bool ours = !process_in_vfork(); /* the table is the parent's */
 	struct sigrecord *before = handler_of(sig), *record = NULL;
+	if (act && ours && before && before->handler != act->sa_sigaction) {
+		sig_main_settle(self_g());
+		before = handler_of(sig); /* one that ran in there may have changed it */
+	}
 	struct sigaction set, was, was_default;
 	default_show(sig, &was_default);
-	bool ours = !process_in_vfork(); /* the table is the parent's */
-	if (act && before && ours)
-		sig_main_settle(self_g());
 	if (act) {
 		set = *act;
 		if (ours && act->sa_handler != SIG_DFL && act->sa_handler != SIG_IGN)

@@ -180,8 +180,9 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	if (in_syscall)
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 	fdcall_abandon(g);
+	sig_queue_hand_on(g, sig);
 
-	uint32_t ending = s->ending + !(h->flags & (int)SA_RESTART);
+	uint32_t was = s->ending, ending = was + !(h->flags & (int)SA_RESTART);
 	s->ending = ending;
 	h->handler(sig, info, context);
 
@@ -191,6 +192,8 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	/* Unless it changed the mask it returns to. */
 	handler_left(g, asked == kernel_before ? virtual_before : asked & ~SIG_NEVER_BLOCKED, asked, context,
 		     in_syscall);
+	if (arch_context_pc(context) == (uintptr_t)sig_entry)
+		ending = was; /* on top of a frame that the kernel had made and whose handler has not begun: that one decides */
 	s->ending = ending; /* without those that ran on top of it, or after it: it alone decided about the call */
 }
 

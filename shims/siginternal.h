@@ -269,6 +269,8 @@ void sig_default_note(int sig, const struct sigaction *act);
 uint64_t sig_handler_mask(const struct sigrecord *h, int sig);
 /* h is about to be called for a signal. False: SA_RESETHAND, and somebody else was first: the default action. */
 bool sig_handler_take(int sig, struct sigrecord *h);
+/* What was sent to the process and g, which has begun the handler of `handled`, or, 0, has ended one, blocks, is for another. */
+void sig_queue_hand_on(struct g *g, int handled);
 void sig_handler_done(struct g *g, struct sigstate *s);
 /* Outside the runtime: everything deliverable in g's queue, or of `allowed` only. 0: no handler ran; 1: one did; 3: one without
  * SA_RESTART did. 0, too, if one forked and this is the child: check self_g(). */

@@ -125,6 +125,19 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	return 0;
 }
 
+uint64_t sig_hide(struct g *g, uint64_t which) {
+	if (!g || g->kind > G_MAIN)
+		return 0;
+	uint64_t before = g->m->kmask;
+	kmask_set(g->m, before | which);
+	return before;
+}
+
+void sig_show(struct g *g, uint64_t before) {
+	if (g && g->kind <= G_MAIN)
+		kmask_set(g->m, before);
+}
+
 void sig_mask_push(struct g *g, const sigset_t *set) {
 	struct sigstate *s = sig_of(g);
 	s->defer = true; /* first: what the new mask lets in must end the wait that follows */

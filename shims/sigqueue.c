@@ -13,6 +13,7 @@
 
 #define ENTRIES SIG_ENTRIES
 #define SETTLE_NS 200000000
+#define SETTLE_ASKED 16u
 
 enum entry_state { ENTRY_FREE /* zero: entry_used() */, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
@@ -154,12 +155,13 @@ static struct entry *queue_remove(struct sigstate *s, int sig) {
 	return found;
 }
 
-/* sigstate.lock held. One that is pending for the thread is for the process as well from now on: it does not end with the thread. */
-static void queue_of_process(struct sigstate *s, int sig) {
+/* sigstate.lock held. Is one pending, for the thread or, `to` NULL, for the process? As the kernel, which has a set for each. */
+static bool queue_has(const struct sigstate *s, int sig, const struct g *to) {
 	for (uint32_t link = s->head; link; link = entries[link - 1].next) {
-		if (entries[link - 1].sig == sig)
-			entries[link - 1].to = NULL;
+		if (entries[link - 1].sig == sig && !entries[link - 1].to == !to)
+			return true;
 	}
+	return s->bare & SIGBIT(sig);
 }
 
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
@@ -169,11 +171,7 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 	if (unlikely(s->dead)) {
 		if (!to)
 			sig_ring_push(sig, info, NULL); /* somebody else takes it */
-	} else if (sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE) {
-		/* Signals below the real-time ones are pending or not, no more; a timer's is an entry of its own (as in the kernel). */
-		if (!to)
-			queue_of_process(s, sig);
-	} else {
+	} else if (!(sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE && queue_has(s, sig, to))) {
 		struct entry *e = entry_alloc();
 		if (e) {
 			e->sig = sig;
@@ -209,6 +207,14 @@ void sig_kicks_forget(uint64_t mask) {
 	kicks_forget(mask & ~atomic_load_explicit(&sigp.main_mask, memory_order_relaxed));
 }
 
+/* It is out of its queue. */
+static void entry_hand_on(struct entry *e) {
+	int sig = e->sig;
+	siginfo_t info = e->info;
+	entry_free(e); /* first: there may be no other */
+	sig_ring_push(sig, &info, NULL);
+}
+
 void sig_queue_release(struct g *g, uint64_t which) {
 	struct sigstate *s = sig_of(g);
 	uint32_t *link = &s->head, previous = 0;
@@ -225,8 +231,7 @@ void sig_queue_release(struct g *g, uint64_t which) {
 		if (s->tail == *link)
 			s->tail = previous;
 		*link = e->next;
-		sig_ring_push(e->sig, &e->info, NULL);
-		entry_free(e);
+		entry_hand_on(e);
 	}
 	which &= s->pending & ~left & ~s->bare;
 	if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
@@ -303,9 +308,10 @@ void sig_queue_drop(struct sigstate *s) {
 	while (s->head) {
 		struct entry *e = &entries[s->head - 1];
 		s->head = e->next;
-		if (!e->to)
-			sig_ring_push(e->sig, &e->info, NULL);
-		entry_free(e);
+		if (e->to)
+			entry_free(e);
+		else
+			entry_hand_on(e);
 	}
 	s->tail = 0;
 	s->bare = 0;
@@ -535,24 +541,36 @@ void sig_settle(struct g *g, int sig, uint32_t seen) {
 	rt_check(g);
 }
 
-/* The kernel threads that the kernel may have chosen for one of `which`: is it on its way on one of them? True too if one does not answer. */
+/* m, or, NULL, sysmon: may the kernel have chosen it for one of `which`, and it be on its way with that? One that waits for its vfork() child is not. */
+static bool settle_ask(const struct m *m, uint64_t which) {
+	if (!m) {
+		int32_t sysmon = sig_sysmon_ktid();
+		return sysmon && (which & ~atomic_load(&sigp.and_mask)) && kick_send(sysmon, SIGSETXID_NR, KICK_SETTLE);
+	}
+	int32_t ktid = atomic_load_explicit(&m->ktid, memory_order_relaxed);
+	struct g *runs = atomic_load_explicit(&m->curg, memory_order_relaxed);
+	return ktid && ktid != self_ktid() && (which & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)) && !(runs && runs->in_vfork) &&
+	       kick_send(ktid, SIGSETXID_NR, KICK_SETTLE);
+}
+
+/* The kernel threads that the kernel may have chosen for one of `which`: is it on its way on one of them? True too if one does not answer, or somebody else has asked
+ * meanwhile. The first is the one it chooses, if that lets it through; of the others, where hundreds wait in the kernel, not all can be asked. */
 static bool settle_asks(uint64_t which, int64_t limit) {
 	uint32_t found = atomic_load(&sigp.settle_found), answers = atomic_load(&sigp.settle_answers), asked = 0;
-	int32_t me = self_ktid(), sysmon = sig_sysmon_ktid();
 	atomic_store(&sigp.settle_which, which);
-	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
-		int32_t ktid = atomic_load_explicit(&m->ktid, memory_order_relaxed);
-		if (ktid && ktid != me && (which & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)))
-			asked += kick_send(ktid, SIGSETXID_NR, KICK_SETTLE);
+	if (sigp.first)
+		asked += settle_ask(sigp.first, which);
+	asked += settle_ask(NULL, which);
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m && asked < SETTLE_ASKED; m = m->all_next) {
+		if (m != sigp.first)
+			asked += settle_ask(m, which);
 	}
-	if (sysmon && (which & ~atomic_load(&sigp.and_mask)))
-		asked += kick_send(sysmon, SIGSETXID_NR, KICK_SETTLE);
 	while (atomic_load(&sigp.settle_answers) - answers < asked) {
-		if (nanotime() > limit)
+		if (nanotime() > limit || !self_g())
 			return true;
 		SYS0(SYS_sched_yield);
 	}
-	return atomic_load(&sigp.settle_found) != found;
+	return atomic_load(&sigp.settle_which) != which || atomic_load(&sigp.settle_found) != found;
 }
 
 void sig_main_settle(struct g *g) {
@@ -566,7 +584,7 @@ void sig_main_settle(struct g *g) {
 	which &= ~mask_of(g);
 	if (!which)
 		return;
-	int64_t limit = nanotime() + SETTLE_NS;
+	int64_t limit = 0;
 	rt_enter(g);
 	bool again;
 	do {
@@ -579,8 +597,11 @@ void sig_main_settle(struct g *g) {
 		rt_exit(g); /* what has come this far is handled */
 		if (!self_g())
 			return; /* by a handler that forked, and this is the child */
+		limit = limit ? limit : nanotime() + SETTLE_NS; /* not before: those handlers take what they take */
 		syscall_enter(g); /* the P may go meanwhile */
 		again = settle_asks(which, limit);
+		if (!self_g())
+			return;
 		syscall_exit(g);
 		rt_enter(g);
 	} while (again && nanotime() < limit);

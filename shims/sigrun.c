@@ -32,6 +32,20 @@ bool sig_handler_take(int sig, struct sigrecord *h) {
 	return true;
 }
 
+void sig_queue_hand_on(struct g *g, int handled) {
+	struct sigstate *s = sig_of(g);
+	uint64_t which = atomic_load(&s->pending) & mask_of(g); /* seq_cst: Dekker with sig_send() */
+	/* Nobody else takes it: it comes back to g. Of a flood of one real-time signal all would go and come back with each. */
+	if (unlikely(which) && handled && !(atomic_load(&sigp.and_mask) & SIGBIT(handled)) && !sig_taker(handled))
+		which &= ~SIGBIT(handled);
+	if (likely(!which))
+		return;
+	in_rt_up(g);
+	sig_queue_release(g, which);
+	sig_ring_drain(false);
+	rt_leave(g);
+}
+
 /* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention`
  * for it), or be held. */
 void sig_handler_done(struct g *g, struct sigstate *s) {
@@ -43,6 +57,7 @@ void sig_handler_done(struct g *g, struct sigstate *s) {
 		sig_account(s, mask_of(g));
 		rt_leave(g);
 	}
+	sig_queue_hand_on(g, 0); /* once it counts that g blocks them */
 	if (__builtin_expect(atomic_load(&sigp.held) != 0, 0)) {
 		rt_enter(g);
 		sig_ring_drain(true);
@@ -105,6 +120,8 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 	context.uc_stack = sig_altstack_save(s);
 	mask_force(g, mask_of(g) | sig_handler_mask(h, sig));
 	handlers_on_top(g, allowed);
+	if (self_g())
+		sig_queue_hand_on(g, sig);
 	s->ending += !(h->flags & (int)SA_RESTART);
 	struct handler_call call = {.g = g, .h = h, .info = info, .context = &context, .sig = sig, .forked = !self_g()};
 	if (call.forked) /* in one of those: in the child libc's signals are the kernel's */

@@ -112,6 +112,10 @@ void sig_settle(struct g *g, int sig, uint32_t seen);
 /* What has been sent to the process is main's to take, and a call of main's does not return before it has: that stops a timer, or takes a handler away, after which
  * the program relies on it. Here another kernel thread may be about to hand it over. For any other g: nothing, as there. Outside the runtime. In sigqueue.c. */
 void sig_main_settle(struct g *g);
+/* libc blocks `which` on the kernel thread of g while it is in one of its calls, without telling. hide returns what show takes. Nothing for NULL and foreign threads.
+ * In sigmask.c. */
+uint64_t sig_hide(struct g *g, uint64_t which);
+void sig_show(struct g *g, uint64_t before);
 
 /* ---- for calls on descriptors (sigfd.c) ------------------------------------------------------------------------------------ */
 

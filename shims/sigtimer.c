@@ -422,7 +422,7 @@ SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict 
 	struct record *r = record_of(id);
 	if (!r || r->of_main || (uintptr_t)spec < 4096 || !timespec_valid(&spec->it_value) || !timespec_valid(&spec->it_interval)) {
 		int done = real.timer_settime(id, flags, spec, old);
-		if (done == 0 && !ns_of(&spec->it_value))
+		if (done == 0 && (spec == old || !ns_of(&spec->it_value))) /* which are the same place: who knows */
 			stopped();
 		return done;
 	}
@@ -467,9 +467,10 @@ SHIM int timer_delete(timer_t id) {
 		setting_begin(r, INT64_MAX);
 	}
 	int done = real.timer_delete(id);
+	bool of_process = !r || r->of_main;
 	if (r)
 		state_set(r, RECORD_FREE);
-	else if (done == 0)
+	if (done == 0 && of_process)
 		stopped();
 	return done;
 }
@@ -477,7 +478,7 @@ SHIM int timer_delete(timer_t id) {
 SHIM int setitimer(__itimer_which_t which, const struct itimerval *restrict value, struct itimerval *restrict old) {
 	REAL_READY();
 	int done = real.setitimer(which, value, old);
-	if (done == 0 && which == ITIMER_REAL && (!value || (!value->it_value.tv_sec && !value->it_value.tv_usec)))
+	if (done == 0 && which == ITIMER_REAL && (!value || value == old || (!value->it_value.tv_sec && !value->it_value.tv_usec)))
 		stopped();
 	return done;
 }
