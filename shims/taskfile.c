@@ -126,9 +126,23 @@ static void put(struct content *t, const char *format, ...) {
 	t->n = n < 0 || t->n + (size_t)n >= TEXT_ROOM ? TEXT_ROOM - 1 : t->n + (size_t)n;
 }
 
-static bool runs(struct g *g) {
+/* One that is in a system call is in the state of its kernel thread, which may wait there. */
+static char state_of(struct g *g) {
 	uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
-	return g == g_goroutine() || state == GS_RUNNING || state == GS_RUNNABLE;
+	if (g == g_goroutine() || state == GS_RUNNABLE)
+		return 'R';
+	if (state != GS_RUNNING)
+		return 'S';
+	int32_t ktid = atomic_load_explicit(&g->in_syscall, memory_order_relaxed) ? sig_running_on(g) : 0;
+	char text[128]; /* number and name come first, and are short */
+	if (!ktid || task_file_read(0, ktid, "stat", text, sizeof text) <= 0 || sig_running_on(g) != ktid)
+		return 'R';
+	const char *at = strrchr(text, ')');
+	return at && at[1] == ' ' && at[2] ? at[2] : 'R';
+}
+
+static const char *state_named(char state) {
+	return state == 'R' ? "R (running)" : state == 'D' ? "D (disk sleep)" : state == 'T' ? "T (stopped)" : state == 't' ? "t (tracing stop)" : "S (sleeping)";
 }
 
 static void comm_put(struct content *out, struct g *g) {
@@ -171,7 +185,7 @@ static void stat_put(struct content *out, struct g *g, bool whole, char *kernel)
 	for (int i = STAT_STATE; left && (left = strchr(left, ' ')); i++) {
 		const char *field = ++left;
 		if (i == STAT_STATE)
-			put(out, " %c", runs(g) ? 'R' : 'S');
+			put(out, " %c", state_of(g));
 		else if (i == STAT_USER && !whole)
 			put(out, " %ld", user);
 		else if (i == STAT_SYSTEM && !whole)
@@ -211,7 +225,7 @@ static void status_put(struct content *out, struct g *g, const char *kernel) {
 		if (strncmp(line, "Name:", 5) == 0)
 			name_line_put(out, g);
 		else if (strncmp(line, "State:", 6) == 0)
-			put(out, "State:\t%s\n", runs(g) ? "R (running)" : "S (sleeping)");
+			put(out, "State:\t%s\n", state_named(state_of(g)));
 		else if (strncmp(line, "Pid:", 4) == 0)
 			put(out, "Pid:\t%d\n", g->tid);
 		else if (strncmp(line, "SigPnd:", 7) == 0)

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -236,6 +237,37 @@ static void *body(void *arg) {
 	return arg;
 }
 
+static void *locks(void *arg) {
+	int fd = open(arg, O_RDWR);
+	__atomic_store_n(&tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	EQ(flock(fd, LOCK_EX), 0);
+	close(fd);
+	return NULL;
+}
+
+/* It waits in the kernel, where a scheduler of its own would not see it. */
+static void sleeps_in_kernel(void) {
+	char name[] = "/tmp/thread_files.XXXXXX", text[1024];
+	int fd = mkstemp(name);
+	EQ(flock(fd, LOCK_EX), 0);
+	tid = 0;
+	pthread_t t = start(locks, name);
+	while (!__atomic_load_n(&tid, __ATOMIC_ACQUIRE))
+		sched_yield();
+	for (char *state = NULL; !state || state[2] != 'S'; usleep(1000)) {
+		int stat = open(at("stat"), O_RDONLY);
+		ssize_t n = read(stat, text, sizeof text - 1);
+		close(stat);
+		text[n > 0 ? n : 0] = '\0';
+		state = strrchr(text, ')');
+	}
+	puts("sleeps in the kernel");
+	EQ(flock(fd, LOCK_UN), 0);
+	join(t);
+	close(fd);
+	unlink(name);
+}
+
 int main(void) {
 	test_begin();
 	setvbuf(stdout, NULL, _IONBF, 0);
@@ -262,6 +294,7 @@ int main(void) {
 	EQ(write(fd, name, 4), -1);
 	EQ(errno, ESRCH);
 	close(fd);
+	sleeps_in_kernel();
 	tid = getpid();
 	names_show("main");
 	put("main", "/proc/thread-self/comm", "second");
