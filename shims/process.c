@@ -208,14 +208,15 @@ static struct g *spawn_begin(const posix_spawn_file_actions_t *actions) {
 	return g;
 }
 
-SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
-                     char *const argv[], char *const envp[]) {
-	REAL_READY();
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[], char *const[]);
+
+static int spawn(spawn_function *libc, pid_t *pid, const char *name, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+		 char *const argv[], char *const envp[]) {
 	struct g *g = spawn_begin(actions);
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter(g);
 	uint64_t shown = sig_hide(g, ~0ull);
-	int r = real.posix_spawn(pid, path, actions, attr, argv, envp);
+	int r = libc(pid, name, actions, attr, argv, envp);
 	sig_show(g, shown);
 	syscall_exit(g);
 	g_tp_release(g, hold);
@@ -223,19 +224,16 @@ SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_action
 	return r;
 }
 
+SHIM int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+                     char *const argv[], char *const envp[]) {
+	REAL_READY();
+	return spawn(real.posix_spawn, pid, path, actions, attr, argv, envp);
+}
+
 SHIM int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                       char *const argv[], char *const envp[]) {
 	REAL_READY();
-	struct g *g = spawn_begin(actions);
-	enum tp_hold hold = g_tp_hold(g);
-	syscall_enter(g);
-	uint64_t shown = sig_hide(g, ~0ull);
-	int r = real.posix_spawnp(pid, file, actions, attr, argv, envp);
-	sig_show(g, shown);
-	syscall_exit(g);
-	g_tp_release(g, hold);
-	fdtable_fork_parent();
-	return r;
+	return spawn(real.posix_spawnp, pid, file, actions, attr, argv, envp);
 }
 
 SHIM int system(const char *command) {
@@ -247,7 +245,7 @@ SHIM int system(const char *command) {
 	uint32_t seen = sig_seen(SIGCHLD);
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter_blocking(g);
-	uint64_t shown = sig_hide(g, command ? 1ull << (SIGCHLD - 1) : 0);
+	uint64_t shown = sig_hide(g, command ? SIGBIT(SIGCHLD) : 0);
 	int r = real.system(command);
 	int saved_errno = errno;
 	sig_show(g, shown);

@@ -432,8 +432,9 @@ static void settle_answer(const struct m *m, const ucontext_t *uc) {
 	atomic_fetch_add(&sigp.settle_answers, 1); /* last: who counts these looks at the others then */
 }
 
-/* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s; else libc asks this kernel thread to change its identity, and
- * its handler must find the kernel thread's TCB, not a goroutine's. Everything is blocked in here. */
+/* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s or
+ * sig_main_settle()'s; else libc asks this kernel thread to change its identity, and its handler must find the kernel thread's TCB, not a goroutine's. Everything is
+ * blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	arch_tp_settle(context);
 	if (RACE_COMES_AGAIN(sig, info, context))
@@ -447,12 +448,12 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	if (sig_told_by_setxid(info))
 		return;
 	int32_t ktid = self_ktid();
-	if (info->si_code == KICK_CODE && info->si_value.sival_int == KICK_SETTLE) {
-		settle_answer(m_of_ktid(ktid), context);
-		return;
-	}
 	if (info->si_code == KICK_CODE) {
 		ucontext_t *uc = context;
+		if (info->si_value.sival_int == KICK_SETTLE) {
+			settle_answer(m_of_ktid(ktid), uc);
+			return;
+		}
 		uint64_t and_now = atomic_load(&sigp.and_mask);
 		if (ktid == atomic_load(&sigp.sysmon_tid)) {
 			sigset_store(&uc->uc_sigmask, and_now);

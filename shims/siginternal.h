@@ -173,14 +173,14 @@ static inline long kernel_queue_self(int sig, siginfo_t *info) {
 /* How many signals can wait in the library, and how many do. */
 #define SIG_ENTRIES 2048u
 unsigned sig_entries_used(void);
-/* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
- * RLIMIT_SIGPENDING does. */
 /* Whom a signal with THREAD_CODE is for; NULL: nobody who lives. Async-signal-safe. */
 struct g *sig_told(const siginfo_t *info);
+/* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
+ * RLIMIT_SIGPENDING does. */
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if asked. */
 void sig_ring_drain(bool held_too);
-/* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
+/* Inside the runtime. `to` NULL: it was sent to the process. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to);
 /* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
 int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
@@ -196,8 +196,8 @@ void sig_kick(struct g *g, int32_t ktid, int sig);
 void sig_disturb(struct g *g, struct m *m);
 /* sigstate.lock held or nobody else there. */
 void sig_queue_drop(struct sigstate *s);
-/* Inside the runtime. What was sent to the process, of `which`, g blocks: somebody else takes it. */
-void sig_queue_release(struct g *g, uint64_t which);
+/* What was sent to the process and g, which has begun the handler of `handled`, or, 0, has another mask, blocks, is for another. */
+void sig_queue_hand_on(struct g *g, int handled);
 /* Inside the runtime. Queues for g and makes it look, if it would take it. 0 or -EAGAIN. */
 int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process);
 /* Who takes a signal sent to the process; NULL: nobody. */
@@ -269,8 +269,6 @@ void sig_default_note(int sig, const struct sigaction *act);
 uint64_t sig_handler_mask(const struct sigrecord *h, int sig);
 /* h is about to be called for a signal. False: SA_RESETHAND, and somebody else was first: the default action. */
 bool sig_handler_take(int sig, struct sigrecord *h);
-/* What was sent to the process and g, which has begun the handler of `handled`, or, 0, has ended one, blocks, is for another. */
-void sig_queue_hand_on(struct g *g, int handled);
 void sig_handler_done(struct g *g, struct sigstate *s);
 /* Outside the runtime: everything deliverable in g's queue, or of `allowed` only. 0: no handler ran; 1: one did; 3: one without
  * SA_RESTART did. 0, too, if one forked and this is the child: check self_g(). */

@@ -114,11 +114,9 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	kmask_set(g->m, mask);
 	mask_store(g, mask);
 	sig_account(s, mask);
-	uint64_t pending = atomic_load(&s->pending); /* seq_cst: Dekker with sig_send() */
-	if (pending & ~mask)
+	if (atomic_load(&s->pending) & ~mask) /* seq_cst: Dekker with sig_send() */
 		attention_set(s);
-	if (unlikely(pending & mask & ~*old))
-		sig_queue_release(g, mask & ~*old);
+	sig_queue_hand_on(g, 0);
 	if (unlikely(atomic_load(&sigp.held) & ~mask))
 		sig_ring_drain(true);
 	rt_exit(g); /* POSIX: at least one of those is delivered before we return */

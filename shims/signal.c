@@ -12,10 +12,10 @@
  *      interrupted may hold any lock of the runtime. rt_pending counts it; whoever leaves the runtime or sleeps on
  *      a g0 calls deliver_hook(), which routes entries to goroutines: into the sigstate's queue, then sig_nudge().
  *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to the
- *   caller, then to anybody. Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_release()): it is the process's until
- *   then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's order, at the stop
- *   of a timer, a change of the handler and the end of a child, main waits for what is under way (sig_main_settle(), sig_settle()). Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to
- *   defer one is to repeat it for ever.
+ *   caller, then to anybody. Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_hand_on()): it is the process's until
+ *   then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's
+ *   order, at the stop of a timer, a change of the handler and the end of a child, main waits for what is under way (sig_main_settle(), sig_settle()).
+ *   Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to defer one is to repeat it for ever.
  *
  * Running a queued handler
  *   A goroutine looks at its queue when it leaves the runtime (deliver_hook), when a wait ended with -EINTR

@@ -190,17 +190,26 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 	return r;
 }
 
+/* What is pending of `which` for this kernel thread, whose own signals are `own`'s, or, NULL, the process's, and for the process. Kicks are gone then: what they
+ * speak of is in a queue. */
+static void pending_to_ring(uint64_t which, struct g *own) {
+	siginfo_t info;
+	int sig;
+	while ((sig = taken_from_kernel(which, &info)) > 0) {
+		if (info.si_code == KICK_CODE)
+			continue;
+		sig_ring_push(sig, &info, info.si_code == SI_TKILL ? own : NULL);
+		sig_seen_add(sig);
+	}
+}
+
 /* A kick has the number of what is queued. On the first kernel thread it must not be pending longer than that is: to the kernel, a signal of this number that another
  * process directs at main would be the same one, and be lost. So kicks go there under sigstate.lock while the signal is queued, and who takes it out takes the
  * kick back before. What else is found came in time to be one of its own, or is for the process. */
 static void kicks_forget(uint64_t which) {
-	siginfo_t info;
-	int sig;
 	which &= atomic_load(&sigp.kicked_ever) & STANDARD_SIGNALS;
-	while (which && (sig = taken_from_kernel(which, &info)) > 0) {
-		if (info.si_code != KICK_CODE)
-			sig_ring_push(sig, &info, info.si_code == SI_TKILL ? sigp.main_g : NULL);
-	}
+	if (which)
+		pending_to_ring(which, sigp.main_g);
 }
 
 void sig_kicks_forget(uint64_t mask) {
@@ -215,7 +224,8 @@ static void entry_hand_on(struct entry *e) {
 	sig_ring_push(sig, &info, NULL);
 }
 
-void sig_queue_release(struct g *g, uint64_t which) {
+/* Inside the runtime. What was sent to the process, of `which`, g blocks: somebody else takes it. */
+static void queue_release(struct g *g, uint64_t which) {
 	struct sigstate *s = sig_of(g);
 	uint32_t *link = &s->head, previous = 0;
 	uint64_t left = 0;
@@ -238,6 +248,20 @@ void sig_queue_release(struct g *g, uint64_t which) {
 		kicks_forget(which);
 	atomic_fetch_and_explicit(&s->pending, ~which, memory_order_relaxed);
 	lock_release(&s->lock);
+}
+
+void sig_queue_hand_on(struct g *g, int handled) {
+	struct sigstate *s = sig_of(g);
+	uint64_t which = atomic_load(&s->pending) & mask_of(g); /* seq_cst: Dekker with sig_send() */
+	/* Nobody else takes it: it comes back to g. Of a flood of one real-time signal all would go and come back with each. */
+	if (unlikely(which) && handled && !(atomic_load(&sigp.and_mask) & SIGBIT(handled)) && !sig_taker(handled))
+		which &= ~SIGBIT(handled);
+	if (likely(!which))
+		return;
+	in_rt_up(g);
+	queue_release(g, which);
+	sig_ring_drain(false);
+	rt_leave(g);
 }
 
 static void kick_main(struct g *g, int32_t ktid, int sig) {
@@ -383,7 +407,7 @@ int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process) {
 	if (r == 0 && (!(mask & SIGBIT(sig)) || (atomic_load(&s->waiting) & SIGBIT(sig))))
 		sig_nudge(g, sig);
 	else if (r == 0 && of_process)
-		sig_queue_release(g, SIGBIT(sig)); /* it did when it was chosen; or it looks after it has blocked the signal, and there is nothing any more */
+		queue_release(g, SIGBIT(sig)); /* it did when it was chosen; or it looks after it has blocked the signal, and there is nothing any more */
 	else if (r == 0 && unlikely(atomic_load_explicit(&sig_by_fd, memory_order_relaxed) & SIGBIT(sig)))
 		g_interrupt(g); /* it may be waiting for a signalfd (sigfd.c) */
 	return r;
@@ -520,16 +544,10 @@ bool sig_child_is_youngest(pid_t child, uint32_t *seen) {
 /* It is pending, or a kernel thread that was given it is on its way through sig_entry(), which needs a CPU and nothing else. The limit is for a child that
  * ended without telling (a debugger's). */
 void sig_settle(struct g *g, int sig, uint32_t seen) {
-	siginfo_t info;
 	if (!handler_of(sig) || (mask_of(g) & SIGBIT(sig)) || sig_taker(sig) != g)
 		return;
 	rt_enter(g);
-	while (taken_from_kernel(SIGBIT(sig), &info) > 0) {
-		if (info.si_code == KICK_CODE)
-			continue; /* it is in a queue */
-		sig_ring_push(sig, &info, NULL);
-		sig_seen_add(sig);
-	}
+	pending_to_ring(SIGBIT(sig), NULL);
 	rt_exit(g);
 	if (sig_seen(sig) != seen)
 		return;
@@ -541,16 +559,16 @@ void sig_settle(struct g *g, int sig, uint32_t seen) {
 	rt_check(g);
 }
 
-/* m, or, NULL, sysmon: may the kernel have chosen it for one of `which`, and it be on its way with that? One that waits for its vfork() child is not. */
-static bool settle_ask(const struct m *m, uint64_t which) {
-	if (!m) {
-		int32_t sysmon = sig_sysmon_ktid();
-		return sysmon && (which & ~atomic_load(&sigp.and_mask)) && kick_send(sysmon, SIGSETXID_NR, KICK_SETTLE);
-	}
+/* The kernel may have chosen it for one of `which`, if its mask lets that through. */
+static bool settle_ask(int32_t ktid, uint64_t mask, uint64_t which) {
+	return ktid && (which & ~mask) && kick_send(ktid, SIGSETXID_NR, KICK_SETTLE);
+}
+
+/* Not itself, nor one that waits for its vfork() child. */
+static bool settle_ask_m(const struct m *m, uint64_t which) {
 	int32_t ktid = atomic_load_explicit(&m->ktid, memory_order_relaxed);
 	struct g *runs = atomic_load_explicit(&m->curg, memory_order_relaxed);
-	return ktid && ktid != self_ktid() && (which & ~__atomic_load_n(&m->kmask, __ATOMIC_RELAXED)) && !(runs && runs->in_vfork) &&
-	       kick_send(ktid, SIGSETXID_NR, KICK_SETTLE);
+	return ktid != self_ktid() && !(runs && runs->in_vfork) && settle_ask(ktid, __atomic_load_n(&m->kmask, __ATOMIC_RELAXED), which);
 }
 
 /* The kernel threads that the kernel may have chosen for one of `which`: is it on its way on one of them? True too if one does not answer, or somebody else has asked
@@ -559,11 +577,11 @@ static bool settle_asks(uint64_t which, int64_t limit) {
 	uint32_t found = atomic_load(&sigp.settle_found), answers = atomic_load(&sigp.settle_answers), asked = 0;
 	atomic_store(&sigp.settle_which, which);
 	if (sigp.first)
-		asked += settle_ask(sigp.first, which);
-	asked += settle_ask(NULL, which);
+		asked += settle_ask_m(sigp.first, which);
+	asked += settle_ask(sig_sysmon_ktid(), atomic_load(&sigp.and_mask), which);
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m && asked < SETTLE_ASKED; m = m->all_next) {
 		if (m != sigp.first)
-			asked += settle_ask(m, which);
+			asked += settle_ask_m(m, which);
 	}
 	while (atomic_load(&sigp.settle_answers) - answers < asked) {
 		if (nanotime() > limit || !self_g())
@@ -574,12 +592,10 @@ static bool settle_asks(uint64_t which, int64_t limit) {
 }
 
 void sig_main_settle(struct g *g) {
-	siginfo_t info;
 	uint64_t which = 0;
-	int sig;
 	if (!g || g != sigp.main_g || process_in_vfork() || atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
 		return;
-	for (sig = 1; sig <= NSIGNALS; sig++)
+	for (int sig = 1; sig <= NSIGNALS; sig++)
 		which |= handler_of(sig) ? SIGBIT(sig) : 0;
 	which &= ~mask_of(g);
 	if (!which)
@@ -588,12 +604,7 @@ void sig_main_settle(struct g *g) {
 	rt_enter(g);
 	bool again;
 	do {
-		while ((sig = taken_from_kernel(which, &info)) > 0) {
-			if (info.si_code != KICK_CODE) {
-				sig_ring_push(sig, &info, info.si_code == SI_TKILL ? g : NULL);
-				sig_seen_add(sig);
-			}
-		}
+		pending_to_ring(which, g);
 		rt_exit(g); /* what has come this far is handled */
 		if (!self_g())
 			return; /* by a handler that forked, and this is the child */

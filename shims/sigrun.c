@@ -32,20 +32,6 @@ bool sig_handler_take(int sig, struct sigrecord *h) {
 	return true;
 }
 
-void sig_queue_hand_on(struct g *g, int handled) {
-	struct sigstate *s = sig_of(g);
-	uint64_t which = atomic_load(&s->pending) & mask_of(g); /* seq_cst: Dekker with sig_send() */
-	/* Nobody else takes it: it comes back to g. Of a flood of one real-time signal all would go and come back with each. */
-	if (unlikely(which) && handled && !(atomic_load(&sigp.and_mask) & SIGBIT(handled)) && !sig_taker(handled))
-		which &= ~SIGBIT(handled);
-	if (likely(!which))
-		return;
-	in_rt_up(g);
-	sig_queue_release(g, which);
-	sig_ring_drain(false);
-	rt_leave(g);
-}
-
 /* After a handler returned and the mask is back: what it blocked may wait in the queue (no sender set `attention`
  * for it), or be held. */
 void sig_handler_done(struct g *g, struct sigstate *s) {

@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sleeping.h"
+
 /* Wrong arguments are what some of the tests are about. */
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Wstringop-overflow"
@@ -183,16 +185,7 @@ static inline void *read_once(void *arg) {
 
 /* Until the reader waits: for what would be something else if it came first. */
 static inline void await_waiting(struct reader *r) {
-	char path[64], text[256];
-	for (char *state = NULL; !state || state[2] != 'S'; usleep(1000)) {
-		snprintf(path, sizeof path, "/proc/self/task/%d/stat", r->tid);
-		int fd = r->tid ? open(path, O_RDONLY) : -1;
-		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
-		if (fd >= 0)
-			close(fd);
-		text[n > 0 ? n : 0] = '\0';
-		state = strrchr(text, ')');
-	}
+	await_sleeping(&r->tid);
 }
 
 #endif

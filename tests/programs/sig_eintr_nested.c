@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -37,11 +36,6 @@ static void *waits(void *arg) {
 	return NULL;
 }
 
-static void until(sem_t *sem) {
-	while (sem_wait(sem) != 0)
-		EQ(errno, EINTR);
-}
-
 int main(void) {
 	char name[] = "/tmp/sig_eintr_nested.XXXXXX";
 	struct sigaction act = {.sa_handler = goes_on, .sa_flags = SA_RESTART};
@@ -55,11 +49,11 @@ int main(void) {
 	act = (struct sigaction){.sa_handler = ends};
 	sigaction(SIGUSR2, &act, NULL);
 	EQ(pthread_create(&t, NULL, waits, name), 0);
-	until(&here);
+	sem_take(&here);
 	usleep(10000); /* mostly it is in flock() by then */
 	for (int i = 0; i < INNER; i++) {
 		EQ(pthread_kill(t, SIGUSR1), 0);
-		until(&here);
+		sem_take(&here);
 	}
 	for (int i = 0; i < OUTER; i++) {
 		pid_t child = fork();
@@ -67,7 +61,7 @@ int main(void) {
 			kill(getppid(), SIGUSR2);
 			_exit(0);
 		}
-		until(&taken);
+		sem_take(&taken);
 		while (waitpid(child, NULL, 0) < 0)
 			EQ(errno, EINTR);
 	}

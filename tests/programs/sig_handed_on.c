@@ -2,8 +2,6 @@
  * to, it is another's. What was sent to the thread itself stays, also where both are the same number (SIG-16). */
 #include "sync_test.h"
 
-#include <errno.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <unistd.h>
 #include <sys/select.h>
@@ -39,11 +37,6 @@ static void until_two(int sig) {
 	sem_post(&taken);
 }
 
-static void wait_for(sem_t *sem) {
-	while (sem_wait(sem) != 0)
-		EQ(errno, EINTR);
-}
-
 static void handle(int sig, void (*handler)(int), void (*action)(int, siginfo_t *, void *), bool masks_all) {
 	struct sigaction act = {.sa_handler = handler};
 	if (action) {
@@ -60,7 +53,7 @@ static void *suspends(void *arg) {
 	sigemptyset(&none);
 	sem_post(&here);
 	sigsuspend(&none);
-	wait_for(&over);
+	sem_take(&over);
 	return arg;
 }
 
@@ -95,7 +88,7 @@ static void *takes(void *arg) {
 }
 
 static void *stays(void *arg) {
-	wait_for(&over);
+	sem_take(&over);
 	return arg;
 }
 
@@ -118,8 +111,8 @@ int main(void) {
 		one = two = 0;
 		pthread_kill(others[i % 2], SIGUSR1);
 		kill(getpid(), SIGUSR2);
-		wait_for(&taken);
-		wait_for(&taken);
+		sem_take(&taken);
+		sem_take(&taken);
 	}
 	sem_post(&over);
 	sem_post(&over);
@@ -128,21 +121,21 @@ int main(void) {
 
 	handle(SIGUSR1, on_one, NULL, true);
 	taker = start(takes, NULL);
-	wait_for(&here);
+	sem_take(&here);
 	for (int i = 0; i < TURNS; i++) {
 		thread = start(suspends, NULL);
-		wait_for(&here);
+		sem_take(&here);
 		usleep(500); /* mostly it waits by then */
 		pthread_kill(thread, SIGUSR1);
 		kill(getpid(), SIGUSR2);
-		wait_for(&taken);
+		sem_take(&taken);
 		sem_post(&over);
 		join(thread);
 	}
 	for (int i = 0; i < TURNS; i++) {
 		own = 0;
 		thread = start(selects, NULL);
-		wait_for(&here);
+		sem_take(&here);
 		EQ(write(ends[1], "x", 1), 1);
 		for (volatile int j = 0; j < i * 61 % 9000; j++)
 			continue;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,12 @@ static inline long join(pthread_t t) {
 		exit(1);
 	}
 	return (long)v;
+}
+
+/* Whatever handlers run meanwhile. */
+static inline void sem_take(sem_t *sem) {
+	while (sem_wait(sem) != 0)
+		EQ(errno, EINTR);
 }
 
 static inline void step(const char *name) {

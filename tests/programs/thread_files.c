@@ -1,5 +1,6 @@
 /* A thread's files in /proc, under its number, the process's and the kernel's names for the caller: name, CPU time, state, masks; read and written, by
  * descriptors, streams and paths; while the thread lives and afterwards. */
+#include "sleeping.h"
 #include "sync_test.h"
 
 #include <dirent.h>
@@ -10,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-static pid_t tid;
+static _Atomic pid_t tid;
 static pthread_t thread;
 static pthread_barrier_t turn;
 
@@ -239,7 +240,7 @@ static void *body(void *arg) {
 
 static void *locks(void *arg) {
 	int fd = open(arg, O_RDWR);
-	__atomic_store_n(&tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	tid = (pid_t)syscall(SYS_gettid);
 	EQ(flock(fd, LOCK_EX), 0);
 	close(fd);
 	return NULL;
@@ -247,20 +248,12 @@ static void *locks(void *arg) {
 
 /* It waits in the kernel, where a scheduler of its own would not see it. */
 static void sleeps_in_kernel(void) {
-	char name[] = "/tmp/thread_files.XXXXXX", text[1024];
+	char name[] = "/tmp/thread_files.XXXXXX";
 	int fd = mkstemp(name);
 	EQ(flock(fd, LOCK_EX), 0);
 	tid = 0;
 	pthread_t t = start(locks, name);
-	while (!__atomic_load_n(&tid, __ATOMIC_ACQUIRE))
-		sched_yield();
-	for (char *state = NULL; !state || state[2] != 'S'; usleep(1000)) {
-		int stat = open(at("stat"), O_RDONLY);
-		ssize_t n = read(stat, text, sizeof text - 1);
-		close(stat);
-		text[n > 0 ? n : 0] = '\0';
-		state = strrchr(text, ')');
-	}
+	await_sleeping(&tid);
 	puts("sleeps in the kernel");
 	EQ(flock(fd, LOCK_UN), 0);
 	join(t);
