@@ -5,6 +5,7 @@
  *    bucket's lock.
  * 2. Who leaves by timeout or interrupt takes itself out under the bucket's lock. A waker that meets such a waiter fails to claim it
  *    (wait_claim) and goes on to the next one, so no wake-up is lost on somebody who is leaving (SYN-13).
+ *    So does a requeue: it counts whom a wake-up of the other address will find.
  * 3. A waker takes out whom it meets. A woken waiter finds `addr` NULL and never touches the object again, so the object may be freed as
  *    soon as the waker's call is over (SYN-10, SYN-17, SYN-20). Those who are leaving find that it was done for them.
  *
@@ -174,6 +175,15 @@ bool futex_uncommit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count
 	return r == 0;
 }
 
+/* b's lock held; w is in it. */
+static void waiter_take_out(struct bucket *b, struct fwaiter *w, _Atomic uint32_t *count) {
+	bucket_remove(b, w);
+	if (count)
+		atomic_store_explicit(count, *count - 1, memory_order_relaxed);
+	/* release: the last access to *w, which lives on the waiter's stack */
+	__atomic_store_n(&w->addr, NULL, __ATOMIC_RELEASE);
+}
+
 /* Takes up to n matching waiters out of b and claims them; returns them linked by schedlink. */
 static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t bitset, _Atomic uint32_t *count, int *taken) {
 	struct g *list = NULL, **end = &list;
@@ -185,11 +195,7 @@ static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t
 			continue;
 		struct g *g = w->g;
 		bool claimed = wait_claim(g, WAKE_READY);
-		bucket_remove(b, w);
-		if (count)
-			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
-		/* release: the last access to *w, which lives on the waiter's stack. One that we claimed runs only after ready(). */
-		__atomic_store_n(&w->addr, NULL, __ATOMIC_RELEASE);
+		waiter_take_out(b, w, count); /* one that we claimed runs only after ready() */
 		/* It is leaving by itself; taken out for it, or every waker would walk past the thousands that timed out and had no turn yet. */
 		if (!claimed)
 			continue;
@@ -269,6 +275,10 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 		next = w->next;
 		if (w->addr != addr)
 			continue;
+		if (wait_claimed(w->g)) { /* it is leaving by itself, and the next wake-up would pass it by: it does not wait any more */
+			waiter_take_out(a, w, count);
+			continue;
+		}
 		moved++;
 		if (addr == to) /* they stay, in their order, and count */
 			continue;

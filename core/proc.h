@@ -228,6 +228,11 @@ bool wait_claim(struct g *g, enum wake reason);
 /* The waiter itself finds, after publishing, that it need not sleep: true if it won; wait_park() then returns at once. If false somebody
  * else claimed it and wait_park() takes that wake-up. */
 bool wait_claim_self(struct g *g, enum wake reason);
+/* Has anybody claimed this wait? Relaxed: it stays so until g runs again, which where the caller found g keeps from happening, or it is a hint. */
+static inline bool wait_claimed(const struct g *g) {
+	uint32_t w = atomic_load_explicit(&g->wake, memory_order_relaxed);
+	return w != WAKE_ARMED && w != WAKE_ARMED_INTR;
+}
 void ready(struct g *g);
 
 /* Many at once (linked by schedlink, all claimed): one wake of an M at most. */

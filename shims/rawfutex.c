@@ -258,15 +258,16 @@ static long waitv(struct g *g, const long *a) {
 
 /* futex_wait(word, value, bits, flags, until, clock) */
 static long wait_two(struct g *g, const long *a) {
-	static const struct timespec past;
+	static const uint32_t zero;
 	const struct timespec *until = (const struct timespec *)a[4];
-	if (address_bad_given(until))
+	if (address_bad_given(until) || address_bad((uint32_t *)a[0]) || misaligned((uint32_t *)a[0]))
 		return SYS6(FUTEX2_WAIT, a[0], a[1], a[2], a[3], until, a[5]);
 	if (until && ((a[5] != CLOCK_MONOTONIC && a[5] != CLOCK_REALTIME) || !timespec_valid(until)))
 		return -EINVAL;
-	/* The kernel judges the arguments, and whether it has the call at all. */
-	long r = SYS6(FUTEX2_WAIT, a[0], a[1], a[2], a[3], &past, CLOCK_MONOTONIC);
-	if (r != -ETIMEDOUT)
+	/* The kernel judges the other arguments, and whether it has the call at all. Of a word of ours that never has the value: who waits there for no time is
+	 * queued all the same, and a requeue that met him would count him. */
+	long r = SYS6(FUTEX2_WAIT, &zero, a[1] | 1, a[2], a[3], NULL, CLOCK_MONOTONIC);
+	if (r != -EAGAIN)
 		return r;
 	return wait_private(g ? g : g_self(), (uint32_t *)a[0], (uint32_t)a[1], until ? deadline_abs(until, (clockid_t)a[5]) : -1, (uint32_t)a[2]);
 }

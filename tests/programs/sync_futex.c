@@ -277,20 +277,24 @@ static long wakes_two(void) {
 	return two(REQUEUE_TWO, v, 0, 0, 1, NULL, 0);
 }
 
-/* Each kind of waiter is found by each kind of wake-up. */
+/* Each kind of waiter is found by each kind of wake-up, as soon as it waits. */
+static void meeting(void) {
+	pthread_t t = start(waits_two, NULL);
+	long r;
+	while ((r = wakes_two()) == 0) /* it does not wait yet */
+		sched_yield();
+	EQ(r, 1);
+	if (by_two == 2)
+		EQ(fx(&words[0], FUTEX_WAKE, 1, NULL, NULL, 0), 1);
+	EQ(join(t), of_two == 2 && by_two != 2); /* moved, it is woken by its other word */
+}
+
 static void meetings(void) {
 	int kinds = two(WAKE_TWO, words, 1, 1, U32, NULL, 0) == -ENOSYS ? 1 : 3;
 	for (of_two = 0; of_two < 3; of_two += of_two == 0 && kinds == 1 ? 2 : 1)
-		for (by_two = 0; by_two < kinds; by_two++) {
-			pthread_t t = start(waits_two, NULL);
-			long r;
-			while ((r = wakes_two()) == 0) /* it does not wait yet */
-				sched_yield();
-			EQ(r, 1);
-			if (by_two == 2)
-				EQ(fx(&words[0], FUTEX_WAKE, 1, NULL, NULL, 0), 1);
-			EQ(join(t), of_two == 2 && by_two != 2); /* moved, it is woken by its other word */
-		}
+		for (by_two = 0; by_two < kinds; by_two++)
+			for (int i = 0; i < 50; i++)
+				meeting();
 	if (kinds == 1)
 		return;
 	struct timespec soon = in_ms(CLOCK_MONOTONIC, 10), bad = {0, -1};

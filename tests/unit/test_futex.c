@@ -315,6 +315,29 @@ Test(futex, waker_takes_out_who_is_leaving) {
 	cr_expect(other.result == 0 && futex_commit(&next, &word, NULL, -1) == -ETIMEDOUT);
 }
 
+/* Who is leaving is not moved, and not counted: a wake-up of the other word would not find it. */
+Test(futex, requeue_passes_by_who_is_leaving) {
+	struct fwaiter w;
+	struct waiter other = {.bitset = FUTEX_ANY, .deadline = -1};
+	for (int to_itself = 0; to_itself < 2; to_itself++) {
+		const void *to = to_itself ? &word : &other_word;
+		futex_prepare(&w, &word, &queued_count, false, "test");
+		cr_assert(wait_claim_self(w.g, WAKE_TIMEOUT));
+		cr_expect(futex_requeue_counted(&word, 0, MANY, to, true, 0, &queued_count) == 0);
+		cr_expect(w.addr == NULL && waiters(&word) == 0 && waiters(&other_word) == 0 && queued_count == 0);
+		cr_expect(futex_commit(&w, &word, &queued_count, -1) == -ETIMEDOUT && queued_count == 0);
+	}
+	futex_prepare(&w, &word, NULL, false, "test");
+	cr_assert(wait_claim_self(w.g, WAKE_TIMEOUT));
+	waiter_start(&other, &word);
+	while (waiters(&word) != 2)
+		sched_yield();
+	cr_expect(futex_requeue(&word, 0, 1, &other_word, true, 0) == 1, "the one behind it");
+	cr_expect(futex_wake(&other_word, 1, FUTEX_ANY) == 1);
+	pthread_join(other.thread, NULL);
+	cr_expect(other.result == 0 && futex_commit(&w, &word, NULL, -1) == -ETIMEDOUT);
+}
+
 Test(futex, requeue_counts_out) {
 	struct waiter w[4] = {{.deadline = -1}, {.deadline = -1}, {.deadline = nanotime() + 300 * MS}, {.deadline = -1}};
 	for (int i = 0; i < 4; i++) {
