@@ -298,7 +298,7 @@ RUN_TEST = GOSHIM_BUILD=$(abspath $(BUILD)) GOSHIM_SOURCE=$(CURDIR) ASAN_OPTIONS
 
 test:
 	@scripts/setup build test
-	@$(MAKE) --no-print-directory lib check-exports check-clang
+	@$(MAKE) --no-print-directory lib check-exports check-clang mutate-list
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory model-quick fail-quick
 	@$(MAKE) --no-print-directory race-quick asan-quick refused-quick
