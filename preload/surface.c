@@ -35,7 +35,7 @@ static const struct way {
 	 "sem_wait "
 	 "sem_timedwait sem_clockwait"},
 	{"parks; process-shared or robust: hands off",
-	 "pthread_mutex_lock pthread_mutex_timedlock pthread_mutex_clocklock mtx_lock mtx_timedlock"},
+	 "pthread_mutex_lock pthread_mutex_setprioceiling pthread_mutex_timedlock pthread_mutex_clocklock mtx_lock mtx_timedlock"},
 	{"parks on sockets and pipes; files hand off",
 	 "read write readv writev preadv2 pwritev2 preadv64v2 pwritev64v2 sendfile sendfile64 splice tee vmsplice"},
 	{"parks", "recv recvfrom recvmsg recvmmsg send sendto sendmsg sendmmsg accept accept4 connect poll ppoll "

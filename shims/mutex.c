@@ -279,7 +279,7 @@ static int lock_word(pthread_mutex_t *m, unsigned kind, clockid_t clock, const s
 	if (until) {
 		/* Looked at only by who has to wait (SYN-12), in the kernel's order */
 		if (until->tv_sec < 0)
-			return kind & KIND_INHERIT ? EINVAL : ETIMEDOUT;
+			return kind & KIND_INHERIT || (kind & KIND_CEILING && !timespec_valid(&(struct timespec){0, until->tv_nsec})) ? EINVAL : ETIMEDOUT;
 		if (!timespec_valid(until))
 			return EINVAL;
 		deadline = deadline_abs(until, clock);
@@ -441,6 +441,50 @@ SHIM_HOT int pthread_mutex_unlock(pthread_mutex_t *m) {
 	return 0;
 }
 
+/* The caller has it, and does not take it again to change its ceiling. -1: it may take it. */
+static int ceiling_held(pthread_mutex_t *m, unsigned kind) {
+	unsigned type = kind & KIND_TYPE;
+	if ((type != PTHREAD_MUTEX_RECURSIVE_NP && type != PTHREAD_MUTEX_ERRORCHECK_NP) || !owner_is(m, sync_tid()))
+		return -1;
+	return type == PTHREAD_MUTEX_ERRORCHECK_NP ? EDEADLK : 0;
+}
+
+/* It is locked without obedience to its ceiling. libc's would wait, and wake who waits, in the kernel. */
+SHIM int pthread_mutex_setprioceiling(pthread_mutex_t *m, int ceiling, int *old) {
+	REAL_READY();
+	unsigned kind = mutex_kind(m);
+	if (!(kind & KIND_CEILING) || kind_is_real(kind))
+		return real.pthread_mutex_setprioceiling(m, ceiling, old);
+	if (ceiling < sched_get_priority_min(SCHED_FIFO) || ceiling > sched_get_priority_max(SCHED_FIFO))
+		return EINVAL;
+	_Atomic uint32_t *word = mutex_word(m);
+	int held = ceiling_held(m, kind);
+	if (held > 0)
+		return held;
+	if (held < 0)
+		word_lock(word, -1, false, kind & KIND_SHARED);
+	int before = ceiling_of(m, kind);
+	if (held == 0) {
+		int r = ceiling_enter(ceiling);
+		ceiling_leave(before); /* as in libc also when the kernel refuses */
+		if (r)
+			return r;
+	}
+	__asm__("" : "+r"(old)); /* libc's header promises that it is there, libc itself looks */
+	if (old)
+		*old = before;
+	/* release: pairs with the acquire in word_try() */
+	uint32_t v = atomic_load_explicit(word, memory_order_relaxed), to = (uint32_t)ceiling << CEILING_SHIFT;
+	while (!atomic_compare_exchange_weak_explicit(word, &v, to | (held == 0 ? v & STATE_MASK : 0), memory_order_release, memory_order_relaxed))
+		;
+	/* All: they wait for another value of the word. */
+	if (kind & KIND_SHARED)
+		SYS3(SYS_futex, word, FUTEX_WAKE, INT_MAX);
+	else
+		futex_wake(word, INT_MAX, FUTEX_ANY);
+	return 0;
+}
+
 /* The new owner's number is written down. */
 SHIM int pthread_mutex_consistent(pthread_mutex_t *m) {
 	REAL_READY();
@@ -459,6 +503,10 @@ SHIM int consistent_by_old_name(pthread_mutex_t *m) {
 const void *mutex_queue(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
 	return kind_is_real(kind) || (kind & KIND_SHARED) ? NULL : (const void *)mutex_word(m);
+}
+
+bool mutex_is_ours(pthread_mutex_t *m) {
+	return !kind_is_real(mutex_kind(m));
 }
 
 int mutex_cond_check(pthread_mutex_t *m) {

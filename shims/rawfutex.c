@@ -275,9 +275,10 @@ static long wait_two(struct g *g, const long *a) {
 /* futex_wake(word, bits, n, flags); the kernel first, which knows whether the arguments are right. */
 static long wake_two(const long *a) {
 	long r = SYS4(FUTEX2_WAKE, a[0], a[1], a[2], a[3]);
-	if (r < 0 || r >= (int)a[2])
+	int n = (int)a[2] < 0 ? 1 : (int)a[2]; /* as the kernel's loop has it: a negative one is not reached, but looked at after the first */
+	if (r < 0 || r >= n)
 		return r;
-	return r + futex_wake((void *)a[0], (int)(a[2] - r), (uint32_t)a[1]);
+	return r + futex_wake((void *)a[0], (int)(n - r), (uint32_t)a[1]);
 }
 
 /* futex_requeue(places, flags, wake, move) */

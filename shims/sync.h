@@ -112,6 +112,9 @@ void robust_fork_child(void);
 /* The address that waiters of m queue on in the parking lot, or NULL if m is glibc's, or everything is. */
 const void *mutex_queue(pthread_mutex_t *m);
 
+/* Is it none of glibc's? One that is shared with other processes may be ours, and has no queue here. */
+bool mutex_is_ours(pthread_mutex_t *m);
+
 /* What unlocking m would fail with. For glibc's mutexes 0: only the unlock itself knows. */
 int mutex_cond_check(pthread_mutex_t *m);
 
