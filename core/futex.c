@@ -106,7 +106,15 @@ static void waiter_init(struct fwaiter *w, const void *addr, struct g *g, uint32
 	w->addr = addr;
 	w->g = g;
 	w->bitset = bitset;
-	w->tag = 0;
+	w->moving = false;
+}
+
+/* A wait has begun that is not needed; g is published nowhere. Leaves the runtime. */
+static void wait_not(struct g *g) {
+	wait_claim_self(g, WAKE_READY);
+	wait_park(g, -1);
+	wait_unneeded(g);
+	rt_exit(g);
 }
 
 int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline, uint32_t bitset, bool interruptible,
@@ -122,10 +130,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	/* relaxed: the bucket's lock orders it against a waker that stored before it locked */
 	if (atomic_load_explicit((_Atomic uint32_t *)addr, memory_order_relaxed) != expected) {
 		lock_release(&b->lock);
-		wait_claim_self(g, WAKE_READY);
-		wait_park(g, -1);
-		wait_unneeded(g);
-		rt_exit(g);
+		wait_not(g);
 		return -EAGAIN;
 	}
 	bucket_append(b, &w);
@@ -157,6 +162,24 @@ void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count,
 	lock_release(&b->lock);
 }
 
+bool futex_prepare_unless(struct fwaiter *w, const void *addr, bool interruptible, const char *what, bool (*over)(void *arg), void *arg) {
+	struct g *g = g_self();
+	waiter_init(w, addr, g, FUTEX_ANY);
+	rt_enter(g);
+	wait_begin(g, interruptible, what, (uintptr_t)addr);
+	struct bucket *b = bucket_of(addr);
+	lock_acquire(&b->lock, LOCK_FUTEX);
+	bool waits = !over(arg);
+	if (waits)
+		bucket_append(b, w);
+	lock_release(&b->lock);
+	if (waits)
+		stat_count(stat_of(g), STAT_FUTEX_WAITS, 1);
+	else
+		wait_not(g);
+	return waits;
+}
+
 int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, int64_t deadline) {
 	int r = wait_park(w->g, deadline);
 	if (r < 0)
@@ -185,7 +208,7 @@ static void waiter_take_out(struct bucket *b, struct fwaiter *w, _Atomic uint32_
 }
 
 /* Takes up to n matching waiters out of b and claims them; returns them linked by schedlink. */
-static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t bitset, _Atomic uint32_t *count, int *taken) {
+static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t bitset, bool moving, _Atomic uint32_t *count, int *taken) {
 	struct g *list = NULL, **end = &list;
 	struct fwaiter *next;
 	*taken = 0;
@@ -195,6 +218,7 @@ static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t
 			continue;
 		struct g *g = w->g;
 		bool claimed = wait_claim(g, WAKE_READY);
+		w->moving |= moving;
 		waiter_take_out(b, w, count); /* one that we claimed runs only after ready() */
 		/* It is leaving by itself; taken out for it, or every waker would walk past the thousands that timed out and had no turn yet. */
 		if (!claimed)
@@ -213,7 +237,7 @@ static int wake(const void *addr, int n, uint32_t bitset, _Atomic uint32_t *coun
 	int taken;
 	rt_enter(self);
 	lock_acquire(&b->lock, LOCK_FUTEX);
-	struct g *list = bucket_take(b, addr, n, bitset, count, &taken);
+	struct g *list = bucket_take(b, addr, n, bitset, false, count, &taken);
 	lock_release(&b->lock);
 	if (taken == 1)
 		ready(list);
@@ -241,7 +265,7 @@ int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool
 	bool more = false;
 	rt_enter(self);
 	lock_acquire(&b->lock, LOCK_FUTEX);
-	struct g *list = bucket_take(b, addr, 1, FUTEX_ANY, NULL, &taken);
+	struct g *list = bucket_take(b, addr, 1, FUTEX_ANY, false, NULL, &taken);
 	for (struct fwaiter *w = b->head; w && !more; w = w->next)
 		more = w->addr == addr;
 	update(arg, taken, more);
@@ -252,26 +276,23 @@ int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool
 	return taken;
 }
 
-int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected,
-                          _Atomic uint32_t *count) {
-	struct bucket *a = bucket_of(addr), *z = bucket_of(to);
-	struct bucket *first = a < z ? a : z, *second = a < z ? z : a;
-	struct g *self = g_self();
-	int taken, moved = 0;
-	rt_enter(self);
-	lock_acquire(&first->lock, LOCK_FUTEX);
-	if (second != first)
-		lock_acquire(&second->lock, LOCK_FUTEX);
-	if (check && __atomic_load_n((const uint32_t *)addr, __ATOMIC_RELAXED) != expected) {
-		if (second != first)
-			lock_release(&second->lock);
-		lock_release(&first->lock);
-		rt_exit(self);
-		return -EAGAIN;
-	}
-	struct g *list = bucket_take(a, addr, n_wake, FUTEX_ANY, count, &taken);
+static void buckets_lock(struct bucket *a, struct bucket *z) {
+	lock_acquire(a < z ? &a->lock : &z->lock, LOCK_FUTEX);
+	if (a != z)
+		lock_acquire(a < z ? &z->lock : &a->lock, LOCK_FUTEX);
+}
+
+static void buckets_unlock(struct bucket *a, struct bucket *z) {
+	if (a != z)
+		lock_release(a < z ? &z->lock : &a->lock);
+	lock_release(a < z ? &a->lock : &z->lock);
+}
+
+/* Both locked: up to n waiters of addr, in a, wait on `to`, in z, from now on. How many. */
+static int buckets_move(struct bucket *a, const void *addr, int n, struct bucket *z, const void *to, bool moving, _Atomic uint32_t *count) {
 	struct fwaiter *next;
-	for (struct fwaiter *w = a->head; w && moved < n_move; w = next) {
+	int moved = 0;
+	for (struct fwaiter *w = a->head; w && moved < n; w = next) {
 		next = w->next;
 		if (w->addr != addr)
 			continue;
@@ -284,6 +305,7 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 			continue;
 		bucket_remove(a, w);
 		bucket_append(z, w);
+		w->moving |= moving;
 		if (count)
 			atomic_store_explicit(count, *count - 1, memory_order_relaxed);
 		/* release: pairs with the acquire in waiter_leave() */
@@ -293,9 +315,24 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 		if (__atomic_load_n(&w->g->wait_what, __ATOMIC_RELAXED) == futex_what_cond)
 			__atomic_store_n(&w->g->wait_what, futex_what_mutex, __ATOMIC_RELAXED);
 	}
-	if (second != first)
-		lock_release(&second->lock);
-	lock_release(&first->lock);
+	return moved;
+}
+
+int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected,
+                          _Atomic uint32_t *count) {
+	struct bucket *a = bucket_of(addr), *z = bucket_of(to);
+	struct g *self = g_self();
+	int taken, moved;
+	rt_enter(self);
+	buckets_lock(a, z);
+	if (check && __atomic_load_n((const uint32_t *)addr, __ATOMIC_RELAXED) != expected) {
+		buckets_unlock(a, z);
+		rt_exit(self);
+		return -EAGAIN;
+	}
+	struct g *list = bucket_take(a, addr, n_wake, FUTEX_ANY, false, count, &taken);
+	moved = buckets_move(a, addr, n_move, z, to, false, count);
+	buckets_unlock(a, z);
 	if (list)
 		ready_list(list);
 	if (taken)
@@ -306,4 +343,36 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 
 int futex_requeue(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected) {
 	return futex_requeue_counted(addr, n_wake, n_move, to, check, expected, NULL);
+}
+
+void futex_broadcast(const void *addr, const void *_Atomic *to_at) {
+	struct g *self = g_self(), *list = NULL;
+	const void *to;
+	int taken = 0;
+	for (;;) {
+		/* relaxed: a guess; what counts is what it is with the bucket locked, after the last who queued himself there */
+		to = atomic_load_explicit(to_at, memory_order_relaxed);
+		if (!to) {
+			wake(addr, INT_MAX, FUTEX_ANY, NULL);
+			return;
+		}
+		struct bucket *a = bucket_of(addr), *z = bucket_of(to);
+		rt_enter(self);
+		buckets_lock(a, z);
+		bool same = atomic_load_explicit(to_at, memory_order_relaxed) == to;
+		if (same) {
+			list = bucket_take(a, addr, 1, FUTEX_ANY, true, NULL, &taken);
+			buckets_move(a, addr, INT_MAX, z, to, true, NULL);
+		}
+		buckets_unlock(a, z);
+		if (same)
+			break;
+		rt_exit(self);
+	}
+	if (list)
+		ready(list);
+	if (taken)
+		stat_count(stat_of(self), STAT_FUTEX_WAKES, (uint64_t)taken);
+	rt_exit(self);
+	chaos_yield();
 }

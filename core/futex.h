@@ -14,7 +14,7 @@ struct fwaiter {
 	const void *addr;           /* what it waits on; changed by requeue under both bucket locks; NULL when not queued */
 	struct g *g;
 	uint32_t bitset;
-	uint32_t tag;                /* caller's, e.g. reader/writer; futex_wake_if looks at it */
+	bool moving;                 /* a futex_broadcast() woke or moved it */
 };
 
 /* Waits while *addr == expected. deadline: CLOCK_MONOTONIC ns or -1. Returns 0 when woken by futex_wake, -EAGAIN when *addr differs,
@@ -35,11 +35,17 @@ int futex_requeue(const void *addr, int n_wake, int n_move, const void *to, bool
 int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *to, bool check, uint32_t expected,
                           _Atomic uint32_t *count);
 
+/* Wakes one waiter of addr and moves the others to *to; NULL: wakes all. *to is what the last of them stored there before it queued itself. Who was met by it is told (moving):
+ * it has to wake the next one that waits at *to. */
+void futex_broadcast(const void *addr, const void *_Atomic *to);
+
 /* Two-step wait, for condition variables: queue first, then do something (unlock a mutex), then sleep.
  * prepare may touch a counter under the bucket lock: *count += 1 when queued, -= 1 when a waker or a leaver takes it out
  * (count may be NULL). After prepare the caller is inside the runtime and may call futex_wake and plain atomics only; it must call
  * futex_commit or futex_uncommit. Returns of commit as futex_wait's (0, -ETIMEDOUT, -EINTR). futex_wake_counted is the waker's side. */
 void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what);
+/* The same without a count, but not if over(arg), which is asked with the bucket locked: then false, and the caller is neither queued nor inside. */
+bool futex_prepare_unless(struct fwaiter *w, const void *addr, bool interruptible, const char *what, bool (*over)(void *arg), void *arg);
 int futex_commit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, int64_t deadline);
 /* Instead of commit, without sleeping: true if somebody has woken it already. */
 bool futex_uncommit(struct fwaiter *w, const void *addr, _Atomic uint32_t *count);

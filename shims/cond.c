@@ -9,21 +9,22 @@
  *               from bit 3: threads between begin and end of a wait. Zero there: a signal is one load. pthread_cond_destroy() waits
  *               for zero, so a waiter may look at the object after it was woken, even if broadcast was followed by destroy at once.
  *   broadcasts  number of broadcasts. A waiter that leaves the queue by itself and finds it changed *was* signalled: it may have
- *               been moved to the mutex's queue before its deadline passed.
+ *               been moved to the mutex's queue before its deadline passed, or have been out of the queue for a handler.
  *   missed      number of signals that found refs but nobody in the queue, see below.
  *   queue       the mutex's queue to which a broadcast moves the waiters; NULL: the mutex is glibc's.
  *
  * Broadcast wakes one waiter and moves the others to the mutex's queue: no stampede. Who sets the mutex word to 2, so
- * that unlock wakes the moved ones? The one that was woken: it and every moved one lock the mutex as contended (they
- * know by `broadcasts`), and each unlock of a contended mutex wakes the next. The broadcaster itself never touches the
+ * that unlock wakes the moved ones? The one that was woken: it and every moved one lock the mutex as contended (the
+ * broadcaster tells each that it meets; not by `broadcasts`, which is counted before the queue is looked at: who queued himself
+ * in between is met and does not see it change), and each unlock of a contended mutex wakes the next. The broadcaster itself never touches the
  * mutex: it may not hold it, and a queue pointer left from earlier waits may be dead (it is only a key then, with
- * nobody to move).
+ * nobody to move). It reads that pointer with the bucket locked: those before may have gone, and the next wait with another mutex.
  *
  * Interruptions. Handlers run while the thread is "blocked in the condition variable": it must get signals sent
  * meanwhile, must not return because of the handler, and does not hold the mutex. The interrupted waiter is out of the
  * queue but keeps its ref. A signaller that finds refs but an empty queue adds to `missed` and tries the queue again;
- * a waiter that came back queues itself and looks at `missed` then. Both go through the bucket's lock between their
- * two steps, so one of them sees the other. A cancel that is acted upon in that state unwinds through
+ * a waiter that comes back looks at `missed` with the bucket locked and queues itself or not: either it sees the signal, or the second try finds it, and
+ * it takes none that is another's. A cancel that is acted upon in that state unwinds through
  * cond_interrupted(), which takes the mutex first (CAN-5). Such a waiter consumed no signal, as only one of
  * interruption and wake-up claims it. This file must be compiled with -fexceptions.
  *
@@ -41,7 +42,7 @@
 struct cond {
 	_Atomic uint32_t broadcasts;
 	_Atomic uint32_t missed;
-	_Atomic(const void *) queue;
+	const void *_Atomic queue;
 	uint32_t key; /* only its address is used */
 	uint32_t spare[4];
 	_Atomic uint32_t refs;
@@ -72,6 +73,14 @@ static void ref_drop(struct cond *c) {
 	uint32_t before = atomic_fetch_sub_explicit(&c->refs, COND_REF, memory_order_release);
 	if (unlikely(before >> COND_REF_SHIFT == 1 && (before & COND_DESTROY)))
 		futex_wake(&c->refs, INT_MAX, FUTEX_ANY);
+}
+
+static void cond_signal(struct cond *c) {
+	if (futex_wake(&c->key, 1, FUTEX_ANY) == 0) {
+		/* On their way out, or interrupted. release: pairs with signalled_since() */
+		atomic_fetch_add_explicit(&c->missed, 1, memory_order_release);
+		futex_wake(&c->key, 1, FUTEX_ANY);
+	}
 }
 
 /* What the waiter saw when it began. */
@@ -109,22 +118,29 @@ static void cond_interrupted(struct cond *c, pthread_mutex_t *m, struct g *g) {
 	frame.cond = NULL;
 }
 
+struct cond_again {
+	struct cond *cond;
+	const struct cond_seen *seen;
+};
+
+static bool cond_over(void *arg) {
+	struct cond_again *again = arg;
+	return signalled_since(again->cond, again->seen);
+}
+
 /* Queued, mutex unlocked: sleeps until signalled (0) or -ETIMEDOUT. */
 static int cond_sleep(struct cond *c, pthread_mutex_t *m, struct fwaiter *w, const struct cond_seen *seen, int64_t deadline) {
+	struct cond_again again = {c, seen};
 	for (;;) {
 		int64_t until = sync_slice(w->g, deadline);
 		int r = futex_commit(w, &c->key, NULL, until);
 		if (r == 0)
 			return 0;
 		if (r == -ETIMEDOUT && until == deadline)
-			return broadcast_since(c, seen) ? 0 : r;
+			return w->moving || broadcast_since(c, seen) ? 0 : r;
 		cond_interrupted(c, m, w->g);
-		futex_prepare(w, &c->key, NULL, true, futex_what_cond);
-		if (signalled_since(c, seen)) {
-			if (futex_uncommit(w, &c->key, NULL))
-				futex_wake(&c->key, 1, FUTEX_ANY); /* perhaps a second signal: pass it on */
+		if (!futex_prepare_unless(w, &c->key, true, futex_what_cond, cond_over, &again))
 			return 0;
-		}
 	}
 }
 
@@ -145,18 +161,22 @@ static int cond_wait(struct cond *c, pthread_mutex_t *m, int64_t deadline) {
 	err = mutex_cond_unlock(m);
 	if (unlikely(err)) {
 		if (futex_uncommit(&w, &c->key, NULL))
-			futex_wake(&c->key, 1, FUTEX_ANY);
+			cond_signal(c); /* it was for another */
 		ref_drop(c);
 		return err;
 	}
 	int r = cond_sleep(c, m, &w, &seen, deadline);
-	bool contended = broadcast_since(c, &seen);
 	ref_drop(c);
-	err = mutex_cond_lock(m, contended);
+	err = mutex_cond_lock(m, w.moving);
 	return err ? err : -r;
 }
 
 /* ---- process-shared ones ------------------------------------------------------------------------------------------ */
+
+static void shared_private_unwound(pthread_mutex_t **m) {
+	if (*m) /* the caller's cleanup handlers have it (CAN-5) */
+		mutex_cond_lock(*m, false);
+}
 
 /* glibc's condition variable with a mutex of ours. glibc would unlock and lock the mutex by its own protocol and not
  * wake goroutines that wait for it, so it gets a mutex of its own, and the gap between unlocking ours and joining the
@@ -174,11 +194,13 @@ static int shared_private_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t de
 	struct timespec until = {end / 1000000000, end % 1000000000};
 	struct g *g = g_goroutine();
 	real.pthread_mutex_lock(&own);
+	__attribute__((cleanup(shared_private_unwound))) pthread_mutex_t *unwound = m;
 	mutex_cond_unlock(m);
 	syscall_enter_blocking(g);
 	int r = real.pthread_cond_clockwait(c, &own, CLOCK_MONOTONIC, &until);
 	syscall_exit(g);
 	real.pthread_mutex_unlock(&own);
+	unwound = NULL;
 	err = mutex_cond_lock(m, false);
 	return err ? err : r == ETIMEDOUT && !last ? 0 : r;
 }
@@ -187,7 +209,7 @@ static int shared_private_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t de
 static __attribute__((noinline)) int shared_wait(pthread_cond_t *c, pthread_mutex_t *m, clockid_t clock,
                                                  const struct timespec *until) {
 	REAL_READY();
-	if (mutex_queue(m)) {
+	if (mutex_is_ours(m)) {
 		if (clock == -1)
 			clock = cond_of(c)->refs & COND_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_REALTIME;
 		return shared_private_wait(c, m, until ? deadline_abs(until, clock) : -1);
@@ -265,11 +287,8 @@ SHIM int pthread_cond_signal(pthread_cond_t *c) {
 		REAL_READY();
 		return real.pthread_cond_signal(c);
 	}
-	if (refs >> COND_REF_SHIFT && futex_wake(&cond->key, 1, FUTEX_ANY) == 0) {
-		/* On their way out, or interrupted. release: pairs with signalled_since() */
-		atomic_fetch_add_explicit(&cond->missed, 1, memory_order_release);
-		futex_wake(&cond->key, 1, FUTEX_ANY);
-	}
+	if (refs >> COND_REF_SHIFT)
+		cond_signal(cond);
 	return 0;
 }
 
@@ -284,10 +303,6 @@ SHIM int pthread_cond_broadcast(pthread_cond_t *c) {
 		return 0;
 	/* release: pairs with broadcast_since(). Before the queue is touched: see cond_sleep() */
 	atomic_fetch_add_explicit(&cond->broadcasts, 1, memory_order_release);
-	const void *queue = atomic_load_explicit(&cond->queue, memory_order_relaxed);
-	if (queue)
-		futex_requeue(&cond->key, 1, INT_MAX, queue, false, 0);
-	else
-		futex_wake(&cond->key, INT_MAX, FUTEX_ANY);
+	futex_broadcast(&cond->key, &cond->queue);
 	return 0;
 }

@@ -24,6 +24,12 @@ static void reset(void) {
 	flag = gone = false;
 }
 
+/* It was used with the mutex before: a broadcast moves waiters there, and does not wake all of them. */
+static void reset_used(void) {
+	reset();
+	((const void **)&cond)[1] = &word; /* `queue` */
+}
+
 /* ---- what cond.c wants of others ---- */
 
 struct real real; /* glibc's have no part in this */
@@ -50,6 +56,11 @@ int64_t deadline_abs(const struct timespec *ts, int clock) {
 const void *mutex_queue(pthread_mutex_t *m) {
 	(void)m;
 	return &word;
+}
+
+bool mutex_is_ours(pthread_mutex_t *m) {
+	(void)m;
+	return true;
 }
 
 int mutex_cond_check(pthread_mutex_t *m) {
@@ -114,6 +125,19 @@ static void broadcasts(void) {
 	flag = true;
 	unlock();
 	pthread_cond_broadcast(&cond);
+}
+
+/* Whom a broadcast meets, also who came in the middle of it, takes the mutex as one that others wait for: it may have moved some there. */
+static void waits_or_not(void) {
+	lock();
+	if (!flag)
+		check(pthread_cond_wait(&cond, &mutex) == 0 && word == 2);
+	unlock();
+}
+
+static void broadcasts_twice(void) {
+	pthread_cond_broadcast(&cond);
+	broadcasts();
 }
 
 static void finish_broadcast(void) {
@@ -192,6 +216,8 @@ const struct scenario scenarios[] = {
 	{"cond: in time or not", reset, {take_in_time, put_item_done, timers_of_two}, finish_in_time, false},
 	{"cond: interrupted", reset, {take_item, put_item, interrupts}, finish_one, false},
 	{"cond: destroyed", reset, {wait_for_flag, destroys}, finish_gone, false},
+	{"cond: broadcast, interrupted", reset_used, {waits_once, broadcasts, interrupts}, finish_broadcast, false},
+	{"cond: met by a broadcast", reset_used, {waits_or_not, broadcasts_twice}, finish_broadcast, false},
 	{"cond: broadcast", reset, {waits_once, waits_once, broadcasts}, finish_broadcast, true},
 	{NULL, NULL, {NULL}, NULL, false},
 };
