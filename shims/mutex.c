@@ -470,9 +470,9 @@ SHIM int pthread_mutex_setprioceiling(pthread_mutex_t *m, int ceiling, int *old)
 		if (r)
 			return r;
 	}
-	__asm__("" : "+r"(old)); /* libc's header promises that it is there, libc itself looks */
-	if (old)
-		*old = before;
+	int *volatile at = old; /* libc's header promises that it is there, libc itself looks */
+	if (at)
+		*at = before;
 	/* release: pairs with the acquire in word_try() */
 	uint32_t v = atomic_load_explicit(word, memory_order_relaxed), to = (uint32_t)ceiling << CEILING_SHIFT;
 	while (!atomic_compare_exchange_weak_explicit(word, &v, to | (held == 0 ? v & STATE_MASK : 0), memory_order_release, memory_order_relaxed))
