@@ -96,7 +96,8 @@ bool thread_runtime_ready(void) {
 
 /* ---- life of a thread --------------------------------------------------------------------------------------------------- */
 
-/* relaxed: only this thread and cancellers look at it, and they use RMWs. A cancellation comes too late from here on. */
+/* relaxed: only this thread and cancellers look at it, and they use RMWs. A cancellation comes too late from here on: after the destructors,
+ * who may wait, if the thread has returned; before them, by libc, if it is unwound. */
 static void cancel_too_late(void) {
 	atomic_fetch_or_explicit(tcb_cancelhandling(arch_tp()), CANCEL_EXITING, memory_order_relaxed);
 }
@@ -105,6 +106,7 @@ static void cancel_too_late(void) {
 static void thread_end(struct g *g) __attribute__((noreturn));
 static void thread_end(struct g *g) {
 	struct thread *t = thread_of(g);
+	cancel_too_late();
 	if (unlikely(t->group || t->task))
 		golib_thread_done(g);
 	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
@@ -134,14 +136,12 @@ static void thread_end(struct g *g) {
 
 static void thread_finish(struct g *g) __attribute__((noreturn));
 static void thread_finish(struct g *g) {
-	cancel_too_late();
 	real.__call_tls_dtors();
 	key_run_destructors();
 	thread_end(g);
 }
 
 void thread_abandon(struct g *g) {
-	cancel_too_late();
 	thread_of(g)->result = PTHREAD_CANCELED;
 	tcb_forget();
 	thread_end(g);
