@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -39,7 +40,7 @@ bool pinned_syscall(long n, const long a[6]) {
 	switch (n) {
 	case SYS_setuid: case SYS_setgid: case SYS_setreuid: case SYS_setregid: case SYS_setresuid: case SYS_setresgid: case SYS_setgroups:
 	case SYS_setfsuid: case SYS_setfsgid: case SYS_capset: case SYS_seccomp: case SYS_landlock_restrict_self: case SYS_unshare: case SYS_setns:
-	case SYS_keyctl: case SYS_ioprio_set: case SYS_sched_setaffinity: case SYS_sched_setscheduler: case SYS_sched_setparam:
+	case SYS_keyctl: case SYS_add_key: case SYS_request_key: case SYS_ioprio_set: case SYS_sched_setaffinity: case SYS_sched_setscheduler: case SYS_sched_setparam:
 	case SYS_sched_setattr: case SYS_set_mempolicy: case SYS_ptrace: case SYS_set_robust_list: case SYS_set_tid_address:
 	case RSEQ_NUMBER: case SYS_perf_event_open: case SYS_pkey_alloc: case SYS_setpriority:
 #ifdef SYS_arch_prctl
@@ -91,6 +92,41 @@ SHIM int personality(unsigned long persona) {
 	if ((unsigned)persona != 0xffffffffu)
 		pin_self();
 	return CALL_REAL(personality, persona);
+}
+
+SHIM int pkey_alloc(unsigned flags, unsigned rights) {
+	pin_self();
+	return CALL_REAL(pkey_alloc, flags, rights);
+}
+
+SHIM int pkey_set(int key, unsigned rights) {
+	pin_self();
+	return CALL_REAL(pkey_set, key, rights);
+}
+
+/* Only x86 has these, and libc declares the first nowhere. Elsewhere the kernel says that there is no such call. */
+#ifndef SYS_arch_prctl
+#define SYS_arch_prctl (-1)
+#define SYS_ioperm (-1)
+#define SYS_iopl (-1)
+#endif
+int arch_prctl(int code, unsigned long at);
+int ioperm(unsigned long from, unsigned long count, int on);
+int iopl(int level);
+
+SHIM int arch_prctl(int code, unsigned long at) {
+	pin_self();
+	return (int)sys_ret(SYS2(SYS_arch_prctl, code, at));
+}
+
+SHIM int ioperm(unsigned long from, unsigned long count, int on) {
+	pin_self();
+	return (int)sys_ret(SYS3(SYS_ioperm, from, count, on));
+}
+
+SHIM int iopl(int level) {
+	pin_self();
+	return (int)sys_ret(SYS1(SYS_iopl, level));
 }
 
 /* ---- tracers ---------------------------------------------------------------------------------------------------------- */
