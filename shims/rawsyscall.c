@@ -14,6 +14,7 @@
 #include "pinned.h"
 #include "process.h"
 #include "sync.h"
+#include "thread.h"
 #include "tidcall.h"
 
 struct raw_args {
@@ -212,7 +213,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_tkill: done = shim_tgkill(-1, INT(0), INT(1)); break;
 	case SYS_tgkill: done = shim_tgkill(INT(0), INT(1), INT(2)); break;
 	case SYS_exit:
-		pthread_exit((void *)LONG(0));
+		thread_vanish(g, INT(0));
 	case SYS_exit_group:
 		SYS1(SYS_exit_group, INT(0));
 		__builtin_unreachable();

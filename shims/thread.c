@@ -36,6 +36,10 @@
 #define STACK_REST_MIN 2048ul /* NPTL: what must be left beside the TLS */
 #define CANCEL_EXITING 16 /* glibc's bit in the cancelhandling word */
 
+/* Threads that left by the kernel's exit(2). NPTL counts them for ever; so nobody is the last that it knows, runs exit handlers and ends the process: that
+ * ends with its last kernel thread, and with that one's status. */
+static _Atomic uint32_t vanished;
+
 struct sigstate *sig_of(struct g *g) {
 	return &thread_of(g)->sig;
 }
@@ -84,6 +88,7 @@ bool thread_runtime_ready(void) {
 	struct g *g = g_self();
 	memset(g->ext, 0, sizeof g->ext);
 	thread_attr_start(g);
+	vanished = 0; /* a fork's child starts it again */
 	sig_runtime_start(g);
 	robust_start(g);
 	sigtimer_start(g);
@@ -102,16 +107,14 @@ static void cancel_too_late(void) {
 	atomic_fetch_or_explicit(tcb_cancelhandling(arch_tp()), CANCEL_EXITING, memory_order_relaxed);
 }
 
-/* Past the program's last code in this thread, destructors included; ends it. */
-static void thread_end(struct g *g) __attribute__((noreturn));
-static void thread_end(struct g *g) {
+/* Nobody counts it any more, or never will. */
+static void thread_gone(struct g *g, int status) __attribute__((noreturn));
+static void thread_gone(struct g *g, int status) {
 	struct thread *t = thread_of(g);
-	cancel_too_late();
-	if (unlikely(t->group || t->task))
-		golib_thread_done(g);
-	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
-	if (g->kind == G_FOREIGN || g_live_drop() == 0)
-		exit(0);
+	/* acquire: the count is read after it, so if they are equal they were so at that moment */
+	uint32_t left = atomic_load_explicit(&vanished, memory_order_acquire);
+	if (unlikely(left) && left == g_count())
+		SYS1(SYS_exit_group, status);
 	sig_thread_exit(g);
 	robust_release(g);
 	uint32_t life = THREAD_LIVE;
@@ -134,6 +137,19 @@ static void thread_end(struct g *g) {
 	g_exit(g);
 }
 
+/* Past the program's last code in this thread, destructors included; ends it. */
+static void thread_end(struct g *g) __attribute__((noreturn));
+static void thread_end(struct g *g) {
+	struct thread *t = thread_of(g);
+	cancel_too_late();
+	if (unlikely(t->group || t->task))
+		golib_thread_done(g);
+	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
+	if (g->kind == G_FOREIGN || g_live_drop() == 0)
+		exit(0);
+	thread_gone(g, 0);
+}
+
 static void thread_finish(struct g *g) __attribute__((noreturn));
 static void thread_finish(struct g *g) {
 	real.__call_tls_dtors();
@@ -145,6 +161,19 @@ void thread_abandon(struct g *g) {
 	thread_of(g)->result = PTHREAD_CANCELED;
 	tcb_forget();
 	thread_end(g);
+}
+
+void thread_vanish(struct g *g, int status) {
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL); /* no handler meets what follows */
+	cancel_too_late();
+	thread_of(g)->result = NULL;
+	tcb_forget();
+	atomic_fetch_add_explicit(&vanished, 1, memory_order_relaxed);
+	/* acq_rel: of that and the others' g_live_drop(), whoever is later knows of the earlier */
+	atomic_fetch_add_explicit(&sched.g_live, 0, memory_order_acq_rel);
+	thread_gone(g, status);
 }
 
 static void thread_main(struct g *g) {

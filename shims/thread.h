@@ -129,6 +129,9 @@ int thread_kernel_create(void *(*fn)(void *), void *arg);
 /* Ends the calling goroutine without running anything of the program's: its result is PTHREAD_CANCELED. */
 void thread_abandon(struct g *g) __attribute__((noreturn));
 
+/* Ends the calling goroutine as the kernel's exit(2) does: nothing of the program's or libc's is run, and its result is NULL. */
+void thread_vanish(struct g *g, int status) __attribute__((noreturn));
+
 /* Acts on a cancellation of the caller: unwinds it with this result. */
 void thread_exit_unwind(void *result) __attribute__((noreturn));
 
