@@ -212,7 +212,9 @@ int thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **argv
 		real.__pthread_unwind_next(&buf); /* kernel threads only: libc goes on with its own buffer */
 	if (!thread_of(g)->left_by_call)
 		thread_of(g)->result = PTHREAD_CANCELED;
-	thread_finish(g);
+	/* Only those: libc leaves the objects of main's thread_locals to exit(), if main is the last and comes there. */
+	key_run_destructors();
+	thread_end(g);
 }
 
 void thread_exit_unwind(void *result) {
