@@ -44,6 +44,8 @@ SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (!g)
 		return real.pthread_getcpuclockid(thread, clock);
+	if (thread_ended(g))
+		return ESRCH;
 	*clock = cpuclock_of_ktid(g->tid);
 	return 0;
 }

@@ -380,14 +380,18 @@ static int join_result(struct g *g, void **result) {
 	return 0;
 }
 
-/* Only one thread may join; itself and A-joins-B-joins-A are deadlocks, unless one of them is going to end. 0 or an error. */
+/* Only one thread may join; itself and A-joins-B-joins-A are deadlocks, unless one of them is going to end. Acts on a cancellation of the caller if he
+ * would have to wait. 0 or an error. */
 static int join_begin(struct g *g, struct g *self) {
 	struct thread *t = thread_of(g);
 	struct g *nobody = NULL;
 	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
 		return EINVAL;
+	/* acquire: as in join_until() */
+	if (self->kind <= G_MAIN && atomic_load_explicit(&t->done, memory_order_acquire) == 0)
+		shim_testcancel(self);
 	bool mutual = self->kind <= G_MAIN && atomic_load_explicit(&thread_of(self)->joiner, memory_order_relaxed) == g;
-	if ((g == self || (mutual && !shim_cancel_sent(g))) && !shim_cancel_pending(self))
+	if (g == self || (mutual && !shim_cancel_sent(g)))
 		return EDEADLK;
 	if (!atomic_compare_exchange_strong_explicit(&t->joiner, &nobody, self, memory_order_acq_rel, memory_order_relaxed))
 		return EINVAL;
@@ -397,8 +401,6 @@ static int join_begin(struct g *g, struct g *self) {
 static int join_until(struct g *g, void **result, int64_t deadline) {
 	struct thread *t = thread_of(g);
 	struct g *self = g_self();
-	if (self->kind <= G_MAIN)
-		shim_testcancel(self);
 	int err = join_begin(g, self);
 	if (err)
 		return err;
@@ -414,13 +416,19 @@ static int join_until(struct g *g, void **result, int64_t deadline) {
 			shim_interrupted(self, true);
 			if (shim_cancel_pending(self)) {
 				atomic_store_explicit(&t->joiner, NULL, memory_order_relaxed);
-				shim_testcancel(self);
 				if (join_begin(g, self))
 					return EINVAL;
 			}
 		}
 	}
 	return join_result(g, result);
+}
+
+/* As libc, who asks the kernel only if the thread still runs, and again for ever when it calls the time nonsense. */
+static int64_t join_deadline(const struct timespec *abstime, clockid_t clock) {
+	if (abstime && abstime->tv_sec < 0)
+		return 0;
+	return abstime && timespec_valid(abstime) ? deadline_abs(abstime, clock) : -1;
 }
 
 SHIM int pthread_join(pthread_t thread, void **result) {
@@ -459,9 +467,7 @@ SHIM int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, 
 	}
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
 		return EINVAL;
-	if (abstime && !timespec_valid(abstime))
-		return EINVAL;
-	return join_until(g, result, abstime ? deadline_abs(abstime, clock) : -1);
+	return join_until(g, result, join_deadline(abstime, clock));
 }
 
 SHIM int pthread_timedjoin_np(pthread_t thread, void **result, const struct timespec *abstime) {

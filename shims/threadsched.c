@@ -276,7 +276,7 @@ SHIM int pthread_setschedparam(pthread_t thread, int policy, const struct sched_
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (g)
-		return policy_set(g, policy, param->sched_priority);
+		return thread_ended(g) ? ESRCH : policy_set(g, policy, param->sched_priority);
 	int r = real.pthread_setschedparam(thread, policy, param);
 	ceiling_again();
 	return r;
@@ -287,6 +287,8 @@ SHIM int pthread_getschedparam(pthread_t thread, int *policy, struct sched_param
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (!g)
 		return real.pthread_getschedparam(thread, policy, param);
+	if (thread_ended(g))
+		return ESRCH;
 	*policy = thread_policy(g);
 	param->sched_priority = TOLD(thread_of(g)->param.sched_priority);
 	return 0;
@@ -296,7 +298,7 @@ SHIM int pthread_setschedprio(pthread_t thread, int priority) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (g)
-		return policy_set(g, thread_policy(g), priority);
+		return thread_ended(g) ? ESRCH : policy_set(g, thread_policy(g), priority);
 	int r = real.pthread_setschedprio(thread, priority);
 	ceiling_again();
 	return r;

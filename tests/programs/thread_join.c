@@ -195,6 +195,63 @@ static void cancelled(void) {
 	step("cancelled");
 }
 
+/* Times that are none: libc looks at them only if it must wait. */
+static void odd_times(void) {
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	struct timespec negative = {-1, 0}, nonsense = {1, 2000000000}, both = {-1, 2000000000};
+	void *result = NULL;
+	pthread_mutex_lock(&mutex);
+	pthread_t t = start(stays, &mutex);
+	EQ(pthread_timedjoin_np(t, &result, &negative), ETIMEDOUT);
+	EQ(pthread_clockjoin_np(t, &result, CLOCK_MONOTONIC, &both), ETIMEDOUT);
+	pthread_mutex_unlock(&mutex);
+	EQ(pthread_timedjoin_np(t, &result, &nonsense), 0);
+	CHECK(result == (void *)7);
+	t = start(gives, (void *)5);
+	int r;
+	while ((r = pthread_timedjoin_np(t, &result, &negative)) == ETIMEDOUT)
+		sched_yield();
+	EQ(r, 0);
+	CHECK(result == (void *)5);
+	step("odd times");
+}
+
+/* A join that need not wait is no cancellation point. */
+static void *joins_late(void *arg) {
+	void *result = NULL;
+	clockid_t clock;
+	pthread_t t = start(gives, arg);
+	while (pthread_getcpuclockid(t, &clock) == 0) /* it has ended when it has no clock */
+		sched_yield();
+	pthread_cancel(pthread_self());
+	EQ(pthread_join(t, &result), 0);
+	CHECK(result == arg);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return (void *)1;
+}
+
+static void cancelled_late(void) {
+	EQ(join(start(joins_late, (void *)6)), 1);
+	step("cancelled, and need not wait");
+}
+
+/* Who has ended and is not joined yet has no kernel thread to ask about. */
+static void ended(void) {
+	struct sched_param param = {0};
+	clockid_t clock;
+	int policy;
+	pthread_t t = start(gives, (void *)5);
+	while (pthread_getcpuclockid(t, &clock) == 0)
+		sched_yield();
+	EQ(pthread_getcpuclockid(t, &clock), ESRCH);
+	EQ(pthread_getschedparam(t, &policy, &param), ESRCH);
+	EQ(pthread_setschedparam(t, SCHED_OTHER, &param), ESRCH);
+	EQ(pthread_setschedparam(t, SCHED_BATCH, &param), ESRCH);
+	EQ(pthread_setschedprio(t, 0), ESRCH);
+	EQ(join(t), 5);
+	step("ended");
+}
+
 static void many(void) {
 	enum { N = 2000 };
 	static pthread_t t[N];
@@ -215,6 +272,9 @@ int main(void) {
 	deadlocks();
 	signals();
 	cancelled();
+	odd_times();
+	cancelled_late();
+	ended();
 	many();
 	return test_end();
 }
