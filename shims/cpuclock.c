@@ -46,6 +46,7 @@ SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
 		return real.pthread_getcpuclockid(thread, clock);
 	if (thread_ended(g))
 		return ESRCH;
+	cpu_time(g); /* counts from now on: what it will have used is asked for later */
 	*clock = cpuclock_of_ktid(g->tid);
 	return 0;
 }
