@@ -86,11 +86,9 @@ static bool clone_forks(long n, struct raw_args *x) {
 /* The kernel says how many bytes it wrote. */
 static long raw_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 	unsigned char probe[1024];
-	long bytes = SYS3(SYS_sched_getaffinity, 0, sizeof probe, probe);
-	if (size < (size_t)bytes) {
-		errno = EINVAL;
-		return -1;
-	}
+	long bytes = SYS3(SYS_sched_getaffinity, 0, size < sizeof probe ? size : sizeof probe, probe);
+	if (bytes < 0)
+		return sys_ret(bytes);
 	return sched_getaffinity(tid, (size_t)bytes, set) == 0 ? bytes : -1;
 }
 

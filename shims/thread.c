@@ -329,6 +329,17 @@ struct g *thread_new_detached(const struct g_stack_req *req, void *(*start)(void
 	return thread_new(req, start, arg, &sched_attr, NULL, true);
 }
 
+static int sched_of(const pthread_attr_t *attr, struct thread_sched *out) {
+	pthread_attr_t dflt;
+	if (likely(attr || !thread_default_attr_set))
+		return thread_sched_of(attr, g_goroutine(), out);
+	if (real.pthread_getattr_default_np(&dflt) != 0)
+		return EAGAIN;
+	int r = thread_sched_of(&dflt, g_goroutine(), out);
+	real.pthread_attr_destroy(&dflt);
+	return r;
+}
+
 static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(void *), void *arg, bool is_c11) {
 	struct g_stack_req req;
 	bool detached, has_mask;
@@ -339,7 +350,7 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	if (req.size && req.size < tcb_bytes() + STACK_REST_MIN)
 		return EINVAL;
 	struct thread_sched sched_attr;
-	if ((err = thread_sched_of(attr, g_goroutine(), &sched_attr)) != 0)
+	if ((err = sched_of(attr, &sched_attr)) != 0)
 		return err;
 	struct g *g = thread_new(&req, start, arg, &sched_attr, has_mask ? &mask : NULL, detached);
 	if (!g)

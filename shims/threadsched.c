@@ -353,6 +353,14 @@ SHIM int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t *set) {
 
 /* ---- new threads -------------------------------------------------------------------------------------------------------- */
 
+/* Which of policy and parameters an attribute names: glibc's flags, the third word of its structure since ever. */
+enum { ATTR_PARAM_SET = 0x20, ATTR_POLICY_SET = 0x40 };
+static int attr_flags(const pthread_attr_t *attr) {
+	int word[3];
+	memcpy(word, attr, sizeof word);
+	return word[2];
+}
+
 int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread_sched *out) {
 	struct thread *t = creator ? thread_of(creator) : NULL;
 	*out = (struct thread_sched){.policy = process_policy, .priority = process_priority};
@@ -373,9 +381,13 @@ int thread_sched_of(const pthread_attr_t *attr, struct g *creator, struct thread
 	real.pthread_attr_getinheritsched(attr, &inherit);
 	if (inherit == PTHREAD_EXPLICIT_SCHED) {
 		struct sched_param param = {0};
-		real.pthread_attr_getschedpolicy(attr, &out->policy);
-		real.pthread_attr_getschedparam(attr, &param);
-		out->priority = param.sched_priority;
+		/* What it does not name is the creator's all the same. */
+		if (attr_flags(attr) & ATTR_POLICY_SET)
+			real.pthread_attr_getschedpolicy(attr, &out->policy);
+		if (attr_flags(attr) & ATTR_PARAM_SET) {
+			real.pthread_attr_getschedparam(attr, &param);
+			out->priority = param.sched_priority;
+		}
 		if (!policy_valid(out->policy, out->priority))
 			return EINVAL;
 		if (policy_refused(out->policy, out->priority) != 0)

@@ -118,6 +118,53 @@ static void attributes(void) {
 	pthread_attr_destroy(&attr);
 }
 
+/* Attributes say "explicitly" and do not name all of it, or are the default ones: what is not named is the creator's. */
+static void *has_policy(void *arg) {
+	EQ(sched_getscheduler(0), (long)arg);
+	return NULL;
+}
+
+static void made_with(const pthread_attr_t *attr, int policy) {
+	pthread_t t;
+	EQ(pthread_create(&t, attr, has_policy, (void *)(long)policy), 0);
+	join(t);
+}
+
+static void *by_halves(void *arg) {
+	struct sched_param param = {0};
+	pthread_attr_t attr, before;
+	EQ(pthread_setschedparam(pthread_self(), SCHED_BATCH, &param), 0);
+	pthread_attr_init(&attr);
+	EQ(pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED), 0);
+	made_with(&attr, SCHED_BATCH);
+	EQ(pthread_attr_setschedparam(&attr, &param), 0);
+	made_with(&attr, SCHED_BATCH);
+	EQ(pthread_attr_setschedpolicy(&attr, SCHED_OTHER), 0);
+	made_with(&attr, SCHED_OTHER);
+	made_with(NULL, SCHED_BATCH);
+
+	EQ(pthread_getattr_default_np(&before), 0);
+	EQ(pthread_attr_setaffinity_np(&attr, sizeof one, &one), 0);
+	EQ(pthread_setattr_default_np(&attr), 0);
+	made_with(NULL, SCHED_OTHER);
+	join(start(pinned, NULL));
+	EQ(pthread_setattr_default_np(&before), 0);
+	made_with(NULL, SCHED_BATCH);
+	pthread_attr_destroy(&before);
+	pthread_attr_destroy(&attr);
+	return arg;
+}
+
+/* The kernel's call takes any size that has room for the CPUs there are, and says what it wrote. */
+static void *raw_affinity(void *arg) {
+	unsigned long set[16] = {0};
+	for (long size = 8; size <= (long)sizeof set; size *= 2)
+		printf("%ld: %ld\n", size, syscall(SYS_sched_getaffinity, 0, size, set));
+	EQ(syscall(SYS_sched_getaffinity, 0, 12, set), -1);
+	EQ(errno, EINVAL);
+	return arg;
+}
+
 int main(void) {
 	test_begin();
 	main_thread = pthread_self();
@@ -137,6 +184,11 @@ int main(void) {
 	attributes();
 	join(start(untouched, NULL));
 	step("attributes");
+	join(start(by_halves, NULL));
+	join(start(untouched, NULL));
+	step("default attributes");
+	join(start(raw_affinity, NULL));
+	step("raw");
 	join(start(clocks, NULL));
 	step("clocks");
 	errno = 0;
