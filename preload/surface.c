@@ -55,7 +55,7 @@ static const struct way {
 	{"spins, then yields", "pthread_spin_lock"},
 	{"on its kernel thread, with libc's own identity",
 	 "setuid setgid seteuid setegid setreuid setregid setresuid setresgid setgroups initgroups"},
-	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen wordexp getaddrinfo_a dlopen __libc_start_main"},
+	{"on its kernel thread", "fork _Fork execl execle execlp execv execve execveat execvp execvpe fexecve popen wordexp getaddrinfo_a dlopen dlmopen __libc_start_main"},
 	{"on a kernel thread of its own from then on", "prctl unshare setns setfsuid setfsgid personality capset ptrace arch_prctl ioperm iopl pkey_alloc pkey_set "
 	 "io_uring_register_ring_fd io_uring_enable_rings"},
 	{"does not wait", "dlsym dlvsym pthread_mutex_consistent pthread_mutex_consistent_np cnd_broadcast cnd_destroy cnd_init cnd_signal mtx_trylock mtx_unlock "

@@ -163,11 +163,40 @@ void loader_fork_child(void) {
 /* ---- dlopen
  * --------------------------------------------------------------------------------------------------------------------- */
 
-static void modules_init(struct g *g, const struct ids *before) {
+/* Of the namespace that `handle` is of, if it is not ours: libc's own loop knows ours only. */
+static void modules_each(void *handle, int (*function)(struct dl_phdr_info *, size_t, void *), void *arg) {
+	dl_iterate_phdr(function, arg);
+	Lmid_t ns = LM_ID_BASE;
+	if (!handle || dlinfo(handle, RTLD_DI_LMID, &ns) != 0 || ns == LM_ID_BASE)
+		return;
+	struct link_map *map = handle;
+	while (map->l_prev)
+		map = map->l_prev;
+	for (; map; map = map->l_next) {
+		Dl_info at;
+		struct dl_phdr_info info = {.dlpi_addr = map->l_addr};
+		if (!map->l_ld || !dladdr(map->l_ld, &at) || dlinfo(map, RTLD_DI_TLS_MODID, &info.dlpi_tls_modid) != 0)
+			continue;
+		const ElfW(Ehdr) *elf = at.dli_fbase;
+		info.dlpi_phdr = (const void *)((const char *)elf + elf->e_phoff);
+		info.dlpi_phnum = elf->e_phnum;
+		function(&info, sizeof info, arg);
+	}
+}
+
+/* Those that are there before one is loaded into the namespace; each but a new one has a libc. */
+static void ids_note_all(Lmid_t ns, struct ids *before) {
+	void *libc = ns == LM_ID_BASE || ns == LM_ID_NEWLM ? NULL : real.dlmopen(ns, "libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	modules_each(libc, ids_note, before);
+	if (libc)
+		real.dlclose(libc);
+}
+
+static void modules_init(struct g *g, void *handle, const struct ids *before) {
 	static struct search search; /* under loader_lock; too large for a small stack */
 	search.before = before;
 	search.count = 0;
-	dl_iterate_phdr(modules_find, &search);
+	modules_each(handle, modules_find, &search);
 	for (size_t i = 0; i < search.count; i++)
 		module_init_others(g, &search.list[i]);
 }
@@ -237,27 +266,34 @@ static void stacks_follow(void) {
 	stack_exec_all(); /* refused (a policy forbids it): the module faults if it does run code there, as it would have without dlopen's consent */
 }
 
-__attribute__((noinline)) static void *open_on_goroutine(struct g *g, const char *file, int mode, const void *caller) {
+/* g NULL: a kernel thread, which libc initialises, and all that it knows, but goroutines not. */
+__attribute__((noinline)) static void *open_for_all(struct g *g, Lmid_t ns, const char *file, int mode, const void *caller) {
 	struct ids before = {{0}};
 	pthread_mutex_lock(&loader_lock);
-	dl_iterate_phdr(ids_note, &before);
-	bool joined = list_join(g);
-	void *handle = open_from(file, mode, caller);
+	ids_note_all(ns, &before);
+	bool joined = g && list_join(g);
+	void *handle = ns == LM_ID_BASE ? open_from(file, mode, caller) : real.dlmopen(ns, file, mode);
 	if (joined)
 		list_leave(g);
 	if (handle) {
-		modules_init(g, &before);
+		modules_init(g, handle, &before);
 		stacks_follow();
 	}
 	pthread_mutex_unlock(&loader_lock);
 	return handle;
 }
 
-/* The first call must stay a jump: libc finds the program's own return address. */
+/* The first call of both must stay a jump: libc finds the program's own return address. */
 SHIM void *dlopen(const char *file, int mode) {
 	REAL_READY();
-	struct g *g = g_goroutine();
-	if (!g || !file)
+	if (!sched_started() || !file)
 		return real.dlopen(file, mode);
-	return open_on_goroutine(g, file, mode, __builtin_return_address(0));
+	return open_for_all(g_goroutine(), LM_ID_BASE, file, mode, __builtin_return_address(0));
+}
+
+SHIM void *dlmopen(Lmid_t ns, const char *file, int mode) {
+	REAL_READY();
+	if (!sched_started() || !file)
+		return real.dlmopen(ns, file, mode);
+	return open_for_all(g_goroutine(), ns, file, mode, __builtin_return_address(0));
 }
