@@ -280,11 +280,30 @@ pid_t sig_process_of(pid_t id) {
 	return sched_started() && id >= TID_FIRST && sig_g_of_tid(id) ? self_pid() : id;
 }
 
+/* For the default action, which some goroutine accepts but not the caller; and until sysmon is up, whose kernel thread lets that through, none may: this one
+ * does, for the time of the call, which does not return natively if the process is to end. */
+static bool kill_comes_early(struct g *self, pid_t pid, int sig) {
+	return self && self->kind <= G_MAIN && sig > 0 && sig <= NSIGNALS && unlikely(!sig_sysmon_ktid()) && pid == self_pid() && !handler_of(sig) &&
+	       (mask_of(self) & ~atomic_load(&sigp.and_mask) & SIGBIT(sig));
+}
+
+static long kill_early(struct g *self, pid_t pid, int sig) {
+	uint64_t bit = SIGBIT(sig);
+	rt_enter(self);
+	SYS4(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, 8);
+	long r = SYS2(SYS_kill, pid, sig);
+	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, NULL, 8);
+	rt_exit(self);
+	return r;
+}
+
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
 	pid = sig_process_of(pid);
 	siginfo_t info = info_make(sig, SI_USER);
-	int r = signal_process(pid, sig, &info);
+	long r = signal_process(pid, sig, &info);
+	if (r == 1 && kill_comes_early(self_g(), pid, sig))
+		r = kill_early(self_g(), pid, sig);
 	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
 }
 
