@@ -56,7 +56,7 @@ static inline int32_t tcb_tid_here(size_t offset) {
  * which tcb_find_tid() and tcb_offsets() see to. */
 _Atomic int *tcb_cancelhandling(uintptr_t tcb);
 extern size_t tcb_cancel_offset __attribute__((visibility("hidden")));
-enum { TCB_CANCELED = 8 };
+enum { TCB_CANCELED = 8, TCB_EXITING = 16 };
 /* The head of the list of robust mutexes that a TCB's thread holds (the kernel's struct robust_list_head); NULL: this libc has none. */
 void *tcb_robust_head(uintptr_t tcb);
 /* The node {next, prev} by which libc's lists of threads hold a TCB; a goroutine's points to itself (see shims/loader.c). */

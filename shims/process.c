@@ -16,7 +16,8 @@
  * setuid & co. libc tells every kernel thread in its list by SIGSETXID and waits for each. It identifies threads,
  * the caller included, by their TCBs, and a goroutine's is not in the list. So the call runs with the thread pointer
  * of the M's own TCB, and so does libc's handler on the other Ms (reserved_entry in sigentry.c). For the first kernel thread libc's list has
- * main's TCB, which is main's goroutine's wherever it runs: there, a kernel thread that is made for it does the call. */
+ * main's TCB, which is main's goroutine's wherever it runs: there, a kernel thread that is made for it does the call. And libc leaves out a thread
+ * that is exiting, which main may be for as long as the process lives, while its kernel thread runs others: for the call, main's TCB does not say so. */
 #include <grp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,6 +30,7 @@
 #include "../core/netpoll.h"
 #include "../core/pages.h"
 #include "../core/runtime.h"
+#include "../core/tcb.h"
 #include "fdtable.h"
 #include "inside.h"
 #include "pinned.h"
@@ -338,7 +340,7 @@ static bool setxid_elsewhere(struct setxid *x) {
 	return made;
 }
 
-static int setxid_run(struct setxid *x) {
+static int setxid_tell(struct setxid *x) {
 	struct g *g = g_goroutine();
 	if (!g)
 		return x->call(x);
@@ -363,6 +365,22 @@ static int setxid_run(struct setxid *x) {
 	rt_exit(g);
 	if (r < 0)
 		errno_put(x->error);
+	return r;
+}
+
+/* Who begins to exit during the call, or ended a call like this meanwhile, may have been left out. Again, then: it changes nothing where it was done. */
+static int setxid_run(struct setxid *x) {
+	struct g *main_g = sched_started() ? sig_main() : NULL;
+	if (!main_g || process_in_vfork())
+		return setxid_tell(x);
+	_Atomic int *state = tcb_cancelhandling(main_g->ctx.tp);
+	int exiting = atomic_fetch_and(state, ~TCB_EXITING) & TCB_EXITING, r;
+	while ((r = setxid_tell(x)) == 0 && (atomic_load(state) & TCB_EXITING)) {
+		atomic_fetch_and(state, ~TCB_EXITING);
+		exiting = TCB_EXITING;
+	}
+	if (exiting)
+		atomic_fetch_or(state, TCB_EXITING);
 	return r;
 }
 
