@@ -86,7 +86,9 @@ bool thread_runtime_ready(void) {
 	if (!sched_config.stack_mprotect && !stack_uses_markers())
 		goshim_note("stacks are fenced by mprotect", "this kernel has no guard markers");
 	struct g *g = g_self();
+	uint32_t life = thread_is_forker(g) ? atomic_load_explicit(&thread_of(g)->life, memory_order_relaxed) : THREAD_LIVE;
 	memset(g->ext, 0, sizeof g->ext);
+	atomic_store_explicit(&thread_of(g)->life, life, memory_order_relaxed);
 	thread_attr_start(g);
 	vanished = 0; /* a fork's child starts it again */
 	sig_runtime_start(g);
@@ -444,7 +446,9 @@ static int64_t join_deadline(const struct timespec *abstime, clockid_t clock) {
 
 SHIM int pthread_join(pthread_t thread, void **result) {
 	REAL_READY();
-	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	struct g *g = sched_started() ? thread_g(thread) : NULL, *forker = g ? NULL : thread_forker(thread);
+	if (forker)
+		return join_begin(forker, forker);
 	if (!g) {
 		struct g *self = g_goroutine();
 		syscall_enter_blocking(self);
@@ -468,7 +472,9 @@ SHIM int pthread_tryjoin_np(pthread_t thread, void **result) {
 
 SHIM int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *abstime) {
 	REAL_READY();
-	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	struct g *g = sched_started() ? thread_g(thread) : NULL, *forker = g ? NULL : thread_forker(thread);
+	if (forker)
+		return join_begin(forker, forker);
 	if (!g) {
 		struct g *self = g_goroutine();
 		syscall_enter_blocking(self);
@@ -496,12 +502,14 @@ SHIM int thrd_join(thrd_t thread, int *result) {
 
 SHIM int pthread_detach(pthread_t thread) {
 	REAL_READY();
-	struct g *g = sched_started() ? thread_g(thread) : NULL;
+	struct g *g = sched_started() ? thread_g(thread) : NULL, *forker = g ? NULL : thread_forker(thread);
+	uint32_t life = THREAD_LIVE;
+	struct g *nobody = NULL;
+	if (forker)
+		return atomic_compare_exchange_strong(&thread_of(forker)->life, &life, THREAD_DETACHED) ? 0 : EINVAL;
 	if (!g)
 		return real.pthread_detach(thread);
 	struct thread *t = thread_of(g);
-	uint32_t life = THREAD_LIVE;
-	struct g *nobody = NULL;
 	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
 		return EINVAL;
 	/* Nobody may join from now on. Where somebody does already, he frees it, as in NPTL. */

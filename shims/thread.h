@@ -90,6 +90,13 @@ extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used 
 size_t thread_default_stack(void);
 bool thread_attr_has_stack(const pthread_attr_t *attr);
 
+/* threadattr.c: in a fork's child. g is the goroutine that forked; NULL: a foreign thread did. */
+void thread_attr_fork_child(struct g *g);
+/* It was, and is, this thread, and no runtime has started since; NULL: libc knows all. */
+struct g *thread_forker(pthread_t thread);
+/* g forked, and this is the child. */
+bool thread_is_forker(struct g *g);
+
 /* threadattr.c: what the kernel knows of the thread that starts the runtime; a new thread's name, creator NULL if that is a foreign thread. */
 void thread_attr_start(struct g *g);
 void thread_name_inherit(struct g *g, struct g *creator);

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "../core/runtime.h"
 #include "../core/stack.h"
+#include "../core/tcb.h"
 #include "pinned.h"
 #include "thread.h"
 
@@ -41,19 +43,40 @@ bool thread_attr_has_stack(const pthread_attr_t *attr) {
 	return (uintptr_t)lo < (1ul << 56);
 }
 
+/* The thread that forked, in the child: what was its goroutine knows of it what libc does not. */
+static struct {
+	struct g *g;
+	bool has_stack; /* a goroutine's */
+} forker;
+
+void thread_attr_fork_child(struct g *g) {
+	forker.has_stack = g && (g->kind == G_GOROUTINE || (g == forker.g && forker.has_stack));
+	forker.g = g;
+}
+
+struct g *thread_forker(pthread_t thread) {
+	struct g *g = forker.g;
+	return g && !sched_started() && (pthread_t)tcb_thread(g->ctx.tp) == thread ? g : NULL;
+}
+
+bool thread_is_forker(struct g *g) {
+	return g == forker.g;
+}
+
 SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
 	REAL_READY();
-	struct g *g = sched_started() ? thread_g(thread) : NULL;
-	if (!g || g->kind == G_MAIN)
-		return real.pthread_getattr_np(thread, attr);
-	int r = real.pthread_attr_init(attr);
-	if (r)
+	struct g *g = sched_started() ? thread_g(thread) : thread_forker(thread);
+	bool knows_stack = g && (g->kind == G_GOROUTINE || (g == forker.g && forker.has_stack));
+	int r = knows_stack ? real.pthread_attr_init(attr) : real.pthread_getattr_np(thread, attr);
+	if (r || !g)
 		return r;
 	struct thread *t = thread_of(g);
 	real.pthread_attr_setdetachstate(attr, atomic_load(&t->life) == THREAD_DETACHED ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
-	real.pthread_attr_setguardsize(attr, g->stack.guard);
+	if (!knows_stack)
+		return 0;
+	real.pthread_attr_setguardsize(attr, (g->stack.guard + 4095) & ~4095ul);
 	cpu_set_t cpus;
-	if (thread_affinity_get(g, sizeof cpus, &cpus) == 0)
+	if (pthread_getaffinity_np(thread, sizeof cpus, &cpus) == 0)
 		real.pthread_attr_setaffinity_np(attr, sizeof cpus, &cpus);
 	/* The true bounds (MEM-11): everything in them is readable. */
 	return real.pthread_attr_setstack(attr, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
