@@ -22,7 +22,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/types.h>
 #include <unistd.h>
 #include <wordexp.h>
@@ -110,9 +109,7 @@ static void fork_child(void) {
 	if (g) {
 		fork_mask |= g->sigmask & arch_signals_open;
 		thread_sched_fork_child(g);
-		/* The kernel has named the child as the kernel thread that made it; main's own may have another name from /proc. */
-		if (g->kind != G_MAIN || !g->m->first)
-			SYS2(SYS_prctl, PR_SET_NAME, thread_of(g)->name);
+		thread_name_fork_child(g);
 	}
 	if (sched_started())
 		thread_attr_fork_child(g);

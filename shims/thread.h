@@ -99,6 +99,7 @@ bool thread_is_forker(struct g *g);
 
 /* threadattr.c: what the kernel knows of the thread that starts the runtime; a new thread's name, creator NULL if that is a foreign thread. */
 void thread_attr_start(struct g *g);
+void thread_name_fork_child(struct g *g);
 void thread_name_inherit(struct g *g, struct g *creator);
 /* n bytes, fewer than THREAD_NAME_BYTES. 0, or a positive error of the kernel's */
 int thread_name_set(struct g *g, const char *name, size_t n);

@@ -82,6 +82,16 @@ SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
 	return real.pthread_attr_setstack(attr, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
 }
 
+/* The name from prctl() is the kernel thread's. False: main is not on its own. */
+static bool main_prctl(struct g *g, int option, char *name) {
+	rt_enter(g);
+	bool there = g->m->first;
+	if (there)
+		SYS2(SYS_prctl, option, name);
+	rt_exit(g);
+	return there;
+}
+
 /* The kernel's name of the process is its first thread's. */
 static int main_name_write(const char *name, size_t n) {
 	char path[40];
@@ -94,12 +104,16 @@ static int main_name_write(const char *name, size_t n) {
 	return r < 0 ? (int)-r : 0;
 }
 
+/* Main has named itself, and the kernel could not be told: there was no descriptor free, or no /proc. Natively it needs neither. */
+static _Atomic bool main_name_kept;
+
 /* Main's name when the runtime started, or as it was set since: what a thread made by a foreign thread inherits. */
 static char process_name[THREAD_NAME_BYTES];
 
 void thread_attr_start(struct g *g) {
 	struct thread *t = thread_of(g);
 	SYS2(SYS_prctl, PR_GET_NAME, t->name);
+	main_name_kept = false;
 	memcpy(process_name, t->name, THREAD_NAME_BYTES);
 	thread_sched_start(g);
 }
@@ -108,12 +122,23 @@ void thread_name_inherit(struct g *g, struct g *creator) {
 	memcpy(thread_of(g)->name, creator ? thread_of(creator)->name : process_name, THREAD_NAME_BYTES);
 }
 
+/* The kernel has named the child as the kernel thread that made it. Main's own may have another name from /proc than we know. */
+void thread_name_fork_child(struct g *g) {
+	if (g->kind != G_MAIN || !g->m->first || main_name_kept)
+		SYS2(SYS_prctl, PR_SET_NAME, thread_of(g)->name);
+}
+
 int thread_name_set(struct g *g, const char *name, size_t n) {
-	int r = g->kind == G_MAIN ? main_name_write(name, n) : 0;
-	if (r)
-		return r;
-	memcpy(thread_of(g)->name, name, n);
-	thread_of(g)->name[n] = '\0';
+	char text[THREAD_NAME_BYTES] = "";
+	memcpy(text, name, n);
+	if (g->kind == G_MAIN) {
+		bool itself = g == g_goroutine();
+		int r = itself && main_prctl(g, PR_SET_NAME, text) ? 0 : main_name_write(name, n);
+		if (r && !itself)
+			return r;
+		atomic_store_explicit(&main_name_kept, r != 0, memory_order_relaxed); /* as the name, which has no lock either */
+	}
+	memcpy(thread_of(g)->name, text, sizeof text);
 	if (g->kind == G_MAIN)
 		memcpy(process_name, thread_of(g)->name, THREAD_NAME_BYTES);
 	return 0;
@@ -122,7 +147,7 @@ int thread_name_set(struct g *g, const char *name, size_t n) {
 /* Main's from the kernel: a program may write to its /proc/self/comm. */
 void thread_name_get(struct g *g, char out[THREAD_NAME_BYTES]) {
 	memcpy(out, thread_of(g)->name, THREAD_NAME_BYTES);
-	if (g->kind == G_MAIN) {
+	if (g->kind == G_MAIN && !atomic_load_explicit(&main_name_kept, memory_order_relaxed) && !(g == g_goroutine() && main_prctl(g, PR_GET_NAME, out))) {
 		char path[40];
 		snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)SYS0(SYS_getpid));
 		long fd = SYS4(SYS_openat, -100, path, 02000000 /* O_CLOEXEC */, 0);
@@ -160,6 +185,12 @@ SHIM int pthread_getname_np(pthread_t thread, char *buf, size_t size) {
 	return 0;
 }
 
+/* It may end where its page does. */
+static bool name_bad(const char *name) {
+	size_t page = 4096 - ((uintptr_t)name & 4095), most = THREAD_NAME_BYTES - 1;
+	return address_bad(name) || (page < most && strnlen(name, page) == page && address_bad(name + page));
+}
+
 SHIM int prctl(int option, ...) {
 	REAL_READY();
 	va_list ap;
@@ -168,7 +199,7 @@ SHIM int prctl(int option, ...) {
 	              d = va_arg(ap, unsigned long);
 	va_end(ap);
 	struct g *g = g_goroutine();
-	if (g && !g->in_vfork && option == PR_SET_NAME && !address_bad((const char *)a)) {
+	if (g && !g->in_vfork && option == PR_SET_NAME && !name_bad((const char *)a)) {
 		char name[THREAD_NAME_BYTES] = "";
 		strncpy(name, (const char *)a, THREAD_NAME_BYTES - 1);
 		thread_name_set(g, name, strlen(name));
