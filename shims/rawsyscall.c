@@ -83,7 +83,7 @@ static bool clone_forks(long n, struct raw_args *x) {
 	return args && SIZE(1) >= CLONE_ARGS_SIZE_VER0 && !(args->flags & CLONE_VM) && !args->stack;
 }
 
-/* The kernel says how many bytes it wrote. */
+/* The kernel says how many bytes it wrote, or that it has more CPUs. */
 static long raw_getaffinity(pid_t tid, size_t size, cpu_set_t *set) {
 	unsigned char probe[1024];
 	long bytes = SYS3(SYS_sched_getaffinity, 0, size < sizeof probe ? size : sizeof probe, probe);

@@ -3,6 +3,7 @@
 #include "sync_test.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
 
 static int cpu[2], cpus;
 static cpu_set_t all;
@@ -29,6 +30,24 @@ static void *is_on_second(void *arg) {
 	return arg;
 }
 
+/* What the system call says of a set of so many bytes: as long as there are CPUs, or an error. */
+static void by_size(long says[12]) {
+	static const size_t sizes[12] = {0, 4, 8, 12, 16, 24, 64, 128, 136, 1024, 2048, 4096};
+	static unsigned long set[512];
+	for (int i = 0; i < 12; i++) {
+		errno = 0;
+		says[i] = syscall(SYS_sched_getaffinity, 0, sizes[i], set);
+		says[i] = says[i] < 0 ? -errno : says[i];
+	}
+}
+
+static void *by_size_here(void *before) {
+	long says[12];
+	by_size(says);
+	CHECK(memcmp(says, before, sizeof says) == 0);
+	return NULL;
+}
+
 static _Atomic int asking;
 
 /* Who only asks hears nothing of what another asks for. */
@@ -49,6 +68,8 @@ static void *does_nothing(void *arg) {
 int main(void) {
 	pthread_attr_t attr;
 	pthread_t t;
+	long says[12];
+	by_size(says);
 	CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
 	for (int i = 0; i < CPU_SETSIZE && cpus < 2; i++) {
 		if (CPU_ISSET(i, &all))
@@ -78,5 +99,7 @@ int main(void) {
 	CHECK(pthread_setaffinity_np(pthread_self(), sizeof all, &all) == 0);
 	cpu_set_t has = own();
 	CHECK(CPU_EQUAL(&has, &all));
+	join(start(by_size_here, says));
+	by_size_here(says);
 	return test_end();
 }
