@@ -349,7 +349,8 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	int err = request_of(attr, &req, &detached, &mask, &has_mask);
 	if (err)
 		return err;
-	if (req.size && req.size < tcb_bytes() + STACK_REST_MIN)
+	size_t guard = (req.guard + 4095) & ~4095ul, size = req.size || !attr ? req.size : thread_default_stack();
+	if ((req.size && req.size < tcb_bytes() + STACK_REST_MIN) || guard < req.guard || (size & ~63ul) + guard < guard)
 		return EINVAL;
 	struct thread_sched sched_attr;
 	if ((err = sched_of(attr, &sched_attr)) != 0)
@@ -358,6 +359,10 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	if (!g)
 		return EAGAIN;
 	thread_of(g)->is_c11 = is_c11;
+	int inherit = PTHREAD_INHERIT_SCHED;
+	if (attr)
+		real.pthread_attr_getinheritsched(attr, &inherit);
+	thread_of(g)->sched_explicit = inherit == PTHREAD_EXPLICIT_SCHED;
 	*out = (pthread_t)tcb_thread(g->ctx.tp); /* before it runs: it may look at the variable (NPTL does the same) */
 	ready_new(g);
 	sig_thread_ready();

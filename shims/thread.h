@@ -26,6 +26,7 @@ struct thread {
 	bool left_by_call;           /* pthread_exit() said what the result is; else it was a cancellation */
 	bool own_stack;              /* the program brought the stack */
 	int policy;                  /* this to `cpus`: what the program set; threadsched.c */
+	bool sched_explicit;         /* it was made with attributes that said how it is scheduled */
 	bool reset_on_fork;          /* ... what it makes does not inherit that policy, nor a nice value below 0 */
 	struct sched_param param;
 	int nice;

@@ -63,6 +63,12 @@ bool thread_is_forker(struct g *g) {
 	return g == forker.g;
 }
 
+/* How libc's pthread_attr_t begins. Its setter refuses policies that a thread may have nevertheless. */
+struct attr_sched {
+	struct sched_param param;
+	int policy;
+};
+
 SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : thread_forker(thread);
@@ -72,6 +78,8 @@ SHIM int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
 		return r;
 	struct thread *t = thread_of(g);
 	real.pthread_attr_setdetachstate(attr, atomic_load(&t->life) == THREAD_DETACHED ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
+	pthread_attr_setinheritsched(attr, t->sched_explicit ? PTHREAD_EXPLICIT_SCHED : PTHREAD_INHERIT_SCHED);
+	*(struct attr_sched *)attr = (struct attr_sched){{__atomic_load_n(&t->param.sched_priority, __ATOMIC_RELAXED)}, thread_policy(g)};
 	if (!knows_stack)
 		return 0;
 	real.pthread_attr_setguardsize(attr, (g->stack.guard + 4095) & ~4095ul);
