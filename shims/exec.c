@@ -9,27 +9,41 @@
 #include "../core/runtime.h"
 #include "process.h"
 #include "shim.h"
+#include "sigstate.h"
 
-static bool exec_begin(void) {
+struct exec {
+	struct g *g;   /* its pending signals are in the kernel */
+	bool has_held; /* the maker */
+};
+
+static struct exec exec_begin(void) {
 	REAL_READY();
-	return !process_in_vfork() && maker_hold();
+	struct exec x = {0};
+	if (process_in_vfork())
+		return x;
+	x.has_held = maker_hold();
+	struct g *g = g_goroutine();
+	if (g && x.has_held && sig_exec_begin(g)) /* else, it may be in the memory of its parent, with its g */
+		x.g = g;
+	return x;
 }
 
-static int exec_failed(bool begun) {
-	if (begun) {
-		int saved = errno;
+static int exec_failed(struct exec x) {
+	int saved = errno;
+	if (x.g)
+		sig_exec_failed(x.g);
+	if (x.has_held)
 		maker_let_go();
-		errno = saved;
-	}
+	errno = saved;
 	return -1;
 }
 
 /* Only a failure returns. */
-#define EXEC(name, params, ...)            \
-	SHIM int name params {             \
-		bool begun = exec_begin(); \
-		real.name(__VA_ARGS__);    \
-		return exec_failed(begun); \
+#define EXEC(name, params, ...)               \
+	SHIM int name params {                \
+		struct exec x = exec_begin(); \
+		real.name(__VA_ARGS__);       \
+		return exec_failed(x);        \
 	}
 
 EXEC(execve, (const char *path, char *const argv[], char *const envp[]), path, argv, envp)

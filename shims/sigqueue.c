@@ -21,6 +21,7 @@ struct entry {
 	uint32_t next;      /* queue link: index + 1 */
 	uint32_t seq;       /* order of arrival in the ring */
 	int sig;
+	bool given;         /* exec: the kernel has it, too */
 	struct g *to;       /* thread-directed: for whom; NULL the process, also once somebody was chosen who takes it */
 	siginfo_t info;
 };
@@ -175,6 +176,7 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 		struct entry *e = entry_alloc();
 		if (e) {
 			e->sig = sig;
+			e->given = false;
 			e->to = to;
 			e->info = *info;
 			queue_append(s, e);
@@ -325,6 +327,35 @@ unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsig
 		to[n++] = (siginfo_t){.si_signo = __builtin_ctzll(bare) + 1, .si_code = SI_USER};
 	lock_release(&s->lock);
 	return n;
+}
+
+bool sig_exec_begin(struct g *g) {
+	struct sigstate *s = sig_of(g);
+	uint64_t which = atomic_load_explicit(&s->pending, memory_order_relaxed) & mask_of(g);
+	if (likely(!which))
+		return false;
+	rt_enter(g);
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	for (uint32_t link = s->head; link; link = entries[link - 1].next) {
+		struct entry *e = &entries[link - 1];
+		if ((SIGBIT(e->sig) & which) && e->info.si_code != TIMER_CODE)
+			e->given = kernel_queue_self(e->sig, &e->info) == 0;
+	}
+	lock_release(&s->lock);
+	return true;
+}
+
+void sig_exec_failed(struct g *g) {
+	struct sigstate *s = sig_of(g);
+	siginfo_t info;
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	for (uint32_t link = s->head; link; link = entries[link - 1].next) {
+		if (entries[link - 1].given)
+			taken_from_kernel(SIGBIT(entries[link - 1].sig), &info); /* a thread's own come before the process's */
+		entries[link - 1].given = false;
+	}
+	lock_release(&s->lock);
+	rt_exit(g);
 }
 
 /* sigstate.lock held or nobody else there. What was sent to the process goes back to the ring: another takes it, as in the kernel. */

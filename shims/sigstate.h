@@ -112,6 +112,11 @@ void sig_settle(struct g *g, int sig, uint32_t seen);
 /* What has been sent to the process is main's to take, and a call of main's does not return before it has: that stops a timer, or takes a handler away, after which
  * the program relies on it. Here another kernel thread may be about to hand it over. For any other g: nothing, as there. Outside the runtime. In sigqueue.c. */
 void sig_main_settle(struct g *g);
+
+/* Before exec, which keeps what is pending for the caller: what waits in its queue is in the kernel then, and the caller, inside the runtime, stays on the kernel
+ * thread that has it. False: there is nothing, and it is not inside. What a timer sent is not kept. After true, if exec fails, the queue is as it was. */
+bool sig_exec_begin(struct g *g);
+void sig_exec_failed(struct g *g);
 /* libc blocks `which` on the kernel thread of g while it is in one of its calls, without telling. hide returns what show takes. Nothing for NULL and foreign threads.
  * In sigmask.c. */
 uint64_t sig_hide(struct g *g, uint64_t which);
