@@ -108,8 +108,8 @@ SHIM int pthread_kill(pthread_t thread, int sig) {
 	struct g *g = sched_started() ? g_of_tcb(tcb) : NULL;
 	if (!g || g->kind > G_MAIN)
 		return real.pthread_kill(thread, sig);
-	if (sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
-		return EINVAL;
+	if (sig == SIGCANCEL_NR || sig == SIGSETXID_NR || (g->kind == G_MAIN && !g->stack.lo && sig_of(g)->dead))
+		return EINVAL; /* main does not tell libc of its end, and its number is gone */
 	if (!signal_valid(sig)) /* the kernel's to say, who is not asked about a thread that has ended */
 		return thread_ended(g) ? 0 : EINVAL;
 	siginfo_t info = info_make(sig, SI_TKILL);
@@ -210,10 +210,17 @@ struct g *sig_told(const siginfo_t *info) {
 	return told >> 32 == THREAD_MAGIC ? sig_g_of_tid((pid_t)(uint32_t)told) : NULL;
 }
 
+/* The first thread stays in the kernel until the process ends, and what is sent to it waits for ever; its kernel thread runs others here. */
+static bool main_has_ended(pid_t tid) {
+	return sigp.main_g && tid == self_pid() && sig_of(sigp.main_g)->dead;
+}
+
 long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
 	struct g *g = sched_started() && (tgid == -1 || tgid == self_pid()) ? sig_g_of_tid(tid) : NULL;
 	if (!g && tid >= TID_FIRST && tgid > 0 && tgid != self_pid() && sig > 0 && sig <= NSIGNALS)
 		return sys_ret(signal_foreign(tgid, tid, sig));
+	if (!g && (tgid == -1 || tgid == self_pid()) && signal_valid(sig) && main_has_ended(tid))
+		return 0;
 	if (!g)
 		return sys_ret(tgid == -1 ? SYS2(SYS_tkill, tid, sig) : SYS3(SYS_tgkill, tgid, tid, sig));
 	if (!signal_valid(sig)) {
