@@ -219,9 +219,13 @@ static int spawn(spawn_function *libc, pid_t *pid, const char *name, const posix
 		 char *const argv[], char *const envp[]) {
 	struct g *g = spawn_begin(actions);
 	enum tp_hold hold = g_tp_hold(g);
+	pid_t own;
+	uint32_t seen = sig_seen(SIGCHLD);
+	pid = pid ? pid : &own;
 	syscall_enter(g);
 	uint64_t shown = sig_hide(g, ~0ull);
 	int r = libc(pid, name, actions, attr, argv, envp);
+	sig_child_made(r == 0 ? *pid : 0, seen);
 	sig_show(g, shown);
 	syscall_exit(g);
 	g_tp_release(g, hold);

@@ -13,6 +13,7 @@
 
 #define ENTRIES SIG_ENTRIES
 #define SETTLE_NS 200000000
+#define SETTLE_OTHER_NS 5000000
 #define SETTLE_ASKED 16u
 
 enum entry_state { ENTRY_FREE /* zero: entry_used() */, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
@@ -572,10 +573,25 @@ bool sig_child_is_youngest(pid_t child, uint32_t *seen) {
 	return (pid_t)(of >> 32) == child;
 }
 
+/* Another takes it, which the kernel wakes for that before it wakes who waits for the child. Not for long: it may be where no handler can run. */
+static void settle_other(struct g *g, struct g *taker, int sig, uint32_t seen) {
+	struct sigstate *s = sig_of(taker);
+	int64_t limit = nanotime() + SETTLE_OTHER_NS;
+	rt_enter(g);
+	pending_to_ring(SIGBIT(sig), NULL);
+	rt_exit(g);
+	while (self_g() == g && is_open(taker, sig) && nanotime() < limit &&
+	       (sig_seen(sig) == seen || ((atomic_load(&ring_standard) | atomic_load(&s->pending)) & SIGBIT(sig))))
+		g_yield(g);
+}
+
 /* It is pending, or a kernel thread that was given it is on its way through sig_entry(), which needs a CPU and nothing else. The limit is for a child that
  * ended without telling (a debugger's). */
 void sig_settle(struct g *g, int sig, uint32_t seen) {
-	if (!handler_of(sig) || (mask_of(g) & SIGBIT(sig)) || sig_taker(sig) != g)
+	struct g *taker = handler_of(sig) ? sig_taker(sig) : NULL;
+	if (taker && taker != g && !taker->in_vfork)
+		settle_other(g, taker, sig, seen);
+	if (taker != g)
 		return;
 	rt_enter(g);
 	pending_to_ring(SIGBIT(sig), NULL);
