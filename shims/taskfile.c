@@ -484,6 +484,30 @@ BY_PATH(int, -1, fstatat64, (int dir, const char *restrict path, struct stat64 *
 	flags)
 BY_PATH(int, -1, statx, (int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict st), dir,
 	path, flags, mask, st)
-BY_PATH(ssize_t, -1, readlink, (const char *restrict path, char *restrict to, size_t n), path, to, n)
-BY_PATH(ssize_t, -1, readlinkat, (int dir, const char *restrict path, char *restrict to, size_t n), dir, path, to, n)
 BY_PATH(DIR *, NULL, opendir, (const char *path), path)
+
+/* What the kernel has said the link is, in `r` bytes, if that is not the caller's own thread. */
+static ssize_t link_said(const char *path, char *to, size_t n, ssize_t r) {
+	struct g *g = io_g();
+	char text[LINK_ROOM];
+	if (r <= 0 || likely(strcmp(path, CALLER) != 0) || !g)
+		return r;
+	size_t length = (size_t)snprintf(text, sizeof text, "%d/task/%d", (int)SYS0(SYS_getpid), (int)g->tid);
+	length = length < n ? length : n;
+	memcpy(to, text, length);
+	return (ssize_t)length;
+}
+
+/* The same, of links. */
+#define LINK_BY_PATH(name, params, ...)                                                                                          \
+	SHIM ssize_t name params {                                                                                               \
+		char other[PATH_ROOM];                                                                                           \
+		ssize_t r = CALL_REAL(name, __VA_ARGS__);                                                                        \
+		if (likely(r != -1) || errno != ENOENT || !path_instead(path, other))                                            \
+			return link_said(path, to, n, r);                                                                        \
+		path = other;                                                                                                    \
+		return real.name(__VA_ARGS__);                                                                                   \
+	}
+
+LINK_BY_PATH(readlink, (const char *restrict path, char *restrict to, size_t n), path, to, n)
+LINK_BY_PATH(readlinkat, (int dir, const char *restrict path, char *restrict to, size_t n), dir, path, to, n)

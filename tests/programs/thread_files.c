@@ -51,9 +51,23 @@ static void line_show(const char *path, const char *key) {
 		fclose(f);
 }
 
+/* The link that is the caller's own. */
+static void link_check(void) {
+	char is[64] = "", want[64];
+	int n = snprintf(want, sizeof want, "%d/task/%d", (int)getpid(), (int)gettid());
+	EQ(readlink("/proc/thread-self", is, sizeof is), n);
+	CHECK(strcmp(is, want) == 0);
+	memset(is, 0, sizeof is);
+	EQ(readlinkat(AT_FDCWD, "/proc/thread-self", is, 3), 3);
+	CHECK(strlen(is) == 3 && strncmp(is, want, 3) == 0);
+	EQ(readlink("/proc/thread-self", is, 0), -1);
+	EQ(errno, EINVAL);
+}
+
 static void names_show(const char *when) {
 	char path[64], name[16];
 	printf("-- %s\n", when);
+	link_check();
 	prctl(PR_GET_NAME, name);
 	printf("prctl '%s'\n", name);
 	show("by self", at("comm"));
