@@ -335,6 +335,7 @@ static bool setxid_elsewhere(struct setxid *x) {
 	pthread_t thread;
 	sigset_t all; /* it takes no signal of the program's; libc's own two stay open */
 	sigfillset(&all);
+	x->done = 0; /* it may be the second time */
 	if (!real.pthread_attr_setsigmask_np || real.pthread_attr_init(&attr) != 0)
 		return false;
 	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
