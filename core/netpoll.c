@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "chaos.h"
@@ -116,9 +117,20 @@ static void wake_all(struct pd *pd) {
 	}
 }
 
-/* A number for the ghost of pd, above those that programs get; negative error. */
+/* A descriptor above those that programs get, if the limit has any there; negative error. */
+static long ghost_number(void) {
+	long fd = backend_spare(GHOST_FD_BASE);
+	struct rlimit limit;
+	if (fd >= 0 || SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) < 0)
+		return fd;
+	if (limit.rlim_cur > 16 && limit.rlim_cur <= GHOST_FD_BASE)
+		fd = backend_spare((int)limit.rlim_cur - 8);
+	return fd >= 0 ? fd : backend_spare(3);
+}
+
+/* A number for the ghost of pd; negative error. */
 static long ghost_make(struct pd *pd) {
-	long fd = MAY_FAIL(-EMFILE, backend_spare(GHOST_FD_BASE)); /* the number alone, to be named */
+	long fd = MAY_FAIL(-EMFILE, ghost_number()); /* the number alone, to be named */
 	if (fd < 0)
 		return fd;
 	atomic_fetch_add(&ghost_count, 1);
