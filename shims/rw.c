@@ -11,6 +11,7 @@
 #include "io.h"
 #include "taskfile.h"
 
+#define NO_BUFFER (1ul << 47) /* no place has so many bytes behind it, or the kernel is asked whether it has */
 #define RWF_NOWAIT_FLAG 8 /* RWF_NOWAIT; offset -1 with it means the file position */
 
 static long nowait_readv(int fd, const struct iovec *iov, int count) {
@@ -33,21 +34,20 @@ static bool terminal_must_block(struct fdcall *c) {
 	return FD_TRY(c, SYS3(SYS_ioctl, c->fd, TIOCGPGRP, &group)) == 0 && group != SYS1(SYS_getpgid, 0);
 }
 
-/* One try that does not block, as far as that can be had. -EAGAIN: wait; FDCALL_BLOCK: as the kernel waits. */
-static long try_readv(struct fdcall *c, const struct iovec *iov, int count) {
+/* One try that does not block, as far as that can be had. -EAGAIN: wait; FDCALL_BLOCK: as the kernel waits. `known_good` as below: what is not, the kernel
+ * looks at before it refuses not to wait, and a vector of no bytes is all that it looks at. */
+static long try_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
 	struct pd *pd = c->pd;
 	long r;
-	if (likely(!(pd_spare(pd) & SPARE_NO_NOWAIT_READ))) {
+	if (likely(!(pd_spare(pd) & SPARE_NO_NOWAIT_READ)) || !known_good) {
 		r = FD_TRY(c, nowait_readv(c->fd, iov, count));
 		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
 			return r;
 		pd_spare_set(pd, SPARE_NO_NOWAIT_READ);
 	}
-	if (!fdcall_poll_now(c, POLLIN | POLLPRI)) {
-		if (pd_kind(pd) != KIND_CHAR || (fdcall_flags(c) & FL_NONBLOCK) || !terminal_must_block(c))
-			return -EAGAIN;
-		return FDCALL_BLOCK;
-	}
+	/* Who does not wait is told by the kernel what there is, or why not: a terminal has more than one answer. */
+	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLIN | POLLPRI))
+		return pd_kind(pd) == KIND_CHAR && terminal_must_block(c) ? FDCALL_BLOCK : -EAGAIN;
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
 	return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_readv, c->fd, iov, count));
 }
@@ -100,7 +100,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 		long r = -EAGAIN;
 		if (!known_good || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
-			r = try_readv(c, iov, count);
+			r = try_readv(c, iov, count, known_good);
 		}
 		if (r == -EAGAIN && unlikely(sig_fd_due(c->g)))
 			r = FD_TRY(c, sig_fd_ask(c->g, lent_readv, &((struct readv_try){c->fd, iov, count})));
@@ -123,15 +123,15 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 	}
 }
 
-static long try_writev(struct fdcall *c, const struct iovec *iov, int count) {
+static long try_writev(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
 	struct pd *pd = c->pd;
-	if (likely(!(pd_spare(pd) & SPARE_NO_NOWAIT_WRITE))) {
+	if (likely(!(pd_spare(pd) & SPARE_NO_NOWAIT_WRITE)) || !known_good) {
 		long r = FD_TRY(c, nowait_writev(c->fd, iov, count));
 		if (likely(r != -EOPNOTSUPP && r != -ENOSYS))
 			return r;
 		pd_spare_set(pd, SPARE_NO_NOWAIT_WRITE);
 	}
-	if (!fdcall_poll_now(c, POLLOUT))
+	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLOUT))
 		return -EAGAIN;
 	return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_writev, c->fd, iov, count));
 }
@@ -160,7 +160,7 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bo
 			rest_count = iov_cut(window, (pd_spare(pd) & SPARE_NO_NOWAIT_WRITE) ? PIPE_BUF : chaos_part(bytes));
 			rest = window;
 		}
-		long r = try_writev(c, rest, rest_count);
+		long r = try_writev(c, rest, rest_count, done || ours);
 		if (r > 0) {
 			done += (size_t)r;
 			fd_hint(c->number, PD_READ);
@@ -202,15 +202,16 @@ static long fd_read(struct fdcall *c, void *buf, size_t n) {
 		return FDCALL_BRACKET_CANCEL(c, SYS3(SYS_read, c->fd, buf, n));
 	if (kind == KIND_TASK)
 		return taskfile_read(c->fd, buf, n);
-	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
-	return loop_readv(c, &iov, 1, n <= SSIZE_MAX);
+	struct iovec iov = {.iov_base = buf, .iov_len = n > RW_MAX ? RW_MAX : n};
+	return loop_readv(c, &iov, 1, true);
 }
 
 long io_read(struct g *g, int fd, void *buf, size_t n) {
 	struct fdcall c;
 	struct pd *pd = fd_lookup(fd);
-	/* Not held: whatever it is, the plain call is right for it, only dearer. Zero bytes: each kind has its own answer. */
-	if (unlikely(n == 0) || (pd && pd_kind(pd) == KIND_FILE))
+	/* Not held: whatever it is, the plain call is right for it, only dearer. Zero bytes: each kind has its own answer. Too many: recvfrom() would take
+	 * what is there. */
+	if (unlikely(n - 1 >= NO_BUFFER - 1) || (pd && pd_kind(pd) == KIND_FILE))
 		return BRACKET_DISK(g, SYS3(SYS_read, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
@@ -236,14 +237,14 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 		return FDCALL_BRACKET_DISK(c, SYS3(SYS_write, c->fd, buf, n));
 	if (kind == KIND_TASK)
 		return taskfile_write(c->fd, buf, n);
-	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX && n <= SSIZE_MAX ? RW_MAX : n};
+	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n > RW_MAX ? RW_MAX : n};
 	return loop_writev(c, &iov, 1, true);
 }
 
 long io_write(struct g *g, int fd, const void *buf, size_t n) {
 	struct fdcall c;
 	struct pd *pd = fd_lookup(fd);
-	if (unlikely(n == 0) || (pd && pd_kind(pd) == KIND_FILE))
+	if (unlikely(n - 1 >= NO_BUFFER - 1) || (pd && pd_kind(pd) == KIND_FILE))
 		return BRACKET_DISK(g, SYS3(SYS_write, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
@@ -270,11 +271,18 @@ long io_readv(struct g *g, int fd, const struct iovec *iov, int count) {
 	else if (kind == KIND_UNKNOWN)
 		r = FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else if (pd_spare(c.pd) & SPARE_BLOCKS)
-		r = FDCALL_BRACKET(&c, SYS3(SYS_readv, c.fd, iov, count));
+		r = FDCALL_BLOCKING(&c, SYS3(SYS_readv, c.fd, iov, count));
 	else
 		r = loop_readv(&c, iov, count, false);
 	fdcall_end(&c);
 	return r;
+}
+
+/* There is nothing to write. sendmsg() would send a message without bytes, or find the connection closed; to writev() the vector is all it looks at. */
+static bool vector_empty(const struct iovec *iov, int count) {
+	while (count > 0 && !address_bad(iov) && iov->iov_len == 0)
+		iov++, count--;
+	return count == 0;
 }
 
 long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
@@ -285,7 +293,9 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 		return BRACKET_CANCEL(g, c.fd, SYS3(SYS_writev, c.fd, iov, count));
 	enum fd_kind kind = fdcall_kind(&c);
 	long r;
-	if (fd_is_socket(kind)) {
+	if (fd_is_socket(kind) && unlikely(vector_empty(iov, count))) {
+		r = FD_TRY(&c, SYS3(SYS_writev, c.fd, iov, count));
+	} else if (fd_is_socket(kind)) {
 		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
 		r = sock_sendmsg(&c, &msg, 0);
 	} else if (kind == KIND_ANON || kind == KIND_UNKNOWN) {
