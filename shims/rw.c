@@ -6,6 +6,7 @@
  * writer is faster, so it gets parts of that size. What may block after all is a cancellation point, as NPTL's call would have been. */
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 
 #include "io.h"
@@ -92,9 +93,16 @@ static bool too_short(struct fdcall *c, size_t n) {
 	return n < sizeof(uint64_t) || (n < sizeof(struct signalfd_siginfo) && FD_TRY(c, sig_fd_is(c->fd)));
 }
 
+/* A terminal whose other end is closed has an error for who waits, and the end for who comes later. */
+static bool master_gone(struct fdcall *c) {
+	struct stat st;
+	return pd_kind(c->pd) == KIND_CHAR && FD_TRY(c, SYS2(SYS_fstat, c->fd, &st)) == 0 && st.st_nlink == 0;
+}
+
 /* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
 static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
 	bool ours = known_good; /* the vector */
+	bool waited = false;
 	for (;; known_good = true) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
@@ -112,7 +120,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 				pd_more(pd, PD_READ);
 			if (r > 0)
 				fd_hint(c->number, PD_WRITE);
-			return r;
+			return unlikely(r == 0) && waited && master_gone(c) ? -EIO : r;
 		}
 		if (r == -EAGAIN)
 			r = ours && too_short(c, iov->iov_len) ? FDCALL_BLOCK : fdcall_wait(c, PD_READ, false);
@@ -120,6 +128,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 			return FDCALL_BLOCKING(c, SYS3(SYS_readv, c->fd, iov, count));
 		if (r < 0)
 			return r;
+		waited = true;
 	}
 }
 
@@ -155,18 +164,20 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bo
 		const struct iovec *rest = done ? window : iov;
 		int rest_count = done ? iov_window(window, iov, (size_t)count, done) : count;
 		size_t bytes = done || ours ? iov_bytes(rest, (size_t)rest_count) : 0;
-		if (bytes > PIPE_BUF) { /* smaller records are never split */
+		bool device = pd_kind(pd) == KIND_CHAR; /* may know records of any size, and keeps other writers out of them */
+		if (bytes > PIPE_BUF && !device) { /* smaller records are never split */
 			window[0] = rest[0];
 			rest_count = iov_cut(window, (pd_spare(pd) & SPARE_NO_NOWAIT_WRITE) ? PIPE_BUF : chaos_part(bytes));
 			rest = window;
 		}
+		uint32_t handlers = sig_handlers_run(c->g);
 		long r = try_writev(c, rest, rest_count, done || ours);
 		if (r > 0) {
 			done += (size_t)r;
 			fd_hint(c->number, PD_READ);
 		}
-		if (r != -EAGAIN && (r <= 0 || done >= iov_bytes(iov, (size_t)count))) {
-			pd_more(pd, PD_WRITE);
+		if (r != -EAGAIN && (r <= 0 || done >= iov_bytes(iov, (size_t)count) || unlikely(sig_handlers_run(c->g) != handlers))) {
+			pd_more(c->pd, PD_WRITE);
 			return done ? (long)done : r;
 		}
 		if (r > 0 && r == (long)iov_bytes(rest, (size_t)rest_count))
