@@ -23,6 +23,22 @@ static long nowait_writev(int fd, const struct iovec *iov, int count) {
 	return SYS6(SYS_pwritev2, fd, iov, count, -1, -1, RWF_NOWAIT_FLAG);
 }
 
+/* Who was woken alone for `mode` does not come to take what is there: the next one tries. */
+static void turn_undo(struct fdcall *c) {
+	pd_more(c->pd, *(uint8_t *)c->undo_arg);
+}
+
+/* A try that nobody can promise not to block, with the turn passed on when a handler or a cancellation comes first. */
+#define HELD_TRY(c, mode, call)                                       \
+	(__extension__({                                              \
+		uint8_t held_mode = (mode);                           \
+		(c)->undo_arg = &held_mode;                           \
+		(c)->undo = turn_undo;                                \
+		long held_result = FDCALL_BRACKET_HELD_CANCEL(c, call); \
+		(c)->undo = NULL;                                     \
+		held_result;                                          \
+	}))
+
 /* A terminal's read does more than wait for bytes: it stops background processes, and VMIN and VTIME say when it ends. Readiness
  * stands for it only in the plain cases; the others are the kernel's. */
 static bool terminal_must_block(struct fdcall *c) {
@@ -50,7 +66,7 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count, bool
 	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLIN | POLLPRI))
 		return pd_kind(pd) == KIND_CHAR && terminal_must_block(c) ? FDCALL_BLOCK : -EAGAIN;
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
-	return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_readv, c->fd, iov, count));
+	return HELD_TRY(c, PD_READ, SYS3(SYS_readv, c->fd, iov, count));
 }
 
 struct readv_try {
@@ -142,7 +158,7 @@ static long try_writev(struct fdcall *c, const struct iovec *iov, int count, boo
 	}
 	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLOUT))
 		return -EAGAIN;
-	return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_writev, c->fd, iov, count));
+	return HELD_TRY(c, PD_WRITE, SYS3(SYS_writev, c->fd, iov, count));
 }
 
 /* Cuts the vector to `bytes`, which it has. Returns how many parts are left. */
