@@ -21,6 +21,7 @@
 #include <sys/sysmacros.h>
 
 #define MEMORY_MAJOR 1
+#define KMSG_MINOR 11
 
 #define ROOT_LEAVES (1u << 19)
 #define PRIVATE_FDS 16384
@@ -201,6 +202,9 @@ static enum fd_kind kind_of(int fd, bool *closed) {
 	case S_IFIFO:
 		return KIND_PIPE;
 	case S_IFCHR:
+		/* The kernel's log waits for readers, and says nothing of writers, which it never makes wait. */
+		if (st.st_rdev == makedev(MEMORY_MAJOR, KMSG_MINOR))
+			return KIND_ANON;
 		/* Memory devices (/dev/zero, /dev/null, /dev/urandom) never wait, and read short under RWF_NOWAIT where a plain read does
 		 * not. */
 		return major(st.st_rdev) == MEMORY_MAJOR ? KIND_FILE : KIND_CHAR;

@@ -23,7 +23,7 @@
 		long r = how(g, raw);                          \
 		return (ret)(cancel ? io_ret(g, r) : sys_ret(r)); \
 	}
-#define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_DISK, raw)
+#define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_DISK_CANCEL, raw)
 #define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET_DISK, raw)
 #define BRACKET_OTHERS(g, call) BRACKET_BLOCKING(g, true, call)
 #define BRACKET_DEVICE(g, call) BRACKET_BLOCKING(g, false, call)

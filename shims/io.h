@@ -112,6 +112,8 @@ bool io_restarts(int fd);
 #define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, false, call)
 /* One that waits for a disk at most; EINTR is then what a file system in user space says, and the kernel does not restart it. */
 #define BRACKET_DISK(g, call) BRACKET_AS(syscall_enter_disk, g, false, false, call)
+/* The same for a cancellation point: what is named like a file may wait for more than a disk (/proc/kmsg, a pipe of tracefs, a server of files). */
+#define BRACKET_DISK_CANCEL(g, call) BRACKET_AS(syscall_enter_disk, g, true, false, call)
 /* For a cancellation point that may take long, on a descriptor. */
 #define BRACKET_CANCEL(g, fd, call) BRACKET_AS(syscall_enter, g, true, io_restarts(fd), call)
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
@@ -264,11 +266,11 @@ void fdcall_yield(struct fdcall *c);
 		BRACKET_AS(syscall_enter, (c)->g, false, io_restarts((c)->fd), call); \
 	}))
 
-/* The same for a disk. */
-#define FDCALL_BRACKET_DISK(c, call)        \
-	(__extension__({                    \
-		fdcall_release(c);          \
-		BRACKET_DISK((c)->g, call); \
+/* The same for a disk, a cancellation point. */
+#define FDCALL_BRACKET_DISK(c, call)               \
+	(__extension__({                           \
+		fdcall_release(c);                 \
+		BRACKET_DISK_CANCEL((c)->g, call); \
 	}))
 
 /* The same for a cancellation point. */

@@ -239,7 +239,7 @@ long io_read(struct g *g, int fd, void *buf, size_t n) {
 	/* Not held: whatever it is, the plain call is right for it, only dearer. Zero bytes: each kind has its own answer. Too many: recvfrom() would take
 	 * what is there. */
 	if (unlikely(n - 1 >= NO_BUFFER - 1) || (pd && pd_kind(pd) == KIND_FILE))
-		return BRACKET_DISK(g, SYS3(SYS_read, fd, buf, n));
+		return BRACKET_DISK_CANCEL(g, SYS3(SYS_read, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return unheld_must_nap(g, c.fd) ? unheld_readv(g, c.fd, &(struct iovec){buf, n}, 1)
@@ -272,7 +272,7 @@ long io_write(struct g *g, int fd, const void *buf, size_t n) {
 	struct fdcall c;
 	struct pd *pd = fd_lookup(fd);
 	if (unlikely(n - 1 >= NO_BUFFER - 1) || (pd && pd_kind(pd) == KIND_FILE))
-		return BRACKET_DISK(g, SYS3(SYS_write, fd, buf, n));
+		return BRACKET_DISK_CANCEL(g, SYS3(SYS_write, fd, buf, n));
 	for (int attempt = 0;; attempt++) {
 		if (!fdcall_begin(&c, g, fd))
 			return BRACKET_CANCEL(g, c.fd, SYS3(SYS_write, c.fd, buf, n));

@@ -264,7 +264,7 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 	if (unlikely(flags & SEND_NEVER_WAITS))
 		return FD_TRY(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 	if (unlikely(flags & MSG_FASTOPEN)) /* a connect is part of it */
-		return FDCALL_BRACKET(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
+		return FDCALL_BLOCKING(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
 		int how = flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0);
 		size_t part = send_part(c->pd, n - done, flags);
@@ -297,7 +297,7 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 	if (unlikely(flags & SEND_NEVER_WAITS))
 		return FD_TRY(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
 	if (unlikely(flags & MSG_FASTOPEN))
-		return FDCALL_BRACKET(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
+		return FDCALL_BLOCKING(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
 	for (;;) {
 		long r = FD_TRY(c, SYS3(SYS_sendmsg, c->fd, now, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0)));
 		if (r > 0) {
