@@ -439,6 +439,10 @@ bool netpoll_owns_fd(int fd) {
 	return backend_owns(fd);
 }
 
+int netpoll_own_first(void) {
+	return backend_first();
+}
+
 int netpoll_evade(unsigned first, unsigned last) {
 	return backend_evade(first, last);
 }

@@ -133,6 +133,8 @@ void netpoll_fork_parent(void);
 void netpoll_fork_child(void);
 /* True if fd is one of the runtime's own descriptors (the program must not close or see it). */
 bool netpoll_owns_fd(int fd);
+/* Below it there is none of them: for those who look at many. */
+int netpoll_own_first(void);
 /* The program closed "everything" (FD-11): move the runtime's descriptors out of [first,last]. 0 or negative error. */
 int netpoll_evade(unsigned first, unsigned last);
 

@@ -192,6 +192,11 @@ int backend_owns(int fd) {
 	return fd >= 0 && (fd == number(&epfd) || fd == number(&evfd));
 }
 
+int backend_first(void) {
+	int ep = number(&epfd), ev = number(&evfd);
+	return ep < ev ? ep : ev;
+}
+
 /* A dup of an epoll keeps its registrations; a dup of the eventfd needs none (the registration is tied to the open description,
  * which lives on), but its key is the old number, so register the new one, too. */
 int backend_evade(unsigned first, unsigned last) {

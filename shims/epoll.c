@@ -81,6 +81,8 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	struct epoll_ask a = {fd, events, room};
 	if (address_bad_mask_given(mask))
 		return -EFAULT;
+	if (unlikely(netpoll_owns_fd(fd))) /* what it tells is for us */
+		return -EBADF;
 	long r = epoll_ask(&a);
 	if (r == 0 && unlikely(sig_fd_due(g)))
 		r = io_ask_lent(g, epoll_ask, &a);

@@ -239,9 +239,22 @@ struct poll_call {
 	nfds_t n;
 };
 
+/* Without waiting. The runtime's own descriptors are none of the program's (FD-11). */
+static long poll_now(struct pollfd *fds, nfds_t n) {
+	long r = arch_poll(fds, n, 0);
+	int own = netpoll_own_first();
+	for (nfds_t i = 0; r >= 0 && i < n; i++) {
+		if (likely(fds[i].fd < own) || !netpoll_owns_fd(fds[i].fd))
+			continue;
+		r += fds[i].revents == 0;
+		fds[i].revents = POLLNVAL;
+	}
+	return r;
+}
+
 static long poll_ask(void *arg) {
 	struct poll_call *p = arg;
-	return arch_poll(p->fds, p->n, 0);
+	return poll_now(p->fds, p->n);
 }
 
 static size_t poll_count(void *arg) {
@@ -298,7 +311,7 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 		return CALL_REAL(poll, fds, n, timeout);
 	shim_testcancel(g);
 	if (timeout == 0 && likely(!sig_fd_due(g)))
-		return (int)io_ret(g, arch_poll(fds, n, 0));
+		return (int)io_ret(g, poll_now(fds, n));
 	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
 }
 
@@ -323,26 +336,8 @@ struct select_call {
 	int n;
 	fd_set *user[3]; /* read, write, except; each may be NULL */
 	uint64_t *work;  /* three sets of SET_WORDS(n) words: what the kernel writes to */
+	bool asked;      /* all of them were open */
 };
-
-/* Fills the program's sets only with results: a round that finds nothing leaves the question in them. */
-static long select_ask(void *arg) {
-	struct select_call *s = arg;
-	size_t bytes = SET_WORDS(s->n) * sizeof(uint64_t);
-	struct timespec none = {0};
-	uint64_t *set[3];
-	for (int i = 0; i < 3; i++) {
-		set[i] = s->user[i] ? s->work + (size_t)i * SET_WORDS(s->n) : NULL;
-		if (set[i])
-			memcpy(set[i], s->user[i], bytes);
-	}
-	long r = SYS6(SYS_pselect6, s->n, set[0], set[1], set[2], &none, NULL);
-	for (int i = 0; i < 3 && r > 0; i++) {
-		if (set[i])
-			memcpy(s->user[i], set[i], bytes);
-	}
-	return r;
-}
 
 static uint64_t select_word(struct select_call *s, int which, size_t word) {
 	uint64_t bits = 0;
@@ -353,12 +348,75 @@ static uint64_t select_word(struct select_call *s, int which, size_t word) {
 	return bits;
 }
 
+/* All descriptors of a word, in any of the sets. */
+static uint64_t select_any(struct select_call *s, size_t word) {
+	return select_word(s, 0, word) | select_word(s, 1, word) | select_word(s, 2, word);
+}
+
+static uint64_t *select_work(struct select_call *s, int which) {
+	return s->user[which] ? s->work + (size_t)which * SET_WORDS(s->n) : NULL;
+}
+
+/* To select(), what was closed while it waited is ready in whatever way it was asked: an error is only what is closed when it begins. */
+static long select_closed(struct select_call *s) {
+	enum { READS = POLLIN | POLLRDNORM | POLLRDBAND, WRITES = POLLOUT | POLLWRNORM | POLLWRBAND };
+	static const short tells[3] = {READS | POLLHUP | POLLERR | POLLNVAL, WRITES | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
+	long found = 0;
+	for (size_t word = 0; word < SET_WORDS(s->n); word++) {
+		uint64_t ready[3] = {0};
+		for (uint64_t left = select_any(s, word); left; left &= left - 1) {
+			int bit = __builtin_ctzll(left);
+			short told = fd_poll_now((int)(word * 64) + bit, READS | WRITES | POLLPRI);
+			for (int i = 0; i < 3; i++)
+				ready[i] |= (uint64_t)((told & tells[i]) != 0) << bit;
+		}
+		for (int i = 0; i < 3; i++) {
+			ready[i] &= select_word(s, i, word);
+			found += __builtin_popcountll(ready[i]);
+			if (s->user[i])
+				select_work(s, i)[word] = ready[i];
+		}
+	}
+	return found;
+}
+
+/* Fills the program's sets only with results: a round that finds nothing leaves the question in them. */
+static long select_ask(void *arg) {
+	struct select_call *s = arg;
+	size_t bytes = SET_WORDS(s->n) * sizeof(uint64_t);
+	struct timespec none = {0};
+	uint64_t *set[3];
+	for (int i = 0; i < 3; i++) {
+		set[i] = select_work(s, i);
+		if (set[i])
+			memcpy(set[i], s->user[i], bytes);
+	}
+	long r = SYS6(SYS_pselect6, s->n, set[0], set[1], set[2], &none, NULL);
+	if (unlikely(r == -EBADF) && s->asked)
+		r = select_closed(s);
+	s->asked = s->asked || r == 0;
+	for (int i = 0; i < 3 && r > 0; i++) {
+		if (set[i])
+			memcpy(s->user[i], set[i], bytes);
+	}
+	return r;
+}
+
+/* Does it ask for one of the runtime's own descriptors? */
+static bool select_own(struct select_call *s) {
+	int own = netpoll_own_first();
+	for (int fd = own; own >= 0 && fd < s->n; fd++) {
+		if (select_any(s, (size_t)fd / 64) >> fd % 64 & 1 && netpoll_owns_fd(fd))
+			return true;
+	}
+	return false;
+}
+
 static size_t select_count(void *arg) {
 	struct select_call *s = arg;
 	size_t count = 0;
 	for (size_t word = 0; word < SET_WORDS(s->n); word++)
-		count += (size_t)__builtin_popcountll(select_word(s, 0, word) | select_word(s, 1, word) |
-						      select_word(s, 2, word));
+		count += (size_t)__builtin_popcountll(select_any(s, word));
 	return count;
 }
 
@@ -408,6 +466,8 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 		.user = {reads, writes, excepts},
 		.work = work,
 	};
+	if (unlikely(select_own(&s)))
+		return -EBADF;
 	if (n > FD_SETSIZE)
 		s.work = work = pages_map_spare(3 * SET_WORDS(n) * sizeof(uint64_t));
 	long r = work ? pollcall_masked(&s.call, mask) : io_must_nap(g, mask != NULL) ? -ENOMEM : FDCALL_BLOCK;
