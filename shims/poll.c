@@ -91,6 +91,15 @@ static bool pollset_ready(struct pollset *s) {
 	return false;
 }
 
+/* A number of it was closed, and its description is waited for all the same. */
+static bool pollset_has_ghost(struct pollset *s) {
+	for (unsigned i = 0; i < s->count; i++) {
+		if (atomic_load_explicit(&s->wait[i].pd->ghost, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
 static void pollset_free(struct pollset *s) {
 	for (unsigned i = 0; i < s->count; i++)
 		pd_drop(s->wait[i].pd);
@@ -140,6 +149,8 @@ struct pollcall {
 	void (*fill)(void *call, struct pollset *s);
 	size_t (*count)(void *call);
 	bool (*idle)(struct pollset *s); /* may be NULL: nothing of s can be ready, without asking */
+	long (*ask_held)(void *call);    /* may be NULL: has what is waited for, whatever its numbers mean by now, something that ends the wait? */
+	struct pollset *held;            /* for ask_held */
 };
 
 /* A question without waiting fails with EINTR when any signal is on its way to this kernel thread. It is ours only if a handler ran on this
@@ -168,8 +179,16 @@ static void pollcall_drop(struct pollcall *call, struct pollset *s) {
 /* A wait of s, after the kernel found nothing. Leaves the runtime. Non-zero: the call's result, or FDCALL_BLOCK. */
 static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	long found = 0;
-	int r = pollset_park(s, call->g, call->deadline, io_must_nap(call->g, call->masked), ask ? pollcall_ask : NULL,
-			     call, &found);
+	bool naps = io_must_nap(call->g, call->masked);
+	int r = pollset_park(s, call->g, call->deadline, naps, ask ? pollcall_ask : NULL, call, &found);
+	/* To the kernel a number that was closed is a reason to end the wait only when something else ends it. */
+	while (r == 0 && found == 0 && call->ask_held && !naps && unlikely(pollset_has_ghost(s))) {
+		long over = 0;
+		call->held = s;
+		r = pollset_park(s, call->g, call->deadline, false, call->ask_held, call, &over);
+		if (over != 0)
+			break;
+	}
 	pollcall_drop(call, s);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
@@ -278,6 +297,20 @@ static void poll_fill(void *arg, struct pollset *s) {
 	}
 }
 
+static long poll_ask_held(void *arg) {
+	struct poll_call *p = arg;
+	struct pollset *s = p->call.held;
+	unsigned held = 0;
+	for (nfds_t i = 0; i < p->n && held < s->count; i++) {
+		if (p->fds[i].fd < 0)
+			continue;
+		struct fdcall c = {.g = p->call.g, .pd = s->wait[held++].pd};
+		if (fdcall_poll_now(&c, p->fds[i].events) || c.fd < 0)
+			return 1;
+	}
+	return 0;
+}
+
 /* One descriptor, whose last read found its end. */
 static bool poll_idle(struct pollset *s) {
 	return s->count == 1 && s->wait[0].mode == PD_READ && pd_empty(s->wait[0].pd);
@@ -291,6 +324,7 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 			 .own = n <= POLL_INLINE && on_own_stack(g, fds, n * sizeof *fds),
 			 .ask = poll_ask,
 			 .fill = poll_fill,
+			 .ask_held = poll_ask_held,
 			 .count = poll_count,
 			 .idle = mask ? NULL : poll_idle},
 		.fds = fds,

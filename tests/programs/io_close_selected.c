@@ -1,5 +1,5 @@
-/* select() of descriptors that are closed while it waits: an error only if they were when it began. Woken by what comes for them, or by its timeout, it finds
- * that they are none, and calls them ready. */
+/* select() and poll() of descriptors that are closed while it waits: an error only if they were when it began. Woken by what comes for them, or by its timeout, it finds
+ * that they are none, and select() calls them ready. What the call did not ask for does not wake it. */
 #include <sys/select.h>
 
 #include "io_test.h"
@@ -49,6 +49,39 @@ static void closed(const char *what, int which_gets, int timeout_ms) {
 	close(two[1]);
 }
 
+static void *ask_poll(void *arg) {
+	struct reader *r = arg;
+	struct pollfd p = {.fd = r->fd, .events = (short)r->n};
+	r->tid = gettid();
+	r->got = poll(&p, 1, -1);
+	r->error = p.revents;
+	return NULL;
+}
+
+/* `wakes`: what comes is what was asked for. Else the peer's end wakes it. */
+static void closed_polled(short events, bool wakes) {
+	int fds[2];
+	EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	struct reader r = {.fd = fds[0], .n = (size_t)events};
+	pthread_t t = start(ask_poll, &r);
+	await_waiting(&r);
+	close(fds[0]);
+	for (int i = 0; i < 3 && !wakes; i++) {
+		write_all(fds[1], "x", 1);
+		settle();
+		EQ(r.got, 0);
+	}
+	if (wakes)
+		write_all(fds[1], "x", 1);
+	else
+		close(fds[1]);
+	join(t);
+	EQ(r.got, 1);
+	EQ(r.error, POLLNVAL);
+	if (wakes)
+		close(fds[1]);
+}
+
 int main(void) {
 	fd_set reads;
 	alarm(60);
@@ -56,6 +89,10 @@ int main(void) {
 	closed("data for it", 0, 0);
 	closed("data for the other one", 1, 0);
 	closed("timeout", 0, 300);
+	closed_polled(POLLIN, true);
+	closed_polled(POLLRDHUP, false);
+	closed_polled(0, false);
+	done("polled");
 	FD_ZERO(&reads);
 	FD_SET(20, &reads);
 	dup2(1, 40); /* the table has places for it */
