@@ -149,7 +149,7 @@ struct pollcall {
 	void (*fill)(void *call, struct pollset *s);
 	size_t (*count)(void *call);
 	bool (*idle)(struct pollset *s); /* may be NULL: nothing of s can be ready, without asking */
-	long (*ask_held)(void *call);    /* may be NULL: has what is waited for, whatever its numbers mean by now, something that ends the wait? */
+	long (*ask_held)(void *call);    /* has what is waited for, whatever its numbers mean by now, something that ends the wait? */
 	struct pollset *held;            /* for ask_held */
 };
 
@@ -162,6 +162,11 @@ static long pollcall_ask(void *arg) {
 		found = call->ask(call);
 	while (found == -EINTR && sig_handlers_run(call->g) == call->handlers);
 	return found == 0 && unlikely(sig_fd_due(call->g)) ? io_ask_lent(call->g, call->ask, call) : found;
+}
+
+static bool pollcall_held_has(struct pollcall *call, unsigned i, short events) {
+	struct fdcall c = {.g = call->g, .pd = call->held->wait[i].pd};
+	return fdcall_poll_now(&c, events) != 0 || c.fd < 0;
 }
 
 /* Enters the runtime, as fdcall_begin() does: no handler that may jump away while something is held. */
@@ -180,15 +185,23 @@ static void pollcall_drop(struct pollcall *call, struct pollset *s) {
 static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	long found = 0;
 	bool naps = io_must_nap(call->g, call->masked);
-	int r = pollset_park(s, call->g, call->deadline, naps, ask ? pollcall_ask : NULL, call, &found);
-	/* To the kernel a number that was closed is a reason to end the wait only when something else ends it. */
-	while (r == 0 && found == 0 && call->ask_held && !naps && unlikely(pollset_has_ghost(s))) {
-		long over = 0;
-		call->held = s;
-		r = pollset_park(s, call->g, call->deadline, false, call->ask_held, call, &over);
-		if (over != 0)
+	long (*look)(void *) = ask ? pollcall_ask : NULL;
+	int r;
+	call->held = s;
+	for (;;) {
+		r = pollset_park(s, call->g, call->deadline, naps, look, call, &found);
+		bool stray = r == -EINTR && found == 0 && !naps && shim_stray(call->g); /* a kernel thread would not have noticed */
+		if (found != 0 || naps || (r != 0 && !stray))
 			break;
+		bool closed = pollset_has_ghost(s);
+		if (!stray && !closed)
+			break;
+		/* To the kernel a number that was closed is a reason to end the wait only when something else ends it. */
+		if (closed)
+			look = call->ask_held;
 	}
+	if (look == call->ask_held)
+		found = 0;
 	pollcall_drop(call, s);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
@@ -304,8 +317,7 @@ static long poll_ask_held(void *arg) {
 	for (nfds_t i = 0; i < p->n && held < s->count; i++) {
 		if (p->fds[i].fd < 0)
 			continue;
-		struct fdcall c = {.g = p->call.g, .pd = s->wait[held++].pd};
-		if (fdcall_poll_now(&c, p->fds[i].events) || c.fd < 0)
+		if (pollcall_held_has(&p->call, held++, p->fds[i].events))
 			return 1;
 	}
 	return 0;
@@ -391,9 +403,21 @@ static uint64_t *select_work(struct select_call *s, int which) {
 	return s->user[which] ? s->work + (size_t)which * SET_WORDS(s->n) : NULL;
 }
 
+enum { READS = POLLIN | POLLRDNORM | POLLRDBAND, WRITES = POLLOUT | POLLWRNORM | POLLWRBAND };
+
+static long select_ask_held(void *arg) {
+	struct select_call *s = arg;
+	struct pollset *held = s->call.held;
+	for (unsigned i = 0; i < held->count; i++) {
+		uint8_t mode = held->wait[i].mode;
+		if (pollcall_held_has(&s->call, i, (mode & PD_READ ? READS | POLLPRI : 0) | (mode & PD_WRITE ? WRITES : 0)))
+			return 1;
+	}
+	return 0;
+}
+
 /* To select(), what was closed while it waited is ready in whatever way it was asked: an error is only what is closed when it begins. */
 static long select_closed(struct select_call *s) {
-	enum { READS = POLLIN | POLLRDNORM | POLLRDBAND, WRITES = POLLOUT | POLLWRNORM | POLLWRBAND };
 	static const short tells[3] = {READS | POLLHUP | POLLERR | POLLNVAL, WRITES | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
 	long found = 0;
 	for (size_t word = 0; word < SET_WORDS(s->n); word++) {
@@ -495,6 +519,7 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 			 .own = own,
 			 .ask = select_ask,
 			 .fill = select_fill,
+			 .ask_held = select_ask_held,
 			 .count = select_count},
 		.n = n,
 		.user = {reads, writes, excepts},
