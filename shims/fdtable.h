@@ -22,7 +22,7 @@ enum fd_kind {
 	KIND_UNIX_DGRAM, /* whether a send would block depends on the receiver: readiness cannot tell */
 	KIND_PIPE,       /* a short read proves it drained, too, unless it is in packet mode */
 	KIND_CHAR,       /* terminals and other character devices */
-	KIND_ANON,       /* eventfd, timerfd, signalfd, epoll, inotify, ... */
+	KIND_ANON,       /* eventfd, timerfd, signalfd, epoll, inotify, ...; /dev/kmsg */
 	KIND_FILE, /* regular file, directory, block device: never waits for readiness, blocks the kernel thread instead */
 	KIND_TASK, /* a thread's file of /proc, made by taskfile.c: never waits */
 };

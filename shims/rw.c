@@ -13,7 +13,7 @@
 #include "taskfile.h"
 
 #define NO_BUFFER (1ul << 47) /* no place has so many bytes behind it, or the kernel is asked whether it has */
-#define RWF_NOWAIT_FLAG 8 /* RWF_NOWAIT; offset -1 with it means the file position */
+#define RWF_NOWAIT_FLAG 8     /* RWF_NOWAIT; offset -1 with it means the file position */
 
 static long nowait_readv(int fd, const struct iovec *iov, int count) {
 	return SYS6(SYS_preadv2, fd, iov, count, -1, -1, RWF_NOWAIT_FLAG);
@@ -29,14 +29,14 @@ static void turn_undo(struct fdcall *c) {
 }
 
 /* A try that nobody can promise not to block, with the turn passed on when a handler or a cancellation comes first. */
-#define HELD_TRY(c, mode, call)                                       \
-	(__extension__({                                              \
-		uint8_t held_mode = (mode);                           \
-		(c)->undo_arg = &held_mode;                           \
-		(c)->undo = turn_undo;                                \
+#define HELD_TRY(c, mode, call)                                         \
+	(__extension__({                                                \
+		uint8_t held_mode = (mode);                             \
+		(c)->undo_arg = &held_mode;                             \
+		(c)->undo = turn_undo;                                  \
 		long held_result = FDCALL_BRACKET_HELD_CANCEL(c, call); \
-		(c)->undo = NULL;                                     \
-		held_result;                                          \
+		(c)->undo = NULL;                                       \
+		held_result;                                            \
 	}))
 
 /* A terminal's read does more than wait for bytes: it stops background processes, and VMIN and VTIME say when it ends. Readiness
