@@ -183,10 +183,10 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		fdcall_end(&c); /* not held over a call that may end in a cancellation */
 		r = BRACKET_CANCEL(g, fd, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
 	}
-	/* What was known of the unconnected socket is void. Not held: too many bits do no harm. */
+	/* What was known of the unconnected socket is void, and others may have waited for the connection. Not held: too many bits do no harm. */
 	struct pd *pd = fd_lookup(fd);
 	if (pd)
-		pd_set(pd, PD_READ | PD_WRITE);
+		pd_pass(pd, PD_READ | PD_WRITE);
 	return (int)io_ret(g, r);
 }
 
