@@ -40,7 +40,7 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	c->undo = accept_undo;
 	pd_try(pd, PD_READ);
 	if (fdcall_poll_now(c, POLLIN)) {
-		r = FDCALL_BRACKET_HELD(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+		r = FDCALL_BRACKET_HELD_CANCEL(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
 	} else if (!(pd_spare(pd) & SPARE_LISTENS)) {
 		int listens = 0;
 		unsigned size = sizeof listens;
