@@ -75,7 +75,7 @@ static const struct way {
 			  "sched_setaffinity sched_setparam "
 			  "sched_setscheduler thrd_create thrd_detach tss_create tss_delete dup epoll_create "
 			  "epoll_create1 eventfd inotify_init inotify_init1 "
-			  "memfd_create pipe pipe2 setsockopt signalfd socket socketpair timerfd_create timer_create mq_notify aio_read aio_write aio_fsync timer_delete "
+			  "memfd_create pipe pipe2 setsockopt shutdown signalfd socket socketpair timerfd_create timer_create mq_notify aio_read aio_write aio_fsync timer_delete "
 			  "timer_getoverrun timer_gettime timer_settime setitimer alarm ualarm longjmp "
 			  "_longjmp siglongjmp __longjmp_chk makecontext setcontext swapcontext signal "
 			  "sysv_signal bsd_signal ssignal kill raise pthread_sigmask sigaction sigaltstack sighold "

@@ -231,3 +231,26 @@ SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t 
 	}
 	return r;
 }
+
+static bool shutdown_matters(struct pd *pd) {
+	return pd_kind(pd) == KIND_STREAM || pd_kind(pd) == KIND_MESSAGE || pd_kind(pd) == KIND_UNKNOWN;
+}
+
+static void shutdown_told(int fd, struct pd *pd) {
+	if (!shutdown_matters(pd))
+		return;
+	atomic_fetch_or(&pd->ready, PD_READ | PD_WRITE); /* seq_cst, as in pd_pass(); to another socket it does no harm */
+	if (atomic_load(&pd->waiting) != 0 && fd_same_socket(fd, __atomic_load_n(&pd->fd, __ATOMIC_RELAXED)))
+		pd_pass(pd, PD_READ | PD_WRITE);
+}
+
+/* The kernel wakes the senders that a shutdown of their own end of a Unix socket ends; epoll it tells nothing, for there is no room still. */
+SHIM int shutdown(int fd, int how) {
+	int r = io_g() ? (int)sys_ret(SYS2(SYS_shutdown, fd, how)) : CALL_REAL(shutdown, fd, how);
+	if (r != 0 || (tls_g && tls_g->in_vfork))
+		return r;
+	struct pd *pd = fd_lookup(fd); /* not held, as above */
+	if (!pd || shutdown_matters(pd)) /* no goroutine has used this name, but perhaps another one */
+		fd_each_name(fd, shutdown_told);
+	return r;
+}

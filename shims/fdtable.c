@@ -185,7 +185,7 @@ enum fd_kind fd_socket_kind(int domain, int type, int protocol) {
 		return inet && (protocol == 0 || protocol == IPPROTO_TCP) ? KIND_TCP : KIND_STREAM;
 	if (inet)
 		return KIND_INET;
-	return domain == AF_UNIX && type == SOCK_DGRAM ? KIND_UNIX_DGRAM : KIND_MESSAGE;
+	return (domain == AF_UNIX && type == SOCK_DGRAM) || domain == AF_NETLINK ? KIND_UNIX_DGRAM : KIND_MESSAGE;
 }
 
 /* KIND_UNKNOWN: *closed says whether it is open. A filter of the thread's own (seccomp) may refuse the question about one that is. */
@@ -405,6 +405,30 @@ int fd_next_used_by(uint32_t id, int after) {
 			return (int)fd;
 	}
 	return -1;
+}
+
+bool fd_same_socket(int a, int b) {
+	struct stat of_a, of_b;
+	return a == b || (SYS2(SYS_fstat, a, &of_a) == 0 && SYS2(SYS_fstat, b, &of_b) == 0 && of_a.st_ino == of_b.st_ino && of_a.st_dev == of_b.st_dev);
+}
+
+void fd_each_name(int fd, void (*f)(int fd, struct pd *pd)) {
+	struct pd *own = fd_lookup(fd);
+	if (own)
+		f(fd, own);
+	if (own ? !(atomic_load_explicit(&own->shared_desc, memory_order_relaxed) & SHARED_DUP) : private_get(fd))
+		return;
+	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
+	unsigned end = root ? atomic_load_explicit(&leaf_count, memory_order_acquire) * FD_LEAF : 0;
+	for (unsigned other = 0; other < end; other++) {
+		if (!atomic_load_explicit(&root[other / FD_LEAF], memory_order_acquire)) {
+			other |= FD_LEAF - 1;
+			continue;
+		}
+		struct pd *pd = fd_lookup((int)other);
+		if (pd && pd != own && fd_is_socket(pd_kind(pd)) && atomic_load_explicit(&pd->shared_desc, memory_order_relaxed) & SHARED_DUP)
+			f(fd, pd);
+	}
 }
 
 /* ---- fork ---------------------------------------------------------------------------------------------------------- */

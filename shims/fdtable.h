@@ -17,9 +17,9 @@ enum fd_kind {
 	KIND_UNKNOWN,
 	KIND_TCP,        /* a short read proves it drained */
 	KIND_STREAM,     /* other stream sockets: Unix, vsock, TCP with an upper-layer protocol */
-	KIND_MESSAGE,    /* sockets that send whole messages: seqpacket, netlink, packet */
+	KIND_MESSAGE,    /* sockets that send whole messages: seqpacket, packet */
 	KIND_INET,       /* the same of the internet families, UDP and raw: no descriptor goes through them */
-	KIND_UNIX_DGRAM, /* whether a send would block depends on the receiver: readiness cannot tell */
+	KIND_UNIX_DGRAM, /* and netlink: whether a send would block depends on the receiver, readiness cannot tell */
 	KIND_PIPE,       /* a short read proves it drained, too, unless it is in packet mode */
 	KIND_CHAR,       /* terminals and other character devices */
 	KIND_ANON,       /* eventfd, timerfd, signalfd, epoll, inotify, ...; /dev/kmsg */
@@ -188,6 +188,12 @@ void fd_cloexec(int fd, bool closes);
 
 /* ---- readiness -------------------------------------------------------------------------------------------------- */
 
+/* A read that brought less than it asked for has emptied it, unless its end came, too. */
+static inline bool pd_short_empties(struct pd *pd) {
+	/* A pipe of packets gives one at a time: there a short read proves nothing. */
+	return pd_kind(pd) == KIND_TCP || (pd_kind(pd) == KIND_PIPE && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
+}
+
 /* Nothing can be there to read. */
 static inline bool pd_empty(struct pd *pd) {
 	/* acquire: pairs with the poller's RMW */
@@ -195,8 +201,7 @@ static inline bool pd_empty(struct pd *pd) {
 		return false;
 	if (pd_spare(pd) & (SPARE_LISTENS | SPARE_BLOCKS))
 		return false;
-	/* A pipe of packets gives one at a time: there a short read proves nothing. */
-	return pd_kind(pd) == KIND_TCP || (pd_kind(pd) == KIND_PIPE && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
+	return pd_short_empties(pd);
 }
 
 /* The same, and a blocking read is what the program wants: park without asking the kernel. */
@@ -250,6 +255,10 @@ static inline void fd_user_note(struct pd *pd, uint32_t id) {
 
 /* The next socket behind number `after` that goroutine `id` alone has used; -1: there is none. */
 int fd_next_used_by(uint32_t id, int after);
+
+/* What was done to the description of socket fd concerns all its names in this process: f(fd, its pd or another that may be of the same), not held. */
+void fd_each_name(int fd, void (*f)(int fd, struct pd *pd));
+bool fd_same_socket(int a, int b);
 
 static inline void pd_spare_set(struct pd *pd, uint8_t bits) {
 	/* relaxed: hints that any thread may find out again by itself */

@@ -226,6 +226,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_connect: done = connect(INT(0), (__CONST_SOCKADDR_ARG){.__sockaddr__ = PTR(1)}, (socklen_t)LONG(2)); break;
 	case SYS_socket: done = socket(INT(0), INT(1), INT(2)); break;
 	case SYS_socketpair: done = socketpair(INT(0), INT(1), INT(2), PTR(3)); break;
+	case SYS_shutdown: done = shutdown(INT(0), INT(1)); break;
 	case SYS_setsockopt: done = setsockopt(INT(0), INT(1), INT(2), PTR(3), (socklen_t)LONG(4)); break;
 	case SYS_close: done = close(INT(0)); break;
 	case SYS_close_range: done = close_range((unsigned)LONG(0), (unsigned)LONG(1), INT(2)); break;

@@ -129,9 +129,10 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 		if (r == -EAGAIN && unlikely(sig_fd_due(c->g)))
 			r = FD_TRY(c, sig_fd_ask(c->g, lent_readv, &((struct readv_try){c->fd, iov, count})));
 		if (r != -EAGAIN && r != FDCALL_BLOCK) {
-			/* Short: the pipe or the connection is empty. At its end, after an error, or for all other kinds: nothing is known. */
-			bool drained = r > 0 && (pd_kind(pd) == KIND_PIPE || pd_kind(pd) == KIND_TCP) &&
-				       (size_t)r < iov_bytes(iov, count);
+			/* Short: the pipe or the connection is empty. At its end, which the event that told of the bytes may have told, after an error, or for
+			 * all other kinds: nothing is known. */
+			bool drained = r > 0 && (size_t)r < iov_bytes(iov, count) && pd_short_empties(pd) &&
+				       !(atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_HUP);
 			if (!drained)
 				pd_more(pd, PD_READ);
 			if (r > 0)

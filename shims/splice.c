@@ -7,8 +7,9 @@
 /* A socket or pipe that is writable at all takes so much without waiting for long. */
 #define SENDFILE_STEP (64ul << 10)
 
+/* What an anonymous inode says to poll() is about a read of its own, which these calls are not: it refuses them, mostly, and waits for nothing. */
 static bool has_readiness(enum fd_kind kind) {
-	return kind != KIND_FILE && kind != KIND_TASK && kind != KIND_UNKNOWN;
+	return kind != KIND_FILE && kind != KIND_TASK && kind != KIND_UNKNOWN && kind != KIND_ANON;
 }
 
 static bool end_is_ready(struct fdcall *c, uint8_t mode) {
@@ -17,7 +18,7 @@ static bool end_is_ready(struct fdcall *c, uint8_t mode) {
 	pd_try(c->pd, mode);
 	if (!fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT))
 		return false;
-	pd_set(c->pd, mode); /* asked, not taken */
+	pd_more(c->pd, mode); /* asked, not taken */
 	return true;
 }
 
