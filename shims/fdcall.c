@@ -130,8 +130,10 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		}
 		c->deadline = timeout ? nanotime() + timeout : -1;
 	}
-	if (unlikely(mode == PD_READ && shut_for_reading(c)))
+	if (unlikely(mode == PD_READ && shut_for_reading(c))) {
+		pd_more(pd, PD_READ); /* all who wait are told */
 		return FDCALL_BLOCK;
+	}
 	if (io_waits_itself(c->g) && !c->limited && !progress) /* the kernel would restart what had progress */
 		return FDCALL_BLOCK;
 	int r;

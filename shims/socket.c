@@ -2,6 +2,7 @@
  *
  * A stream send moves all of its bytes unless an error, a handler or SO_SNDTIMEO ends it (FD-8); after the first part the tries carry
  * MSG_NOSIGNAL, because the kernel sends no SIGPIPE for a call that returns a count. */
+#include <linux/sockios.h>
 #include <sys/socket.h>
 
 #include "io.h"
@@ -18,19 +19,41 @@ static inline size_t recv_part(struct pd *pd, size_t n, int flags) {
 	if (likely(!chaos_modes) || (flags & ~(MSG_WAITALL | MSG_NOSIGNAL)))
 		return n;
 	if (flags & MSG_WAITALL)
-		return pd_kind(pd) == KIND_TCP || pd_kind(pd) == KIND_STREAM ? chaos_part(n) : n;
+		return pd_kind(pd) == KIND_TCP ? chaos_part(n) : n;
 	return pd_kind(pd) == KIND_TCP && n > SEGMENT_MIN ? SEGMENT_MIN + chaos_part(n - SEGMENT_MIN) : n;
 }
 
 /* What a successful receive says about the next one. */
 static inline void recv_done(struct pd *pd, long got, size_t wanted, int flags) {
-	if (pd_kind(pd) != KIND_TCP || got <= 0 || (size_t)got >= wanted || (flags & MSG_PEEK))
+	/* The end may have come with the bytes, in one event. */
+	if (pd_kind(pd) != KIND_TCP || got <= 0 || (size_t)got >= wanted || (flags & MSG_PEEK) ||
+	    (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_HUP))
 		pd_more(pd, PD_READ);
 }
 
-/* MSG_WAITALL of what cannot be taken apart, and a low-water mark: the kernel's own waiting is the only right one. */
+/* After a wait for the rest of a MSG_WAITALL: does the kernel's own end here? It has failed, or what comes next is behind urgent data. */
+static bool recv_ends_here(struct fdcall *c) {
+	int at_mark = 0;
+	if (likely(!(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP) && pd_armed(c->pd, PD_READ)))
+		return false;
+	if (!(fdcall_poll_now(c, 0) & (POLLERR | POLLHUP | POLLNVAL)) && (FD_TRY(c, SYS3(SYS_ioctl, c->fd, SIOCATMARK, &at_mark)) < 0 || !at_mark))
+		return false;
+	pd_more(c->pd, PD_READ); /* the next one finds out for himself */
+	return true;
+}
+
+/* It will not wait after all. Nothing behind an offset (SO_PEEK_OFF) is no sign that nothing is there. */
+static inline void recv_unwaited(struct fdcall *c, int flags) {
+	if (unlikely(flags & MSG_PEEK) && c->pd)
+		pd_more(c->pd, PD_READ);
+}
+
+/* MSG_WAITALL of what cannot be taken apart (a Unix socket's ends behind a message with descriptors, or before one of somebody else), and a low-water mark: the
+ * kernel's own waiting is the only right one. */
 static inline bool recv_must_block(struct fdcall *c, int flags) {
 	struct pd *pd = c->pd;
+	if (unlikely(flags & MSG_WAITALL) && pd_kind(pd) == KIND_STREAM)
+		return true;
 	if (likely(!(pd_spare(pd) & SPARE_BLOCKS)) &&
 	    likely((flags & (MSG_WAITALL | MSG_PEEK)) != (MSG_WAITALL | MSG_PEEK)))
 		return false;
@@ -38,17 +61,17 @@ static inline bool recv_must_block(struct fdcall *c, int flags) {
 }
 
 /* MSG_DONTWAIT and its like: the kernel's answer as it is. Who asks so and then polls (a client library does) has it remembered for the poll,
- * once a goroutine has waited for this descriptor at all. */
-#define RECV_NOW(c, flags, wanted, call)                                                                 \
-	(__extension__({                                                                                 \
-		struct pd *now_pd = (c)->pd;                                                             \
-		bool now_told = ((flags)&RECV_NEVER_WAITS) == MSG_DONTWAIT && pd_armed(now_pd, PD_READ); \
-		if (now_told)                                                                            \
-			pd_try(now_pd, PD_READ);                                                         \
-		long now_r = (call);                                                                     \
-		if (now_told && now_r != -EAGAIN)                                                        \
-			recv_done(now_pd, now_r, now_r > 0 ? (wanted) : 0, (flags));                     \
-		now_r;                                                                                   \
+ * once a goroutine has waited for this descriptor at all. Not a look behind an offset (SO_PEEK_OFF), which may find nothing where something is. */
+#define RECV_NOW(c, flags, wanted, call)                                                                                \
+	(__extension__({                                                                                                \
+		struct pd *now_pd = (c)->pd;                                                                            \
+		bool now_told = ((flags) & (RECV_NEVER_WAITS | MSG_PEEK)) == MSG_DONTWAIT && pd_armed(now_pd, PD_READ); \
+		if (now_told)                                                                                           \
+			pd_try(now_pd, PD_READ);                                                                        \
+		long now_r = (call);                                                                                    \
+		if (now_told && now_r != -EAGAIN)                                                                       \
+			recv_done(now_pd, now_r, now_r > 0 ? (wanted) : 0, (flags));                                    \
+		now_r;                                                                                                  \
 	}))
 
 long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, unsigned *addr_size) {
@@ -75,14 +98,15 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 				got += (size_t)r;
 			if (r > 0 && pd_kind(pd) != KIND_TCP)
 				fd_hint(c->number, PD_WRITE);
-			bool stream = pd_kind(pd) == KIND_TCP || pd_kind(pd) == KIND_STREAM;
-			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || !stream)
+			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || pd_kind(pd) != KIND_TCP)
 				return got ? (long)got : r;
 		}
 		r = fdcall_wait(c, PD_READ, got != 0);
 		if (r == FDCALL_BLOCK)
 			return FDCALL_BLOCKING(c, SYS6(SYS_recvfrom, c->fd, buf, n, flags, addr, addr_size));
-		if (r != 0 || (got && fdcall_failed(c)))
+		if (r != 0)
+			recv_unwaited(c, flags);
+		if (r != 0 || (got && recv_ends_here(c)))
 			return got ? (long)got : r;
 	}
 }
@@ -105,7 +129,7 @@ static long recvmsg_rest(struct fdcall *c, const struct msghdr *msg, int flags, 
 			got += (size_t)r;
 			continue;
 		}
-		if (r != -EAGAIN || fdcall_wait(c, PD_READ, true) != 0 || fdcall_failed(c))
+		if (r != -EAGAIN || fdcall_wait(c, PD_READ, true) != 0 || recv_ends_here(c))
 			break;
 	}
 	return (long)got;
@@ -158,7 +182,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		return RECV_NOW(c, flags, iov_bytes(msg->msg_iov, msg->msg_iovlen),
 				FD_TRY(c, SYS3(SYS_recvmsg, c->fd, msg, flags)));
 	bool waitall = flags & MSG_WAITALL;
-	if (unlikely(recv_must_block(c, flags) || (waitall && pd_kind(c->pd) == KIND_STREAM)))
+	if (unlikely(recv_must_block(c, flags)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
 	for (bool known_good = false;; known_good = true) {
 		struct pd *pd = c->pd;
@@ -178,8 +202,10 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
 			return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
-		if (r < 0)
+		if (r < 0) {
+			recv_unwaited(c, flags);
 			return r;
+		}
 	}
 }
 
@@ -245,6 +271,17 @@ static inline bool send_must_block(struct pd *pd) {
 	return pd_kind(pd) == KIND_UNIX_DGRAM;
 }
 
+/* Each part that moved has waited for itself: a Unix socket's SO_SNDTIMEO is for a buffer, all others' for the call. */
+static inline void send_moved(struct fdcall *c) {
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof domain;
+	if (unlikely(c->deadline > 0) && pd_kind(c->pd) == KIND_STREAM &&
+	    FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size)) == 0 && domain == AF_UNIX)
+		c->deadline = 0;
+}
+
+#define SEND_LAST_TRY 1 /* as a deadline: long ago */
+
 /* A try said EAGAIN or moved a part. 0: try again. */
 static long send_wait(struct fdcall *c, size_t done) {
 	struct pd *pd = c->pd;
@@ -254,7 +291,21 @@ static long send_wait(struct fdcall *c, size_t done) {
 		return 0;
 	}
 	long r = fdcall_wait(c, PD_WRITE, done != 0);
-	return r == 0 && done && fdcall_failed(c) ? -EPIPE : r;
+	if (r == 0 && done && fdcall_failed(c)) {
+		pd_more(c->pd, PD_WRITE); /* the next one finds out for himself */
+		return -EPIPE;
+	}
+	/* Writable is what has room for much. When the time is over, the kernel looks for any room before it gives up; TCP does not. */
+	if (r == -EAGAIN && c->deadline > SEND_LAST_TRY && pd_kind(pd) != KIND_TCP) {
+		c->deadline = SEND_LAST_TRY;
+		return 0;
+	}
+	return r;
+}
+
+/* MSG_ZEROCOPY: the program is told of each call of the kernel's, by its number, and counts its own. */
+static inline bool send_is_counted(struct fdcall *c, int flags) {
+	return (flags & MSG_ZEROCOPY) && sends_in_parts(c->pd) && !(fdcall_flags(c) & FL_NONBLOCK);
 }
 
 long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const void *addr, unsigned addr_size) {
@@ -263,14 +314,16 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 		n = RW_MAX;
 	if (unlikely(flags & SEND_NEVER_WAITS))
 		return FD_TRY(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
-	if (unlikely(flags & MSG_FASTOPEN)) /* a connect is part of it */
+	if (unlikely((flags & MSG_FASTOPEN) || send_is_counted(c, flags))) /* a connect is part of it */
 		return FDCALL_BLOCKING(c, SYS6(SYS_sendto, c->fd, buf, n, flags, addr, addr_size));
 	for (;;) {
 		int how = flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0);
 		size_t part = send_part(c->pd, n - done, flags);
 		long r = FD_TRY(c, SYS6(SYS_sendto, c->fd, (const char *)buf + done, part, how, addr, addr_size));
-		if (r > 0)
+		if (r > 0) {
 			done += (size_t)r;
+			send_moved(c);
+		}
 		if (unlikely(part < n) && r == (long)part && done < n)
 			continue; /* it was not the socket that stopped it */
 		if (r != -EAGAIN && (r <= 0 || done >= n || !sends_in_parts(c->pd))) {
@@ -296,7 +349,7 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 	size_t done = 0, total = 0;
 	if (unlikely(flags & SEND_NEVER_WAITS))
 		return FD_TRY(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
-	if (unlikely(flags & MSG_FASTOPEN))
+	if (unlikely((flags & MSG_FASTOPEN) || send_is_counted(c, flags)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_sendmsg, c->fd, msg, flags));
 	for (;;) {
 		long r = FD_TRY(c, SYS3(SYS_sendmsg, c->fd, now, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0)));
@@ -304,6 +357,7 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 			/* The kernel has read the vector: so can we. */
 			total = iov_bytes(msg->msg_iov, msg->msg_iovlen);
 			done += (size_t)r;
+			send_moved(c);
 		}
 		if (r != -EAGAIN && (r <= 0 || done >= total || !sends_in_parts(c->pd))) {
 			pd_more(c->pd, PD_WRITE);
