@@ -272,6 +272,16 @@ static void number_install(int fd, struct pd *pd) {
 		fd_shared(fd, SHARED_PROCESS);
 }
 
+/* The timeout of a new socket; -1: ask. An accepted TCP connection has what its listener had when it came, which is none if that has never had one. Of a
+ * listener that others know, or of another family (a Unix socket inherits nothing), that is not known. */
+static int64_t inherited(enum fd_kind kind, struct pd *like, _Atomic int64_t *timeout) {
+	if (!like)
+		return 0;
+	bool never = kind == KIND_TCP && atomic_load_explicit(&like->shared_desc, memory_order_relaxed) == 0 &&
+		     atomic_load_explicit(timeout, memory_order_relaxed) == 0;
+	return never ? 0 : -1;
+}
+
 void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 	struct pd *pd;
 	if (in_vfork())
@@ -286,8 +296,8 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 	atomic_store_explicit(&pd->fl, fl, memory_order_relaxed);
 	atomic_store_explicit(&pd->fl_epoch, atomic_load_explicit(&fd_flags_epoch, memory_order_relaxed),
 			      memory_order_relaxed);
-	atomic_store_explicit(&pd->rcv_timeout, like ? like->rcv_timeout : 0, memory_order_relaxed);
-	atomic_store_explicit(&pd->snd_timeout, like ? like->snd_timeout : 0, memory_order_relaxed);
+	atomic_store_explicit(&pd->rcv_timeout, inherited(kind, like, like ? &like->rcv_timeout : NULL), memory_order_relaxed);
+	atomic_store_explicit(&pd->snd_timeout, inherited(kind, like, like ? &like->snd_timeout : NULL), memory_order_relaxed);
 	number_install(fd, pd);
 }
 

@@ -430,6 +430,14 @@ SHIM ssize_t sendmsg(int fd, const struct msghdr *msg, int flags) {
 
 /* ---- several messages per call ---------------------------------------------------------------------------------------- */
 
+/* A call that began now would take the error. That is for the next one. */
+static bool recvmmsg_failed(struct fdcall *c) {
+	if (likely(!(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP)) || !(fdcall_poll_now(c, 0) & POLLERR))
+		return false;
+	pd_more(c->pd, PD_READ);
+	return true;
+}
+
 /* As the kernel: the time is looked at after each message only, an error after the first message waits for the next call. */
 static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags, int64_t until) {
 	unsigned got = 0;
@@ -438,23 +446,25 @@ static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count,
 	for (;;) {
 		struct pd *pd = c->pd;
 		pd_try(pd, PD_READ);
+		struct timespec left;
 		long r = FD_TRY(c, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got,
-					(flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, NULL));
+					(flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, time_left(&left, until)));
 		if (r != -EAGAIN)
 			pd_more(pd, PD_READ);
-		if (r >= 0)
+		if (r >= 0) {
 			got += (unsigned)r;
-		else if (r != -EAGAIN)
+			c->deadline = 0; /* SO_RCVTIMEO is for a message */
+		} else if (r != -EAGAIN)
 			return got ? (long)got : r;
 		if (got >= count || r == 0 ||
 		    (got && ((flags & MSG_WAITFORONE) || (until >= 0 && nanotime() >= until))))
 			return (long)got;
 		r = fdcall_wait(c, PD_READ, got != 0);
-		struct timespec left;
 		if (r == FDCALL_BLOCK)
-			return FDCALL_BLOCKING(c, SYS5(SYS_recvmmsg, c->fd, vec, count, flags, time_left(&left, until)));
-		if (r != 0)
-			return got ? (long)got : r;
+			r = FDCALL_BLOCKING(c, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got, flags, time_left(&left, until)));
+		else if (r == 0 && !(got && recvmmsg_failed(c)))
+			continue;
+		return r > 0 ? (long)got + r : got ? (long)got : r;
 	}
 }
 
@@ -491,13 +501,16 @@ SHIM int recvmmsg(int fd, struct mmsghdr *vec, unsigned count, int flags, struct
 	return (int)r;
 }
 
-/* Streams: each message whole before the next one begins. */
+/* Streams: each message whole before the next one begins. One that is cut short is the last, as in the kernel. */
 static long sendmmsg_whole(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags) {
 	for (unsigned done = 0; done < count; done++) {
+		c->deadline = 0; /* SO_SNDTIMEO is for a message */
 		long r = c->pd ? sock_sendmsg(c, &vec[done].msg_hdr, flags) : -EBADF;
 		if (r < 0)
 			return done ? (long)done : r;
 		vec[done].msg_len = (unsigned)r;
+		if ((size_t)r < iov_bytes(vec[done].msg_hdr.msg_iov, vec[done].msg_hdr.msg_iovlen))
+			return (long)done + 1;
 	}
 	return (long)count;
 }
@@ -518,6 +531,8 @@ static long sendmmsg_records(struct fdcall *c, struct mmsghdr *vec, unsigned cou
 		if (r <= 0)
 			return done ? (long)done : r;
 		done += (unsigned)r;
+		c->deadline = 0; /* SO_SNDTIMEO is for a message */
+		pd_more(c->pd, PD_WRITE);
 	} while (done < count);
 	return (long)done;
 }
