@@ -215,6 +215,8 @@ SHIM int socketpair(int domain, int type, int protocol, int fds[2]) {
 SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t size) {
 	int r = CALL_REAL(setsockopt, fd, level, option, value, size);
 	struct pd *pd;
+	if (r == 0 && level == SOL_SOCKET && option == SO_RCVLOWAT)
+		fd_lowat_set(fd);
 	if (r != 0 || (level != SOL_SOCKET && level != IPPROTO_TCP) || (tls_g && tls_g->in_vfork) ||
 	    !(pd = fd_lookup(fd)))
 		return r;
@@ -226,8 +228,6 @@ SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t 
 		atomic_store_explicit(&pd->rcv_timeout, -1, memory_order_relaxed);
 	} else if (option == SO_SNDTIMEO || option == SO_SNDTIMEO_64) {
 		atomic_store_explicit(&pd->snd_timeout, -1, memory_order_relaxed);
-	} else if (option == SO_RCVLOWAT) {
-		pd_spare_set(pd, SPARE_BLOCKS);
 	}
 	return r;
 }

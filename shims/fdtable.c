@@ -178,6 +178,30 @@ static int socket_option(int fd, int option) {
 	return SYS5(SYS_getsockopt, fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
 }
 
+/* Somebody has set SO_RCVLOWAT of a socket: from then on each new pd of one asks for it. Relaxed: who uses a socket comes after who set its options. */
+static _Atomic bool lowat_used;
+
+static void lowat_ask(int fd, struct pd *pd) {
+	if (fd_is_socket(pd_kind(pd)) && socket_option(fd, SO_RCVLOWAT) > 1)
+		pd_spare_set(pd, SPARE_BLOCKS);
+}
+
+static void lowat_ask_name(int fd, struct pd *pd) {
+	(void)fd;
+	lowat_ask(__atomic_load_n(&pd->fd, __ATOMIC_RELAXED), pd); /* another's by now: then it is told too much, or its own */
+}
+
+static inline void lowat_look(int fd, struct pd *pd) {
+	if (unlikely(atomic_load_explicit(&lowat_used, memory_order_relaxed)))
+		lowat_ask(fd, pd);
+}
+
+void fd_lowat_set(int fd) {
+	atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
+	if (!in_vfork())
+		fd_each_name(fd, lowat_ask_name);
+}
+
 enum fd_kind fd_socket_kind(int domain, int type, int protocol) {
 	bool inet = domain == AF_INET || domain == AF_INET6;
 	type &= 0xf;
@@ -224,8 +248,10 @@ enum fd_kind fd_classify(struct pd *pd, int fd) {
 	enum fd_kind kind = kind_of(fd, &closed);
 	if (closed)
 		fd_stale(fd, pd);
-	else if (kind != KIND_UNKNOWN) /* else nothing is kept: a thread without such a filter shall find it out */
+	else if (kind != KIND_UNKNOWN) { /* else nothing is kept: a thread without such a filter shall find it out */
 		atomic_store_explicit(&pd->kind, kind, memory_order_relaxed); /* a race writes the same value */
+		lowat_look(fd, pd);
+	}
 	return kind;
 }
 
@@ -298,6 +324,8 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 			      memory_order_relaxed);
 	atomic_store_explicit(&pd->rcv_timeout, inherited(kind, like, like ? &like->rcv_timeout : NULL), memory_order_relaxed);
 	atomic_store_explicit(&pd->snd_timeout, inherited(kind, like, like ? &like->snd_timeout : NULL), memory_order_relaxed);
+	if (like)
+		lowat_look(fd, pd);
 	number_install(fd, pd);
 }
 
@@ -343,6 +371,7 @@ void fd_duplicated(int old, int fd) {
 	atomic_store_explicit(&pd->shared_desc,
 			      SHARED_DUP | atomic_load_explicit(&from->shared_desc, memory_order_relaxed),
 			      memory_order_relaxed);
+	lowat_look(fd, pd);
 	number_install(fd, pd);
 }
 

@@ -33,7 +33,7 @@ enum {
 	SPARE_NO_NOWAIT_WRITE = 2, /* pwritev2(RWF_NOWAIT) is refused */
 	SPARE_LISTENS = 4,         /* a listening socket */
 	SPARE_ACCEPTING = 8,       /* one goroutine at a time asks and then accepts (connect.c) */
-	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set: only the kernel's own waiting is right */
+	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set (fd_lowat_set()): only the kernel's own waiting is right */
 	SPARE_CLOEXEC = 32,        /* exec closes this number */
 };
 
@@ -117,6 +117,9 @@ static inline bool fd_is_socket(enum fd_kind kind) {
 }
 
 enum fd_kind fd_socket_kind(int domain, int type, int protocol);
+
+/* SO_RCVLOWAT of this socket has just been set. */
+void fd_lowat_set(int fd);
 
 /* ---- numbers come and go ------------------------------------------------------------------------------------- */
 
