@@ -48,11 +48,16 @@ static inline void recv_unwaited(struct fdcall *c, int flags) {
 		pd_more(c->pd, PD_READ);
 }
 
+/* What MSG_WAITALL may take in parts, each with a wait of its own. A Unix socket's only if waits have a limit, which the kernel's own would not have. */
+static inline bool recv_in_parts(struct pd *pd) {
+	return pd_kind(pd) == KIND_TCP || (pd_kind(pd) == KIND_STREAM && unlikely(io_deadline_ns != 0));
+}
+
 /* MSG_WAITALL of what cannot be taken apart (a Unix socket's ends behind a message with descriptors, or before one of somebody else), and a low-water mark: the
  * kernel's own waiting is the only right one. */
 static inline bool recv_must_block(struct fdcall *c, int flags) {
 	struct pd *pd = c->pd;
-	if (unlikely(flags & MSG_WAITALL) && pd_kind(pd) == KIND_STREAM)
+	if (unlikely(flags & MSG_WAITALL) && pd_kind(pd) == KIND_STREAM && !recv_in_parts(pd))
 		return true;
 	if (likely(!(pd_spare(pd) & SPARE_BLOCKS)) &&
 	    likely((flags & (MSG_WAITALL | MSG_PEEK)) != (MSG_WAITALL | MSG_PEEK)))
@@ -98,7 +103,7 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 				got += (size_t)r;
 			if (r > 0 && pd_kind(pd) != KIND_TCP)
 				fd_hint(c->number, PD_WRITE);
-			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || pd_kind(pd) != KIND_TCP)
+			if (likely(!(flags & MSG_WAITALL)) || r <= 0 || got >= n || !recv_in_parts(pd))
 				return got ? (long)got : r;
 		}
 		r = fdcall_wait(c, PD_READ, got != 0);
@@ -182,7 +187,7 @@ static long sock_recvmsg(struct fdcall *c, struct msghdr *msg, int flags) {
 		return RECV_NOW(c, flags, iov_bytes(msg->msg_iov, msg->msg_iovlen),
 				FD_TRY(c, SYS3(SYS_recvmsg, c->fd, msg, flags)));
 	bool waitall = flags & MSG_WAITALL;
-	if (unlikely(recv_must_block(c, flags)))
+	if (unlikely(recv_must_block(c, flags) || (waitall && pd_kind(c->pd) == KIND_STREAM)))
 		return FDCALL_BLOCKING(c, SYS3(SYS_recvmsg, c->fd, msg, flags));
 	for (bool known_good = false;; known_good = true) {
 		struct pd *pd = c->pd;
