@@ -359,23 +359,31 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 	RACE_SAME_THREAD(); /* or when the one away from it has begun, which ends after all of this */
 }
 
-/* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. The mask is
- * stored before the system call and compared after: reserved_entry() may add to both in between. */
+/* What kmask says is blocked the kernel blocks at every moment, also between the two changes: who asks whether a signal may be on its way here goes by it
+ * (settle_ask()). The mask is changed before the system call and compared after: reserved_entry() may add to both in between. */
+void sig_kernel_mask(struct m *m, uint64_t want) {
+	uint64_t kernel = want & ~arch_signals_open, both;
+	do {
+		both = m->kmask & want;
+		kmask_set(m, both);
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
+		/* relaxed: this thread's own handlers are all that may come between */
+	} while (!__atomic_compare_exchange_n(&m->kmask, &both, want, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+/* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. */
 void sig_resync(struct g *g) {
 	struct m *m = g->m;
-	uint64_t want = mask_of(g), kernel = want & ~arch_signals_open;
+	uint64_t want = mask_of(g);
 	if (m->kmask != want) {
-		do {
-			kmask_set(m, want);
-			SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
-		} while (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != want);
+		sig_kernel_mask(m, want);
 		if (unlikely(m == sigp.first))
 			sig_kicks_forget(want);
 	}
 }
 
 /* The first kernel thread is about to run nobody, or does no longer. What another process directs at it is main's, and nobody else can take it: so it has main's mask,
- * whoever ran here last. Neighbours mostly share one, then this costs no system call. (As in sig_resync(): reserved_entry() may change both masks in between.) */
+ * whoever ran here last. Neighbours mostly share one, then this costs no system call. */
 void sig_idle(struct m *m, bool idle) {
 	if (!idle) {
 		/* relaxed: this thread's own handlers look; who sends a kick that comes too late asked for nothing that the next goroutine's mask is not */
@@ -386,12 +394,9 @@ void sig_idle(struct m *m, bool idle) {
 		return;
 	/* seq_cst, and the load of the mask: Dekker with main_mask_set() */
 	atomic_store(&sigp.first_idle, true);
-	uint64_t want, set = m->kmask;
-	while ((want = atomic_load(&sigp.main_mask)) != set || __atomic_load_n(&m->kmask, __ATOMIC_RELAXED) != set) {
-		uint64_t kernel = want & ~arch_signals_open;
-		kmask_set(m, set = want);
-		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &kernel, 0, 8);
-	}
+	uint64_t want;
+	while ((want = atomic_load(&sigp.main_mask)) != __atomic_load_n(&m->kmask, __ATOMIC_RELAXED))
+		sig_kernel_mask(m, want);
 }
 
 /* ---- libc's two signals ------------------------------------------------------------------------------------------ */

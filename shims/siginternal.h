@@ -45,6 +45,7 @@ struct sig_process {
 	struct m *first;              /* the process's first kernel thread; NULL: it is no M */
 	_Atomic uint64_t main_mask;   /* main's, as it counts in and_mask: what `first` masks while it runs nobody */
 	_Atomic bool first_idle;      /* it runs nobody, and says so before it looks at main_mask */
+	_Atomic uint32_t taking;       /* so many take what is pending in the kernel to the ring */
 	_Atomic uint64_t settle_which; /* sig_main_settle(): asked of all, */
 	_Atomic uint32_t settle_answers, settle_found; /* how many have answered, and how many of them that it is so */
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
@@ -285,6 +286,8 @@ void sig_deliver(struct g *g);
 void sig_entry(int sig, siginfo_t *info, void *context);
 /* sig_resync_hook, sig_idle_hook, sig_sysmon_hook */
 void sig_resync(struct g *g);
+/* The kernel's mask of this M, which the caller runs on, inside the runtime. */
+void sig_kernel_mask(struct m *m, uint64_t want);
 void sig_idle(struct m *m, bool idle);
 void sig_sysmon(void);
 

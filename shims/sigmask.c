@@ -107,6 +107,8 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	bits &= ~(SIG_NEVER_BLOCKED | (how == SIG_UNBLOCK ? 0 : isolate_open(g)));
 	rt_enter(g);
 	uint64_t kernel_bits = how == SIG_UNBLOCK ? bits : bits & ~arch_signals_open;
+	if (how != SIG_BLOCK) /* as sig_kernel_mask(): what comes with the change comes through a mask that is known to be open */
+		kmask_set(g->m, g->m->kmask & (how == SIG_UNBLOCK ? ~bits : bits));
 	SYS4(SYS_rt_sigprocmask, how, &kernel_bits, old, 8);
 	*old |= mask_of(g) & arch_signals_open;
 	uint64_t mask = how == SIG_BLOCK ? *old | bits : how == SIG_UNBLOCK ? *old & ~bits : bits;

@@ -198,12 +198,15 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 static void pending_to_ring(uint64_t which, struct g *own) {
 	siginfo_t info;
 	int sig;
+	/* seq_cst, both: settle_asks() looks at it after its own look at what is pending. What was gone then is in the ring when it finds nobody here. */
+	atomic_fetch_add(&sigp.taking, 1);
 	while ((sig = taken_from_kernel(which, &info)) > 0) {
 		if (info.si_code == KICK_CODE)
 			continue;
 		sig_ring_push(sig, &info, info.si_code == SI_TKILL ? own : NULL);
 		sig_seen_add(sig);
 	}
+	atomic_fetch_sub(&sigp.taking, 1);
 }
 
 /* A kick has the number of what is queued. On the first kernel thread it must not be pending longer than that is: to the kernel, a signal of this number that another
@@ -635,7 +638,7 @@ static bool settle_asks(uint64_t which, int64_t limit) {
 			return true;
 		SYS0(SYS_sched_yield);
 	}
-	return atomic_load(&sigp.settle_which) != which || atomic_load(&sigp.settle_found) != found;
+	return atomic_load(&sigp.settle_which) != which || atomic_load(&sigp.settle_found) != found || atomic_load(&sigp.taking) != 0;
 }
 
 void sig_main_settle(struct g *g) {
@@ -690,5 +693,6 @@ void sig_queue_fork_child(void) {
 	memset(states, 0, sizeof states); /* nobody else is here */
 	atomic_store(&ring_count, 0);
 	atomic_store(&ring_standard, 0);
+	atomic_store(&sigp.taking, 0);
 	route_lock = (struct lock){0};
 }

@@ -11,9 +11,7 @@ static void mask_force(struct g *g, uint64_t mask) {
 	rt_enter(g);
 	mask &= ~SIG_NEVER_BLOCKED;
 	mask_store(g, mask);
-	kmask_set(g->m, mask);
-	mask &= ~arch_signals_open;
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+	sig_kernel_mask(g->m, mask);
 	rt_leave(g);
 }
 
