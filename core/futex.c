@@ -231,6 +231,14 @@ static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t
 	return list;
 }
 
+/* No lock held: those that were taken out run. */
+static void taken_ready(struct g *self, struct g *list, int taken) {
+	if (list)
+		ready_list(list);
+	if (taken)
+		stat_count(stat_of(self), STAT_FUTEX_WAKES, (uint64_t)taken);
+}
+
 static int wake(const void *addr, int n, uint32_t bitset, _Atomic uint32_t *count) {
 	struct bucket *b = bucket_of(addr);
 	struct g *self = g_self();
@@ -333,10 +341,7 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 	struct g *list = bucket_take(a, addr, n_wake, FUTEX_ANY, false, count, &taken);
 	moved = buckets_move(a, addr, n_move, z, to, false, count);
 	buckets_unlock(a, z);
-	if (list)
-		ready_list(list);
-	if (taken)
-		stat_count(stat_of(self), STAT_FUTEX_WAKES, (uint64_t)taken);
+	taken_ready(self, list, taken);
 	rt_exit(self);
 	return taken + moved;
 }
@@ -369,10 +374,7 @@ void futex_broadcast(const void *addr, const void *_Atomic *to_at) {
 			break;
 		rt_exit(self);
 	}
-	if (list)
-		ready(list);
-	if (taken)
-		stat_count(stat_of(self), STAT_FUTEX_WAKES, (uint64_t)taken);
+	taken_ready(self, list, taken);
 	rt_exit(self);
 	chaos_yield();
 }

@@ -70,6 +70,17 @@ static inline void sem_take(sem_t *sem) {
 		EQ(errno, EINTR);
 }
 
+/* What the kernel calls the calling thread's process. */
+static inline void comm_check(const char *name) {
+	char text[32] = "";
+	FILE *file = fopen("/proc/self/comm", "r");
+	CHECK(file && fgets(text, sizeof text, file));
+	text[strcspn(text, "\n")] = '\0';
+	CHECK(strcmp(text, name) == 0);
+	if (file)
+		fclose(file);
+}
+
 static inline void step(const char *name) {
 	printf("%s\n", name);
 	fflush(stdout);

@@ -49,16 +49,6 @@ static void *waits(void *mutex) {
 	return NULL;
 }
 
-static void comm_check(const char *name) {
-	char text[32] = "";
-	FILE *file = fopen("/proc/self/comm", "r");
-	CHECK(file && fgets(text, sizeof text, file));
-	text[strcspn(text, "\n")] = '\0';
-	CHECK(strcmp(text, name) == 0);
-	if (file)
-		fclose(file);
-}
-
 static void *inherits(void *arg) {
 	check(pthread_self(), "main's");
 	return arg;

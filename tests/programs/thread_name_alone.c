@@ -41,16 +41,6 @@ static void *spins(void *arg) {
 	return arg;
 }
 
-static void comm_check(const char *name) {
-	char text[32] = "";
-	FILE *file = fopen("/proc/self/comm", "r");
-	CHECK(file && fgets(text, sizeof text, file));
-	text[strcspn(text, "\n")] = '\0';
-	CHECK(strcmp(text, name) == 0);
-	if (file)
-		fclose(file);
-}
-
 static void all(void) {
 	pthread_t t[3];
 	stop = 0;
