@@ -208,6 +208,7 @@ struct owned {
 static struct timer_heap shared = {.first = INT64_MAX};
 static _Atomic bool owners_done;
 static _Atomic int fires_seen;
+static _Atomic bool came_home = true; /* what the mover has moved has fired there */
 
 static void fire_slowly(struct timer *t) {
 	struct owned *o = t->arg;
@@ -222,7 +223,7 @@ static void fire_slowly(struct timer *t) {
 static void *owner(void *arg) {
 	struct owned *own = arg;
 	uint32_t seed = (uint32_t)(uintptr_t)arg | 1;
-	for (int i = 0; i < ROUNDS || fires_seen < 1000; i++) {
+	for (int i = 0; i < ROUNDS || fires_seen < 1000 || !came_home; i++) {
 		struct owned *o = &own[noise(&seed) % OWNED];
 		if (timer_del(&o->timer))
 			o->deletes++;
@@ -256,6 +257,7 @@ static void *mover(void *arg) {
 	while (!atomic_load(&owners_done)) {
 		timers_move(&shared, &home);
 		timer_run(&home, nanotime(), INT_MAX);
+		atomic_store(&came_home, home.fired > 0);
 		++*moves;
 	}
 	return NULL;
@@ -282,6 +284,7 @@ Test(timer, deleted_means_not_running) {
 
 Test(timer, moved_means_neither_lost_nor_twice) {
 	long moves = 0;
+	came_home = false;
 	run_owners(mover, &moves);
 	cr_expect(moves > 0 && home.fired > 0 && home.count == 0 && home.first == INT64_MAX);
 }
