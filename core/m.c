@@ -39,6 +39,7 @@ void (*sched_tp_trap_hook)(void);
 
 #define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
 #define SPARE_NS 2000000
+#define MAKER_STUCK_NS 20000000 /* a busy machine's pthread_create() takes less, and who is wrong about it loses a wake-up's time */
 
 bool sched_started(void) {
 	/* acquire: pairs with the release at the end of sched_start() */
@@ -218,21 +219,32 @@ static struct m *m_alloc(void) {
 	return m;
 }
 
-/* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
- * tries again each tick. */
-static void m_refused(struct p *p, bool spinning) {
+/* There is no M for p, and will not be soon. What it has goes to the global queue, and is taken from there one by one: those who come by for a moment (make_way)
+ * take the Ps in any order, and must come to everybody. */
+static void m_lacks(struct p *p, bool spinning) {
+	struct g *g;
 	debug_m_refused();
+	while ((g = runq_get(p)))
+		globq_put(g);
 	atomic_store_explicit(&sched.m_lacking, true, memory_order_relaxed); /* sysmon's hint */
-	atomic_fetch_add_explicit(&sched.m_refusals, 1, memory_order_relaxed);
 	if (spinning)
 		atomic_fetch_sub(&sched.spinning, 1);
 	p_idle_put(p);
+}
+
+/* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
+ * tries again each tick. */
+static void m_refused(struct p *p, bool spinning) {
+	atomic_fetch_add_explicit(&sched.m_refusals, 1, memory_order_relaxed);
+	m_lacks(p, spinning);
 }
 
 /* The maker: a kernel thread that makes the others. pthread_create() calls the program's malloc, which may wait for a lock of the program's. A
  * goroutine inside the runtime must not wait for that (it may hold a lock, or be half parked), nor a g0 (the holder may be queued on its P). The maker
  * is a foreign thread without a P: it may. */
 static _Atomic uint32_t maker_note;     /* futex word: 1 = look at the queue */
+static _Atomic uint32_t maker_turn;     /* how often it has; written with sched.lock held */
+static _Atomic bool maker_stuck;        /* in this turn (maker_watch); written with sched.lock held */
 static struct g maker_g;
 static bool maker_up;                   /* false again in a fork's child */
 static _Atomic bool maker_has_chore;    /* memory to give back: that calls the program's free(), so it is nothing for sysmon */
@@ -298,6 +310,8 @@ static void *maker_main(void *arg) {
 	tls_g = &maker_g;
 	for (;;) {
 		lock_acquire(&sched.lock, LOCK_SCHED);
+		atomic_store_explicit(&maker_turn, maker_turn + 1, memory_order_relaxed);
+		atomic_store_explicit(&maker_stuck, false, memory_order_relaxed);
 		struct m *m = maker_making = maker_queue;
 		if (m)
 			maker_queue = m->idle_next;
@@ -364,6 +378,11 @@ static void maker_enqueue(struct m *m) {
 
 /* A new kernel thread with P p, soon. */
 static void m_new(struct p *p, bool spinning) {
+	/* relaxed: one that goes to its queue all the same is found there at the next tick */
+	if (__builtin_expect(atomic_load_explicit(&maker_stuck, memory_order_relaxed), 0)) {
+		m_lacks(p, spinning);
+		return;
+	}
 	struct m *m = maker_up ? m_alloc() : NULL;
 	if (!m) {
 		m_refused(p, spinning);
@@ -494,7 +513,7 @@ void wakep(void) {
 
 /* sched.lock held. An M that is here takes the P of one that is yet to be made. Not for speed only: the maker may have to wait for the
  * program's malloc, whose owner may be a goroutine that waits for just this P. */
-static struct p *maker_give(struct m *to) {
+static struct p *maker_give(bool *spinning) {
 	struct m *m = maker_making && maker_making->p ? maker_making : maker_queue;
 	while (m && !m->p)
 		m = m == maker_making ? maker_queue : m->idle_next;
@@ -502,9 +521,37 @@ static struct p *maker_give(struct m *to) {
 		return NULL;
 	struct p *p = m->p;
 	m->p = NULL;
-	to->spinning = m->spinning;
+	*spinning = m->spinning;
 	m->spinning = false;
 	return p;
+}
+
+/* sysmon, each tick. Where no M comes by for those Ps, because all are in the kernel, they go idle once the maker has been at one thread, or one piece of memory,
+ * for long, as if the kernel had refused the threads; and no more are asked for until it has gone on. Then make_way() finds somebody for them. */
+void maker_watch(int64_t now) {
+	static uint32_t turn;
+	static int64_t since;
+	struct p *p;
+	bool spinning;
+	/* relaxed, both: a hint, looked at again with the lock held */
+	uint32_t is = atomic_load_explicit(&maker_turn, memory_order_relaxed);
+	if (__builtin_expect(atomic_load_explicit(&maker_note, memory_order_relaxed) == 0, 1) || is != turn) {
+		turn = is;
+		since = now;
+		return;
+	}
+	if (now - since < MAKER_STUCK_NS)
+		return;
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	if (maker_turn == turn) {
+		atomic_store_explicit(&maker_stuck, true, memory_order_relaxed);
+		while ((p = maker_give(&spinning))) {
+			lock_release(&sched.lock);
+			m_lacks(p, spinning);
+			lock_acquire(&sched.lock, LOCK_SCHED);
+		}
+	}
+	lock_release(&sched.lock);
 }
 
 void m_surplus_wake(void) {
@@ -522,7 +569,7 @@ void m_surplus_wake(void) {
 
 /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting). */
 void m_stop(struct m *m) {
-	struct p *given = maker_give(m);
+	struct p *given = maker_give(&m->spinning);
 	if (given) {
 		lock_release(&sched.lock);
 		p_attach(m, given);
@@ -742,6 +789,7 @@ void sched_fork_child(void) {
 	debug_fork_child();
 	maker_up = false;
 	maker_has_chore = false;
+	maker_stuck = false;
 	maker_busy = false;
 	maker_held = 0;
 	maker_queue = maker_making = NULL;

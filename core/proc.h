@@ -273,6 +273,8 @@ extern void (*wish_hook)(struct g *g);
 void g_yield(struct g *g);
 /* The current goroutine goes behind all others, to run on whichever M comes to it. */
 void g_move(struct g *g);
+/* The same, behind those who were preempted, too. */
+void g_move_late(struct g *g);
 
 /* The current goroutine took new work into the process. Every ADMIT_TURN times it yields to those that have some already, all of them
  * if they are a crowd: who accepts thousands before the first one is served makes as many cold stacks, and all of them late; and a server that
@@ -296,7 +298,7 @@ static inline void g_make_way(struct g *g) {
 	/* relaxed: set for this goroutine by who then disturbed it; seen later, it costs a turn */
 	if (__builtin_expect(atomic_load_explicit(&g->make_way, memory_order_relaxed), 0)) {
 		atomic_store_explicit(&g->make_way, false, memory_order_relaxed);
-		g_move(g);
+		g_move_late(g);
 	}
 }
 

@@ -189,6 +189,8 @@ struct g *globq_get(struct p *p, uint32_t max) {
 	uint32_t size = sched.runq.size, n = size / sched.procs + 1;
 	if (n > size)
 		n = size;
+	if (__builtin_expect(atomic_load_explicit(&sched.m_lacking, memory_order_relaxed), 0))
+		max = 1; /* m_lacks() */
 	if (n > max)
 		n = max;
 	if (n > RUNQ_SIZE / 2)

@@ -695,13 +695,21 @@ void g_admitted(struct g *g) {
 		g_yield(g);
 }
 
-void g_move(struct g *g) {
+static void move(struct g *g, void (*put)(struct g *g)) {
 	rt_enter(g);
 	g_state_set(g, GS_RUNNABLE);
-	globq_put(g);
+	put(g);
 	wakep();
 	g_switch_out(g, NULL);
 	rt_exit(g);
+}
+
+void g_move(struct g *g) {
+	move(g, globq_put);
+}
+
+void g_move_late(struct g *g) {
+	move(g, globq_put_late);
 }
 
 /* On its own stack, from the injected call. It goes behind everybody who waits, also those who are woken later; GLOBAL_TICK bounds that. */

@@ -410,6 +410,7 @@ static void tick(struct look *look, bool poll) {
 	bool queued = false;
 	procs_settle();
 	wishes_look(look);
+	maker_watch(look->now);
 	look->did |= disk_tick(look->now);
 	events(look, poll);
 	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
