@@ -145,7 +145,7 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 
 void futex_nap(int64_t ns, const char *what) {
 	static const _Atomic uint32_t never;
-	futex_wait(&never, 0, nanotime() + ns, FUTEX_ANY, false, what);
+	futex_wait(&never, 0, deadline_in(ns), FUTEX_ANY, false, what);
 }
 
 void futex_prepare(struct fwaiter *w, const void *addr, _Atomic uint32_t *count, bool interruptible, const char *what) {

@@ -354,7 +354,7 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 }
 
 int64_t netpoll_nap_until(int64_t deadline) {
-	int64_t until = nanotime() + NETPOLL_NAP_NS;
+	int64_t until = deadline_in(NETPOLL_NAP_NS);
 	return deadline >= 0 && deadline < until ? deadline : until;
 }
 

@@ -54,6 +54,7 @@ struct timer {
 	int64_t period;        /* > 0: queued again, so many ns later, before it fires */
 	struct timer *spill_next; /* of those without a slot */
 	uint32_t index;        /* 1-based slot in the heap; TIMER_SPILLED: it has none */
+	bool wall;             /* `when` stands for a time of the wall clock: fires early when that is set (timers_clock_set) */
 	bool unlocked;         /* fire is called without the lock, once and for all: it may take any lock and free t; timer_del() does not wait for it */
 };
 
@@ -218,6 +219,10 @@ struct g *g_all(void);
  * what/on: for dumps; `what` must be a static string. */
 void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on);
 
+/* In a deadline: it stands for a time of the wall clock. Set meanwhile, that ends the wait with -ETIMEDOUT, and who waits looks whether it is time. Where nobody
+ * says so it is off (deadline_in()). */
+#define DEADLINE_WALL 1
+
 /* Sleeps until claimed. deadline: CLOCK_MONOTONIC ns, or -1 for none. Returns 0 (ready), -ETIMEDOUT or -EINTR. After anything but 0 the
  * caller must take itself out of where it is published, under that place's lock, before it waits again or leaves; and who is published
  * anywhere stays inside the runtime until then (rt_enter before wait_begin, rt_exit after): no handler of the program may find it there. */
@@ -305,6 +310,13 @@ static inline void g_make_way(struct g *g) {
 /* ---- time ---------------------------------------------------------------------------------------------------- */
 
 int64_t nanotime(void); /* CLOCK_MONOTONIC ns; vdso, no syscall */
+/* The deadline so many ns (not negative) from now; INT64_MAX: never. */
+static inline int64_t deadline_in(int64_t ns) {
+	int64_t when;
+	if (__builtin_add_overflow(nanotime() + 1, ns, &when))
+		return INT64_MAX;
+	return when & ~(int64_t)DEADLINE_WALL;
+}
 
 /* ---- the rest of the surface, for entry/settings/fork ------------------------------------------------------------ */
 

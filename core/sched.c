@@ -51,6 +51,9 @@
 #define ADMIT_TURN 16           /* connections accepted before those that are there have their turn */
 #define CROWD        1024       /* goroutines in the global queue: who makes more of them lets each run first; who accepts waits for all */
 #define CROWD_TURN   64         /* ... but after so many in a row goes behind those of its P */
+#define WALL_LOOK_NS 1000000000 /* with everybody asleep: how soon a set wall clock is noticed */
+#define WALL_SET_NS 1000000     /* what is taken for a set clock */
+#define WALL_READ_NS 100000     /* two clocks that were read so far apart say nothing about what lies between them */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
 
 _Static_assert(offsetof(struct arch_ctx, sp) == 0 && offsetof(struct arch_ctx, tp) == 8 && offsetof(struct arch_ctx, on_cpu) == 16,
@@ -80,6 +83,32 @@ static void spinning_end(struct m *m) {
 		atomic_fetch_sub(&sched.spinning, 1);
 		arch_rmw_fence(); /* Dekker with wakep(): callers look at the queues again, by relaxed loads */
 	}
+}
+
+bool wall_waited(void) {
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
+		if (atomic_load_explicit(&sched.all_p[i]->timers.walls, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+/* Both clocks are slewed alike: what lies between them changes when the wall clock is set. */
+void wall_look(void) {
+	static _Atomic int64_t between; /* relaxed: a set clock is seen by one who looks, or by two. 0: nobody has looked yet */
+	struct timespec wall;
+	if (!wall_waited())
+		return;
+	int64_t now = nanotime();
+	clock_gettime(CLOCK_REALTIME, &wall);
+	if (nanotime() - now > WALL_READ_NS)
+		return; /* next time */
+	int64_t is = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - now, was = atomic_load_explicit(&between, memory_order_relaxed);
+	if (is - was < WALL_SET_NS && was - is < WALL_SET_NS)
+		return;
+	atomic_store_explicit(&between, is, memory_order_relaxed);
+	for (uint32_t i = 0, n = sched.procs_all; was && i < n; i++)
+		timers_clock_set(&sched.all_p[i]->timers);
 }
 
 static void timers_run_all(int max) {
@@ -221,11 +250,14 @@ static struct g *poll_as_poller(struct m *m) {
 	if (first != INT64_MAX) {
 		int64_t now = nanotime();
 		timeout = first > now ? first - now : 0;
+		if (timeout > WALL_LOOK_NS && wall_waited())
+			timeout = WALL_LOOK_NS; /* sysmon sleeps as well */
 	}
 	atomic_store(&sched.poll_until, first);
 	m_idle(m, true);
 	struct g *list = netpoll_poll(timeout);
 	m_idle(m, false);
+	wall_look();
 	atomic_store_explicit(&sched.poll_until, 0, memory_order_relaxed);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
@@ -490,6 +522,10 @@ void timer_wake_poller(int64_t when) {
  * end this wait early; what waits there is not async-signal-safe.) */
 static void foreign_sleep(struct g *g, int64_t deadline) {
 	uint32_t depth = g->in_rt;
+	/* Nobody tells it that the wall clock was set. */
+	int64_t look = deadline >= 0 && (deadline & DEADLINE_WALL) && deadline != INT64_MAX ? nanotime() + WALL_LOOK_NS : INT64_MAX;
+	if (deadline > look)
+		deadline = look;
 	for (;;) {
 		/* acquire: pairs with the release in ready() */
 		if (atomic_load_explicit(&g->note, memory_order_acquire))
@@ -518,6 +554,7 @@ int wait_park(struct g *g, int64_t deadline) {
 				struct m *m = g->m;
 				struct timer_heap *h = &(m->p ? m->p : sched.all_p[0])->timers;
 				g->timer.when = deadline;
+				g->timer.wall = (deadline & DEADLINE_WALL) && deadline != INT64_MAX;
 				g->timer.fire = timer_fire;
 				g->timer.arg = g;
 				timer_add(h, &g->timer);

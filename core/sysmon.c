@@ -409,6 +409,7 @@ static void wishes_look(struct look *look) {
 static void tick(struct look *look, bool poll) {
 	bool queued = false;
 	procs_settle();
+	wall_look();
 	wishes_look(look);
 	maker_watch(look->now);
 	look->did |= disk_tick(look->now);

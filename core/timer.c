@@ -103,7 +103,13 @@ static void spill_remove(struct timer_heap *h, struct timer *t) {
 	t->index = 0;
 }
 
+/* Relaxed: read without the lock as a hint. */
+static void walls_add(struct timer_heap *h, uint32_t n) {
+	atomic_store_explicit(&h->walls, h->walls + n, memory_order_relaxed);
+}
+
 static void queue(struct timer_heap *h, struct timer *t) {
+	walls_add(h, t->wall);
 	if (h->count < h->cap || heap_grow(h) == 0) {
 		h->count++;
 		sift_up(h, h->count, t);
@@ -115,6 +121,7 @@ static void queue(struct timer_heap *h, struct timer *t) {
 }
 
 static void unqueue(struct timer_heap *h, struct timer *t) {
+	walls_add(h, -(uint32_t)t->wall);
 	if (t->index == TIMER_SPILLED)
 		spill_remove(h, t);
 	else
@@ -174,6 +181,50 @@ static void period_next(struct timer_heap *h, struct timer *t, int64_t now) {
 	if (__builtin_add_overflow(t->when + missed, t->period, &t->when))
 		t->when = INT64_MAX;
 	queue(h, t);
+}
+
+/* Takes out those with `wall`, linked by spill_next. In one pass over the slots: they may be most of them. */
+static struct timer *walls_take(struct timer_heap *h) {
+	struct timer *taken = NULL, **link = &h->spilled, *t;
+	uint32_t kept = 0;
+	while ((t = *link)) {
+		if (!t->wall) {
+			link = &t->spill_next;
+			continue;
+		}
+		*link = t->spill_next;
+		t->spill_next = taken;
+		taken = t;
+	}
+	for (uint32_t i = 1; i <= h->count; i++) {
+		t = h->slot[i];
+		if (t->wall) {
+			t->spill_next = taken;
+			taken = t;
+		} else {
+			heap_set(h, ++kept, t);
+		}
+	}
+	h->count = kept;
+	for (uint32_t i = kept > 1 ? parent_of(kept) : 0; i >= 1; i--)
+		sift_down(h, i, h->slot[i]);
+	atomic_store_explicit(&h->walls, 0, memory_order_relaxed);
+	return taken;
+}
+
+void timers_clock_set(struct timer_heap *h) {
+	if (atomic_load_explicit(&h->walls, memory_order_relaxed) == 0)
+		return;
+	lock_acquire(&h->lock, LOCK_TIMER);
+	struct timer *next;
+	for (struct timer *t = walls_take(h); t; t = next) {
+		next = t->spill_next;
+		t->index = 0;
+		h->fired++;
+		t->fire(t); /* under the lock: the owner, who takes it to delete the timer, does not reuse it meanwhile */
+	}
+	heap_publish(h);
+	lock_release(&h->lock);
 }
 
 static struct timer *due(struct timer_heap *h, int64_t now) {

@@ -10,6 +10,7 @@ struct timer_heap {
 	uint32_t count, cap;
 	struct timer *spilled;    /* queued when there was no memory for a slot */
 	uint64_t fired;           /* under lock */
+	_Atomic uint32_t walls;   /* how many of the queued ones stand for a time of the wall clock; written under lock */
 	_Atomic int64_t first;    /* when of slot[1]; INT64_MAX if empty; written under lock, read without */
 };
 
@@ -19,6 +20,8 @@ void timer_add(struct timer_heap *h, struct timer *t);
 bool timer_del(struct timer *t);
 /* Fires what is due at `now`, earliest first, `max` at most. Returns how many. */
 int timer_run(struct timer_heap *h, int64_t now, int max);
+/* The wall clock was set: those that stand for a time of it fire. Their owners look what it says now, and wait again. */
+void timers_clock_set(struct timer_heap *h);
 /* Moves all of them to another heap, whose lock ranks behind (procs.c). */
 void timers_move(struct timer_heap *from, struct timer_heap *to);
 

@@ -212,7 +212,8 @@ static __attribute__((noinline)) int shared_wait(pthread_cond_t *c, pthread_mute
 	if (mutex_is_ours(m)) {
 		if (clock == -1)
 			clock = cond_of(c)->refs & COND_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_REALTIME;
-		return shared_private_wait(c, m, until ? deadline_abs(until, clock) : -1);
+		int r = shared_private_wait(c, m, until ? deadline_abs(until, clock) : -1);
+		return r == ETIMEDOUT && deadline_early(until, clock) ? 0 : r;
 	}
 	struct g *g = g_goroutine();
 	ROBUST_SELF((unsigned)m->__data.__kind);
@@ -257,6 +258,12 @@ SHIM int pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m) {
 	return cond_wait(cond_of(c), m, -1);
 }
 
+static int cond_wait_until(struct cond *c, pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
+	int r = cond_wait(c, m, deadline_abs(until, clock));
+	/* It was in no queue since: a signal may have found nobody, so the caller has to look, as after any wake-up for nothing. */
+	return r == ETIMEDOUT && deadline_early(until, clock) ? 0 : r;
+}
+
 static bool nanoseconds_valid(const struct timespec *ts) {
 	return ts->tv_nsec >= 0 && ts->tv_nsec < 1000000000;
 }
@@ -268,7 +275,7 @@ SHIM int pthread_cond_timedwait(pthread_cond_t *c, pthread_mutex_t *m, const str
 	uint32_t refs = atomic_load_explicit(&cond->refs, memory_order_relaxed);
 	if (unlikely(refs & COND_SHARED || sync_real))
 		return shared_wait(c, m, -1, until);
-	return cond_wait(cond, m, deadline_abs(until, refs & COND_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_REALTIME));
+	return cond_wait_until(cond, m, refs & COND_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_REALTIME, until);
 }
 
 SHIM int pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *m, clockid_t clock, const struct timespec *until) {
@@ -276,7 +283,7 @@ SHIM int pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *m, clockid_t
 		return EINVAL;
 	if (unlikely(cond_is_shared(cond_of(c))))
 		return shared_wait(c, m, clock, until);
-	return cond_wait(cond_of(c), m, deadline_abs(until, clock));
+	return cond_wait_until(cond_of(c), m, clock, until);
 }
 
 SHIM int pthread_cond_signal(pthread_cond_t *c) {

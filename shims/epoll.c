@@ -104,7 +104,7 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 }
 
 static int64_t ms_deadline(int timeout) {
-	return timeout < 0 ? -1 : timeout == 0 ? 0 : nanotime() + timeout * INT64_C(1000000);
+	return timeout < 0 ? -1 : timeout == 0 ? 0 : deadline_in(timeout * INT64_C(1000000));
 }
 
 SHIM int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {

@@ -128,7 +128,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 			timeout = io_deadline_ns;
 			c->limited = true;
 		}
-		c->deadline = timeout ? nanotime() + timeout : -1;
+		c->deadline = timeout ? deadline_in(timeout) : -1;
 	}
 	if (unlikely(mode == PD_READ && shut_for_reading(c))) {
 		pd_more(pd, PD_READ); /* all who wait are told */

@@ -17,10 +17,7 @@ static inline struct ctx *ctx_of(go_ctx *c) {
 
 /* now + ns, saturating; GO_FOREVER and everything negative: -1. */
 static inline int64_t golib_deadline(int64_t ns) {
-	int64_t when;
-	if (ns < 0)
-		return -1;
-	return __builtin_add_overflow(nanotime(), ns, &when) ? INT64_MAX : when;
+	return ns < 0 ? -1 : deadline_in(ns);
 }
 
 /* A wait ended with -EINTR and the caller is published nowhere: runs handlers, acts on cancellation. Then the wait is begun again. */

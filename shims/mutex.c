@@ -273,7 +273,6 @@ static int ceiling_of(pthread_mutex_t *m, unsigned kind) {
 
 static int lock_word(pthread_mutex_t *m, unsigned kind, clockid_t clock, const struct timespec *until) {
 	uint32_t seen;
-	int64_t deadline = -1;
 	if (word_try(mutex_word(m), 1, &seen))
 		return 0;
 	if (until) {
@@ -282,9 +281,12 @@ static int lock_word(pthread_mutex_t *m, unsigned kind, clockid_t clock, const s
 			return kind & KIND_INHERIT || (kind & KIND_CEILING && !timespec_valid(&(struct timespec){0, until->tv_nsec})) ? EINVAL : ETIMEDOUT;
 		if (!timespec_valid(until))
 			return EINVAL;
-		deadline = deadline_abs(until, clock);
 	}
-	return word_lock(mutex_word(m), deadline, false, kind & KIND_SHARED);
+	int r;
+	do
+		r = word_lock(mutex_word(m), until ? deadline_abs(until, clock) : -1, false, kind & KIND_SHARED);
+	while (unlikely(r) && deadline_early(until, clock));
+	return r;
 }
 
 /* Every kind; `until` NULL: no deadline. */

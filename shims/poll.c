@@ -358,7 +358,7 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 	shim_testcancel(g);
 	if (timeout == 0 && likely(!sig_fd_due(g)))
 		return (int)io_ret(g, poll_now(fds, n));
-	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : nanotime() + timeout * INT64_C(1000000), NULL));
+	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : deadline_in(timeout * INT64_C(1000000)), NULL));
 }
 
 SHIM_ALIAS(poll, __poll);

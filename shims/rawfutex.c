@@ -78,18 +78,13 @@ static long wait_private(struct g *g, uint32_t *uaddr, uint32_t val, int64_t dea
 	}
 }
 
-/* 0 or -EINVAL; *deadline. */
-static int wait_deadline(int cmd, int op, const struct timespec *timeout, int64_t *deadline) {
-	*deadline = -1;
-	if (!timeout)
-		return 0;
-	if (!timespec_valid(timeout))
-		return -EINVAL;
-	if (cmd == FUTEX_WAIT)
-		*deadline = deadline_rel(timeout);
-	else
-		*deadline = deadline_abs(timeout, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC);
-	return 0;
+/* `until` NULL: no deadline. */
+static long wait_until(struct g *g, uint32_t *uaddr, uint32_t val, clockid_t clock, const struct timespec *until, uint32_t bitset) {
+	long r;
+	do
+		r = wait_private(g, uaddr, val, until ? deadline_abs(until, clock) : -1, bitset);
+	while (r == -ETIMEDOUT && deadline_early(until, clock));
+	return r;
 }
 
 /* ---- wake -------------------------------------------------------------------------------------------------------- */
@@ -183,7 +178,6 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
                 uint32_t val3) {
 	int cmd = op & FUTEX_CMD_MASK;
 	uint32_t val2 = (uint32_t)(uintptr_t)timeout;
-	int64_t deadline;
 	if (!(op & FUTEX_PRIVATE_FLAG))
 		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 	if (unlikely(!sched_started()))
@@ -195,13 +189,16 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 	case FUTEX_WAIT_BITSET:
 		if (address_bad(uaddr) || address_bad_given(timeout))
 			return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
-		if (wait_deadline(cmd, op, timeout, &deadline))
+		if (timeout && !timespec_valid(timeout))
 			return -EINVAL;
 		if (cmd == FUTEX_WAIT && (op & FUTEX_CLOCK_REALTIME))
 			return -ENOSYS;
 		if (val3 == 0 || misaligned(uaddr))
 			return -EINVAL;
-		return wait_private(g ? g : g_self(), uaddr, val, deadline, val3);
+		g = g ? g : g_self();
+		if (cmd == FUTEX_WAIT && timeout)
+			return wait_private(g, uaddr, val, deadline_rel(timeout), val3);
+		return wait_until(g, uaddr, val, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, val3);
 	case FUTEX_WAKE:
 		val3 = FUTEX_ANY;
 		/* fall through */
@@ -269,7 +266,7 @@ static long wait_two(struct g *g, const long *a) {
 	long r = SYS6(FUTEX2_WAIT, &zero, a[1] | 1, a[2], a[3], NULL, CLOCK_MONOTONIC);
 	if (r != -EAGAIN)
 		return r;
-	return wait_private(g ? g : g_self(), (uint32_t *)a[0], (uint32_t)a[1], until ? deadline_abs(until, (clockid_t)a[5]) : -1, (uint32_t)a[2]);
+	return wait_until(g ? g : g_self(), (uint32_t *)a[0], (uint32_t)a[1], (clockid_t)a[5], until, (uint32_t)a[2]);
 }
 
 /* futex_wake(word, bits, n, flags); the kernel first, which knows whether the arguments are right. */

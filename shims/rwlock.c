@@ -252,7 +252,12 @@ SHIM int pthread_rwlock_clockrdlock(pthread_rwlock_t *l, clockid_t clock, const 
 	if (unlikely(is_shared(l)))
 		return shared_lock(l, false, clock, until);
 	int r = read_try(l);
-	return read_noted(l, r == EBUSY ? read_wait(l, deadline_abs(until, clock)) : r);
+	if (r == EBUSY) {
+		do
+			r = read_wait(l, deadline_abs(until, clock));
+		while (r == ETIMEDOUT && deadline_early(until, clock));
+	}
+	return read_noted(l, r);
 }
 
 SHIM int pthread_rwlock_timedrdlock(pthread_rwlock_t *l, const struct timespec *until) {
@@ -278,7 +283,13 @@ SHIM int pthread_rwlock_clockwrlock(pthread_rwlock_t *l, clockid_t clock, const 
 		return EINVAL;
 	if (unlikely(is_shared(l)))
 		return shared_lock(l, true, clock, until);
-	return write_try(l, 0) ? 0 : write_wait(l, deadline_abs(until, clock));
+	if (write_try(l, 0))
+		return 0;
+	int r;
+	do
+		r = write_wait(l, deadline_abs(until, clock));
+	while (r == ETIMEDOUT && deadline_early(until, clock));
+	return r;
 }
 
 SHIM int pthread_rwlock_timedwrlock(pthread_rwlock_t *l, const struct timespec *until) {

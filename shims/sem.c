@@ -55,8 +55,9 @@ static __attribute__((noinline, cold)) int fail(int error) {
 	return -1;
 }
 
-/* A goroutine waits for one. `timed` also says that the kernel's call would not restart. */
-static int park(struct g *g, struct semaphore *s, bool timed, int64_t deadline) {
+/* A goroutine waits for one. With `until` the kernel's call would not restart. */
+static int park(struct g *g, struct semaphore *s, clockid_t clock, const struct timespec *until) {
+	int64_t deadline = until ? deadline_abs(until, clock) : -1;
 	for (;;) {
 		shim_testcancel(g);
 		atomic_fetch_add_explicit(&s->word, WAITER_ONE, memory_order_relaxed); /* announces only */
@@ -67,9 +68,11 @@ static int park(struct g *g, struct semaphore *s, bool timed, int64_t deadline) 
 			r = futex_wait((_Atomic uint32_t *)(void *)&s->word, 0, deadline, FUTEX_ANY, true, "semaphore");
 		} while (r == 0 || r == -EAGAIN);
 		atomic_fetch_sub_explicit(&s->word, WAITER_ONE, memory_order_relaxed);
-		if (r == -ETIMEDOUT)
-			return fail(ETIMEDOUT);
-		if (shim_interrupted(g, !timed)) {
+		if (r == -ETIMEDOUT) {
+			if (!deadline_early(until, clock))
+				return fail(ETIMEDOUT);
+			deadline = deadline_abs(until, clock);
+		} else if (shim_interrupted(g, !until)) {
 			shim_testcancel(g);
 			return fail(EINTR);
 		}
@@ -80,7 +83,7 @@ static int park(struct g *g, struct semaphore *s, bool timed, int64_t deadline) 
 static __attribute__((noinline)) int wait_slow(sem_t *sem, clockid_t clock, const struct timespec *until) {
 	struct g *g = g_goroutine();
 	if (g && !sem_is_shared(sem))
-		return park(g, semaphore_of(sem), until != NULL, until ? deadline_abs(until, clock) : -1);
+		return park(g, semaphore_of(sem), clock, until);
 	REAL_READY();
 	int error;
 	/* A timed wait of the kernel's ends for any signal with a handler. The deadline is a point in time, so it is simply repeated. */

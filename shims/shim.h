@@ -58,6 +58,8 @@ static inline bool address_refused(const volatile void *p, size_t bytes, bool wr
 
 /* A timespec on `clock` (CLOCK_REALTIME or CLOCK_MONOTONIC) to a CLOCK_MONOTONIC deadline in ns for wait_park; never -1. */
 int64_t deadline_abs(const struct timespec *ts, int clock);
+/* A wait until *ts has ended with a timeout: it is not time yet, the clock was set meanwhile. Wait again. ts NULL: false. */
+bool deadline_early(const struct timespec *ts, int clock);
 /* now + ts, saturating. */
 int64_t deadline_rel(const struct timespec *ts);
 /* And back: *left is what is left until then, none if it has passed. NULL, and nothing written, for -1: there is no deadline. */

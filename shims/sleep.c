@@ -1,14 +1,13 @@
 /* Sleeping: a park with a deadline. Interrupted by any handler, SA_RESTART or not. And the ways to yield.
  *
- * A sleep until a time of CLOCK_REALTIME follows the clock when it is set (TIM-2): the runtime's timers are monotonic, so it is
- * slept in steps and the clock is looked at in between. Clocks that count CPU time, alarms and whatever else are the kernel's. */
+ * A sleep until a time of CLOCK_REALTIME follows the clock when it is set (TIM-2), as all waits do (deadline_early()). Clocks that count CPU time, alarms
+ * and whatever else are the kernel's. */
 #include <time.h>
 
 #include "../core/cpuclock.h"
 #include "io.h"
 #include "thread.h"
 
-#define REALTIME_STEP_NS 1000000000
 #define CPU_STEP_NS 1000000
 
 /* Until CLOCK_MONOTONIC `deadline`. 0 or -EINTR. */
@@ -24,20 +23,10 @@ static int sleep_until(struct g *g, int64_t deadline) {
 }
 
 static int sleep_realtime(struct g *g, const struct timespec *until) {
-	for (;;) {
-		struct timespec now;
-		clock_gettime(CLOCK_REALTIME, &now);
-		if (now.tv_sec > until->tv_sec || (now.tv_sec == until->tv_sec && now.tv_nsec >= until->tv_nsec))
-			return 0;
-		int64_t step = REALTIME_STEP_NS;
-		if (until->tv_sec - now.tv_sec <= 1)
-			step = (until->tv_sec - now.tv_sec) * 1000000000 + until->tv_nsec - now.tv_nsec;
-		if (step > REALTIME_STEP_NS)
-			step = REALTIME_STEP_NS;
-		int r = sleep_until(g, nanotime() + step);
-		if (r < 0)
-			return r;
-	}
+	int r = 0;
+	while (r == 0 && deadline_early(until, CLOCK_REALTIME))
+		r = sleep_until(g, deadline_abs(until, CLOCK_REALTIME));
+	return r;
 }
 
 /* For so long. On -EINTR *left (may be NULL) says how much is missing. */
@@ -63,7 +52,7 @@ static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec
 	if (!(flags & TIMER_ABSTIME))
 		until += cpu_time(of);
 	while ((ns = until - cpu_time(of)) > 0) {
-		int r = sleep_until(g, nanotime() + (ns > CPU_STEP_NS ? ns : CPU_STEP_NS));
+		int r = sleep_until(g, deadline_in(ns > CPU_STEP_NS ? ns : CPU_STEP_NS));
 		if (r < 0 && left && !(flags & TIMER_ABSTIME))
 			*left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 		if (r < 0)

@@ -78,7 +78,7 @@ static inline void sync_testcancel(void) {
 static inline int64_t sync_slice(struct g *g, int64_t deadline) {
 	if (likely(g->kind <= G_MAIN) || __libc_single_threaded)
 		return deadline;
-	int64_t slice = nanotime() + SYNC_SLICE_NS;
+	int64_t slice = deadline_in(SYNC_SLICE_NS);
 	return deadline < 0 || deadline > slice ? slice : deadline;
 }
 

@@ -489,7 +489,11 @@ SHIM int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, 
 	}
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
 		return EINVAL;
-	return join_until(g, result, join_deadline(abstime, clock));
+	int r;
+	do
+		r = join_until(g, result, join_deadline(abstime, clock));
+	while (r == ETIMEDOUT && abstime->tv_sec >= 0 && deadline_early(abstime, clock));
+	return r;
 }
 
 SHIM int pthread_timedjoin_np(pthread_t thread, void **result, const struct timespec *abstime) {

@@ -1,8 +1,8 @@
 /* Times of the program to the runtime's: nanoseconds of CLOCK_MONOTONIC.
  *
  * Everything saturates: a time before the machine's start is 1 (long past, and never the -1 that means "no deadline"),
- * one beyond the range of int64_t is INT64_MAX (292 years). A deadline on CLOCK_REALTIME is converted once, when the
- * wait begins. */
+ * one beyond the range of int64_t is INT64_MAX (292 years). A deadline on CLOCK_REALTIME is marked (DEADLINE_WALL), and its
+ * waits begin again when they end before it by that clock, which may have been set. */
 #include <time.h>
 
 #include "shim.h"
@@ -20,29 +20,35 @@ static int64_t timespec_ns(const struct timespec *ts) {
 	return ns;
 }
 
-static int64_t at_least_one(int64_t ns) {
-	return ns > 0 ? ns : 1;
+/* Never before ns, and without the mark. */
+static int64_t at_least_two(int64_t ns) {
+	return ns <= 0 ? 2 : ns == INT64_MAX ? ns : (ns + 1) & ~(int64_t)DEADLINE_WALL;
+}
+
+static int64_t wall_left(int64_t when) {
+	struct timespec now;
+	int64_t left;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return __builtin_sub_overflow(when, timespec_ns(&now), &left) ? INT64_MIN : left;
 }
 
 int64_t deadline_abs(const struct timespec *ts, int clock) {
 	int64_t when = timespec_ns(ts);
 	if (clock == CLOCK_MONOTONIC || when == INT64_MAX)
-		return at_least_one(when);
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	int64_t mono = nanotime(), left;
-	if (__builtin_sub_overflow(when, timespec_ns(&now), &left))
-		left = INT64_MIN;
+		return at_least_two(when);
+	int64_t left = wall_left(when), mono = nanotime();
 	if (__builtin_add_overflow(mono, left, &when))
 		when = left > 0 ? INT64_MAX : 1;
-	return at_least_one(when);
+	return at_least_two(when) | DEADLINE_WALL;
+}
+
+bool deadline_early(const struct timespec *ts, int clock) {
+	return ts && clock == CLOCK_REALTIME && wall_left(timespec_ns(ts)) > 0;
 }
 
 int64_t deadline_rel(const struct timespec *ts) {
-	int64_t when;
-	if (__builtin_add_overflow(nanotime(), timespec_ns(ts), &when))
-		return ts->tv_sec < 0 ? 1 : INT64_MAX;
-	return at_least_one(when);
+	int64_t ns = timespec_ns(ts);
+	return ns > 0 ? deadline_in(ns) : 2;
 }
 
 struct timespec *time_left(struct timespec *left, int64_t deadline) {

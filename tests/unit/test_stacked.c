@@ -76,6 +76,16 @@ Test(stacked, audit_of_calls) {
 }
 #endif
 
+/* TIM-2: waits for a time of the wall clock follow it when it is set. */
+Test(stacked, clock_set) {
+	struct child c = child_run("gcc -shared -fPIC -D_GNU_SOURCE -Wall -Wextra -Werror $S/tests/audit/clock_fake.c -o $B/clock_fake.so && "
+	                           "for p in 1 2 8; do LD_AUDIT=$B/clock_fake.so LD_PRELOAD=$B/libgoshim.so GOMAXPROCS=$p $B/tests/helpers/clock_set; done");
+	int oks = 0;
+	for (const char *p = c.output; (p = strstr(p, "\nok\n")); p++)
+		oks++;
+	cr_expect(c.status == 0 && oks == 3, "%d\n%s", c.status, c.output);
+}
+
 /* ---- programs that a compiler's sanitizer watches ---- */
 
 /* tests/helpers/works built with `flags`, run with `how` in front. */

@@ -22,6 +22,7 @@ static void note_fired(struct timer *t) {
 
 static void add(size_t i, int64_t when) {
 	timers[i].when = when;
+	timers[i].wall = i % 3 == 0;
 	timers[i].fire = note_fired;
 	timer_add(&heap, &timers[i]);
 	queued[i] = true;
@@ -52,6 +53,19 @@ static void run(int64_t now) {
 		cr_assert(fired[i - 1] <= fired[i], "fired out of order");
 }
 
+/* Every third timer is for a time of the wall clock: those that are queued fire, and only they. */
+static void set_clock(void) {
+	int expected = 0;
+	for (size_t i = 0; i < TIMERS; i++)
+		expected += queued[i] && timers[i].wall;
+	cr_assert((int)heap.walls == expected);
+	fired_count = 0;
+	timers_clock_set(&heap);
+	cr_assert(fired_count == expected && heap.walls == 0 && heap.first == earliest());
+	for (size_t i = 0; i < TIMERS; i++)
+		cr_assert(!queued[i] || !timers[i].wall);
+}
+
 /* Random work; `spread` small makes most of them duplicates. */
 static void random_work(uint32_t seed, int64_t spread, int rounds) {
 	int64_t now = 0;
@@ -67,11 +81,13 @@ static void random_work(uint32_t seed, int64_t spread, int rounds) {
 		}
 		if (noise(&seed) % 16 == 0)
 			run(now += noise(&seed) % (spread / 16 + 2));
+		if (noise(&seed) % 256 == 0)
+			set_clock();
 		if (round % 8 == 0)
 			cr_assert(heap.first == earliest());
 	}
 	run(INT64_MAX - 1);
-	cr_assert(heap.count == 0 && heap.first == INT64_MAX);
+	cr_assert(heap.count == 0 && heap.walls == 0 && heap.first == INT64_MAX);
 }
 
 Test(timer, random_against_a_list) {
@@ -169,7 +185,7 @@ static void no_memory_to_grow(void) {
 	static struct timer_heap h = {.first = INT64_MAX};
 	static struct timer t[200];
 	for (size_t i = 0; i < LENGTH(t); i++)
-		t[i] = (struct timer){.when = 1000 - (int64_t)i, .fire = note_fire};
+		t[i] = (struct timer){.when = 1000 - (int64_t)i, .fire = note_fire, .wall = i == 60 || i == 198};
 	timer_add(&h, &t[0]);
 	memory_refuse();
 	for (size_t i = 1; i < LENGTH(t); i++) {
@@ -183,6 +199,11 @@ static void no_memory_to_grow(void) {
 	must(h.count == h.cap);
 	must(timer_run(&h, 801, INT_MAX) == 0 && h.first == 802 && timer_run(&h, 850, INT_MAX) == 49 && h.first == 851);
 	must(timer_run(&h, 1000, INT_MAX) == 149 && spill_fires == 198 && h.first == INT64_MAX);
+	for (size_t i = 0; i < LENGTH(t); i++)
+		timer_add(&h, &t[i]);
+	spill_fires = 0;
+	timers_clock_set(&h); /* one with a slot, one without */
+	must(spill_fires == 2 && h.first == t[199].when && timer_run(&h, 1000, INT_MAX) == 198);
 	static struct timer_heap fresh = {.first = INT64_MAX};
 	t[0].when = 5;
 	timer_add(&fresh, &t[0]);
