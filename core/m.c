@@ -591,8 +591,10 @@ void m_stop(struct m *m) {
 		deliver_pending();
 	}
 	m_idle(m, false);
-	if (m->next_p)
+	if (m->next_p) {
+		m_woken(m);
 		p_attach(m, m->next_p);
+	}
 	m->next_p = NULL;
 }
 

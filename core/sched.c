@@ -19,6 +19,9 @@
  * moment later, when the current one parks. So WAKE_BACKLOG queued Gs wake an M; a single one does so only while that proves useful: an M that
  * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody (wake_skip), and sysmon lowers it when it meets
  * one that waited behind another for a whole tick. A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
+ * New Gs that do next to nothing and end are cheaper run where they were made, on warm caches, than on another CPU, which needs a wake-up and all their memory.
+ * An M that ran out of work after it was woken says what its Gs took on average; if that was less than BRIEF_NS each, new Gs wake nobody, for two ticks of
+ * sysmon at most: who is not brief waits so long for its M, once.
  * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
  * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
  *
@@ -54,6 +57,7 @@
 #define WALL_LOOK_NS 1000000000 /* with everybody asleep: how soon a set wall clock is noticed */
 #define WALL_SET_NS 1000000     /* what is taken for a set clock */
 #define WALL_READ_NS 100000     /* two clocks that were read so far apart say nothing about what lies between them */
+#define BRIEF_NS 1000           /* a G that takes less is not worth another CPU's while */
 #define YIELD_KERNEL 128u       /* fruitless sched_yields before the kernel gets one */
 
 _Static_assert(offsetof(struct arch_ctx, sp) == 0 && offsetof(struct arch_ctx, tp) == 8 && offsetof(struct arch_ctx, on_cpu) == 16,
@@ -68,6 +72,7 @@ void (*sig_sysmon_hook)(void);
 void (*sig_disturb_hook)(struct g *g, struct m *m);
 
 static _Atomic uint32_t wake_skip;
+static _Atomic bool brief; /* relaxed: a heuristic, see "Waking Ms" */
 
 int64_t nanotime(void) {
 	struct timespec ts;
@@ -205,6 +210,27 @@ void sched_single_waited(void) {
 	atomic_store_explicit(&wake_skip, atomic_load_explicit(&wake_skip, memory_order_relaxed) / 4, memory_order_relaxed);
 }
 
+void m_woken(struct m *m) {
+	m->woken_p = m->next_p;
+	m->woken_tick = atomic_load_explicit(&m->next_p->schedtick, memory_order_relaxed);
+	m->woken_at = nanotime();
+}
+
+/* Its P p goes idle. */
+static void m_ran_out(struct m *m, struct p *p) {
+	if (m->woken_p == p) { /* else it lost that one meanwhile, or was not woken */
+		uint64_t ran = atomic_load_explicit(&p->schedtick, memory_order_relaxed) - m->woken_tick;
+		if (ran)
+			atomic_store_explicit(&brief, nanotime() - m->woken_at < (int64_t)ran * BRIEF_NS, memory_order_relaxed);
+	}
+	m->woken_p = NULL;
+}
+
+void sched_brief_over(void) {
+	if (atomic_load_explicit(&brief, memory_order_relaxed))
+		atomic_store_explicit(&brief, false, memory_order_relaxed);
+}
+
 static struct g *steal_work(struct m *m, struct p *p) {
 	uint32_t n = sched.procs_all; /* what leaving Ps hold, too */
 	if (n == 1)
@@ -325,6 +351,7 @@ static struct g *find_runnable(struct m *m) {
 			lock_release(&sched.lock);
 			continue;
 		}
+		m_ran_out(m, p);
 		p_idle_push(p);
 		m->p = NULL;
 		bool all_idle = sched.idle_p_count == sched.procs;
@@ -582,14 +609,14 @@ static void foreign_ready(struct g *g) {
 	SYS3(SYS_futex, &g->note, FUTEX_WAKE_PRIVATE, 1);
 }
 
-/* Inside the runtime, on self. */
-static void ready_local(struct g *self, struct g *g, bool next) {
+/* Inside the runtime, on self. `wakes`: another M, if that seems useful. */
+static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	struct m *m = self->m;
 	struct p *p = m ? m->p : NULL;
 	g_state_set(g, GS_RUNNABLE);
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
-		if (atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) &&
+		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) &&
 		    (runq_length(p) >= WAKE_BACKLOG || p->singles++ >= atomic_load_explicit(&wake_skip, memory_order_relaxed))) {
 			p->singles = 0;
 			wakep();
@@ -600,7 +627,7 @@ static void ready_local(struct g *self, struct g *g, bool next) {
 	}
 }
 
-void ready(struct g *g) {
+static void ready_one(struct g *g, bool wakes) {
 	struct g *self = g_self();
 	chaos_delay();
 	if (__builtin_expect(g->kind == G_FOREIGN, 0)) {
@@ -608,8 +635,12 @@ void ready(struct g *g) {
 		return;
 	}
 	rt_enter(self);
-	ready_local(self, g, true);
+	ready_local(self, g, true, wakes);
 	rt_exit(self);
+}
+
+void ready(struct g *g) {
+	ready_one(g, true);
 }
 
 static bool crowded(void) {
@@ -621,13 +652,13 @@ static bool crowded(void) {
 void ready_new(struct g *g) {
 	struct g *self = g_self();
 	if (__builtin_expect(!crowded(), 1) || chaos(CHAOS_MIGRATE) || self->kind > G_MAIN || self->wired_m || g->wired_m) {
-		ready(g);
+		ready_one(g, !atomic_load_explicit(&brief, memory_order_relaxed));
 		return;
 	}
 	rt_enter(self);
 	struct p *p = self->m->p;
 	if (!p || self->in_rt > 1) {
-		ready_local(self, g, true);
+		ready_local(self, g, true, true);
 	} else {
 		g_state_set(g, GS_RUNNABLE);
 		g_state_set(self, GS_RUNNABLE);
@@ -645,7 +676,7 @@ void ready_list(struct g *head) {
 		if (g->kind == G_FOREIGN)
 			foreign_ready(g);
 		else
-			ready_local(self, g, false);
+			ready_local(self, g, false, true);
 	}
 	rt_exit(self);
 }

@@ -428,11 +428,14 @@ static void tick(struct look *look, bool poll) {
 		static uint32_t seen; /* two ticks in a row: what is queued for a moment only is none of our business */
 		if (++seen >= 2) {
 			sched_single_waited();
+			sched_brief_over();
 			wakep();
 			make_way(look);
 			look->did = true;
 			seen = 0;
 		}
+	} else {
+		sched_brief_over();
 	}
 }
 
