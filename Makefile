@@ -121,6 +121,7 @@ $(BUILD)/obj/shims/%.c.o: EXTRA_CFLAGS := -fexceptions $(WATCHED_FLAGS)
 $(BUILD)/obj/core/%.c.o: EXTRA_CFLAGS := $(WATCHED_FLAGS)
 $(BUILD)/obj/preload/entry.c.o: EXTRA_CFLAGS := -fexceptions $(if $(filter 1,$(ASAN)),$(WATCHED_FLAGS))
 $(BUILD)/obj/preload/dlsym.c.o: EXTRA_CFLAGS := -O2 # its last calls must be jumps
+$(BUILD)/obj/shims/loader.c.o: EXTRA_CFLAGS += -O2 # as well
 $(BUILD)/obj/preload/goshim.c.o: EXTRA_CFLAGS := -DGOSHIM_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.c.o: %.c $(BUILD)/flags

@@ -109,6 +109,7 @@ struct g {
 	bool tp_held; /* g_tp_hold(); its own */
 	struct stack stack;
 	void *stack_top;           /* where frames begin, below static TLS */
+	uintptr_t tls_tcb;         /* the TCB beside which it has or is getting static TLS; 0: none, and its memory may go. tcb.c */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
 	_Atomic int64_t cpu_ns;    /* cpuclock.c */
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */

@@ -15,7 +15,11 @@
  * on a way through pthread exit that we cannot call, so keeping it warm is what makes it not leak (TLS-12). When a TCB is given up, the block is
  * set aside and given to the next TCB that is made.
  *
- * Lock: images_lock, rank LOCK_STACK.
+ * A module that is loaded later may get a place in static TLS, too. libc then copies its initial image there for each thread in its lists, and
+ * tcb_module_init() for each goroutine. That is called with libc's lock held under which a TCB is given the images of the modules that are there; a
+ * G says where its TCB is (tls_tcb) before libc takes that lock for it. So one that is being made has it from the one or the other.
+ *
+ * Locks: images_lock, walk_lock, rank LOCK_STACK.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -83,6 +87,9 @@ struct image {
 };
 static struct lock images_lock;
 static struct image *images, *image_shells; /* filled ones; empty ones */
+
+/* Whoever is in g_all() with a tls_tcb keeps the memory there while this is held. */
+static struct lock walk_lock;
 
 #define IMAGE_SLAB_BYTES (16ul << 10)
 
@@ -265,6 +272,34 @@ struct g *g_of_tcb(uintptr_t tcb) {
 	return *(struct g **)where;
 }
 
+/* relaxed: libc's lock, or what makes its memory be given up under walk_lock, is taken after it */
+static void tls_tcb_set(struct g *g, uintptr_t tcb) {
+	__atomic_store_n(&g->tls_tcb, tcb, __ATOMIC_RELAXED);
+}
+
+static void tls_tcb_clear(struct g *g) {
+	struct g *held = rt_hold();
+	lock_acquire(&walk_lock, LOCK_STACK);
+	tls_tcb_set(g, 0);
+	lock_release(&walk_lock);
+	rt_drop(held);
+}
+
+void tcb_module_init(const struct tcb_module *m) {
+	struct g *held = rt_hold();
+	lock_acquire(&walk_lock, LOCK_STACK);
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		uintptr_t tcb = __atomic_load_n(&g->tls_tcb, __ATOMIC_RELAXED);
+		if (!tcb)
+			continue;
+		char *at = (char *)(tcb + (uintptr_t)m->offset);
+		memcpy(at, m->image, m->image_bytes);
+		memset(at + m->image_bytes, 0, m->bytes - m->image_bytes);
+	}
+	lock_release(&walk_lock);
+	rt_drop(held);
+}
+
 static struct image *image_get(struct image **list) {
 	struct g *held = rt_hold();
 	lock_acquire(&images_lock, LOCK_STACK);
@@ -314,8 +349,11 @@ static uintptr_t place(uintptr_t hi, void **stack_top) {
 uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
 	uintptr_t tcb = place((uintptr_t)hi, stack_top);
 	memset((void *)tcb_thread(tcb), 0, lay.struct_bytes);
-	if (!MAY_FAIL(NULL, lay.allocate((void *)tcb)))
+	tls_tcb_set(g, tcb);
+	if (!MAY_FAIL(NULL, lay.allocate((void *)tcb))) {
+		tls_tcb_clear(g);
 		return 0;
+	}
 	struct_fill(tcb, g);
 	if (__atomic_load_n(&images, __ATOMIC_RELAXED)) { /* a hint: missing one costs a fresh state */
 		struct image *im = image_get(&images);
@@ -351,6 +389,7 @@ void tcb_reuse(uintptr_t tcb, struct g *g) {
 	memcpy(blocks, specific_of(tcb), sizeof blocks);
 	dynamic_tls_free(tcb);
 	struct_fill(tcb, g);
+	tls_tcb_set(g, tcb);
 	lay.allocate_init((void *)tcb, true);
 	memcpy((void *)(tcb + lay.libc_tls), libc_tls, lay.libc_tls_bytes);
 	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++) { /* second-level TSD blocks are kept, emptied (TLS-7) */
@@ -376,6 +415,7 @@ void tcb_forget(void) {
 }
 
 void tcb_free(uintptr_t tcb) {
+	tls_tcb_clear(g_of_tcb(tcb));
 	struct image *im = image_get(&image_shells);
 	if (im || (im = image_slab())) {
 		memcpy(im->bytes, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
@@ -388,6 +428,7 @@ void tcb_free(uintptr_t tcb) {
 
 void tcb_fork_child(void) {
 	images_lock.word = 0;
+	walk_lock.word = 0;
 	images = image_shells = NULL;
 }
 

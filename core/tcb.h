@@ -27,6 +27,15 @@ void tcb_forget(void);
 /* Frees what libc allocated for it (dtv, dynamic TLS, TSD blocks); keeps libc's own per-thread state (malloc's cache) for the next
  * tcb_make. The memory of the TCB itself belongs to the stack. */
 void tcb_free(uintptr_t tcb);
+/* A module's initial thread-local variables: `image_bytes` from `image`, and zeros up to `bytes`, at `offset` from the thread pointer. */
+struct tcb_module {
+	ptrdiff_t offset;
+	const void *image;
+	size_t image_bytes, bytes;
+};
+/* A module that was loaded or is in use has just got that place in static TLS: every goroutine gets them. With libc's lock held that tcb_make() and tcb_reuse()
+ * take (dl_load_tls_lock), so before anybody can use them. */
+void tcb_module_init(const struct tcb_module *m);
 /* On the goroutine itself, first thing: what start_thread does for a new thread (locale tables, resolver state). */
 void tcb_thread_start(void);
 /* Where struct pthread is, from the thread pointer (mod 2^64). */

@@ -12,8 +12,8 @@
  *
  * libc's symbols are read from its own tables (object.c). No allocation, no lock, raw system calls.
  *
- * The loader. Since glibc 2.34 ld.so takes its locks with libc's pthread_mutex_lock(), by a pointer that it sets when libc is there and protects as it
- * does its other constants (RELRO). Data, not code; the page is writable for a moment. */
+ * The loader. Since glibc 2.34 ld.so takes its locks with libc's pthread_mutex_lock(), and gives them back with pthread_mutex_unlock(), by pointers that it sets when
+ * libc is there and protects as it does its other constants (RELRO). Data, not code; the page is writable for a moment. */
 #include "patch.h"
 
 #include <fcntl.h>
@@ -178,17 +178,21 @@ static bool loader_constants(uintptr_t *from, uintptr_t *to) {
 	return false;
 }
 
-bool patch_loader(mutex_function *to, mutex_function **lock, mutex_function **trylock) {
+mutex_function *patch_libc(const char *name) {
 	struct object libc;
+	mutex_function *function = NULL;
+	if (libc_open(&libc))
+		*(void **)&function = object_address(&libc, name);
+	return function;
+}
+
+bool patch_loader(const char *name, mutex_function *to, mutex_function **libc) {
 	uintptr_t at, end, found = 0;
-	if (!one_thread() || !libc_open(&libc) || !loader_constants(&at, &end))
-		return false;
-	*(void **)lock = object_address(&libc, "pthread_mutex_lock");
-	*(void **)trylock = object_address(&libc, "pthread_mutex_trylock");
-	if (!*lock || !*trylock)
+	*libc = patch_libc(name);
+	if (!one_thread() || !*libc || !loader_constants(&at, &end))
 		return false;
 	for (; at < end; at += sizeof(uintptr_t)) {
-		if (*(mutex_function **)at == *lock) {
+		if (*(mutex_function **)at == *libc) {
 			if (found)
 				return false;
 			found = at;

@@ -21,9 +21,11 @@ struct patch {
  * not known; else why nothing was changed. On the way to the runtime's start only. */
 const char *patch_apply(struct patch *list, size_t n);
 
-/* Makes the loader, ld.so, take its locks by `to` instead of libc's pthread_mutex_lock(). *lock and *trylock: libc's, known before `to` can be called. false:
+/* Makes the loader, ld.so, call `to` instead of the function of libc's of that name, for its locks. *libc: libc's, known before `to` can be called. false:
  * ld.so has no pointer to that function, or several, or it must not be written; then nothing has changed. While the process has one thread. */
 typedef int mutex_function(pthread_mutex_t *m);
-bool patch_loader(mutex_function *to, mutex_function **lock, mutex_function **trylock);
+bool patch_loader(const char *name, mutex_function *to, mutex_function **libc);
+/* libc's own function of that name, whoever stands in front of it; NULL: it has none. */
+mutex_function *patch_libc(const char *name);
 
 #endif

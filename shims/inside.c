@@ -41,6 +41,7 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "io.h"
+#include "modules.h"
 #include "patch.h"
 #include "process.h"
 #include "settings.h"
@@ -236,10 +237,9 @@ static void lock_wake(_Atomic uint32_t *word) {
 #define LOADER_CROWD 32
 static _Atomic uint32_t loader_waiters;
 
-static mutex_function *loader_mutex_lock, *loader_mutex_trylock; /* libc's */
+static mutex_function *loader_mutex_lock, *loader_mutex_trylock, *loader_mutex_unlock; /* libc's */
 
-/* Called by ld.so, with its callers' errno. */
-static int loader_lock(pthread_mutex_t *m) {
+static int loader_wait(pthread_mutex_t *m) {
 	struct g *g = inside_g();
 	if (!g)
 		return loader_mutex_lock(m);
@@ -255,6 +255,18 @@ static int loader_lock(pthread_mutex_t *m) {
 	}
 	atomic_fetch_sub_explicit(&loader_waiters, 1, memory_order_relaxed);
 	return r;
+}
+
+/* Called by ld.so, with its callers' errno. */
+static int loader_lock(pthread_mutex_t *m) {
+	int r = loader_wait(m);
+	modules_locked(m);
+	return r;
+}
+
+static int loader_unlock(pthread_mutex_t *m) {
+	modules_unlocking(m);
+	return loader_mutex_unlock(m);
 }
 
 void inside_fork_child(void) {
@@ -313,6 +325,19 @@ static void real_redirect(void) {
 	}
 }
 
+static bool sees_modules;
+
+/* Refused: as without; sysmon takes the P of who waits there. */
+static void loader_patch(void) {
+	loader_mutex_trylock = patch_libc("pthread_mutex_trylock");
+	sees_modules = loader_mutex_trylock && patch_loader("pthread_mutex_lock", loader_lock, &loader_mutex_lock) && patch_loader("pthread_mutex_unlock", loader_unlock, &loader_mutex_unlock) &&
+	               modules_known();
+}
+
+bool inside_sees_modules(void) {
+	return sees_modules;
+}
+
 const char *inside_start(void) {
 	static bool done; /* also in a fork's child: the code is patched, and a page of libc's is looked at only once */
 	static const char *why;
@@ -322,7 +347,7 @@ const char *inside_start(void) {
 		own_pid = (int32_t)SYS0(SYS_getpid);
 		why = patch_apply(patches, PATCH_COUNT);
 		real_redirect();
-		patch_loader(loader_lock, &loader_mutex_lock, &loader_mutex_trylock); /* refused: as without; sysmon takes the P of who waits there */
+		loader_patch();
 		done = true;
 	}
 	return why;

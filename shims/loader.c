@@ -1,4 +1,8 @@
-/* The dynamic loader: modules with static TLS that are loaded while goroutines live (TLS-3).
+/* dlopen() and dlmopen(): libc's, entered by a jump, so that it finds the program's own return address, by which it knows whose search path, namespace and
+ * $ORIGIN are meant. What goroutines need of a new module modules.c sees to. Where that cannot be (GOSHIM=patch=0, an unknown loader), the rest of this file does what can be
+ * done around libc's dlopen(), without a view of what the loader does.
+ *
+ * There, modules with static TLS that are loaded while goroutines live (TLS-3):
  *
  * A module with initial-exec variables gets its place in every thread's static TLS when it is loaded, and libc
  * copies the initial image there for each thread in its lists. Goroutines are not in them. For the caller that must
@@ -27,6 +31,8 @@
 #include "../core/pages.h"
 #include "../core/stack.h"
 #include "../core/tcb.h"
+#include "inside.h"
+#include "modules.h"
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
@@ -151,6 +157,7 @@ static void list_leave(struct g *g) {
 }
 
 void loader_fork_child(void) {
+	modules_fork_child();
 	/* Whoever held it is gone; libc initialises its own lock, too. */
 	loader_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 	/* A goroutine that forked is libc's main thread in the child. If another one there forks again, libc takes the first one's TCB for a stack of its
@@ -283,17 +290,17 @@ __attribute__((noinline)) static void *open_for_all(struct g *g, Lmid_t ns, cons
 	return handle;
 }
 
-/* The first call of both must stay a jump: libc finds the program's own return address. */
+/* The first call of both must stay a jump. */
 SHIM void *dlopen(const char *file, int mode) {
 	REAL_READY();
-	if (!sched_started() || !file)
+	if (likely(!sched_started() || inside_sees_modules() || !file))
 		return real.dlopen(file, mode);
 	return open_for_all(g_goroutine(), LM_ID_BASE, file, mode, __builtin_return_address(0));
 }
 
 SHIM void *dlmopen(Lmid_t ns, const char *file, int mode) {
 	REAL_READY();
-	if (!sched_started() || !file)
+	if (likely(!sched_started() || inside_sees_modules() || !file))
 		return real.dlmopen(ns, file, mode);
 	return open_for_all(g_goroutine(), ns, file, mode, __builtin_return_address(0));
 }
