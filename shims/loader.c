@@ -290,15 +290,17 @@ __attribute__((noinline)) static void *open_for_all(struct g *g, Lmid_t ns, cons
 	return handle;
 }
 
-/* The first call of both must stay a jump. */
-SHIM void *dlopen(const char *file, int mode) {
+/* The first call of both must stay a jump: a build that watches functions (RACE=1) would add something after it. */
+#define JUMPS SHIM __attribute__((no_sanitize("thread", "address")))
+
+JUMPS void *dlopen(const char *file, int mode) {
 	REAL_READY();
 	if (likely(!sched_started() || inside_sees_modules() || !file))
 		return real.dlopen(file, mode);
 	return open_for_all(g_goroutine(), LM_ID_BASE, file, mode, __builtin_return_address(0));
 }
 
-SHIM void *dlmopen(Lmid_t ns, const char *file, int mode) {
+JUMPS void *dlmopen(Lmid_t ns, const char *file, int mode) {
 	REAL_READY();
 	if (likely(!sched_started() || inside_sees_modules() || !file))
 		return real.dlmopen(ns, file, mode);

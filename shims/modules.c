@@ -23,6 +23,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "../core/race.h"
 #include "../core/stack.h"
 #include "../core/tcb.h"
 #include "object.h"
@@ -221,15 +222,17 @@ static bool is_opening(void) {
 void modules_locked(const pthread_mutex_t *m) {
 	if (likely(m != tls_lock) || !sched_started() || !is_opening())
 		return;
+	RACE_AFTER(m);
 	note();
 	noted = true;
 }
 
 void modules_unlocking(const pthread_mutex_t *m) {
-	if (likely(m != tls_lock) || !noted || !is_opening())
+	if (likely(m != tls_lock) || !is_opening() || !noted)
 		return;
 	noted = false;
 	follow();
+	RACE_BEFORE(m);
 }
 
 void modules_fork_child(void) {

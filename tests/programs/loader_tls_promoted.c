@@ -11,6 +11,7 @@
 #include <iconv.h>
 
 static const char source[] =
+	"#include <gconv.h>\n"
 	"extern __thread int answer;\n"
 	"#ifdef OWN\n"
 	"MODEL __thread int answer = OWN;\n"
@@ -21,7 +22,10 @@ static const char source[] =
 	"int get(void) { int sum = answer; for (int i = 0; i < 40; i++) sum += zeros[i]; return sum; }\n"
 	"void set(int n) { answer = n; zeros[7] = 1; }\n"
 	"__attribute__((constructor)) static void begin(void) { if (CALLS) constructed(get); }\n"
-	"int gconv_init(void *step) { (void)step; return 0; }\n"
+	"int gconv_init(struct __gconv_step *s) {\n"
+	"	s->__min_needed_from = s->__max_needed_from = 1; s->__min_needed_to = s->__max_needed_to = 4; s->__stateful = 0;\n"
+	"	return __GCONV_OK;\n"
+	"}\n"
 	"int gconv(void) { return 0; }\n";
 
 enum { PARKED = 4 };
