@@ -76,6 +76,8 @@ bool thread_runtime_ready(void) {
 	const char *unpatched = inside_start();
 	if (unpatched)
 		goshim_note("waits inside libc are left to sysmon", unpatched);
+	else if (!inside_sees_modules())
+		goshim_note("dlopen() is called by goshim", "the loader of this libc is not known");
 	inspect_init();
 	fdsize_start();
 	sched_config.stack_exec = loader_wants_exec_stacks();
