@@ -49,6 +49,7 @@ struct p {
 	uint32_t mon_tick;
 	_Atomic int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */
 	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
+	int64_t mon_asked_cpu;       /* ... and its CPU clock then */
 	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
 };

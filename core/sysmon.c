@@ -40,6 +40,8 @@
 #define WOKEN_NS 500000          /* who has been seen running for this long makes room for one that was woken */
 #define SLICE_NS 10000000        /* a running goroutine's share among those that only compute: Go's time slice */
 #define GRACE_NS 10000000        /* from the question until its P is taken */
+#define GRACE_CPU_NS 500000      /* ... if it used so much CPU time meanwhile */
+#define STRAY_NS 4000000         /* what one that runs beside those with a P may keep a CPU for: a slice of the kernel's */
 #define POLL_NS 10000000
 #define WISH_BATCH 64
 #define WISH_TRIES 1000u
@@ -172,11 +174,15 @@ struct look {
 	int64_t longest_ran;
 };
 
+/* Goroutines that compute without a P, when last counted and since. */
+static uint32_t strays;
+
 /* Blocked in a system call that nobody bracketed? Its CPU clock stands still between two looks. (So does that of a thread that only lacks a CPU:
- * then its P is better used elsewhere as well. /proc would tell, but to open a file there takes the lowest free descriptor from under the
- * program's nose.) */
+ * then its P is better used elsewhere as well, unless it is the strays who have the CPU, for they would become more. /proc would tell, but to open a file
+ * there takes the lowest free descriptor from under the program's nose.) */
 static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t least) {
 	int64_t used = preempt_cpu_time(m);
+	least += strays * STRAY_NS;
 	if (p->mon_cpu_at && used == p->mon_cpu)
 		return look->now - p->mon_cpu_at >= least || (look->again = true, false);
 	look->again |= p->mon_cpu_at == 0;
@@ -190,6 +196,7 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	if (!retake(p, m, g))
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
+	strays += !in_syscall;
 	if (p_leaving(p))
 		procs_part(p);
 	else
@@ -202,12 +209,13 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 static void slice_is_over(struct p *p, struct m *m, struct g *g, struct look *look) {
 	if (!p->mon_asked) {
 		p->mon_asked = look->now;
+		p->mon_asked_cpu = preempt_cpu_time(m);
 		if (preempt_ask(m, g, p->mon_tick)) {
 			look->did = true;
 			return;
 		}
-	} else if (look->now - p->mon_asked < GRACE_NS) {
-		return;
+	} else if (look->now - p->mon_asked < GRACE_NS || preempt_cpu_time(m) - p->mon_asked_cpu < GRACE_CPU_NS) {
+		return; /* or it had no CPU to hear the question on */
 	}
 	take(p, m, g, look);
 }
@@ -282,6 +290,32 @@ static void make_room(struct look *look) {
 	}
 }
 
+static struct p *p_of(struct m *m) {
+	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
+		if (atomic_load_explicit(&sched.all_p[i]->m, memory_order_acquire) == m)
+			return sched.all_p[i];
+	}
+	return NULL;
+}
+
+/* Goroutines that lost their P while they computed (the kernel let them stand still, or others were to go first) go on beside those that have one: as many of them
+ * as there are CPUs missing. So that they do not become more and more, each is asked to give way as one with a P is. An M without a P is not to be seen
+ * from its own fields, which it changes late. */
+static void strays_look(struct look *look) {
+	static int64_t next;
+	if (look->now < next)
+		return;
+	next = look->now + SLICE_NS;
+	strays = 0;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+		if (g && g->kind <= G_MAIN && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !p_of(m)) {
+			strays++;
+			preempt_ask(m, g, 0);
+		}
+	}
+}
+
 /* ---- one tick ---------------------------------------------------------------------------------------------------------- */
 
 /* An idle M may block in netpoll while a P is stuck with one G. */
@@ -350,14 +384,6 @@ static void make_way(struct look *look) {
 	look->did = true;
 }
 
-static struct p *p_of(struct m *m) {
-	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
-		if (atomic_load_explicit(&sched.all_p[i]->m, memory_order_acquire) == m)
-			return sched.all_p[i];
-	}
-	return NULL;
-}
-
 /* g runs, with a wish that it may not have seen. True: it will, for all that can be done. */
 static bool wish_show(struct g *g, struct look *look) {
 	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
@@ -411,6 +437,7 @@ static void tick(struct look *look, bool poll) {
 	procs_settle();
 	wall_look();
 	wishes_look(look);
+	strays_look(look);
 	maker_watch(look->now);
 	look->did |= disk_tick(look->now);
 	events(look, poll);

@@ -111,6 +111,13 @@ Test(ctl, gomaxprocs_under_load) {
 	cr_expect(strcmp(c.output, "wrong answers: 0\nall done, 50 of 50\n") == 0, "%s", c.output);
 }
 
+/* What computes gives way as well: with fewer Ps there are soon no more goroutines on a CPU than that. */
+Test(ctl, fewer_procs_for_who_computes) {
+	struct child c = session("program=hogs; export GOMAXPROCS=4; start ctl=$d/s; $B/goshim ctl $pid gomaxprocs 1; "
+	                         "until_text '\"m.pinned\": 0' $B/goshim ctl $pid stats | grep -c 'pinned\": 0'; finish");
+	cr_expect(strcmp(c.output, "4 -> 1\n1\n") == 0, "%s", c.output);
+}
+
 /* ---- cancelling a family ---- */
 
 Test(ctl, cancel_reaches_descendants_only) {
