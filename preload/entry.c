@@ -200,7 +200,7 @@ __attribute__((constructor)) static void goshim_init(int argc, char **argv, char
 static int (*program_main)(int, char **, char **);
 
 static int main_run(int argc, char **argv, char **envp) {
-	return thread_run_main(program_main, argc, argv, envp);
+	thread_run_main(program_main, argc, argv, envp);
 }
 
 /* libc has this under two versions with one body: with init == NULL it runs the constructors itself (programs linked against 2.34 or

@@ -20,7 +20,8 @@ void goshim_note(const char *what, const char *why);
 /* "goshim: WHAT WHY" on stderr, one line. */
 void goshim_say(const char *what, const char *why);
 
-/* In shims/thread.c: calls main, so that pthread_exit() from main works and the rest of the process goes on. */
-int thread_run_main(int (*main)(int, char **, char **), int argc, char **argv, char **envp);
+/* In shims/thread.c: calls main and exits with what it returns, so that pthread_exit() works, from main and from exit handlers on its thread, and the
+ * rest of the process goes on. */
+void thread_run_main(int (*main)(int, char **, char **), int argc, char **argv, char **envp) __attribute__((noreturn));
 
 #endif

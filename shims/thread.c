@@ -198,18 +198,17 @@ static void thread_main(struct g *g) {
 	thread_finish(g);
 }
 
-/* main() of the program, called by our __libc_start_main wrapper: pthread_exit() from it lands here. */
-int thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **argv, char **envp) {
+/* main() of the program, called by our __libc_start_main wrapper: pthread_exit() from it lands here, and so does one in the exit handlers that run
+ * when it has returned. */
+void thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **argv, char **envp) {
 	__pthread_unwind_buf_t buf;
 	if (__sigsetjmp_cancel(buf.__cancel_jmp_buf, 0) == 0) {
 		real.__pthread_register_cancel(&buf);
-		int r = main_fn(argc, argv, envp);
-		real.__pthread_unregister_cancel(&buf);
-		return r;
+		exit(main_fn(argc, argv, envp));
 	}
 	if (golib_unwound(g_self(), true)) {
 		golib_rejoin(&buf);
-		return 0; /* main() as good as returned */
+		exit(0); /* main() as good as returned */
 	}
 	struct g *g = g_goroutine();
 	if (!g)
