@@ -355,5 +355,8 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count);
 long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, unsigned *addr_size);
 long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const void *addr, unsigned addr_size);
 long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags);
+/* With the kernel's own arguments: a mask of `bytes`, or a pair of its address and its bytes; what is left of the time is written back. */
+long raw_ppoll(struct g *g, struct pollfd *fds, nfds_t n, struct timespec *time, const sigset_t *mask, size_t bytes);
+long raw_pselect(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, struct timespec *time, const uintptr_t *mask);
 
 #endif

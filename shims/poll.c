@@ -142,6 +142,7 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool n
 struct pollcall {
 	struct g *g;
 	int64_t deadline;
+	int64_t woken;     /* when a handler ended the wait, before it ran; 0: none did */
 	uint32_t handlers; /* that had run when it began */
 	bool masked;       /* a pending signal counts even when there is no time to wait */
 	bool own;          /* the program's array is on the caller's stack: it can be read */
@@ -205,9 +206,13 @@ static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 	pollcall_drop(call, s);
 	if (found != 0 || r == FDCALL_BLOCK)
 		return found ? found : FDCALL_BLOCK;
-	if (r == -EINTR && io_interrupted(call->g, false))
-		return -EINTR;
-	return r == -ETIMEDOUT ? r : 0;
+	if (r != -EINTR)
+		return r == -ETIMEDOUT ? r : 0;
+	int64_t woken = nanotime();
+	if (!io_interrupted(call->g, false))
+		return 0;
+	call->woken = woken;
+	return -EINTR;
 }
 
 /* Is the call over, with what was found? */
@@ -261,6 +266,10 @@ static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
 	long r = pollcall_run(call);
 	sig_mask_pop(call->g);
 	return r;
+}
+
+static void pollcall_left(struct pollcall *call, struct timespec *left) {
+	time_left_at(left, call->deadline, call->woken ? call->woken : nanotime());
 }
 
 /* ---- poll ------------------------------------------------------------------------------------------------------------- */
@@ -328,7 +337,8 @@ static bool poll_idle(struct pollset *s) {
 	return s->count == 1 && s->wait[0].mode == PD_READ && pd_empty(s->wait[0].pd);
 }
 
-static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask) {
+/* left, which may be NULL: what is left of the time, if there is a deadline. */
+static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask, struct timespec *left) {
 	struct poll_call p = {
 		.call = {.g = g,
 			 .deadline = deadline,
@@ -342,12 +352,14 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 		.fds = fds,
 		.n = n,
 	};
-	struct timespec left;
+	struct timespec own;
 	sigset_t open;
 	long r = pollcall_masked(&p.call, mask);
 	mask = sig_kernel_set(mask, &open);
 	if (r == FDCALL_BLOCK)
-		r = BRACKET_BLOCKING(g, false, SYS5(SYS_ppoll, fds, n, time_left(&left, deadline), mask, 8));
+		r = BRACKET_BLOCKING(g, false, SYS5(SYS_ppoll, fds, n, time_left(left ? left : &own, deadline), mask, 8));
+	else if (left)
+		pollcall_left(&p.call, left);
 	return r;
 }
 
@@ -358,7 +370,7 @@ SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 	shim_testcancel(g);
 	if (timeout == 0 && likely(!sig_fd_due(g)))
 		return (int)io_ret(g, poll_now(fds, n));
-	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : deadline_in(timeout * INT64_C(1000000)), NULL));
+	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : deadline_in(timeout * INT64_C(1000000)), NULL, NULL));
 }
 
 SHIM_ALIAS(poll, __poll);
@@ -372,7 +384,19 @@ SHIM int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 		return (int)sys_ret(-EINVAL);
 	if (address_bad_mask_given(mask))
 		return (int)io_ret(g, -EFAULT);
-	return (int)io_ret(g, io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask));
+	return (int)io_ret(g, io_ppoll(g, fds, n, timeout ? deadline_rel(timeout) : -1, mask, NULL));
+}
+
+long raw_ppoll(struct g *g, struct pollfd *fds, nfds_t n, struct timespec *time, const sigset_t *mask, size_t bytes) {
+	if (time && !timespec_valid(time))
+		return SYS5(SYS_ppoll, fds, n, time, mask, bytes);
+	if (address_bad_mask_given(mask))
+		return -EFAULT;
+	struct timespec left = {0};
+	long r = io_ppoll(g, fds, n, time ? deadline_rel(time) : -1, mask, &left);
+	if (time && !address_unwritable(time))
+		*time = left;
+	return r;
 }
 
 /* ---- select ----------------------------------------------------------------------------------------------------------- */
@@ -499,10 +523,11 @@ static void select_clear(struct select_call *s) {
 	}
 }
 
+/* As io_ppoll(). What fails at once leaves *left as it is. */
 static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
-			const sigset_t *mask) {
+			const sigset_t *mask, struct timespec *left) {
 	uint64_t inline_work[3 * SET_INLINE], *work = inline_work;
-	struct timespec left;
+	struct timespec own_left;
 	if (n < 0)
 		return -EINVAL;
 	bool own = n <= FD_SETSIZE;
@@ -542,7 +567,9 @@ static long select_once(struct g *g, int n, fd_set *reads, fd_set *writes, fd_se
 	if (r == FDCALL_BLOCK)
 		r = BRACKET_BLOCKING(
 			g, false,
-			SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(&left, deadline), &with_mask));
+			SYS6(SYS_pselect6, n, reads, writes, excepts, time_left(left ? left : &own_left, deadline), &with_mask));
+	else if (left)
+		pollcall_left(&s.call, left);
 	return r;
 }
 
@@ -553,12 +580,14 @@ static int select_clamp(int n) {
 }
 
 static long io_select(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, int64_t deadline,
-		      const sigset_t *mask) {
+		      const sigset_t *mask, struct timespec *left) {
+	if (left)
+		time_left(left, deadline);
 	if (unlikely(n > FD_SETSIZE)) /* what is above has no bits in memory, perhaps */
 		n = select_clamp(n);
-	long r = select_once(g, n, reads, writes, excepts, deadline, mask);
+	long r = select_once(g, n, reads, writes, excepts, deadline, mask, left);
 	int clamped = unlikely(r == -EBADF) ? select_clamp(n) : n;
-	return clamped < n ? select_once(g, clamped, reads, writes, excepts, deadline, mask) : r;
+	return clamped < n ? select_once(g, clamped, reads, writes, excepts, deadline, mask, left) : r;
 }
 
 /* A fork's child has a table for what was open, ours as well. */
@@ -589,12 +618,10 @@ SHIM int select(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set *
 			ts.tv_sec = INT64_MAX;
 		deadline = deadline_rel(&ts);
 	}
-	long r = io_select(g, n, reads, writes, excepts, deadline, NULL);
-	if (timeout) {
-		struct timespec left = {0};
-		time_left(&left, deadline);
+	struct timespec left = {0};
+	long r = io_select(g, n, reads, writes, excepts, deadline, NULL, timeout ? &left : NULL);
+	if (timeout)
 		*timeout = (struct timeval){.tv_sec = left.tv_sec, .tv_usec = left.tv_nsec / 1000};
-	}
 	return (int)io_ret(g, r);
 }
 
@@ -610,5 +637,18 @@ SHIM int pselect(int n, fd_set *restrict reads, fd_set *restrict writes, fd_set 
 		return (int)sys_ret(-EINVAL);
 	if (address_bad_mask_given(mask))
 		return (int)io_ret(g, -EFAULT);
-	return (int)io_ret(g, io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask));
+	return (int)io_ret(g, io_select(g, n, reads, writes, excepts, timeout ? deadline_rel(timeout) : -1, mask, NULL));
+}
+
+long raw_pselect(struct g *g, int n, fd_set *reads, fd_set *writes, fd_set *excepts, struct timespec *time, const uintptr_t *mask) {
+	if (time && !timespec_valid(time))
+		return SYS6(SYS_pselect6, n, reads, writes, excepts, time, mask);
+	const sigset_t *set = mask ? (const sigset_t *)mask[0] : NULL;
+	if (address_bad_mask_given(set))
+		return -EFAULT;
+	struct timespec left = {0};
+	long r = io_select(g, n, reads, writes, excepts, time ? deadline_rel(time) : -1, set, &left);
+	if (time && !address_unwritable(time))
+		*time = left;
+	return r;
 }

@@ -51,30 +51,6 @@ static bool returns_descriptor(long n) {
 	}
 }
 
-/* poll and select with the kernel's own arguments: a mask of `bytes`, and the time that is left written back. */
-static long raw_ppoll(struct raw_args *x) {
-	struct timespec *time = PTR(2);
-	if (time && !timespec_valid(time))
-		return SYS5(SYS_ppoll, PTR(0), SIZE(1), time, PTR(3), SIZE(4));
-	int64_t deadline = time ? deadline_rel(time) : -1;
-	long r = ppoll(PTR(0), SIZE(1), time, PTR(3));
-	if (time && !address_unwritable(time))
-		time_left(time, deadline);
-	return r < 0 ? -errno : r;
-}
-
-static long raw_pselect(struct raw_args *x) {
-	struct timespec *time = PTR(4);
-	const uintptr_t *mask = PTR(5);
-	if (time && !timespec_valid(time))
-		return SYS6(SYS_pselect6, INT(0), PTR(1), PTR(2), PTR(3), time, mask);
-	int64_t deadline = time ? deadline_rel(time) : -1;
-	long r = pselect(INT(0), PTR(1), PTR(2), PTR(3), time, mask ? (const sigset_t *)mask[0] : NULL);
-	if (time && !address_unwritable(time))
-		time_left(time, deadline);
-	return r < 0 ? -errno : r;
-}
-
 /* clone or clone3 with arguments that fork: memory of its own, the caller's stack. Everything else is a thread that the caller makes with its own hands. */
 static bool clone_forks(long n, struct raw_args *x) {
 	const struct clone_args *args = PTR(0);
@@ -166,10 +142,10 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 		*r = -clock_nanosleep(INT(0), INT(1), PTR(2), PTR(3));
 		return true;
 	case SYS_ppoll:
-		*r = raw_ppoll(x);
+		*r = raw_ppoll(g, PTR(0), SIZE(1), PTR(2), PTR(3), SIZE(4));
 		return true;
 	case SYS_pselect6:
-		*r = raw_pselect(x);
+		*r = raw_pselect(g, INT(0), PTR(1), PTR(2), PTR(3), PTR(4), PTR(5));
 		return true;
 	case SYS_rt_sigprocmask:
 		/* Libraries find out so whether memory can be read: a `how` that there is not, and EINVAL or EFAULT. */

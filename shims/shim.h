@@ -64,6 +64,8 @@ bool deadline_early(const struct timespec *ts, int clock);
 int64_t deadline_rel(const struct timespec *ts);
 /* And back: *left is what is left until then, none if it has passed. NULL, and nothing written, for -1: there is no deadline. */
 struct timespec *time_left(struct timespec *left, int64_t deadline);
+/* At the time `now`: for a wait that a handler ended, when it did. The kernel looks before the handler runs. */
+struct timespec *time_left_at(struct timespec *left, int64_t deadline, int64_t now);
 bool timespec_valid(const struct timespec *ts);
 
 /* The calling goroutine was interrupted (-EINTR from a wait): run what is pending (handlers of signals sent to this goroutine,

@@ -10,16 +10,31 @@
 
 #define CPU_STEP_NS 1000000
 
-/* Until CLOCK_MONOTONIC `deadline`. 0 or -EINTR. */
-static int sleep_until(struct g *g, int64_t deadline) {
-	for (;;) {
+/* Until CLOCK_MONOTONIC `deadline`. 0, or -EINTR: io_interrupted() says whether it is over. */
+static int sleep_begin(struct g *g, int64_t deadline) {
+	int r;
+	do {
 		wait_begin(g, true, "sleep", 0);
-		int r = wait_park(g, deadline);
-		if (r == -ETIMEDOUT)
-			return 0;
-		if (r == -EINTR && io_interrupted(g, false))
-			return -EINTR;
+		r = wait_park(g, deadline);
+	} while (r == 0);
+	return r == -ETIMEDOUT ? 0 : r;
+}
+
+/* The same, 0 or -EINTR. On -EINTR *left (may be NULL) says how much was missing when the handler came. */
+static int sleep_until_left(struct g *g, int64_t deadline, struct timespec *left) {
+	while (sleep_begin(g, deadline) != 0) {
+		int64_t woken = left ? nanotime() : 0;
+		if (!io_interrupted(g, false))
+			continue;
+		if (left)
+			time_left_at(left, deadline, woken);
+		return -EINTR;
 	}
+	return 0;
+}
+
+static int sleep_until(struct g *g, int64_t deadline) {
+	return sleep_until_left(g, deadline, NULL);
 }
 
 static int sleep_realtime(struct g *g, const struct timespec *until) {
@@ -35,11 +50,7 @@ static int sleep_for(struct g *g, const struct timespec *time, struct timespec *
 		g_yield(g); /* the kernel would let others run, too */
 		return 0;
 	}
-	int64_t deadline = deadline_rel(time);
-	int r = sleep_until(g, deadline);
-	if (r == -EINTR && left)
-		time_left(left, deadline);
-	return r;
+	return sleep_until_left(g, deadline_rel(time), left);
 }
 
 /* Until `of` has used so much CPU time. It is looked at again when it can have done so at the earliest, but not all the time. */
@@ -52,11 +63,14 @@ static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec
 	if (!(flags & TIMER_ABSTIME))
 		until += cpu_time(of);
 	while ((ns = until - cpu_time(of)) > 0) {
-		int r = sleep_until(g, deadline_in(ns > CPU_STEP_NS ? ns : CPU_STEP_NS));
-		if (r < 0 && left && !(flags & TIMER_ABSTIME))
-			*left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-		if (r < 0)
-			return r;
+		if (sleep_begin(g, deadline_in(ns > CPU_STEP_NS ? ns : CPU_STEP_NS)) == 0)
+			continue;
+		int64_t used = cpu_time(of);
+		if (!io_interrupted(g, false))
+			continue;
+		if (left && !(flags & TIMER_ABSTIME))
+			time_left_at(left, until, used);
+		return -EINTR;
 	}
 	return 0;
 }

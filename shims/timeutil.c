@@ -51,11 +51,15 @@ int64_t deadline_rel(const struct timespec *ts) {
 	return ns > 0 ? deadline_in(ns) : 2;
 }
 
-struct timespec *time_left(struct timespec *left, int64_t deadline) {
+struct timespec *time_left_at(struct timespec *left, int64_t deadline, int64_t now) {
 	if (deadline < 0)
 		return NULL;
-	int64_t ns = deadline - nanotime();
+	int64_t ns = deadline - now;
 	ns = ns > 0 ? ns : 0;
 	*left = (struct timespec){.tv_sec = ns / SECOND, .tv_nsec = ns % SECOND};
 	return left;
+}
+
+struct timespec *time_left(struct timespec *left, int64_t deadline) {
+	return time_left_at(left, deadline, nanotime());
 }
