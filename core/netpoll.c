@@ -474,6 +474,11 @@ static void ghosts_forget(void) {
 	atomic_store(&closers, 0);
 }
 
+void netpoll_fork_shared(void) {
+	atomic_store(&ghost_count, 0);
+	backend_forget();
+}
+
 void netpoll_fork_child(void) {
 	ghosts_forget();
 	backend_fork_child();

@@ -131,6 +131,8 @@ bool netpoll_has_waiters(void);
 void netpoll_fork_prepare(void);
 void netpoll_fork_parent(void);
 void netpoll_fork_child(void);
+/* Before that, in a child that shares its descriptors with the parent: what is ours among them is the parent's, and to stay open. */
+void netpoll_fork_shared(void);
 /* True if fd is one of the runtime's own descriptors (the program must not close or see it). */
 bool netpoll_owns_fd(int fd);
 /* Below it there is none of them: for those who look at many. */

@@ -25,5 +25,6 @@ int backend_first(void);                                      /* the lowest that
 int backend_evade(unsigned first, unsigned last);
 int backend_spare(int first);                                 /* a new descriptor of no consequence, at `first` or above; negative error */
 void backend_fork_child(void);
+void backend_forget(void);                                    /* before it, in a child whose descriptors are the parent's, too: they stay open */
 
 #endif

@@ -221,12 +221,16 @@ int backend_evade(unsigned first, unsigned last) {
 	return 0;
 }
 
+void backend_forget(void) {
+	number_set(&epfd, -1);
+	number_set(&evfd, -1);
+}
+
 void backend_fork_child(void) {
 	if (number(&epfd) >= 0) {
 		SYS1(SYS_close, number(&epfd));
 		SYS1(SYS_close, number(&evfd));
 	}
-	number_set(&epfd, -1);
-	number_set(&evfd, -1);
+	backend_forget();
 	atomic_store_explicit(&breaking, false, memory_order_relaxed);
 }

@@ -19,6 +19,7 @@
  * main's TCB, which is main's goroutine's wherever it runs: there, a kernel thread that is made for it does the call. And libc leaves out a thread
  * that is exiting, which main may be for as long as the process lives, while its kernel thread runs others: for the call, main's TCB does not say so. */
 #include <grp.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -154,14 +155,18 @@ SHIM pid_t _Fork(void) {
 }
 
 long process_clone(long n, const long *a) {
+	uint64_t flags = n == SYS_clone ? (uint64_t)a[0] : ((const struct clone_args *)a[0])->flags;
 	pin_forker();
 	fork_prepare();
 	long r = SYS5(n, a[0], a[1], a[2], a[3], a[4]);
-	if (r == 0)
-		fork_child();
-	else
+	if (r != 0) {
 		fork_parent();
-	return r;
+		return r;
+	}
+	if (flags & CLONE_FILES)
+		netpoll_fork_shared();
+	fork_child();
+	return 0;
 }
 
 /* ---- vfork
