@@ -148,7 +148,7 @@ static void g_reset(struct g *g) {
 	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
 	__atomic_store_n(&g->in_rt, 1, __ATOMIC_RELAXED); /* entered "switched out": g_start leaves the runtime */
 	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
-	g->self_claimed = g->in_vfork = g->lean = g->orphan = false;
+	g->self_claimed = g->in_vfork = g->own_files = g->lean = g->orphan = false;
 	__atomic_store_n(&g->m, NULL, __ATOMIC_RELAXED); /* as wired_m */
 	atomic_store_explicit(&g->wish, false, memory_order_relaxed); /* one for who it was: it had ended by then */
 	g->timer.index = 0;

@@ -805,6 +805,7 @@ void sched_fork_child(void) {
 		g->m = NULL;
 		g->in_rt = 0;
 		g->wired_m = NULL;
+		g->own_files = false; /* they are the process's */
 		atomic_store_explicit(&g->wish, false, memory_order_relaxed);
 		atomic_store_explicit(&g->wish_listed, false, memory_order_relaxed); /* in a list that is the parent's */
 		g->tp_held = false;

@@ -89,6 +89,7 @@ struct g {
 	_Atomic bool make_way;       /* disturbed in such a one, for want of kernel threads: let others run before you repeat it */
 	uint8_t kind;
 	bool in_vfork;             /* a vfork child borrows this thread: shims must be bare syscalls (FRK-5) */
+	bool own_files;            /* its kernel thread has descriptors of its own: what is known of a number is about another's */
 	bool self_claimed;         /* its own wait_claim_self() succeeded: wait_park() need not sleep */
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */

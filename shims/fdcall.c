@@ -154,7 +154,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	if (io_interrupted(c->g, !progress && (c->deadline == -1 || c->limited)))
 		return -EINTR;
 	fdcall_reenter(c);
-	c->pd = fd_hold(c->number);
+	c->pd = io_hold(c->g, c->number);
 	return c->pd ? 0 : -EBADF;
 }
 

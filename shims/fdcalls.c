@@ -3,6 +3,8 @@
  *
  * Order in close: the pd leaves the table and goes to pd_close() before the kernel gives the number away, so that whoever gets it
  * next finds an empty slot (FD-3), and whoever comes in between finds FD_CLOSING. The runtime's own descriptors do not exist for the program (FD-11). */
+#include <linux/close_range.h>
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 
@@ -67,7 +69,13 @@ static long close_visible(unsigned first, unsigned last, int flags) {
 }
 
 SHIM int close_range(unsigned first, unsigned last, int flags) {
-	/* UNSHARE gives this kernel thread a table of its own, which no goroutine could use. */
+	bool unshares = flags & CLOSE_RANGE_UNSHARE && !(flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC));
+	if (first <= last && unshares && !vfork_child() && sched_started()) {
+		/* The kernel does both at once, and would close what is ours as well. */
+		if (unshare(CLONE_FILES) != 0)
+			return -1;
+		flags &= ~CLOSE_RANGE_UNSHARE;
+	}
 	if (first > last || flags != 0 || vfork_child() || !sched_started())
 		return (int)sys_ret(SYS3(SYS_close_range, first, last, flags));
 	fd_closing_range(first, last);
@@ -104,7 +112,8 @@ SHIM int dup(int old) {
 static long dup_onto(int old, int fd, int flags, bool three) {
 	if (unlikely(is_hidden(old)))
 		return -EBADF;
-	if (unlikely(is_hidden(fd)) && netpoll_evade((unsigned)fd, (unsigned)fd) < 0)
+	/* Where they can move to, all tables must have room. */
+	if (unlikely(is_hidden(fd)) && (g_self()->own_files || netpoll_evade((unsigned)fd, (unsigned)fd) < 0))
 		return -EMFILE;
 	if (old == fd)
 		return three ? SYS3(SYS_dup3, old, fd, flags) : arch_dup2(old, fd);

@@ -100,10 +100,11 @@ static _Atomic(struct pd *) *table_slot(int fd, bool make) {
 	return &leaf->slot[(unsigned)fd % FD_LEAF];
 }
 
-/* A vfork child borrows its parent's memory, but its descriptors are its own (FRK-5). */
-static bool in_vfork(void) {
+/* The caller's numbers are not those of the table: a vfork child borrows its parent's memory, but its descriptors are its own (FRK-5); so are those of a thread
+ * that unshared them, and of its threads. */
+static bool elsewhere(void) {
 	struct g *g = tls_g;
-	return unlikely(g && g->in_vfork);
+	return unlikely(g && (g->in_vfork || g->own_files));
 }
 
 static bool table_live(void) {
@@ -198,7 +199,7 @@ static inline void lowat_look(int fd, struct pd *pd) {
 
 void fd_lowat_set(int fd) {
 	atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
-	if (!in_vfork())
+	if (!elsewhere())
 		fd_each_name(fd, lowat_ask_name);
 }
 
@@ -259,7 +260,7 @@ enum fd_kind fd_classify(struct pd *pd, int fd) {
 
 void fd_paired(int a, int b) {
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
-	if (!root || in_vfork())
+	if (!root || elsewhere())
 		return;
 	struct fd_leaf *leaf_a = atomic_load_explicit(&root[(unsigned)a / FD_LEAF], memory_order_acquire);
 	struct fd_leaf *leaf_b = atomic_load_explicit(&root[(unsigned)b / FD_LEAF], memory_order_acquire);
@@ -310,7 +311,7 @@ static int64_t inherited(enum fd_kind kind, struct pd *like, _Atomic int64_t *ti
 
 void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 	struct pd *pd;
-	if (in_vfork())
+	if (elsewhere())
 		return;
 	number_reset(fd, true);
 	if (kind == KIND_UNKNOWN || !g_goroutine() || !(pd = pd_new(fd)))
@@ -332,7 +333,7 @@ void fd_made(int fd, enum fd_kind kind, int flags, struct pd *like) {
 void fd_shared(int fd, int how) {
 	if (fd < 0)
 		return;
-	if (in_vfork())
+	if (elsewhere())
 		how = SHARED_PROCESS; /* the number it has now may be left open, or pass it on */
 	else
 		private_put(fd, false);
@@ -348,7 +349,7 @@ void fd_shared(int fd, int how) {
 void fd_cloexec(int fd, bool closes) {
 	if (!closes)
 		fd_shared(fd, SHARED_PROCESS); /* that is what it is asked for */
-	struct pd *pd = in_vfork() ? NULL : fd_lookup(fd);
+	struct pd *pd = elsewhere() ? NULL : fd_lookup(fd);
 	if (!pd)
 		return;
 	/* relaxed: two threads that disagree about one number have marked it as shared */
@@ -359,7 +360,7 @@ void fd_cloexec(int fd, bool closes) {
 }
 
 void fd_duplicated(int old, int fd) {
-	if (old == fd || in_vfork())
+	if (old == fd || elsewhere())
 		return;
 	number_reset(fd, false);
 	fd_shared(old, SHARED_DUP);
@@ -376,7 +377,7 @@ void fd_duplicated(int old, int fd) {
 }
 
 void fd_received(int fd) {
-	if (!in_vfork())
+	if (!elsewhere())
 		number_reset(fd, false);
 }
 
@@ -390,12 +391,12 @@ static void number_close(int fd, struct pd *leave) {
 }
 
 void fd_closing(int fd) {
-	if (!in_vfork())
+	if (!elsewhere())
 		number_close(fd, FD_CLOSING);
 }
 
 void fd_closed(int fd) {
-	_Atomic(struct pd *) *slot = in_vfork() ? NULL : table_slot(fd, false);
+	_Atomic(struct pd *) *slot = elsewhere() ? NULL : table_slot(fd, false);
 	struct pd *closing = FD_CLOSING;
 	/* If somebody was given the number already, he has put his own there. */
 	if (slot && atomic_load_explicit(slot, memory_order_relaxed) == FD_CLOSING)
@@ -404,7 +405,7 @@ void fd_closed(int fd) {
 
 void fd_replacing(int fd) {
 	/* Should dup2 fail after all, the registration must not outlive the pd: have it removed. */
-	if (in_vfork())
+	if (elsewhere())
 		return;
 	struct pd *pd = fd_lookup(fd);
 	if (pd)
@@ -413,7 +414,7 @@ void fd_replacing(int fd) {
 }
 
 void fd_closing_range(unsigned first, unsigned last) {
-	if (in_vfork())
+	if (elsewhere())
 		return;
 	for (unsigned fd = first; fd < PRIVATE_FDS && fd <= last; fd++)
 		private_put((int)fd, false);
@@ -549,7 +550,7 @@ uint32_t fd_flags(struct pd *pd, int fd) {
 void fd_flags_changed(int fd) {
 	if (!table_live())
 		return;
-	if (in_vfork()) {
+	if (elsewhere()) {
 		fd_shared(fd, SHARED_PROCESS);
 		return;
 	}

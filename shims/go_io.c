@@ -64,7 +64,7 @@ static int wait_fd(struct ctx *ctx, int fd, int events, int64_t timeout_ns) {
 			found = ctx_err(ctx);
 		if (found == 0) {
 			rt_enter(g); /* no handler of the program, which may jump away, while it is held */
-			struct pd *pd = sched_started() ? fd_hold(fd) : NULL;
+			struct pd *pd = sched_started() ? io_hold(g, fd) : NULL;
 			if (unlikely(fd_users_noted) && pd && g->kind <= G_MAIN)
 				fd_user_note(pd, g->id);
 			if (pd) {

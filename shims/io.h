@@ -25,6 +25,11 @@ static inline bool on_own_stack(struct g *g, const void *at, size_t bytes) {
 	return (uintptr_t)g->stack.lo <= here && here <= low && low <= high && bytes <= high - low;
 }
 
+/* fd_hold(), where g's numbers are those of the table; NULL: the call is the kernel's. */
+static inline struct pd *io_hold(struct g *g, int fd) {
+	return likely(!g->own_files) ? fd_hold(fd) : NULL;
+}
+
 /* libc's own function, looked up already or not (INT-6). */
 #define CALL_REAL(name, ...)  \
 	(__extension__({      \
@@ -215,7 +220,7 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->inside = true;
 	in_rt_up(g); /* the P is not touched: no look at retake */
 	atomic_signal_fence(memory_order_seq_cst);
-	c->pd = fd_hold(fd);
+	c->pd = io_hold(g, fd);
 	if (likely(c->pd != NULL)) {
 		if (unlikely(fd_users_noted))
 			fd_user_note(c->pd, g->id);

@@ -17,6 +17,7 @@
 
 #include "io.h"
 #include "pinned.h"
+#include "process.h"
 #include "thread.h"
 
 #define RSEQ_NUMBER SYS_rseq
@@ -66,7 +67,28 @@ void pin_self(void) {
 	thread_sched_pinned(g);
 }
 
+/* Descriptors of its own for this kernel thread, the runtime's included, by the same numbers; both tables name the same descriptions, for now. Nobody shares them
+ * with the last thread, natively: else those of ours would keep open what it closes. */
+static long files_unshare(int flags) {
+	struct g *g = g_self();
+	if (g->kind <= G_MAIN && g_count() == 1)
+		return flags == CLONE_FILES ? 0 : SYS1(SYS_unshare, flags & ~CLONE_FILES);
+	fdtable_fork_prepare();
+	rt_enter(g); /* a handler knows the right ones */
+	long r = SYS1(SYS_unshare, flags);
+	if (r == 0)
+		g->own_files = true;
+	rt_exit(g);
+	fdtable_fork_parent();
+	return r;
+}
+
 SHIM int unshare(int flags) {
+	if (flags & CLONE_FILES && sched_started() && !process_in_vfork()) {
+		if (flags != CLONE_FILES || g_count() > 1)
+			pin_self();
+		return (int)sys_ret(files_unshare(flags));
+	}
 	pin_self();
 	return (int)sys_ret(BRACKET(io_g(), SYS1(SYS_unshare, flags)));
 }

@@ -53,7 +53,7 @@ static void pollset_init(struct pollset *s, size_t room) {
 }
 
 static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
-	struct pd *pd = s->count < s->room ? fd_hold(fd) : NULL;
+	struct pd *pd = s->count < s->room ? io_hold(g_self(), fd) : NULL;
 	if (!pd) {
 		s->complete = false;
 		return;

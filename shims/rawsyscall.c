@@ -206,6 +206,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_setsockopt: done = setsockopt(INT(0), INT(1), INT(2), PTR(3), (socklen_t)LONG(4)); break;
 	case SYS_close: done = close(INT(0)); break;
 	case SYS_close_range: done = close_range((unsigned)LONG(0), (unsigned)LONG(1), INT(2)); break;
+	case SYS_unshare: done = unshare(INT(0)); break;
 	case SYS_dup: done = dup(INT(0)); break;
 	case SYS_dup3: done = dup3(INT(0), INT(1), INT(2)); break;
 	case SYS_flock: done = flock(INT(0), INT(1)); break;

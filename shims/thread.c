@@ -314,6 +314,7 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	atomic_store_explicit(&t->life, detached ? THREAD_DETACHED : THREAD_LIVE, memory_order_relaxed);
 	sig_thread_init(g, mask);
 	struct g *self = g_goroutine();
+	g->own_files = self && self->own_files;
 	if (unlikely(self && g_pinned(self)) && g_pin_new(g) < 0) {
 		/* No kernel thread for it. It runs nothing of the program's, and is gone. */
 		t->start = stillborn;
