@@ -233,7 +233,8 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
 
 SHIM int tgkill(pid_t tgid, pid_t tid, int sig) {
 	REAL_READY();
-	return sched_started() || tid >= TID_FIRST ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
+	/* tgid <= 0: the kernel says what is wrong */
+	return tgid > 0 && (sched_started() || tid >= TID_FIRST) ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
 }
 
 SHIM int raise(int sig) {

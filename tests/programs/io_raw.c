@@ -110,6 +110,9 @@ int main(void) {
 	join(t);
 	EQ(got_signal, SIGUSR1);
 	FAILS(syscall(SYS_tgkill, getpid(), 1 << 30, 0), ESRCH);
+	FAILS(syscall(SYS_tgkill, -1, gettid(), 0), EINVAL);
+	FAILS(syscall(SYS_tgkill, 0, gettid(), SIGUSR1), EINVAL);
+	FAILS(tgkill(-1, gettid(), 0), EINVAL);
 	pid_t child = (pid_t)syscall(SYS_fork);
 	if (child == 0)
 		_exit(9);
