@@ -1,6 +1,7 @@
 /* Files that the kernel has for each of its threads: /proc/self/task/TID/..., the same with a process's number for "self", /proc/TID/... and
  * /proc/thread-self/... A goroutine's number is none of the kernel's, so it says ENOENT of the first three, and by the last means the kernel thread
- * that happens to run the goroutine.
+ * that happens to run the goroutine. Main's number is the process's, and the kernel has files of both; but the kernel thread runs others when main waits, and its
+ * state and masks are theirs then.
  *
  * comm, stat, status and schedstat say what is true of the goroutine: name, numbers, state, CPU time, scheduling, signal masks; the rest of their text is of a
  * kernel thread of the process's: the goroutine's own if it is pinned, else sysmon's. Each is a memfd, made when the file is opened and written anew
@@ -44,8 +45,11 @@ struct task_path {
 
 /* ---- paths --------------------------------------------------------------------------------------------------------- */
 
-bool taskfile_is_caller(const char *path) {
-	return strncmp(path, CALLER, strlen(CALLER)) == 0;
+bool taskfile_may_be(const char *path) {
+	if (strncmp(path, "/proc/", strlen("/proc/")) != 0)
+		return false;
+	const char *file = strrchr(path, '/');
+	return strncmp(path, CALLER, strlen(CALLER)) == 0 || strcmp(file, "/status") == 0 || strcmp(file, "/stat") == 0;
 }
 
 static bool skip(const char **s, const char *prefix) {
@@ -66,7 +70,7 @@ static pid_t skip_number(const char **s) {
 
 static bool path_parse(const char *path, struct task_path *t) {
 	struct g *self = io_g();
-	pid_t id = 0;
+	pid_t id = 0, pid = (pid_t)SYS0(SYS_getpid);
 	*t = (struct task_path){.g = self};
 	if (!self)
 		return false;
@@ -78,13 +82,14 @@ static bool path_parse(const char *path, struct task_path *t) {
 		if (!skip(&path, "self"))
 			id = skip_number(&path);
 		if (id < TID_FIRST) {
-			if ((id != 0 && id != (pid_t)SYS0(SYS_getpid)) || !skip(&path, "/task/"))
+			if (id != 0 && id != pid)
 				return false;
-			id = skip_number(&path);
+			t->whole = !skip(&path, "/task/");
+			id = t->whole ? pid : skip_number(&path);
 		} else {
 			t->whole = true;
 		}
-		t->g = id >= TID_FIRST ? thread_meant(id) : NULL;
+		t->g = id >= TID_FIRST || id == pid ? thread_meant(id) : NULL;
 	}
 	t->rest = path;
 	return t->g && !thread_ended(t->g) && (*path == '/' || *path == '\0');
@@ -418,9 +423,16 @@ static long task_open(const struct task_path *t, int flags) {
 	return SYS4(SYS_openat, AT_FDCWD, path, flags, 0);
 }
 
+/* Main's, other than what it calls the caller's: the kernel's are right where they say nothing about who runs on that kernel thread. The process's stat says what
+ * all its threads used. */
+static bool kernel_knows(const struct task_path *t) {
+	int what = which(t->rest);
+	return t->g->kind == G_MAIN && !t->caller && what != STATUS && (what != STAT || t->whole);
+}
+
 long taskfile_opened_slow(const char *path, int flags, long r) {
 	struct task_path t;
-	if (!path_parse(path, &t))
+	if (!path_parse(path, &t) || kernel_knows(&t))
 		return r;
 	long fd = task_open(&t, flags);
 	if (r < 0 || fd < 0)
@@ -450,7 +462,7 @@ SHIM FILE *fopen64(const char *path, const char *mode) {
 	do
 		file = CALL_REAL(fopen64, path, mode);
 	while (unlikely(!file) && errno == EINTR && io_disturbed(g, before, true));
-	if (likely(file ? !taskfile_is_caller(path) : errno != ENOENT) || !path_parse(path, &t))
+	if (likely(file ? !taskfile_may_be(path) : errno != ENOENT) || !path_parse(path, &t))
 		return file;
 	int flags = mode_flags(mode);
 	int fd = (int)taskfile_opened_slow(path, flags, file ? fileno(file) : -ENOENT);

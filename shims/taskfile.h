@@ -12,10 +12,11 @@
 /* A goroutine has opened `path`, and the kernel's answer is r. What the program is to get instead, if it names a goroutine's file: a descriptor, in the
  * place of r if that is one, or a negative error. */
 long taskfile_opened_slow(const char *path, int flags, long r);
-bool taskfile_is_caller(const char *path);
+/* Worth a closer look, although the kernel has opened it. */
+bool taskfile_may_be(const char *path);
 static inline long taskfile_opened(const char *path, int flags, long r) {
 	/* The kernel has read the path, in both cases. */
-	if (likely(r >= 0 ? !taskfile_is_caller(path) : r != -ENOENT))
+	if (likely(r >= 0 ? !taskfile_may_be(path) : r != -ENOENT))
 		return r;
 	return taskfile_opened_slow(path, flags, r);
 }
