@@ -42,6 +42,7 @@ static _Atomic(struct pd *) pd_slabs;      /* all, linked by their first pd, whi
 static _Atomic uint32_t ghost_count;       /* pds with a ghost_fd */
 static _Atomic uint32_t forks, closers;
 static _Atomic(struct pd *) ghosts_due;    /* by free_next */
+static _Atomic bool stays;                 /* netpoll_stay() */
 
 static uint64_t pd_tag(struct pd *pd) {
 	return (uint64_t)(uintptr_t)pd | (uint64_t)pd->gen << GEN_SHIFT;
@@ -187,6 +188,8 @@ static void tries_await(struct pd *pd, struct g *self) {
 
 static void ghost_drop(struct pd *pd);
 static void ghosts_close_due(void) {
+	if (g_self()->own_files)
+		return; /* its numbers are others: the next one does it */
 	struct pd *pd = atomic_exchange(&ghosts_due, NULL), *next;
 	for (; pd; pd = next) {
 		next = pd->free_next;
@@ -444,7 +447,12 @@ int netpoll_own_first(void) {
 }
 
 int netpoll_evade(unsigned first, unsigned last) {
-	return backend_evade(first, last);
+	/* relaxed: who has set it has not unshared yet */
+	return atomic_load_explicit(&stays, memory_order_relaxed) ? -EMFILE : backend_evade(first, last);
+}
+
+void netpoll_stay(void) {
+	atomic_store_explicit(&stays, true, memory_order_relaxed);
 }
 
 void netpoll_fork_prepare(void) {
@@ -459,7 +467,7 @@ void netpoll_fork_parent(void) {
 }
 
 static void ghosts_forget(void) {
-	if (atomic_load(&ghost_count) != 0) {
+	if (atomic_load(&ghost_count) != 0 && !(tls_g && tls_g->own_files)) {
 		for (struct pd *slab = atomic_load(&pd_slabs); slab; slab = slab->free_next) {
 			for (size_t i = 1; i < PD_SLAB_BYTES / sizeof *slab; i++) {
 				if (slab[i].ghost_fd)
@@ -482,6 +490,7 @@ void netpoll_fork_shared(void) {
 void netpoll_fork_child(void) {
 	ghosts_forget();
 	backend_fork_child();
+	atomic_store_explicit(&stays, false, memory_order_relaxed);
 	pd_slab_lock.word = 0;
 	pd_free_list = NULL; /* parent's slabs may be half-linked; a child that starts threads makes its own */
 	atomic_store_explicit(&waiter_count, 0, memory_order_relaxed);

@@ -139,5 +139,7 @@ bool netpoll_owns_fd(int fd);
 int netpoll_own_first(void);
 /* The program closed "everything" (FD-11): move the runtime's descriptors out of [first,last]. 0 or negative error. */
 int netpoll_evade(unsigned first, unsigned last);
+/* A kernel thread is about to have a table of its own, where they have the same numbers: from now on they cannot move. */
+void netpoll_stay(void);
 
 #endif

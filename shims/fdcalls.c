@@ -112,8 +112,7 @@ SHIM int dup(int old) {
 static long dup_onto(int old, int fd, int flags, bool three) {
 	if (unlikely(is_hidden(old)))
 		return -EBADF;
-	/* Where they can move to, all tables must have room. */
-	if (unlikely(is_hidden(fd)) && (g_self()->own_files || netpoll_evade((unsigned)fd, (unsigned)fd) < 0))
+	if (unlikely(is_hidden(fd)) && netpoll_evade((unsigned)fd, (unsigned)fd) < 0)
 		return -EMFILE;
 	if (old == fd)
 		return three ? SYS3(SYS_dup3, old, fd, flags) : arch_dup2(old, fd);

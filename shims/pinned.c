@@ -73,6 +73,7 @@ static long files_unshare(int flags) {
 	struct g *g = g_self();
 	if (g->kind <= G_MAIN && g_count() == 1)
 		return flags == CLONE_FILES ? 0 : SYS1(SYS_unshare, flags & ~CLONE_FILES);
+	netpoll_stay();
 	fdtable_fork_prepare();
 	rt_enter(g); /* a handler knows the right ones */
 	long r = SYS1(SYS_unshare, flags);
