@@ -198,6 +198,11 @@ static void thread_main(struct g *g) {
 	thread_finish(g);
 }
 
+static int main_recovered(int argc, char **argv, char **envp) {
+	(void)argc, (void)argv, (void)envp;
+	return 0;
+}
+
 /* main() of the program, called by our __libc_start_main wrapper: pthread_exit() from it lands here, and so does one in the exit handlers that run
  * when it has returned. */
 void thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **argv, char **envp) {
@@ -208,7 +213,7 @@ void thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **arg
 	}
 	if (golib_unwound(g_self(), true)) {
 		golib_rejoin(&buf);
-		exit(0); /* main() as good as returned */
+		thread_run_main(main_recovered, 0, NULL, NULL); /* as good as returned */
 	}
 	struct g *g = g_goroutine();
 	if (!g)
