@@ -68,6 +68,7 @@ static struct g *inside_g(void) {
 			twin_result = (call);                                                \
 			real.pthread_setcanceltype(twin_type, NULL);                         \
 		}                                                                            \
+		sig_raised_by(io_g(), twin_result);                                          \
 		sys_ret(twin_result);                                                        \
 	}))
 

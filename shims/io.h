@@ -105,6 +105,7 @@ bool io_restarts(int fd);
 			bool bracket_opened = (cancel_point) && io_cancel_open(g);                           \
 			enter(g);                                                                            \
 			bracket_result = (call);                                                             \
+			sig_raised_by((g), bracket_result);                                                  \
 			arch_tp_mend();                                                                      \
 			syscall_exit(g);                                                                     \
 			if (cancel_point)                                                                    \
@@ -202,6 +203,7 @@ static inline void fdcall_reenter(struct fdcall *c) {
 		struct g *fd_try_g = (c)->g;                                                                   \
 		(c)->fd = pd_try_begin(fd_try_g, (c)->pd);                                                     \
 		long fd_try_result = (call);                                                                   \
+		sig_raised_by(fd_try_g, fd_try_result);                                                        \
 		pd_try_end(fd_try_g);                                                                          \
 		atomic_signal_fence(memory_order_seq_cst);                                                     \
 		if (unlikely(atomic_load_explicit(&fd_try_g->m->retake, memory_order_relaxed) != RETAKE_NONE)) \
@@ -298,6 +300,7 @@ void fdcall_yield(struct fdcall *c);
 			bool fd_held_opened = (cancel_point) && io_cancel_open((c)->g); \
 			enter((c)->g);                                                  \
 			fd_held_result = (call);                                        \
+			sig_raised_by((c)->g, fd_held_result);                          \
 			pd_try_end((c)->g);                                             \
 			syscall_exit((c)->g);                                           \
 			if (cancel_point)                                               \

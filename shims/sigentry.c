@@ -23,12 +23,12 @@ static bool is_fault(int sig, const siginfo_t *info) {
 	       (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGTRAP || sig == SIGSYS);
 }
 
-/* Was it sent to this very thread? The kernel says SI_USER for the SIGPIPE of one's own write; a kill() of our own process does not come this
+/* Was it sent to this very thread? The kernel says SI_USER for what one's own write raises; a kill() of our own process does not come this
  * way (sigsend.c). */
 static bool is_for_thread(int sig, const siginfo_t *info) {
 	if (info->si_code == SI_TIMER)
 		return sigtimer_of_main(info);
-	return (info->si_code == SI_TKILL || (sig == SIGPIPE && info->si_code == SI_USER)) &&
+	return (info->si_code == SI_TKILL || ((sig == SIGPIPE || sig == SIGXFSZ) && info->si_code == SI_USER)) &&
 	       info->si_pid == self_pid();
 }
 

@@ -222,6 +222,23 @@ void sig_kicks_forget(uint64_t mask) {
 	kicks_forget(mask & ~atomic_load_explicit(&sigp.main_mask, memory_order_relaxed));
 }
 
+/* A kick that was there first is all that the kernel keeps of one number. What somebody else sent to the process goes back: a call may fail so without a signal
+ * (MSG_NOSIGNAL). */
+void sig_raised(struct g *g, int sig) {
+	siginfo_t info;
+	if (!g || g->kind > G_MAIN || g->in_vfork || likely(!(mask_of(g) & SIGBIT(sig))))
+		return;
+	in_rt_up(g);
+	int found = taken_from_kernel(SIGBIT(sig), &info);
+	if (found > 0 && info.si_code == KICK_CODE)
+		info = (siginfo_t){.si_signo = sig, .si_code = SI_USER, .si_pid = self_pid(), .si_uid = (uid_t)SYS0(SYS_getuid)};
+	if (found > 0 && info.si_code == SI_USER && info.si_pid == self_pid())
+		sig_queue_put(sig_of(g), sig, &info, g);
+	else if (found > 0)
+		sig_ring_push(sig, &info, NULL);
+	rt_leave(g);
+}
+
 /* It is out of its queue. */
 static void entry_hand_on(struct entry *e) {
 	int sig = e->sig;

@@ -122,6 +122,14 @@ void sig_exec_failed(struct g *g);
 uint64_t sig_hide(struct g *g, uint64_t which);
 void sig_show(struct g *g, uint64_t before);
 
+/* The signal that comes with an error is for the thread whose call it is. One that it blocks is pending on its kernel thread, where the next goroutine would take
+ * it: so it goes to the queue of this one before that can leave the kernel thread. At once after the call, whose result is r. In sigqueue.c. */
+void sig_raised(struct g *g, int sig);
+static inline void sig_raised_by(struct g *g, long r) {
+	if (unlikely(r == -EPIPE) || unlikely(r == -EFBIG))
+		sig_raised(g, r == -EPIPE ? SIGPIPE : SIGXFSZ);
+}
+
 /* ---- for calls on descriptors (sigfd.c) ------------------------------------------------------------------------------------ */
 
 /* A kernel thread is made the owner of a descriptor's signals. In sigentry.c. */
