@@ -33,6 +33,8 @@ static bool is_for_thread(int sig, const siginfo_t *info) {
 }
 
 static bool is_tick(int sig, const siginfo_t *info) {
+	if (sig == SIGXCPU) /* RLIMIT_CPU */
+		return info->si_code == SI_KERNEL;
 	return (sig == SIGPROF || sig == SIGVTALRM) && (info->si_code == SI_KERNEL || info->si_code == SI_TIMER);
 }
 
