@@ -51,6 +51,46 @@ static void default_show(int sig, struct sigaction *out) {
 	sigset_store(&out->sa_mask, atomic_load_explicit(&default_mask[sig], memory_order_relaxed));
 }
 
+/* A handler's mask is not accounted while it runs, so somewhere the kernel lets through what it masks. By its own default it would end the process in the middle of
+ * the handler; sig_entry() keeps it until somebody takes it. */
+void sig_default_arm(int sig) {
+	struct sigaction now, set;
+	memset(&set, 0, sizeof set);
+	set.sa_sigaction = sig_entry;
+	set.sa_flags = SA_SIGINFO | SA_RESTART;
+	if (!(SIGBIT(sig) & DEFAULT_WAITS) || !(atomic_load_explicit(&sigp.masked_ever, memory_order_relaxed) & SIGBIT(sig)) || handler_of(sig) ||
+	    sig_kernel_action(sig, NULL, &now) < 0 || now.sa_handler != SIG_DFL)
+		return;
+	sig_default_note(sig, &now);
+	if (sig_kernel_action(sig, &set, &now) == 0 && now.sa_handler != SIG_DFL) /* another thread's call came in between: it is the last one */
+		sig_kernel_action(sig, &now, NULL);
+}
+
+void sig_default_arm_all(void) {
+	for (uint64_t left = atomic_load(&sigp.masked_ever) & DEFAULT_WAITS; left; left &= left - 1)
+		sig_default_arm(__builtin_ctzll(left) + 1);
+}
+
+/* relaxed: who sets a handler arms before it can run */
+static void masks_note(uint64_t mask) {
+	uint64_t gained = mask & ~atomic_load_explicit(&sigp.masked_ever, memory_order_relaxed);
+	if (likely(!gained))
+		return;
+	atomic_fetch_or_explicit(&sigp.masked_ever, mask, memory_order_relaxed);
+	if (!sched_started())
+		return;
+	for (gained &= DEFAULT_WAITS; gained; gained &= gained - 1)
+		sig_default_arm(__builtin_ctzll(gained) + 1);
+}
+
+/* The program wants the default action of sig: the kernel must have sig_entry() for it. */
+static bool default_is_ours(int sig) {
+	uint64_t ours = atomic_load(&sigp.kicked_ever);
+	if (sched_started())
+		ours |= atomic_load_explicit(&sigp.masked_ever, memory_order_relaxed) & DEFAULT_WAITS;
+	return ours & SIGBIT(sig);
+}
+
 SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) {
 	REAL_READY();
 	if (sig < 1 || sig > NSIGNALS || sig == SIGCANCEL_NR || sig == SIGSETXID_NR)
@@ -73,7 +113,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		 * the system call below finds no handler, and does what it would do after it. */
 		atomic_store(&sig_handlers[sig], NULL);
 		sig_default_note(sig, act);
-		if (atomic_load(&sigp.kicked_ever) & SIGBIT(sig)) {
+		if (default_is_ours(sig)) {
 			set.sa_sigaction = sig_entry;
 			set.sa_flags = SA_SIGINFO | SA_RESTART;
 		}
@@ -84,6 +124,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		}
 	}
 	if (record) {
+		masks_note((record->mask | SIGBIT(sig)) & ~SIG_NEVER_BLOCKED);
 		/* Ours first, then the kernel's: when it calls sig_entry() the record is there. */
 		atomic_store_explicit(&sig_handlers[sig], record, memory_order_release);
 		set.sa_sigaction = sig_entry;

@@ -98,6 +98,16 @@ static void look_now(struct g *g) {
 		syscall_again(g, in_syscall);
 }
 
+/* The process stops in here and goes on from here, if the kernel does not ignore that (an orphaned process group). After it the default action may have to wait
+ * again. */
+static void stop_here(int sig) {
+	uint64_t open = SIGBIT(sig), before = 0;
+	SYS4(SYS_rt_sigprocmask, SIG_UNBLOCK, &open, &before, 8);
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
+	if (!process_in_vfork())
+		sig_default_arm(sig);
+}
+
 /* The signal is back at SIG_DFL, by the program while a kick of ours may have been on its way, or by SA_RESETHAND, and the kernel still has
  * sig_entry(): a true signal gets its default action now. It is blocked in here, or will be, and acts on return. */
 static void default_action(int sig, siginfo_t *info, bool whatever_is_set) {
@@ -113,6 +123,16 @@ static void default_action(int sig, siginfo_t *info, bool whatever_is_set) {
 		SYS4(SYS_rt_sigaction, sig, &was, 0, 8);
 	if (kernel_queue_self(sig, info) < 0)
 		SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+	if (sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU)
+		stop_here(sig);
+}
+
+/* The default action of sig is due, but all who would have it, or the one whom it is for (*to), are in handlers that mask it. */
+static bool default_waits(struct g *g, int sig, const siginfo_t *info, struct g **to) {
+	if (!(SIGBIT(sig) & DEFAULT_WAITS) || !g || g->kind == G_FOREIGN || g->in_vfork || process_in_vfork() || !sigp.main_g)
+		return false;
+	*to = meant_for(g, sig, info);
+	return *to ? !is_open(*to, sig) : !sig_taker(sig);
 }
 
 static bool on_sigstack(const struct m *m, uintptr_t sp) {
@@ -222,6 +242,15 @@ static bool segv_by_default(struct g *g, const struct sigrecord *h, const siginf
 	return (mask_of(g) & SIGBIT(SIGSEGV)) || on_sigstack(g->m, arch_context_sp(context));
 }
 
+/* It goes to the ring, and on as soon as somebody may look. */
+static void signal_waits(struct g *g, int sig, const siginfo_t *info, struct g *to) {
+	sig_ring_push(sig, info, to);
+	if (g->kind == G_G0)
+		sysmon_poke(); /* this M may be past its last look before it sleeps */
+	if (g->kind <= G_MAIN && g->in_rt == 0)
+		look_now(g); /* routes; handlers that must wait for shim_interrupted() do */
+}
+
 static void entry(int sig, siginfo_t *info, void *context) {
 	struct g *g = tls_g;
 	struct sigrecord *h = handler_of(sig);
@@ -254,7 +283,11 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		}
 	}
 	if (unlikely(!h) && info->si_code != KICK_CODE) {
-		default_action(sig, info, false);
+		struct g *to = NULL;
+		if (default_waits(g, sig, info, &to))
+			signal_waits(g, sig, info, to);
+		else
+			default_action(sig, info, false);
 		return;
 	}
 	if (likely(!g) || (g->kind == G_FOREIGN && g->in_rt == 0) || process_in_vfork()) {
@@ -293,11 +326,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		struct g *to = meant_for(g, sig, info);
 		if (g->kind == G_FOREIGN)
 			rt_deliver_hook = sig_deliver; /* the runtime may not have started */
-		sig_ring_push(sig, info, to);
-		if (g->kind == G_G0)
-			sysmon_poke(); /* this M may be past its last look before it sleeps */
-		if (g->kind <= G_MAIN && g->in_rt == 0)
-			look_now(g); /* routes; g's own handlers wait for shim_interrupted() */
+		signal_waits(g, sig, info, to);
 		return;
 	}
 	if (kicked) {

@@ -52,11 +52,18 @@ static void forget_kicks(uint64_t which) {
 	}
 }
 
+bool sig_fd_has(struct g *g, uint64_t blocked) {
+	return (atomic_load(&sig_of(g)->pending) | atomic_load(&sigp.held)) & blocked;
+}
+
 long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg) {
 	siginfo_t lent[LENT_MAX], back;
 	unsigned counts[NSIGNALS + 1] = {0};
 	uint64_t which = 0;
 	uint64_t due = atomic_load_explicit(&sig_by_fd, memory_order_relaxed) & mask_of(g);
+	bool claims = atomic_load(&sigp.held) & due;
+	if (unlikely(claims))
+		sig_held_claim(g, due);
 	give_to_all(g, due);
 	unsigned n = sig_queue_copy(sig_of(g), due, lent, LENT_MAX);
 	for (unsigned i = 0; i < n; i++)
@@ -77,6 +84,8 @@ long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg) {
 		while (counts[sig] && sig_queue_take(g, SIGBIT(sig), &back))
 			counts[sig]--;
 	}
+	if (unlikely(claims))
+		sig_queue_hand_on(g, 0);
 	return r;
 }
 

@@ -51,6 +51,7 @@ struct sig_process {
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
 	_Atomic uint64_t held;        /* signals with held entries */
 	_Atomic uint64_t kicked_ever; /* signals that were ever used for a kick: one may still be on its way */
+	_Atomic uint64_t masked_ever; /* signals that some handler masks: their default action may have to wait for its end */
 	_Atomic int32_t sysmon_tid;
 	_Atomic int reserved;         /* 2: libc's two signals come to us; 1: being done */
 };
@@ -152,6 +153,12 @@ static inline void attention_clear(struct sigstate *s) {
 		atomic_fetch_sub(&rt_pending, 1);
 }
 
+/* Signals whose default action waits for the end of a handler that masks them. Not those of the CPU, nor abort()'s: who has a core dump written of them wants
+ * to see the instruction. */
+#define DEFAULT_WAITS                                                                                                                     \
+	(~(SIG_NEVER_BLOCKED | SIGBIT(SIGSEGV) | SIGBIT(SIGBUS) | SIGBIT(SIGILL) | SIGBIT(SIGFPE) | SIGBIT(SIGTRAP) | SIGBIT(SIGSYS) |   \
+	   SIGBIT(SIGABRT) | SIGBIT(SIGCHLD) | SIGBIT(SIGURG) | SIGBIT(SIGWINCH) | SIGBIT(SIGCONT)))
+
 static inline bool default_ignores(int sig) {
 	return sig == SIGCHLD || sig == SIGURG || sig == SIGWINCH || sig == SIGCONT;
 }
@@ -203,6 +210,10 @@ void sig_queue_hand_on(struct g *g, int handled);
 int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process);
 /* Who takes a signal sent to the process; NULL: nobody. */
 struct g *sig_taker(int sig);
+/* All who would take it, or its default action, are in handlers that mask it. */
+bool sig_is_held_back(int sig);
+/* Inside the runtime. What is held of `which` comes into the queue of g, which asks for what is pending: who does not take it hands it on. */
+void sig_held_claim(struct g *g, uint64_t which);
 void sig_foreign_deliver(struct g *g);
 /* In a fork's child: nothing was ever sent. */
 void sig_queue_fork_child(void);
@@ -261,6 +272,11 @@ void sig_account(struct sigstate *s, uint64_t mask);
 int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old);
 
 /* ---- sigaction.c ---------------------------------------------------------------------------------------------- */
+
+/* The program has no handler for sig: the kernel has sig_entry() for its default action from now on, if a handler's mask may hold that back.
+ * Async-signal-safe. */
+void sig_default_arm(int sig);
+void sig_default_arm_all(void);
 
 /* The kernel gets sig_entry() where the program has `act`, a default: what sigaction() is to show it. */
 void sig_default_note(int sig, const struct sigaction *act);

@@ -14,8 +14,14 @@ static void jump_to(struct g *g, const sigset_t *mask) {
 	uint64_t old;
 	s->defer = false;
 	shim_cancel_release(g, s->cancel_held);
-	if (mask)
+	if (mask) {
 		sig_mask_change(g, SIG_SETMASK, sigset_bits(mask), &old);
+	} else if (unlikely(s->counted != mask_of(g))) { /* out of a handler, whose mask stays */
+		rt_enter(g);
+		sig_account(s, mask_of(g));
+		sig_ring_drain(true);
+		rt_exit(g);
+	}
 }
 
 static void jump_note(struct __jmp_buf_tag *env) {

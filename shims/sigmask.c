@@ -224,6 +224,6 @@ SHIM int sigpending(sigset_t *set) {
 	int r = real.sigpending(set);
 	struct g *g = self_g();
 	if (r == 0 && g)
-		sigset_store(set, sigset_bits(set) | (atomic_load(&sig_of(g)->pending) & mask_of(g)));
+		sigset_store(set, sigset_bits(set) | ((atomic_load(&sig_of(g)->pending) | atomic_load(&sigp.held)) & mask_of(g)));
 	return r;
 }

@@ -83,6 +83,7 @@ void sig_runtime_start(struct g *g) {
 	rt_deliver_hook = sig_deliver;
 	/* Not by sysmon when it first looks: the Ms must hear of a mask that changes before. */
 	sig_reserve();
+	sig_default_arm_all();
 	__atomic_store_n(&sig_disturb_hook, sig_disturb, __ATOMIC_RELEASE);
 	__atomic_store_n(&sig_sysmon_hook, sig_sysmon, __ATOMIC_RELEASE); /* sysmon runs already */
 }

@@ -352,10 +352,13 @@ unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsig
 
 bool sig_exec_begin(struct g *g) {
 	struct sigstate *s = sig_of(g);
-	uint64_t which = atomic_load_explicit(&s->pending, memory_order_relaxed) & mask_of(g);
+	uint64_t held = atomic_load(&sigp.held) & mask_of(g);
+	uint64_t which = (atomic_load_explicit(&s->pending, memory_order_relaxed) & mask_of(g)) | held;
 	if (likely(!which))
 		return false;
 	rt_enter(g);
+	if (held)
+		sig_held_claim(g, held);
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	for (uint32_t link = s->head; link; link = entries[link - 1].next) {
 		struct entry *e = &entries[link - 1];
@@ -376,6 +379,7 @@ void sig_exec_failed(struct g *g) {
 		entries[link - 1].given = false;
 	}
 	lock_release(&s->lock);
+	sig_queue_hand_on(g, 0);
 	rt_exit(g);
 }
 
@@ -421,7 +425,8 @@ void sig_kick(struct g *g, int32_t ktid, int sig) {
 		/* If it is still in the queue it is time for its default action: the kernel's, by a true signal. */
 		if (!sig_queue_take(g, SIGBIT(sig) & ~mask_of(g), &info))
 			return;
-		SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info);
+		if (SYS4(SYS_rt_tgsigqueueinfo, self_pid(), ktid, sig, &info) < 0) /* only the first thread may forge kill()'s */
+			SYS3(SYS_tgkill, self_pid(), ktid, sig);
 	} else if (g == sigp.main_g && g != tls_g && sig != SIGCANCEL_NR) { /* which stands for another, and nobody else directs at main */
 		kick_main(g, ktid, sig);
 	} else {
@@ -488,6 +493,19 @@ struct g *sig_taker(int sig) {
 	return NULL;
 }
 
+bool sig_is_held_back(int sig) {
+	return sched_started() && !(atomic_load(&sigp.and_mask) & SIGBIT(sig)) && !sig_taker(sig);
+}
+
+/* Somebody who waits for it, as natively anybody may. */
+static struct g *waiter(int sig) {
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (is_alive(g) && (atomic_load(&sig_of(g)->waiting) & SIGBIT(sig)))
+			return g;
+	}
+	return NULL;
+}
+
 /* Only the first thread may forge a kernel's or kill()'s siginfo. */
 void sig_return(int sig, siginfo_t *info) {
 	if (unlikely(info->si_code == TIMER_CODE) && !sigtimer_taken(info))
@@ -509,8 +527,8 @@ static bool hold(struct entry *e, struct g **taker) {
 			atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
 		return true;
 	}
-	/* seq_cst: Dekker with those who open their mask first and look at `held` then. Who did not see it is seen here. */
-	if ((*taker = sig_taker(e->sig))) {
+	/* seq_cst: Dekker with those who open their mask, or say what they wait for, first and look at `held` then. Who did not see it is seen here. */
+	if ((*taker = sig_taker(e->sig)) || (*taker = waiter(e->sig))) {
 		atomic_fetch_and(&sigp.held, ~bit);
 		return false;
 	}
@@ -566,6 +584,22 @@ void sig_ring_drain(bool held_too) {
 		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_release);
 		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_release);
 	}
+	lock_release(&route_lock);
+}
+
+void sig_held_claim(struct g *g, uint64_t which) {
+	lock_acquire(&route_lock, LOCK_SIGROUTE);
+	which &= atomic_load(&sigp.held);
+	for (uint32_t i = 0; which && (i = entry_used(i)) < ENTRIES; i++) {
+		struct entry *e = &entries[i];
+		if (atomic_load_explicit(&states[i], memory_order_relaxed) != ENTRY_HELD || !(SIGBIT(e->sig) & which))
+			continue;
+		int sig = e->sig;
+		siginfo_t info = e->info;
+		entry_free(e); /* first: there may be no other */
+		sig_queue_put(sig_of(g), sig, &info, NULL);
+	}
+	atomic_fetch_and(&sigp.held, ~which);
 	lock_release(&route_lock);
 }
 

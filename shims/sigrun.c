@@ -91,7 +91,8 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 	struct sigstate *s = sig_of(g);
 	if (!h || !sig_handler_take(sig, h)) {
 		/* Default or ignored by now: the kernel knows what that means. */
-		kernel_queue_self(sig, info);
+		if (kernel_queue_self(sig, info) < 0) /* only the first thread may forge kill()'s siginfo */
+			SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
 		return 0;
 	}
 	ucontext_t context;

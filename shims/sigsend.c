@@ -264,7 +264,7 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 		return 1;
 	if (limit_reached(sig, info) && !ignored_by_kernel(sig))
 		return -EAGAIN;
-	if (!handler_of(sig))
+	if (!handler_of(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
 		return 1;
 	struct g *taker = sig_taker(sig);
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))

@@ -143,9 +143,10 @@ static inline uint64_t sig_fd_blocked(struct g *g) {
 }
 /* The kernel knows of nothing on a descriptor of the calling goroutine. Is that the last word, or has it signals that the kernel does not know, and a
  * signalfd may? seq_cst: Dekker with sig_send(), which ends a wait */
+bool sig_fd_has(struct g *g, uint64_t blocked);
 static inline bool sig_fd_due(struct g *g) {
 	uint64_t blocked = sig_fd_blocked(g);
-	return __builtin_expect(blocked != 0, 0) && (atomic_load(&sig_of(g)->pending) & blocked);
+	return __builtin_expect(blocked != 0, 0) && sig_fd_has(g, blocked);
 }
 /* Then: asks the kernel again, while it knows them. Inside the runtime; `ask` does not wait. */
 long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg);

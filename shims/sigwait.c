@@ -27,13 +27,13 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 	for (;;) {
 		atomic_store(&s->waiting, want); /* seq_cst: senders queue first, then look at it */
 		attention_clear(s);
-		if ((r = sig_queue_take(g, want, info)))
-			break;
 		if (unlikely(atomic_load(&sigp.held) & want)) {
 			rt_enter(g);
-			sig_ring_drain(true);
+			sig_held_claim(g, want);
 			rt_leave(g);
 		}
+		if ((r = sig_queue_take(g, want, info)))
+			break;
 		struct timespec ts = {0, 0};
 		if (deadline > 0) {
 			int64_t left = deadline - nanotime();
@@ -55,6 +55,7 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 		break;
 	}
 	atomic_store(&s->waiting, 0);
+	sig_queue_hand_on(g, 0); /* what it has not taken of the process's */
 	rt_enter(g);
 	rt_exit(g);
 	return r;
