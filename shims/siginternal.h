@@ -212,6 +212,9 @@ int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process);
 struct g *sig_taker(int sig);
 /* All who would take it, or its default action, are in handlers that mask it. */
 bool sig_is_held_back(int sig);
+/* Outside the runtime, and g asks for what is pending of `which`. Of what only the handler masks that it is in, the kernel may have given some to another kernel
+ * thread: that is held then. */
+void sig_settle_masked(struct g *g, uint64_t which);
 /* Inside the runtime. What is held of `which` comes into the queue of g, which asks for what is pending: who does not take it hands it on. */
 void sig_held_claim(struct g *g, uint64_t which);
 void sig_foreign_deliver(struct g *g);

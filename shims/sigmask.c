@@ -221,8 +221,10 @@ SHIM int siggetmask(void) {
 
 SHIM int sigpending(sigset_t *set) {
 	REAL_READY();
-	int r = real.sigpending(set);
 	struct g *g = self_g();
+	if (g)
+		sig_settle_masked(g, ~0ull);
+	int r = real.sigpending(set);
 	if (r == 0 && g)
 		sigset_store(set, sigset_bits(set) | ((atomic_load(&sig_of(g)->pending) | atomic_load(&sigp.held)) & mask_of(g)));
 	return r;

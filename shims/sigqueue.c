@@ -352,6 +352,7 @@ unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsig
 
 bool sig_exec_begin(struct g *g) {
 	struct sigstate *s = sig_of(g);
+	sig_settle_masked(g, ~0ull);
 	uint64_t held = atomic_load(&sigp.held) & mask_of(g);
 	uint64_t which = (atomic_load_explicit(&s->pending, memory_order_relaxed) & mask_of(g)) | held;
 	if (likely(!which))
@@ -692,21 +693,14 @@ static bool settle_asks(uint64_t which, int64_t limit) {
 	return atomic_load(&sigp.settle_which) != which || atomic_load(&sigp.settle_found) != found || atomic_load(&sigp.taking) != 0;
 }
 
-void sig_main_settle(struct g *g) {
-	uint64_t which = 0;
-	if (!g || g != sigp.main_g || process_in_vfork() || atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
-		return;
-	for (int sig = 1; sig <= NSIGNALS; sig++)
-		which |= handler_of(sig) ? SIGBIT(sig) : 0;
-	which &= ~mask_of(g);
-	if (!which)
-		return;
+/* Outside the runtime. None of `which` that has been sent to the process is on its way any more. */
+static void settle(struct g *g, uint64_t which) {
 	int64_t limit = 0;
 	rt_enter(g);
 	bool again;
 	do {
-		pending_to_ring(which, g);
-		rt_exit(g); /* what has come this far is handled */
+		pending_to_ring(which, sigp.main_g);
+		rt_exit(g); /* what has come this far is handled, or held */
 		if (!self_g())
 			return; /* by a handler that forked, and this is the child */
 		limit = limit ? limit : nanotime() + SETTLE_NS; /* not before: those handlers take what they take */
@@ -718,6 +712,23 @@ void sig_main_settle(struct g *g) {
 		rt_enter(g);
 	} while (again && nanotime() < limit);
 	rt_exit(g);
+}
+
+void sig_main_settle(struct g *g) {
+	uint64_t which = 0;
+	if (!g || g != sigp.main_g || process_in_vfork() || atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
+		return;
+	for (int sig = 1; sig <= NSIGNALS; sig++)
+		which |= handler_of(sig) ? SIGBIT(sig) : 0;
+	which &= ~mask_of(g);
+	if (which)
+		settle(g, which);
+}
+
+void sig_settle_masked(struct g *g, uint64_t which) {
+	which &= mask_of(g) & ~sig_of(g)->counted;
+	if (unlikely(which) && atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
+		settle(g, which);
 }
 
 /* A kernel thread of a process without goroutines leaves the runtime: what came in meanwhile is sent to it again, and now finds

@@ -24,6 +24,7 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 	int r;
 	want &= ~SIG_NEVER_BLOCKED;
 	shim_testcancel(g);
+	sig_settle_masked(g, want);
 	for (;;) {
 		atomic_store(&s->waiting, want); /* seq_cst: senders queue first, then look at it */
 		attention_clear(s);
