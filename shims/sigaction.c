@@ -141,6 +141,9 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 	 * last store. */
 	if (act && ours)
 		atomic_store_explicit(&sig_handlers[sig], record, memory_order_release);
+	/* What is pending is discarded with it, wherever it waits. The kernel has done the same with what it has. */
+	if (act && ours && !record && sched_started() && (act->sa_handler == SIG_IGN || default_ignores(sig)))
+		sig_discard(SIGBIT(sig));
 	if (old) {
 		*old = was;
 		if (was.sa_sigaction == sig_entry && before) {

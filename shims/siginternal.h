@@ -217,6 +217,10 @@ bool sig_is_held_back(int sig);
 void sig_settle_masked(struct g *g, uint64_t which);
 /* Inside the runtime. What is held of `which` comes into the queue of g, which asks for what is pending: who does not take it hands it on. */
 void sig_held_claim(struct g *g, uint64_t which);
+/* What waits in the library of `which`, wherever and for whomever, is gone: it is ignored from now on, say. Async-signal-safe. */
+void sig_discard(uint64_t which);
+/* sig is about to be sent here: as in the kernel, SIGCONT discards the signals that stop, and these it. Async-signal-safe. */
+void sig_discard_opposite(int sig);
 void sig_foreign_deliver(struct g *g);
 /* In a fork's child: nothing was ever sent. */
 void sig_queue_fork_child(void);

@@ -32,6 +32,7 @@ static struct entry entries[ENTRIES];
 static _Atomic uint8_t states[ENTRIES] __attribute__((aligned(ENTRIES)));
 static _Atomic uint32_t entry_hint, ring_seq, ring_count;
 static _Atomic uint64_t ring_standard; /* standard signals to the process in the ring */
+static _Atomic uint64_t queued_ever; /* relaxed: who is to find it discards later than the signal was sent */
 static struct lock route_lock;
 
 /* ---- entries: the ring and the queues ---------------------------------------------------------------------------- */
@@ -169,6 +170,8 @@ static bool queue_has(const struct sigstate *s, int sig, const struct g *to) {
 /* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to) {
 	int r = 0;
+	if (unlikely(!(atomic_load_explicit(&queued_ever, memory_order_relaxed) & SIGBIT(sig))))
+		atomic_fetch_or_explicit(&queued_ever, SIGBIT(sig), memory_order_relaxed);
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	if (unlikely(s->dead)) {
 		if (!to)
@@ -602,6 +605,71 @@ void sig_held_claim(struct g *g, uint64_t which) {
 	}
 	atomic_fetch_and(&sigp.held, ~which);
 	lock_release(&route_lock);
+}
+
+/* Inside the runtime. */
+static void ring_discard(uint64_t which) {
+	lock_acquire(&route_lock, LOCK_SIGROUTE);
+	for (uint32_t i = 0; (i = entry_used(i)) < ENTRIES; i++) {
+		struct entry *e = &entries[i];
+		uint8_t state = atomic_load_explicit(&states[i], memory_order_acquire); /* pairs with sig_ring_push() */
+		if ((state != ENTRY_RING && state != ENTRY_HELD) || !(SIGBIT(e->sig) & which))
+			continue;
+		if (state == ENTRY_RING) {
+			ring_left(e);
+			atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
+			atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
+		}
+		entry_free(e);
+	}
+	atomic_fetch_and(&sigp.held, ~which);
+	lock_release(&route_lock);
+}
+
+/* Inside the runtime. One of them; false: there is none. */
+static bool queue_discard(struct sigstate *s, uint64_t which) {
+	siginfo_t info = {0};
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	which &= s->pending;
+	if (which) {
+		int sig = __builtin_ctzll(which) + 1;
+		s->bare &= ~SIGBIT(sig);
+		struct entry *e = queue_remove(s, sig);
+		if (e) {
+			info = e->info;
+			entry_free(e);
+		}
+	}
+	lock_release(&s->lock);
+	if (info.si_code == TIMER_CODE)
+		sigtimer_taken(&info);
+	return which != 0;
+}
+
+void sig_discard(uint64_t which) {
+	struct g *self = rt_hold();
+	if (atomic_load_explicit(&ring_count, memory_order_acquire) || (atomic_load(&sigp.held) & which))
+		ring_discard(which);
+	if (atomic_load_explicit(&queued_ever, memory_order_relaxed) & which) {
+		for (struct g *g = g_all(); g; g = g->all_next) {
+			while (is_alive(g) && (atomic_load(&sig_of(g)->pending) & which) && queue_discard(sig_of(g), which))
+				continue;
+		}
+	}
+	if (self)
+		rt_leave(self);
+}
+
+void sig_discard_opposite(int sig) {
+	const uint64_t stops = SIGBIT(SIGTSTP) | SIGBIT(SIGTTIN) | SIGBIT(SIGTTOU);
+	uint64_t which = sig == SIGCONT ? stops : sig > 0 && (SIGBIT(sig) & stops) ? SIGBIT(SIGCONT) : 0;
+	siginfo_t info;
+	if (likely(!which))
+		return;
+	/* What everybody blocks, or this kernel thread, waits in the kernel, which does not hear of what is sent here. */
+	while (taken_from_kernel(which, &info) > 0)
+		continue;
+	sig_discard(which);
 }
 
 static _Atomic uint32_t seen_count[NSIGNALS + 1];

@@ -74,6 +74,7 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 		return 0;
 	if (sig == SIGKILL || sig == SIGSTOP)
 		return (int)SYS2(SYS_kill, self_pid(), sig);
+	sig_discard_opposite(sig);
 	if (g == self)
 		return signal_self(g, sig, info, false);
 	bool blocked = mask_of(g) & SIGBIT(sig);
@@ -264,6 +265,7 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 		return 1;
 	if (limit_reached(sig, info) && !ignored_by_kernel(sig))
 		return -EAGAIN;
+	sig_discard_opposite(sig);
 	if (!handler_of(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
 		return 1;
 	struct g *taker = sig_taker(sig);
