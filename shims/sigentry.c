@@ -33,9 +33,9 @@ static bool is_for_thread(int sig, const siginfo_t *info) {
 }
 
 static bool is_tick(int sig, const siginfo_t *info) {
-	if (sig == SIGXCPU) /* RLIMIT_CPU */
-		return info->si_code == SI_KERNEL;
-	return (sig == SIGPROF || sig == SIGVTALRM) && (info->si_code == SI_KERNEL || info->si_code == SI_TIMER);
+	if (info->si_code == SI_TIMER)
+		return sig == SIGPROF || sig == SIGVTALRM || sigtimer_counts_cpu(info);
+	return info->si_code == SI_KERNEL && (sig == SIGPROF || sig == SIGVTALRM || sig == SIGXCPU /* RLIMIT_CPU */);
 }
 
 static _Atomic bool own_noted; /* relaxed: set before the kernel is told */

@@ -266,6 +266,8 @@ bool sigtimer_taken(siginfo_t *info);
 bool sigtimer_shown(siginfo_t *info);
 /* From a timer that named main as the thread to signal before there were others? Async-signal-safe. */
 bool sigtimer_of_main(const siginfo_t *info);
+/* From a timer on the CPU clock of the process? Async-signal-safe. */
+bool sigtimer_counts_cpu(const siginfo_t *info);
 /* The runtime starts, on main. */
 
 /* ---- sigmask.c ------------------------------------------------------------------------------------------------ */

@@ -218,6 +218,36 @@ bool sigtimer_of_main(const siginfo_t *info) {
 	return r != NULL;
 }
 
+/* ---- the process's CPU clock -------------------------------------------------------------------------------------- */
+
+#define CPU_TIMERS 16 /* more are taken for timers of another clock */
+
+/* The timers on it: number + 1; 0 none. Relaxed: the kernel knows the timer before it can expire, and who makes it has started it later. */
+static _Atomic int64_t cpu_timers[CPU_TIMERS];
+
+static void cpu_timer_note(int64_t id, bool made) {
+	for (int i = 0; i < CPU_TIMERS; i++) {
+		int64_t was = made ? 0 : id + 1;
+		if (atomic_compare_exchange_strong_explicit(&cpu_timers[i], &was, made ? id + 1 : 0, memory_order_relaxed, memory_order_relaxed))
+			return;
+	}
+}
+
+static int create_plain(clockid_t clock, struct sigevent *event, timer_t *id) {
+	int done = real.timer_create(clock, event, id);
+	if (done == 0 && clock == CLOCK_PROCESS_CPUTIME_ID)
+		cpu_timer_note((intptr_t)*id, true);
+	return done;
+}
+
+bool sigtimer_counts_cpu(const siginfo_t *info) {
+	for (int i = 0; i < CPU_TIMERS; i++) {
+		if (atomic_load_explicit(&cpu_timers[i], memory_order_relaxed) == (int64_t)info->si_timerid + 1)
+			return true;
+	}
+	return false;
+}
+
 /* ---- another goroutine's CPU clock -------------------------------------------------------------------------------- */
 
 static struct itimerspec spec_of(int64_t value, int64_t interval) {
@@ -316,6 +346,8 @@ void sigtimer_start(struct g *main_g) {
 
 /* A child has no timers. */
 void sigtimer_fork_child(void) {
+	for (int i = 0; i < CPU_TIMERS; i++)
+		atomic_store_explicit(&cpu_timers[i], 0, memory_order_relaxed);
 	for (struct record *r = atomic_load_explicit(&records, memory_order_relaxed); r; r = r->next) {
 		r->lock = r->cpu_lock = (struct lock){0};
 		r->check = (struct timer){0};
@@ -333,7 +365,7 @@ static bool signals_thread(const struct sigevent *event) {
 static int create_for_main(clockid_t clock, struct sigevent *event, timer_t *id) {
 	bool names = event && event->sigev_notify == SIGEV_THREAD_ID, counts = clock == CLOCK_THREAD_CPUTIME_ID || cpuclock_is_ktids(clock);
 	struct record *r = names || counts ? record_new() : NULL;
-	int done = real.timer_create(clock, event, id);
+	int done = create_plain(clock, event, id);
 	if (!r)
 		return done;
 	r->of_main = names;
@@ -381,7 +413,7 @@ SHIM int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t 
 	struct g *of = cpuclock_thread(clock), *g = signals_thread(event) ? sig_g_of_tid(event->_sigev_un._tid) : NULL;
 	if (!of && !g) {
 		enum tp_hold hold = g_tp_hold(self); /* SIGEV_THREAD: libc makes a thread */
-		int done = real.timer_create(clock, event, id);
+		int done = create_plain(clock, event, id);
 		g_tp_release(self, hold);
 		return done;
 	}
@@ -466,6 +498,7 @@ SHIM int timer_delete(timer_t id) {
 			cpu_stop(r);
 		setting_begin(r, INT64_MAX);
 	}
+	cpu_timer_note((intptr_t)id, false);
 	int done = real.timer_delete(id);
 	bool of_process = !r || r->of_main;
 	if (r)
