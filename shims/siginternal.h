@@ -190,9 +190,9 @@ void sig_ring_push(int sig, const siginfo_t *info, struct g *to);
 void sig_ring_drain(bool held_too);
 /* Inside the runtime. `to` NULL: it was sent to the process. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
 int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to);
-/* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
+/* Takes the lowest pending signal of `allowed`, those to the thread before those to the process, into *info; its number, or 0. Owner only. */
 int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info);
-/* Copies what is queued of `which`, oldest first; how many. Inside the runtime. */
+/* Copies what is queued of `which`, in the order in which those of one number are taken; how many. Inside the runtime. */
 unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsigned room);
 /* Back to the kernel, which keeps what everybody blocks. */
 void sig_return(int sig, siginfo_t *info);

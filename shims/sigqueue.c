@@ -135,14 +135,14 @@ static void queue_append(struct sigstate *s, struct entry *e) {
 	atomic_store_explicit(state_of(e), ENTRY_QUEUED, memory_order_relaxed);
 }
 
-/* sigstate.lock held. The oldest entry of `sig`, taken out; pending is brought up to date. */
-static struct entry *queue_remove(struct sigstate *s, int sig) {
+/* sigstate.lock held. The oldest entry of `sig`, if `own` of those that were sent to the thread, taken out; pending is brought up to date. */
+static struct entry *queue_remove(struct sigstate *s, int sig, bool own) {
 	struct entry *found = NULL;
 	uint32_t *link = &s->head, previous = 0;
 	bool more = false;
 	while (*link) {
 		struct entry *e = &entries[*link - 1];
-		if (e->sig == sig && !found) {
+		if (e->sig == sig && !found && (e->to || !own)) {
 			found = e;
 			if (s->tail == *link)
 				s->tail = previous;
@@ -156,6 +156,14 @@ static struct entry *queue_remove(struct sigstate *s, int sig) {
 	if (!more)
 		atomic_fetch_and_explicit(&s->pending, ~(SIGBIT(sig) & ~s->bare), memory_order_relaxed);
 	return found;
+}
+
+/* sigstate.lock held. Those that were sent to the thread. */
+static uint64_t queue_own(const struct sigstate *s) {
+	uint64_t own = 0;
+	for (uint32_t link = s->head; link; link = entries[link - 1].next)
+		own |= entries[link - 1].to ? SIGBIT(entries[link - 1].sig) : 0;
+	return own;
 }
 
 /* sigstate.lock held. Is one pending, for the thread or, `to` NULL, for the process? As the kernel, which has a set for each. */
@@ -310,10 +318,11 @@ static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	uint64_t ready_bits = s->pending & allowed;
 	if (ready_bits) {
-		sig = __builtin_ctzll(ready_bits) + 1;
+		uint64_t own = queue_own(s) & ready_bits;
+		sig = __builtin_ctzll(own ? own : ready_bits) + 1;
 		if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
 			kicks_forget(SIGBIT(sig));
-		struct entry *e = queue_remove(s, sig);
+		struct entry *e = queue_remove(s, sig, own != 0);
 		if (e) {
 			*info = e->info;
 			entry_free(e);
@@ -331,7 +340,7 @@ static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	return sig;
 }
 
-/* Takes the lowest pending signal of `allowed` into *info; its number, or 0. Owner only. */
+/* Takes the lowest pending signal of `allowed`, those to the thread before those to the process, into *info; its number, or 0. Owner only. */
 int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	int sig;
 	do
@@ -343,9 +352,11 @@ int sig_queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 unsigned sig_queue_copy(struct sigstate *s, uint64_t which, siginfo_t *to, unsigned room) {
 	unsigned n = 0;
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
-	for (uint32_t link = s->head; link && n < room; link = entries[link - 1].next) {
-		if (which & SIGBIT(entries[link - 1].sig))
-			to[n++] = entries[link - 1].info;
+	for (int own = 1; own >= 0; own--) {
+		for (uint32_t link = s->head; link && n < room; link = entries[link - 1].next) {
+			if ((which & SIGBIT(entries[link - 1].sig)) && !entries[link - 1].to == !own)
+				to[n++] = entries[link - 1].info;
+		}
 	}
 	for (uint64_t bare = s->bare & which; bare && n < room; bare &= bare - 1)
 		to[n++] = (siginfo_t){.si_signo = __builtin_ctzll(bare) + 1, .si_code = SI_USER};
@@ -634,7 +645,7 @@ static bool queue_discard(struct sigstate *s, uint64_t which) {
 	if (which) {
 		int sig = __builtin_ctzll(which) + 1;
 		s->bare &= ~SIGBIT(sig);
-		struct entry *e = queue_remove(s, sig);
+		struct entry *e = queue_remove(s, sig, false);
 		if (e) {
 			info = e->info;
 			entry_free(e);
