@@ -2,9 +2,9 @@
  * of goroutines.
  *
  * Who gets what
- *   The kernel has sig_entry() for every signal the program handles; SIG_DFL and SIG_IGN are the kernel's own. The
- *   program's handler, flags and mask are an interned record in handlers[sig]; sigaction() shows it that, never
- *   ours. On a thread that is no goroutine (no runtime, libc's helpers) sig_entry just calls the handler.
+ *   The kernel has sig_entry() for every signal the program handles; SIG_DFL and SIG_IGN are the kernel's own, but that it has sig_entry() also for the
+ *   defaults that some handler's mask may hold back (sig_default_arm()). The program's handler, flags and mask are an interned record in handlers[sig];
+ *   sigaction() shows it that, never ours. On a thread that is no goroutine (no runtime, libc's helpers) sig_entry just calls the handler.
  *   1. The goroutine that runs here may take the signal and is outside the runtime: its handler runs at once, on the
  *      kernel's own frame. It may park and migrate in there; the frame lies on its stack, and sigreturn on another M
  *      puts back mask and alternate stack of the goroutine.
@@ -15,6 +15,7 @@
  *   caller, then to anybody. Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_hand_on()): it is the process's until
  *   then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's
  *   order, at the stop of a timer, a change of the handler and the end of a child, main waits for what is under way (sig_main_settle(), sig_settle()).
+ *   What a call of a goroutine raises (SIGPIPE, SIGXFSZ) is its own: what it blocks of that is taken from the kernel thread at once (sig_raised()).
  *   Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to defer one is to repeat it for ever.
  *
  * Running a queued handler
@@ -31,8 +32,8 @@
  *   kernel thread. `and_mask` is the AND of all goroutines' masks, counted (not walked): dev[] counts goroutines that
  *   differ from the mask at start, so goroutines that never touch their mask cost nothing. sysmon has and_mask as its
  *   mask and is the receiver of last resort. When and_mask gains a bit, Ms on their g0, which keep the mask of whoever ran there last, are told by SIGSETXID (33) with KICK_CODE,
- *   and the gainer waits for their answers. While a handler runs, its sa_mask is not accounted; a signal nobody
- *   takes for that reason is *held* until a handler returns.
+ *   and the gainer waits for their answers. While a handler runs, its sa_mask is not accounted: to enter one would cost that. A signal nobody
+ *   takes for that reason, or whose default action nobody lets happen, is *held* until a handler returns; who asks for what is pending finds it there.
  *   The process's first kernel thread is main's to other processes, which may direct a signal at it: no other thread can take that. So while it runs nobody
  *   it has main's mask, not that of who ran there last, and what is directed at it goes to main. (While it runs another goroutine, such a signal waits for the end of
  *   that turn if that goroutine blocks it.)
