@@ -45,6 +45,12 @@ void sig_default_note(int sig, const struct sigaction *act) {
 	atomic_store_explicit(&default_mask[sig], sigset_bits(&act->sa_mask), memory_order_relaxed);
 }
 
+static void default_restorer_note(int sig) {
+	struct sigaction now;
+	if (sig_kernel_action(sig, NULL, &now) == 0)
+		atomic_fetch_or_explicit(&default_flags[sig], now.sa_flags & (int)SA_RESTORER_FLAG, memory_order_relaxed);
+}
+
 static void default_show(int sig, struct sigaction *out) {
 	out->sa_handler = SIG_DFL;
 	out->sa_flags = atomic_load_explicit(&default_flags[sig], memory_order_relaxed);
@@ -137,6 +143,8 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 			atomic_compare_exchange_strong(&sig_handlers[sig], &record, before);
 		return -1;
 	}
+	if (act && ours && act->sa_handler == SIG_DFL && set.sa_sigaction == sig_entry) /* libc adds a flag of its own, which it shows */
+		default_restorer_note(sig);
 	/* A handler of ours on top may have called sigaction() in between: the last system call wins, so does the
 	 * last store. */
 	if (act && ours)
