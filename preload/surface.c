@@ -78,9 +78,9 @@ static const struct way {
 			  "memfd_create pipe pipe2 setsockopt shutdown signalfd socket socketpair timerfd_create timer_create mq_notify aio_read aio_write aio_fsync timer_delete "
 			  "timer_getoverrun timer_gettime timer_settime setitimer alarm ualarm longjmp "
 			  "_longjmp siglongjmp __longjmp_chk makecontext setcontext swapcontext signal "
-			  "sysv_signal bsd_signal ssignal kill raise pthread_sigmask sigaction sigaltstack sighold "
+			  "sysv_signal bsd_signal ssignal kill killpg raise pthread_sigmask sigaction sigaltstack sighold "
 			  "sigignore siginterrupt sigpending "
-			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask pidfd_open access faccessat fopen fopen64 fstatat fstatat64 "
+			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask pidfd_open pidfd_send_signal access faccessat fopen fopen64 fstatat fstatat64 "
 			  "lstat lstat64 opendir readlink readlinkat stat stat64 statx "
 			  "io_uring_queue_init io_uring_queue_init_params io_uring_queue_init_mem io_uring_setup"},
 };

@@ -113,6 +113,8 @@ SHIM int getaddrinfo_a(int mode, struct gaicb *list[], int n, struct sigevent *e
 }
 
 SHIM int mq_notify(mqd_t queue, const struct sigevent *event) {
+	if (event && event->sigev_notify == SIGEV_SIGNAL)
+		sig_mq_note(event->sigev_signo);
 	HOLD(mq_notify, queue, event);
 }
 

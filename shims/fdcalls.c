@@ -211,6 +211,8 @@ SHIM int ioctl(int fd, unsigned long request, ...) {
 		fd_flags_changed(fd);
 	else if (request == FIOCLEX && r == 0)
 		fd_cloexec(fd, true);
+	else if (request == TIOCSWINSZ && r == 0) /* it may be the terminal of this very process */
+		sig_sent_settle(g, SIGWINCH);
 	return r;
 }
 

@@ -155,11 +155,13 @@ SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec 
 LONG(ssize_t, mq_timedreceive,
      (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedreceive, q, msg, n, priority, until))
-LONG(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
+#define BRACKET_TELLING(g, call) sig_mq_sent(g, BRACKET_OTHERS(g, call))
+#define TELLING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_TELLING, raw)
+TELLING(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
      (q, msg, n, priority, until), SYS5(SYS_mq_timedsend, q, msg, n, priority, until))
 LONG(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned *priority), (q, msg, n, priority),
      SYS5(SYS_mq_timedreceive, q, msg, n, priority, NULL))
-LONG(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned priority), (q, msg, n, priority),
+TELLING(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned priority), (q, msg, n, priority),
      SYS5(SYS_mq_timedsend, q, msg, n, priority, NULL))
 /* The kernel says EINTR itself, after any handler. */
 TABLE_ENTRY(int, tcdrain, (int fd), (fd), true, BRACKET_DEVICE, SYS3(SYS_ioctl, fd, TCSBRK, 1))

@@ -476,7 +476,7 @@ void isolate_start(void) {
 		struct sigaction old;
 		if (sig_kernel_action(signals[i], NULL, &old) < 0 || old.sa_handler != SIG_DFL)
 			continue;
-		sig_default_note(signals[i], &old);
+		sig_default_note(signals[i], old.sa_flags, sigset_bits(&old.sa_mask));
 		isolate_arm(signals[i]);
 	}
 }

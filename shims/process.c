@@ -129,9 +129,10 @@ __attribute__((constructor)) static void process_init(void) {
 SHIM pid_t fork(void) {
 	REAL_READY();
 	pin_forker();
-	uint32_t seen = sig_seen(SIGCHLD);
+	struct child_birth birth;
+	sig_child_begin(&birth);
 	pid_t pid = real.fork();
-	sig_child_made(pid, seen);
+	sig_child_made(&birth, pid);
 	return pid;
 }
 
@@ -143,10 +144,11 @@ SHIM pid_t __fork(void) {
 SHIM pid_t _Fork(void) {
 	REAL_READY();
 	pin_forker();
+	struct child_birth birth;
+	sig_child_begin(&birth);
 	fork_prepare();
-	uint32_t seen = sig_seen(SIGCHLD);
 	pid_t pid = real._Fork();
-	sig_child_made(pid, seen);
+	sig_child_made(&birth, pid);
 	if (pid == 0)
 		fork_child();
 	else
@@ -157,8 +159,11 @@ SHIM pid_t _Fork(void) {
 long process_clone(long n, const long *a) {
 	uint64_t flags = n == SYS_clone ? (uint64_t)a[0] : ((const struct clone_args *)a[0])->flags;
 	pin_forker();
+	struct child_birth birth;
+	sig_child_begin(&birth);
 	fork_prepare();
 	long r = SYS5(n, a[0], a[1], a[2], a[3], a[4]);
+	sig_child_made(&birth, (pid_t)r);
 	if (r != 0) {
 		fork_parent();
 		return r;
@@ -175,6 +180,7 @@ long process_clone(long n, const long *a) {
 /* Parent and child share it. A depth: a vfork child may vfork. */
 __thread unsigned vfork_depth;
 static __thread enum tp_hold vfork_hold;
+static __thread struct child_birth vfork_birth;
 
 void vfork_before(void) {
 	struct g *g = g_goroutine();
@@ -186,6 +192,7 @@ void vfork_before(void) {
 	}
 	fdtable_spawn_prepare();
 	m_parent(g);
+	sig_child_begin(&vfork_birth);
 	vfork_hold = g_tp_hold(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
 	g->in_vfork = true;
@@ -197,6 +204,7 @@ pid_t vfork_after(long result) {
 		fdtable_fork_parent();
 	if (vfork_depth == 0 && g) {
 		g->in_vfork = false;
+		sig_child_made(&vfork_birth, (pid_t)result);
 		syscall_exit(g);
 		g_tp_release(g, vfork_hold);
 		rt_check(g); /* for what sig_entry() left to us */
@@ -225,12 +233,13 @@ static int spawn(spawn_function *libc, pid_t *pid, const char *name, const posix
 	struct g *g = spawn_begin(actions);
 	enum tp_hold hold = g_tp_hold(g);
 	pid_t own;
-	uint32_t seen = sig_seen(SIGCHLD);
+	struct child_birth birth;
 	pid = pid ? pid : &own;
+	sig_child_begin(&birth);
 	syscall_enter(g);
 	uint64_t shown = sig_hide(g, ~0ull);
 	int r = libc(pid, name, actions, attr, argv, envp);
-	sig_child_made(r == 0 ? *pid : 0, seen);
+	sig_child_made(&birth, r == 0 ? *pid : 0);
 	sig_show(g, shown);
 	syscall_exit(g);
 	g_tp_release(g, hold);
@@ -260,7 +269,9 @@ SHIM int system(const char *command) {
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter_blocking(g);
 	uint64_t shown = sig_hide(g, command ? SIGBIT(SIGCHLD) : 0);
+	sig_system(1);
 	int r = real.system(command);
+	sig_system(-1);
 	int saved_errno = errno;
 	sig_show(g, shown);
 	syscall_exit(g);
@@ -272,13 +283,23 @@ SHIM int system(const char *command) {
 	return r;
 }
 
+/* What libc's FILE has behind it for popen(): its table of functions, and the child. */
+struct popen_file {
+	FILE file;
+	const void *functions;
+	pid_t child;
+};
+
 /* Not bracketed: it allocates, and the program's malloc may be anything. */
 SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
 	fdtable_spawn_prepare();
 	struct g *g = g_goroutine();
 	enum tp_hold hold = g_tp_hold(g);
+	struct child_birth birth;
+	sig_child_begin(&birth);
 	FILE *f = real.popen(command, mode);
+	sig_child_made(&birth, f ? ((const struct popen_file *)f)->child : 0);
 	g_tp_release(g, hold);
 	fdtable_fork_parent();
 	return f;

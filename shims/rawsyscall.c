@@ -183,13 +183,10 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 		break;
 	/* clang-format off */
 	case SYS_kill: done = kill(INT(0), INT(1)); break;
+	case SYS_pidfd_send_signal: done = pidfd_send_signal(INT(0), INT(1), PTR(2), (unsigned)LONG(3)); break;
 	case SYS_prctl: done = prctl(INT(0), SIZE(1), SIZE(2), SIZE(3), SIZE(4)); break;
-	case SYS_tkill: done = shim_tgkill(-1, INT(0), INT(1)); break;
-	case SYS_tgkill:
-		if (INT(0) <= 0) /* to shim_tgkill() -1 is any */
-			return false;
-		done = shim_tgkill(INT(0), INT(1), INT(2));
-		break;
+	case SYS_tkill: done = shim_tkill(INT(0), INT(1)); break;
+	case SYS_tgkill: done = shim_tgkill(INT(0), INT(1), INT(2)); break;
 	case SYS_exit:
 		thread_vanish(g, INT(0));
 	case SYS_exit_group:

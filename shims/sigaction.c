@@ -16,7 +16,7 @@ static _Atomic uint64_t interrupting; /* signals that siginterrupt() made interr
 
 static struct sigrecord *record_find(const struct sigaction *act) {
 	void (*handler)(int, siginfo_t *, void *) = act->sa_sigaction;
-	uint64_t mask = sigset_bits(&act->sa_mask);
+	uint64_t mask = sigset_bits(&act->sa_mask) & ~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP)); /* as the kernel keeps it */
 	uint64_t hash = ((uint64_t)(uintptr_t)handler ^ mask * 31 ^ (uint64_t)(uint32_t)act->sa_flags << 7) * 0x9E3779B97F4A7C15ull;
 	uint32_t start = (uint32_t)(hash >> 52);
 	for (uint32_t i = 0; i < RECORD_PROBES; i++) {
@@ -36,19 +36,13 @@ static struct sigrecord *record_find(const struct sigaction *act) {
 	return NULL;
 }
 
-/* Flags and mask that the program gave with SIG_DFL, where the kernel has sig_entry() instead. Relaxed: it sees them again, nothing else. */
+/* Flags and mask that the program gave with SIG_DFL, or SA_RESETHAND has left, where the kernel has sig_entry() instead. Relaxed: it sees them again, nothing else. */
 static _Atomic int default_flags[NSIGNALS + 1];
 static _Atomic uint64_t default_mask[NSIGNALS + 1];
 
-void sig_default_note(int sig, const struct sigaction *act) {
-	atomic_store_explicit(&default_flags[sig], act->sa_flags, memory_order_relaxed);
-	atomic_store_explicit(&default_mask[sig], sigset_bits(&act->sa_mask), memory_order_relaxed);
-}
-
-static void default_restorer_note(int sig) {
-	struct sigaction now;
-	if (sig_kernel_action(sig, NULL, &now) == 0)
-		atomic_fetch_or_explicit(&default_flags[sig], now.sa_flags & (int)SA_RESTORER_FLAG, memory_order_relaxed);
+void sig_default_note(int sig, int flags, uint64_t mask) {
+	atomic_store_explicit(&default_flags[sig], flags, memory_order_relaxed);
+	atomic_store_explicit(&default_mask[sig], mask & ~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP)), memory_order_relaxed);
 }
 
 static void default_show(int sig, struct sigaction *out) {
@@ -67,7 +61,7 @@ void sig_default_arm(int sig) {
 	if (!(SIGBIT(sig) & DEFAULT_WAITS) || !(atomic_load_explicit(&sigp.masked_ever, memory_order_relaxed) & SIGBIT(sig)) || handler_of(sig) ||
 	    sig_kernel_action(sig, NULL, &now) < 0 || now.sa_handler != SIG_DFL)
 		return;
-	sig_default_note(sig, &now);
+	sig_default_note(sig, now.sa_flags, sigset_bits(&now.sa_mask));
 	if (sig_kernel_action(sig, &set, &now) == 0 && now.sa_handler != SIG_DFL) /* another thread's call came in between: it is the last one */
 		sig_kernel_action(sig, &now, NULL);
 }
@@ -118,7 +112,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		/* A kick that arrives late must not act as the signal itself. Both seq_cst: Dekker with sig_kick(). A true signal that comes before
 		 * the system call below finds no handler, and does what it would do after it. */
 		atomic_store(&sig_handlers[sig], NULL);
-		sig_default_note(sig, act);
+		sig_default_note(sig, act->sa_flags, sigset_bits(&act->sa_mask));
 		if (default_is_ours(sig)) {
 			set.sa_sigaction = sig_entry;
 			set.sa_flags = SA_SIGINFO | SA_RESTART;
@@ -143,8 +137,6 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 			atomic_compare_exchange_strong(&sig_handlers[sig], &record, before);
 		return -1;
 	}
-	if (act && ours && act->sa_handler == SIG_DFL && set.sa_sigaction == sig_entry) /* libc adds a flag of its own, which it shows */
-		default_restorer_note(sig);
 	/* A handler of ours on top may have called sigaction() in between: the last system call wins, so does the
 	 * last store. */
 	if (act && ours)
@@ -160,6 +152,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & (SA_SIGINFO | (int)SA_RESETHAND));
 		} else if (was.sa_sigaction == sig_entry) {
 			*old = was_default;
+			old->sa_flags |= was.sa_flags & (int)SA_RESTORER_FLAG; /* libc's, which is in what the kernel shows */
 		}
 	}
 	return 0;

@@ -338,8 +338,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		}
 	} else {
 		struct g *to = meant_for(g, sig, info);
-		/* To the process main goes first, as in the kernel's choice of a thread. */
+		/* To the process main goes first, as in the kernel's choice of a thread, but for a child of another's. */
+		struct g *parent = unlikely(sig == SIGCHLD) ? sig_taker_of(sig, info) : NULL;
 		bool ours = to ? to == g
+			    : parent ? parent == g
 			       : is_open(g, sig) && (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) ||
 						     (mask_of(sigp.main_g) & SIGBIT(sig)));
 		if (unlikely(info->si_code == THREAD_CODE)) {
@@ -352,6 +354,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		}
 		if (!ours) {
 			sig_ring_push(sig, info, to);
+			look_now(g);
+			return;
+		}
+		if (unlikely(info->si_code == SI_TIMER) && !sigtimer_handled(info)) {
 			look_now(g);
 			return;
 		}

@@ -20,7 +20,7 @@
 #define KICK_SETTLE 2         /* the same: is one of sigp.settle_which on its way here? */
 #define THREAD_CODE (-0x6754) /* of a tgkill() from another process; si_value: THREAD_MAGIC and which goroutine (sigsend.c) */
 #define THREAD_MAGIC 0x67736874u
-#define TIMER_CODE (-0x6755) /* in a goroutine's queue: from one of sigtimer.c's timers; no SI_TIMER before it is taken out */
+#define TIMER_CODE (-0x6755) /* in the ring or a queue: from one of sigtimer.c's timers; no SI_TIMER before it is taken out */
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1u << 31)
 #endif
@@ -178,9 +178,11 @@ static inline long kernel_queue_self(int sig, siginfo_t *info) {
 
 /* ---- sigqueue.c ----------------------------------------------------------------------------------------------- */
 
-/* How many signals can wait in the library, and how many do. */
-#define SIG_ENTRIES 2048u
+/* How many signals can wait in the library: few, as a rule, and how many do. */
+#define SIG_ENTRIES 16384u
+#define SIG_ENTRIES_FEW 2048u
 unsigned sig_entries_used(void);
+bool sig_entries_are_many(void); /* were, once */
 /* Whom a signal with THREAD_CODE is for; NULL: nobody who lives. Async-signal-safe. */
 struct g *sig_told(const siginfo_t *info);
 /* From a handler: a signal that cannot be handled now. `to` NULL: it was sent to the process. A full ring loses it, as
@@ -210,6 +212,8 @@ void sig_queue_hand_on(struct g *g, int handled);
 int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process);
 /* Who takes a signal sent to the process; NULL: nobody. */
 struct g *sig_taker(int sig);
+/* As sig_settle(), of one that `taker` takes; NULL: nobody does. */
+void sig_settle_with(struct g *g, struct g *taker, int sig, uint32_t seen);
 /* All who would take it, or its default action, are in handlers that mask it. */
 bool sig_is_held_back(int sig);
 /* Outside the runtime, and g asks for what is pending of `which`. Of what only the handler masks that it is in, the kernel may have given some to another kernel
@@ -224,6 +228,14 @@ void sig_discard_opposite(int sig);
 void sig_foreign_deliver(struct g *g);
 /* In a fork's child: nothing was ever sent. */
 void sig_queue_fork_child(void);
+
+/* ---- sigchild.c ----------------------------------------------------------------------------------------------- */
+
+/* sig_taker() of a signal of which more is known: SIGCHLD goes to the goroutine that made the child, if it may. Async-signal-safe. */
+struct g *sig_taker_of(int sig, const siginfo_t *info);
+/* The goroutine that made the child, if it takes SIGCHLD; NULL: another does, or nobody. Async-signal-safe. */
+struct g *sig_child_parent(pid_t child);
+void sig_child_fork_child(void);
 
 /* ---- sigtrap.c ------------------------------------------------------------------------------------------------ */
 
@@ -264,6 +276,15 @@ void sigtimer_look(void);
 bool sigtimer_taken(siginfo_t *info);
 /* The same of a copy of one that stays in the queue. */
 bool sigtimer_shown(siginfo_t *info);
+/* A signal with SI_TIMER is about to wait for somebody. Of a timer that signals the process it has TIMER_CODE from then on; false: one of the same timer waits already,
+ * and this one is its overrun. Async-signal-safe, as the next three. */
+bool sigtimer_arrives(siginfo_t *info);
+/* It is about to be handled at once, as *info. False: one of the same timer waits already. */
+bool sigtimer_handled(siginfo_t *info);
+/* The program has it from the kernel. */
+void sigtimer_received(const siginfo_t *info);
+/* One that waited is gone, and nobody has it. Nothing for other signals. */
+void sigtimer_lost(const siginfo_t *info);
 /* From a timer that named main as the thread to signal before there were others? Async-signal-safe. */
 bool sigtimer_of_main(const siginfo_t *info);
 /* From a timer on the CPU clock of the process? Async-signal-safe. */
@@ -287,8 +308,8 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old);
 void sig_default_arm(int sig);
 void sig_default_arm_all(void);
 
-/* The kernel gets sig_entry() where the program has `act`, a default: what sigaction() is to show it. */
-void sig_default_note(int sig, const struct sigaction *act);
+/* The kernel has sig_entry() where the program has a default: what sigaction() is to show it. */
+void sig_default_note(int sig, int flags, uint64_t mask);
 
 /* ---- sigrun.c ------------------------------------------------------------------------------------------------- */
 

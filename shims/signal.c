@@ -12,7 +12,7 @@
  *      interrupted may hold any lock of the runtime. rt_pending counts it; whoever leaves the runtime or sleeps on
  *      a g0 calls deliver_hook(), which routes entries to goroutines: into the sigstate's queue, then sig_nudge().
  *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to the
- *   caller, then to anybody. Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_hand_on()): it is the process's until
+ *   caller, then to anybody; SIGCHLD to who made the child before all of them (sigchild.c). Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_hand_on()): it is the process's until
  *   then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's
  *   order, at the stop of a timer, a change of the handler and the end of a child, main waits for what is under way (sig_main_settle(), sig_settle()).
  *   What a call of a goroutine raises (SIGPIPE, SIGXFSZ) is its own: what it blocks of that is taken from the kernel thread at once (sig_raised()).
@@ -39,7 +39,7 @@
  *   that turn if that goroutine blocks it.)
  *
  * Files: sigqueue.c holds what waits and routes it; sigentry.c is what the kernel calls; sigrun.c runs queued handlers and says when;
- * sigmask.c has the masks, sigaction.c dispositions and alternate stacks, sigjump.c the way out of handlers, sigwait.c and sigsend.c
+ * sigmask.c has the masks, sigaction.c dispositions and alternate stacks, sigchild.c whose SIGCHLD is whose, sigjump.c the way out of handlers, sigwait.c and sigsend.c
  * those calls. Here: the life of a goroutine's signal state. siginternal.h is their common ground.
  *
  * Locks: and_lock; route_lock -> sigstate.lock. Taken inside the runtime (in_rt > 0), so never under a handler on

@@ -12,24 +12,28 @@
 #include "siginternal.h"
 
 #define ENTRIES SIG_ENTRIES
+#define ENTRIES_FIRST SIG_ENTRIES_FEW
 #define SETTLE_NS 200000000
 #define SETTLE_OTHER_NS 5000000
 #define SETTLE_ASKED 16u
+#define HELD_BATCH 64u
 
 enum entry_state { ENTRY_FREE /* zero: entry_used() */, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
 struct entry {
 	uint32_t next;      /* queue link: index + 1 */
-	uint32_t seq;       /* order of arrival in the ring */
+	uint32_t seq;       /* order of arrival in the ring; of one that is held, of that */
 	int sig;
 	bool given;         /* exec: the kernel has it, too */
 	struct g *to;       /* thread-directed: for whom; NULL the process, also once somebody was chosen who takes it */
 	siginfo_t info;
 };
 
-/* The states are apart from what they are the states of: who looks for one reads 2 KiB, not 300, and the child of a fork touches a page. */
+/* The states are apart from what they are the states of: who looks for one reads 2 KiB, not 300, and the child of a fork touches a page. Of most entries nobody ever
+ * touches a page: only those below `room` are used, which doubles when they do not suffice. */
 static struct entry entries[ENTRIES];
-static _Atomic uint8_t states[ENTRIES] __attribute__((aligned(ENTRIES)));
+static _Atomic uint8_t states[ENTRIES] __attribute__((aligned(ENTRIES_FIRST)));
+static _Atomic uint32_t room = ENTRIES_FIRST;
 static _Atomic uint32_t entry_hint, ring_seq, ring_count;
 static _Atomic uint64_t ring_standard; /* standard signals to the process in the ring */
 static _Atomic uint64_t queued_ever; /* relaxed: who is to find it discards later than the signal was sent */
@@ -42,17 +46,18 @@ static _Atomic uint8_t *state_of(const struct entry *e) {
 }
 
 /* The first entry from `from` on that is not free; ENTRIES: there is none. Nearly all are, so it looks at eight at a time. Acquire: pairs with
- * sig_ring_push(). */
+ * sig_ring_push(). Relaxed: who was told of an entry (ring_count) sees the room for it, which was there before. */
 static uint32_t entry_used(uint32_t from) {
-	while (from < ENTRIES) {
+	uint32_t end = atomic_load_explicit(&room, memory_order_relaxed);
+	while (from < end) {
 		if (from % 8 == 0 && __atomic_load_n((const uint64_t *)(const void *)&states[from], __ATOMIC_ACQUIRE) == 0)
 			from += 8;
 		else if (atomic_load_explicit(&states[from], memory_order_acquire) == ENTRY_FREE)
 			from++;
 		else
-			break;
+			return from;
 	}
-	return from;
+	return ENTRIES;
 }
 
 unsigned sig_entries_used(void) {
@@ -62,20 +67,37 @@ unsigned sig_entries_used(void) {
 	return n;
 }
 
-/* Async-signal-safe. NULL: all in use. */
-static struct entry *entry_alloc(void) {
+bool sig_entries_are_many(void) {
+	return atomic_load_explicit(&room, memory_order_relaxed) > ENTRIES_FIRST;
+}
+
+/* Of the first `end`, a power of two. NULL: all in use. */
+static struct entry *entry_find(uint32_t end) {
 	uint32_t start = atomic_load_explicit(&entry_hint, memory_order_relaxed);
-	for (uint32_t i = 0; i < ENTRIES; i++) {
-		_Atomic uint8_t *state = &states[(start + i) % ENTRIES];
+	for (uint32_t i = 0; i < end; i++) {
+		_Atomic uint8_t *state = &states[(start + i) % end];
 		uint8_t free_state = ENTRY_FREE;
 		/* acquire: pairs with the release in entry_free() */
 		if (atomic_load_explicit(state, memory_order_relaxed) == ENTRY_FREE &&
 		    atomic_compare_exchange_strong_explicit(state, &free_state, ENTRY_WRITING, memory_order_acquire, memory_order_relaxed)) {
 			atomic_store_explicit(&entry_hint, start + i + 1, memory_order_relaxed);
-			return &entries[(start + i) % ENTRIES];
+			return &entries[(start + i) % end];
 		}
 	}
 	return NULL;
+}
+
+/* Async-signal-safe. NULL: all in use. */
+static struct entry *entry_alloc(void) {
+	uint32_t end = atomic_load_explicit(&room, memory_order_relaxed);
+	struct entry *e;
+	while (!(e = entry_find(end)) && end < ENTRIES) {
+		atomic_store_explicit(&entry_hint, end, memory_order_relaxed); /* the first of the new ones */
+		/* release: before ring_count tells of one. If another was first, `end` is what he made it. */
+		if (atomic_compare_exchange_strong_explicit(&room, &end, end * 2, memory_order_release, memory_order_relaxed))
+			end *= 2;
+	}
+	return e;
 }
 
 static void entry_free(struct entry *e) {
@@ -96,8 +118,8 @@ static void ring_left(const struct entry *e) {
 		atomic_fetch_and(&ring_standard, ~SIGBIT(e->sig));
 }
 
-/* Signal context. A full ring loses the signal, as RLIMIT_SIGPENDING does. */
-void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
+/* Signal context. */
+static void ring_push(int sig, const siginfo_t *info, struct g *to) {
 	bool merged = is_merged(sig, info, to);
 	/* seq_cst, as in ring_left(): who finds the bit is before its end, so the handler that is to come begins after this signal */
 	if (merged && (atomic_fetch_or(&ring_standard, SIGBIT(sig)) & SIGBIT(sig)))
@@ -106,6 +128,7 @@ void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
 	if (!e) {
 		if (merged)
 			atomic_fetch_and(&ring_standard, ~SIGBIT(sig));
+		sigtimer_lost(info);
 		return;
 	}
 	e->sig = sig;
@@ -121,6 +144,17 @@ void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
 	atomic_fetch_add_explicit(&rt_pending, 1, memory_order_relaxed);
 	/* release: publishes the entry to sig_ring_drain() */
 	atomic_store_explicit(state_of(e), ENTRY_RING, memory_order_release);
+}
+
+/* A full ring loses the signal, as RLIMIT_SIGPENDING does. */
+void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
+	if (likely(info->si_code != SI_TIMER)) {
+		ring_push(sig, info, to);
+		return;
+	}
+	siginfo_t timers = *info;
+	if (sigtimer_arrives(&timers))
+		ring_push(sig, &timers, to);
 }
 
 /* sigstate.lock held. */
@@ -150,6 +184,8 @@ static struct entry *queue_remove(struct sigstate *s, int sig, bool own) {
 			continue;
 		}
 		more |= e->sig == sig;
+		if (found && more)
+			break; /* of a flood of one signal the rest is more of it */
 		previous = *link;
 		link = &e->next;
 	}
@@ -184,6 +220,8 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 	if (unlikely(s->dead)) {
 		if (!to)
 			sig_ring_push(sig, info, NULL); /* somebody else takes it */
+		else
+			sigtimer_lost(info);
 	} else if (!(sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE && queue_has(s, sig, to))) {
 		struct entry *e = entry_alloc();
 		if (e) {
@@ -196,6 +234,7 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 			s->bare |= SIGBIT(sig);
 		} else {
 			r = -EAGAIN;
+			sigtimer_lost(info);
 		}
 		if (r == 0)
 			atomic_fetch_or(&s->pending, SIGBIT(sig)); /* seq_cst: Dekker with mask_store() and sigwait */
@@ -403,10 +442,12 @@ void sig_queue_drop(struct sigstate *s) {
 	while (s->head) {
 		struct entry *e = &entries[s->head - 1];
 		s->head = e->next;
-		if (e->to)
+		if (e->to) {
+			sigtimer_lost(&e->info);
 			entry_free(e);
-		else
+		} else {
 			entry_hand_on(e);
+		}
 	}
 	s->tail = 0;
 	s->bare = 0;
@@ -530,31 +571,37 @@ void sig_return(int sig, siginfo_t *info) {
 		SYS2(SYS_kill, pid, sig);
 }
 
+/* route_lock held. Those come here in their order. */
+static void entry_held(struct entry *e) {
+	e->seq = atomic_fetch_add_explicit(&ring_seq, 1, memory_order_relaxed);
+	atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
+}
+
 /* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: somebody does already. */
 static bool hold(struct entry *e, struct g **taker) {
 	uint64_t bit = SIGBIT(e->sig);
 	/* As behind a blocked one in the kernel: a standard signal that is pending is not pending twice, and a real-time one waits for
 	 * its turn, without a search. */
 	if (atomic_fetch_or(&sigp.held, bit) & bit) {
-		if (e->sig < 32)
+		if (e->sig < 32 && e->info.si_code != TIMER_CODE) /* of which each timer has one */
 			entry_free(e);
 		else
-			atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
+			entry_held(e);
 		return true;
 	}
 	/* seq_cst: Dekker with those who open their mask, or say what they wait for, first and look at `held` then. Who did not see it is seen here. */
-	if ((*taker = sig_taker(e->sig)) || (*taker = waiter(e->sig))) {
+	if ((*taker = sig_taker_of(e->sig, &e->info)) || (*taker = waiter(e->sig))) {
 		atomic_fetch_and(&sigp.held, ~bit);
 		return false;
 	}
-	atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
+	entry_held(e);
 	return true;
 }
 
 /* route_lock held. */
 static void route(struct entry *e) {
 	bool retry = atomic_load(&sigp.held) & SIGBIT(e->sig);
-	struct g *to = e->to ? e->to : retry ? NULL : sig_taker(e->sig);
+	struct g *to = e->to ? e->to : retry ? NULL : sig_taker_of(e->sig, &e->info);
 	int sig = e->sig;
 	bool of_process = !e->to;
 	siginfo_t info = e->info;
@@ -567,6 +614,38 @@ static void route(struct entry *e) {
 		sig_return(sig, &info);
 }
 
+/* route_lock held. The oldest entries of `which` that are held since before `end`, in order, as far as there is room in `batch`; how many. As a rule an entry is older than those with
+ * a higher index. */
+static unsigned held_oldest(uint64_t which, uint32_t end, struct entry *batch[HELD_BATCH]) {
+	unsigned n = 0;
+	for (uint32_t i = 0; (i = entry_used(i)) < ENTRIES; i++) {
+		struct entry *e = &entries[i];
+		if (atomic_load_explicit(&states[i], memory_order_relaxed) != ENTRY_HELD || !(SIGBIT(e->sig) & which) || (int32_t)(e->seq - end) >= 0)
+			continue;
+		unsigned at = n;
+		while (at && (int32_t)(e->seq - batch[at - 1]->seq) < 0)
+			at--;
+		if (at == HELD_BATCH)
+			continue;
+		n += n < HELD_BATCH;
+		memmove(&batch[at + 1], &batch[at], (n - 1 - at) * sizeof *batch);
+		batch[at] = e;
+	}
+	return n;
+}
+
+/* route_lock held. Some may be held again. */
+static void held_route(void) {
+	uint32_t end = atomic_load_explicit(&ring_seq, memory_order_relaxed);
+	struct entry *batch[HELD_BATCH];
+	unsigned n;
+	do {
+		n = held_oldest(~0ull, end, batch);
+		for (unsigned i = 0; i < n; i++)
+			route(batch[i]);
+	} while (n == HELD_BATCH);
+}
+
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if
  * asked. */
 void sig_ring_drain(bool held_too) {
@@ -574,12 +653,8 @@ void sig_ring_drain(bool held_too) {
 	if (!atomic_load_explicit(&ring_count, memory_order_acquire) && !(held_too && atomic_load(&sigp.held)))
 		return;
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
-	if (held_too && atomic_exchange(&sigp.held, 0)) {
-		for (uint32_t i = 0; (i = entry_used(i)) < ENTRIES; i++) {
-			if (atomic_load_explicit(&states[i], memory_order_relaxed) == ENTRY_HELD)
-				route(&entries[i]);
-		}
-	}
+	if (held_too && atomic_exchange(&sigp.held, 0))
+		held_route();
 	/* No more than there are now: what is returned to the kernel may come back at once, from a thread that is just opening its mask
 	 * and would never get out of its handler. */
 	for (uint32_t left = atomic_load_explicit(&ring_count, memory_order_relaxed); left; left--) {
@@ -603,17 +678,20 @@ void sig_ring_drain(bool held_too) {
 }
 
 void sig_held_claim(struct g *g, uint64_t which) {
+	struct entry *batch[HELD_BATCH];
+	unsigned n;
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
 	which &= atomic_load(&sigp.held);
-	for (uint32_t i = 0; which && (i = entry_used(i)) < ENTRIES; i++) {
-		struct entry *e = &entries[i];
-		if (atomic_load_explicit(&states[i], memory_order_relaxed) != ENTRY_HELD || !(SIGBIT(e->sig) & which))
-			continue;
-		int sig = e->sig;
-		siginfo_t info = e->info;
-		entry_free(e); /* first: there may be no other */
-		sig_queue_put(sig_of(g), sig, &info, NULL);
-	}
+	uint32_t end = atomic_load_explicit(&ring_seq, memory_order_relaxed);
+	do {
+		n = which ? held_oldest(which, end, batch) : 0;
+		for (unsigned i = 0; i < n; i++) {
+			int sig = batch[i]->sig;
+			siginfo_t info = batch[i]->info;
+			entry_free(batch[i]); /* first: there may be no other */
+			sig_queue_put(sig_of(g), sig, &info, NULL);
+		}
+	} while (n == HELD_BATCH);
 	atomic_fetch_and(&sigp.held, ~which);
 	lock_release(&route_lock);
 }
@@ -631,6 +709,7 @@ static void ring_discard(uint64_t which) {
 			atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
 			atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
 		}
+		sigtimer_lost(&e->info);
 		entry_free(e);
 	}
 	atomic_fetch_and(&sigp.held, ~which);
@@ -694,19 +773,6 @@ uint32_t sig_seen(int sig) {
 	return atomic_load_explicit(&seen_count[sig], memory_order_acquire);
 }
 
-static _Atomic uint64_t youngest; /* the child, and what had been seen before it was made; relaxed: one who waits for it was told its number */
-
-void sig_child_made(pid_t child, uint32_t seen) {
-	if (child > 0)
-		atomic_store_explicit(&youngest, (uint64_t)child << 32 | seen, memory_order_relaxed);
-}
-
-bool sig_child_is_youngest(pid_t child, uint32_t *seen) {
-	uint64_t of = atomic_load_explicit(&youngest, memory_order_relaxed);
-	*seen = (uint32_t)of;
-	return (pid_t)(of >> 32) == child;
-}
-
 /* Another takes it, which the kernel wakes for that before it wakes who waits for the child. Not for long: it may be where no handler can run. */
 static void settle_other(struct g *g, struct g *taker, int sig, uint32_t seen) {
 	struct sigstate *s = sig_of(taker);
@@ -721,8 +787,7 @@ static void settle_other(struct g *g, struct g *taker, int sig, uint32_t seen) {
 
 /* It is pending, or a kernel thread that was given it is on its way through sig_entry(), which needs a CPU and nothing else. The limit is for a child that
  * ended without telling (a debugger's). */
-void sig_settle(struct g *g, int sig, uint32_t seen) {
-	struct g *taker = handler_of(sig) ? sig_taker(sig) : NULL;
+void sig_settle_with(struct g *g, struct g *taker, int sig, uint32_t seen) {
 	if (taker && taker != g && !taker->in_vfork)
 		settle_other(g, taker, sig, seen);
 	if (taker != g)
@@ -738,6 +803,10 @@ void sig_settle(struct g *g, int sig, uint32_t seen) {
 		SYS0(SYS_sched_yield);
 	syscall_exit(g);
 	rt_check(g);
+}
+
+void sig_settle(struct g *g, int sig, uint32_t seen) {
+	sig_settle_with(g, handler_of(sig) ? sig_taker(sig) : NULL, sig, seen);
 }
 
 /* The kernel may have chosen it for one of `which`, if its mask lets that through. */
@@ -793,15 +862,24 @@ static void settle(struct g *g, uint64_t which) {
 	rt_exit(g);
 }
 
-void sig_main_settle(struct g *g) {
-	uint64_t which = 0;
-	if (!g || g != sigp.main_g || process_in_vfork() || atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
+/* All of `which` that are handled are g's to take. */
+static void settle_handled(struct g *g, uint64_t which) {
+	if (process_in_vfork() || atomic_load_explicit(&sigp.reserved, memory_order_acquire) != 2)
 		return;
-	for (int sig = 1; sig <= NSIGNALS; sig++)
-		which |= handler_of(sig) ? SIGBIT(sig) : 0;
-	which &= ~mask_of(g);
+	for (uint64_t left = which; left; left &= left - 1)
+		which &= ~(handler_of(__builtin_ctzll(left) + 1) ? 0 : left & -left);
 	if (which)
 		settle(g, which);
+}
+
+void sig_main_settle(struct g *g) {
+	if (g && g == sigp.main_g)
+		settle_handled(g, ~mask_of(g));
+}
+
+void sig_sent_settle(struct g *g, int sig) {
+	if (g && handler_of(sig) && sig_taker(sig) == g)
+		settle_handled(g, SIGBIT(sig));
 }
 
 void sig_settle_masked(struct g *g, uint64_t which) {
@@ -825,15 +903,18 @@ void sig_foreign_deliver(struct g *g) {
 		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
 		entry_free(e);
 		rt_leave(g);
+		if (info.si_code == TIMER_CODE && !sigtimer_taken(&info))
+			continue;
 		if (kernel_queue_self(sig, &info) < 0)
 			SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
 	}
 }
 
 void sig_queue_fork_child(void) {
-	memset(states, 0, sizeof states); /* nobody else is here */
+	memset(states, 0, atomic_load_explicit(&room, memory_order_relaxed)); /* nobody else is here */
 	atomic_store(&ring_count, 0);
 	atomic_store(&ring_standard, 0);
 	atomic_store(&sigp.taking, 0);
+	sig_child_fork_child();
 	route_lock = (struct lock){0};
 }

@@ -19,12 +19,21 @@ uint64_t sig_handler_mask(const struct sigrecord *h, int sig) {
 	return (h->mask | (h->flags & SA_NODEFER ? 0 : SIGBIT(sig))) & ~SIG_NEVER_BLOCKED;
 }
 
+/* The handler is gone, flags and mask stay: the kernel has those that it knows, but for two that are ours in what it has. */
+static void reset_note(int sig, const struct sigrecord *h) {
+	const int ours = SA_SIGINFO | (int)SA_RESETHAND;
+	struct sigaction now;
+	if (sig_kernel_action(sig, NULL, &now) == 0)
+		sig_default_note(sig, (now.sa_flags & ~ours) | (h->flags & ours), h->mask);
+}
+
 bool sig_handler_take(int sig, struct sigrecord *h) {
 	if (likely(!(h->flags & (int)SA_RESETHAND)))
 		return true;
 	/* The kernel keeps sig_entry(), which finds no record from now on. */
 	if (!atomic_compare_exchange_strong(&sig_handlers[sig], &h, NULL))
 		return false;
+	reset_note(sig, h);
 	if (unlikely(isolate_catches(sig)))
 		isolate_arm(sig);
 	return true;

@@ -30,25 +30,55 @@ static bool ignored_by_kernel(int sig) {
 	return now.sa_handler == SIG_DFL && default_ignores(sig);
 }
 
+static _Atomic int systems; /* calls of system() under way; relaxed: who sends while one begins or ends is before or after */
+
+void sig_system(int step) {
+	atomic_fetch_add_explicit(&systems, step, memory_order_relaxed);
+}
+
+/* The program's handler. During system() libc has two of them ignored, without telling; here the kernel knows then. */
+static struct sigrecord *handler_now(int sig) {
+	if (unlikely(atomic_load_explicit(&systems, memory_order_relaxed) > 0) && (sig == SIGINT || sig == SIGQUIT) && ignored_by_kernel(sig))
+		return NULL;
+	return handler_of(sig);
+}
+
 /* RLIMIT_SIGPENDING, for real-time signals that carry something. The kernel counts what it has queued for the user; what waits here it does not know, and our own
- * timers it should not count. It is asked how many there are only where the limit is so low that it can matter: elsewhere our own entries end first. */
+ * timers it should not count. It is asked how many there are only where the limit is low: elsewhere our own are all that count. */
 static bool limit_reached(int sig, const siginfo_t *info) {
 	struct rlimit limit;
 	char text[4096];
 	uint64_t queued = 0;
-	if (sig < 32 || info->si_code >= 0 || SYS4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, NULL, &limit) < 0 ||
-	    limit.rlim_cur >= SIG_ENTRIES)
+	if (sig < 32 || info->si_code >= 0 || SYS4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, NULL, &limit) < 0)
 		return false;
+	if (limit.rlim_cur >= SIG_ENTRIES_FEW)
+		return sig_entries_are_many() && sig_entries_used() >= limit.rlim_cur;
 	if (task_file_read(0, self_pid(), "status", text, sizeof text) <= 0)
 		return sig_entries_used() >= limit.rlim_cur;
 	kernel_number_after(text, "\nSigQ:\t", &queued);
 	return sig_entries_used() + queued >= limit.rlim_cur + preempt_timers();
 }
 
+static bool stops_by_default(int sig) {
+	return sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
+/* The process stops, by a signal to this kernel thread: another would tell this one some time, which went on meanwhile. It comes back when somebody has sent SIGCONT, whose
+ * handler, if it is the caller's to run, has run then. */
+static int stop_here(struct g *g, int sig) {
+	rt_enter(g);
+	long r = SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+	rt_exit(g);
+	sig_sent_settle(self_g(), SIGCONT);
+	return (int)r;
+}
+
 /* To the calling goroutine: when it does not block it, the handler has run when this returns. */
 static int signal_self(struct g *g, int sig, siginfo_t *info, bool of_process) {
 	bool blocked = mask_of(g) & SIGBIT(sig);
-	if (!blocked && !handler_of(sig))
+	if (!blocked && !handler_now(sig) && stops_by_default(sig))
+		return stop_here(g, sig);
+	if (!blocked && !handler_now(sig))
 		return (int)kernel_queue_self(sig, info); /* default action, or ignored */
 	if (limit_reached(sig, info))
 		return -EAGAIN;
@@ -72,13 +102,15 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	struct g *self = g_self();
 	if (sig_of(g)->dead || sig == 0)
 		return 0;
+	if (sig == SIGSTOP && self_g())
+		return stop_here(self, sig);
 	if (sig == SIGKILL || sig == SIGSTOP)
 		return (int)SYS2(SYS_kill, self_pid(), sig);
 	sig_discard_opposite(sig);
 	if (g == self)
 		return signal_self(g, sig, info, false);
 	bool blocked = mask_of(g) & SIGBIT(sig);
-	if (!blocked && !handler_of(sig)) {
+	if (!blocked && !handler_now(sig)) {
 		if (info->si_code == TIMER_CODE)
 			sigtimer_taken(info);
 		if (ignored_by_kernel(sig))
@@ -216,7 +248,8 @@ static bool main_has_ended(pid_t tid) {
 	return sigp.main_g && tid == self_pid() && sig_of(sigp.main_g)->dead;
 }
 
-long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
+/* tgid -1: any. */
+static long sent_to_thread(pid_t tgid, pid_t tid, int sig) {
 	struct g *g = sched_started() && (tgid == -1 || tgid == self_pid()) ? sig_g_of_tid(tid) : NULL;
 	if (!g && tid >= TID_FIRST && tgid > 0 && tgid != self_pid() && sig > 0 && sig <= NSIGNALS)
 		return sys_ret(signal_foreign(tgid, tid, sig));
@@ -232,10 +265,17 @@ long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
 	return sys_ret(sig_thread_send(g, sig, &info));
 }
 
+long shim_tgkill(pid_t tgid, pid_t tid, int sig) {
+	return tgid > 0 ? sent_to_thread(tgid, tid, sig) : sys_ret(-EINVAL);
+}
+
+long shim_tkill(pid_t tid, int sig) {
+	return sent_to_thread(-1, tid, sig);
+}
+
 SHIM int tgkill(pid_t tgid, pid_t tid, int sig) {
 	REAL_READY();
-	/* tgid <= 0: the kernel says what is wrong */
-	return tgid > 0 && (sched_started() || tid >= TID_FIRST) ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
+	return sched_started() || tid >= TID_FIRST ? (int)shim_tgkill(tgid, tid, sig) : real.tgkill(tgid, tid, sig);
 }
 
 SHIM int raise(int sig) {
@@ -263,10 +303,12 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	struct g *self = self_g();
 	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS)
 		return 1;
+	if (sig == SIGSTOP || (stops_by_default(sig) && !handler_now(sig) && !(mask_of(self) & SIGBIT(sig))))
+		return stop_here(self, sig);
 	if (limit_reached(sig, info) && !ignored_by_kernel(sig))
 		return -EAGAIN;
 	sig_discard_opposite(sig);
-	if (!handler_of(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
+	if (!handler_now(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
 		return 1;
 	struct g *taker = sig_taker(sig);
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
@@ -293,7 +335,7 @@ pid_t sig_process_of(pid_t id) {
 /* For the default action, which some goroutine accepts but not the caller; and until sysmon is up, whose kernel thread lets that through, none may: this one
  * does, for the time of the call, which does not return natively if the process is to end. */
 static bool kill_comes_early(struct g *self, pid_t pid, int sig) {
-	return self && self->kind <= G_MAIN && sig > 0 && sig <= NSIGNALS && unlikely(!sig_sysmon_ktid()) && pid == self_pid() && !handler_of(sig) &&
+	return self && self->kind <= G_MAIN && sig > 0 && sig <= NSIGNALS && unlikely(!sig_sysmon_ktid()) && pid == self_pid() && !handler_now(sig) &&
 	       (mask_of(self) & ~atomic_load(&sigp.and_mask) & SIGBIT(sig));
 }
 
@@ -307,14 +349,58 @@ static long kill_early(struct g *self, pid_t pid, int sig) {
 	return r;
 }
 
+/* The kernel is about to send this process one that the caller takes: what has been seen of it goes to sent(). */
+static bool is_about_to_come(struct g *self, int sig, uint32_t *seen) {
+	*seen = sig > 0 && sig <= NSIGNALS ? sig_seen(sig) : 0;
+	return self && sig > 0 && sig <= NSIGNALS && handler_now(sig) && sig_taker(sig) == self;
+}
+
+/* POSIX: it does not return before its own. */
+static long sent(struct g *self, int sig, uint32_t seen, long r) {
+	if (r == 0 && self_g() == self && sig_taker(sig) == self)
+		sig_settle(self, sig, seen);
+	return r;
+}
+
+/* To others by one call with this process. (Not by -1: that leaves the caller's out.) */
+static long kill_group(pid_t pid, int sig) {
+	struct g *self = self_g();
+	uint32_t seen;
+	bool comes = is_about_to_come(self, sig, &seen) && (pid == 0 || pid == -(pid_t)SYS1(SYS_getpgid, 0));
+	long r = SYS2(SYS_kill, pid, sig);
+	return comes ? sent(self, sig, seen, r) : r;
+}
+
 SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
+	if (pid <= 0 && self_g())
+		return (int)sys_ret(kill_group(pid, sig));
 	pid = sig_process_of(pid);
 	siginfo_t info = info_make(sig, SI_USER);
 	long r = signal_process(pid, sig, &info);
 	if (r == 1 && kill_comes_early(self_g(), pid, sig))
 		r = kill_early(self_g(), pid, sig);
 	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
+}
+
+SHIM int killpg(pid_t group, int sig) {
+	return group < 0 ? (int)sys_ret(-EINVAL) : kill(-group, sig);
+}
+
+static bool is_of_this_process(int pidfd) {
+	char path[40], text[1024];
+	uint64_t pid = 0;
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	return kernel_file_read(path, text, sizeof text) > 0 && kernel_number_after(text, "\nPid:\t", &pid) && (int32_t)pid == self_pid();
+}
+
+SHIM int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) {
+	REAL_READY();
+	struct g *self = self_g();
+	uint32_t seen;
+	bool comes = is_about_to_come(self, sig, &seen) && is_of_this_process(pidfd);
+	long r = SYS4(SYS_pidfd_send_signal, pidfd, sig, info, flags);
+	return (int)sys_ret(comes ? sent(self, sig, seen, r) : r);
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
@@ -324,6 +410,20 @@ SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	info.si_value = value;
 	int r = signal_process(pid, sig, &info);
 	return r == 1 ? real.sigqueue(pid, sig, value) : (int)sys_ret(r);
+}
+
+static _Atomic uint64_t by_mq; /* what mq_notify() was ever asked for; relaxed: it is this program's queue, or another's business */
+
+void sig_mq_note(int sig) {
+	if (sig > 0 && sig <= NSIGNALS)
+		atomic_fetch_or_explicit(&by_mq, SIGBIT(sig), memory_order_relaxed);
+}
+
+long sig_mq_sent(struct g *g, long r) {
+	uint64_t which = atomic_load_explicit(&by_mq, memory_order_relaxed);
+	for (; unlikely(which) && r == 0; which &= which - 1)
+		sig_sent_settle(g, __builtin_ctzll(which) + 1);
+	return r;
 }
 
 /* rt_tgsigqueueinfo(), and with tid 0 rt_sigqueueinfo(): the caller makes the siginfo. A kernel's or kill()'s it may forge for itself only. */

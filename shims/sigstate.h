@@ -79,9 +79,9 @@ static inline uint32_t sig_handlers_ending(struct g *g) {
 	return sig_of(g)->ending;
 }
 
-/* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. tgid -1:
- * tkill. */
+/* tgkill/tkill with virtual or real thread ids; libc's convention (-1, errno). For the syscall() shim. */
 long shim_tgkill(pid_t tgid, pid_t tid, int sig);
+long shim_tkill(pid_t tid, int sig);
 /* As the kernel's calls: negative errors. */
 long shim_sigqueueinfo(pid_t tgid, pid_t tid, int sig, const siginfo_t *given);
 long shim_sigtimedwait(struct g *g, const sigset_t *set, siginfo_t *info, const struct timespec *timeout);
@@ -102,16 +102,31 @@ void sig_nudge(struct g *g, int sig);
  * in lets go of its descriptor. In fdcall.c. */
 void fdcall_abandon(struct g *g);
 
-/* A child that ends is reported to the process first, and whoever waits for it is woken then: a thread that takes SIGCHLD has run the handler when its call
- * returns. Here another kernel thread may have been given the signal, and not be done with it. sig_seen() before the call, sig_settle() after it, if the child
- * ended in between: by what was seen before the call, or before the child was made, if it is the youngest. In sigqueue.c. */
+/* A child that ends is reported to its parent first, and whoever waits for it is woken then: a thread that takes SIGCHLD has run the handler when its call
+ * returns. Here another kernel thread may have been given the signal, and not be done with it. sig_seen() before the call, sig_settle() after it, if it was sent
+ * in between; of a child, by what was seen before the call, or before the child was made, if that is known. In sigqueue.c. */
 uint32_t sig_seen(int sig);
-void sig_child_made(pid_t child, uint32_t seen); /* by fork(), which may have failed, or return in the child */
-bool sig_child_is_youngest(pid_t child, uint32_t *seen);
 void sig_settle(struct g *g, int sig, uint32_t seen);
+/* Around the making of a child, on the goroutine that makes it: whose it is. `child` is not positive if there is none, and in the child. In sigchild.c. */
+struct child_birth {
+	uint32_t seen;
+	int place;
+};
+void sig_child_begin(struct child_birth *birth);
+void sig_child_made(const struct child_birth *birth, pid_t child);
+bool sig_child_seen(pid_t child, uint32_t *seen);
+void sig_child_settle(struct g *g, pid_t child, uint32_t seen);
 /* What has been sent to the process is main's to take, and a call of main's does not return before it has: that stops a timer, or takes a handler away, after which
  * the program relies on it. Here another kernel thread may be about to hand it over. For any other g: nothing, as there. Outside the runtime. In sigqueue.c. */
 void sig_main_settle(struct g *g);
+/* The same of one signal that a call of g's may have made the kernel send to the process, for any g that takes it. */
+void sig_sent_settle(struct g *g, int sig);
+int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);
+/* system() begins, 1, or has ended, -1; one that is cancelled never does, which costs a question each time and no more. */
+void sig_system(int step);
+/* A message queue will send `sig`; one has been sent a message, successfully if r is 0. Returns r. In sigsend.c. */
+void sig_mq_note(int sig);
+long sig_mq_sent(struct g *g, long r);
 
 /* Before exec, which keeps what is pending for the caller: what waits in its queue is in the kernel then, and the caller, inside the runtime, stays on the kernel
  * thread that has it. False: there is nothing, and it is not inside. What a timer sent is not kept. After true, if exec fails, the queue is as it was. */

@@ -1,4 +1,5 @@
-/* The program's timers that name a thread: by SIGEV_THREAD_ID, or by the CPU clock they count. All others are the kernel's affair.
+/* The program's timers. Those that name a thread, by SIGEV_THREAD_ID or by the CPU clock they count, are carried out here; of those that signal the process, only the
+ * overruns are counted. All others are the kernel's affair.
  *
  * SIGEV_THREAD_ID. The kernel knows kernel threads, meant is a goroutine. So the kernel's timer signals sysmon, with libc's SIGSETXID, which nobody blocks, and our
  * record for a value. sigtimer_expired() notes it in the signal handler, sigtimer_look() does the rest on sysmon, where locks may be taken: it queues
@@ -10,6 +11,10 @@
  * CPU clocks. A timer on the caller's own clock pins the caller: the clock of its kernel thread is its own from then on, and the kernel counts. A timer on
  * another goroutine's clock is looked at when that can have used so much time at the earliest, as clock_nanosleep() does; at its time
  * the program's timer in the kernel, made on CLOCK_MONOTONIC, is set to expire at once, and does whatever it was made to do.
+ *
+ * Signals to the process. As the kernel takes one as soon as it comes, to wait here until somebody may handle it, the timer in the kernel goes on, and finds none
+ * pending. So each is counted as it comes (sigtimer_arrives(), in signal handlers, by atomics only); the first waits in the ring or a queue, the others are its
+ * overrun, and no signal by themselves. A timer that is set anew or deleted takes the count away: what then comes out of a queue without one is no signal.
  *
  * Before there are goroutines a timer that names main is the kernel's, and stays it: main is pinned when the runtime starts.
  *
@@ -29,6 +34,8 @@
 #include "thread.h"
 
 #define LIFE_BITS 15u        /* what the alignment of a record leaves free in its address */
+#define NONE_TOLD (-1)
+#define NEAR 1024u           /* timers found without a search; power of two */
 #define CPU_STEP_NS 1000000  /* no look at a CPU clock is sooner */
 
 enum record_state { RECORD_FREE, RECORD_MAKING, RECORD_LIVE };
@@ -38,6 +45,10 @@ struct record {
 	_Atomic uint32_t state;
 	timer_t id;
 	bool of_main;             /* made when there was main only: the kernel's */
+	bool pins_main;           /* that, or on main's CPU clock */
+	bool to_process;          /* it signals the process; for the two below */
+	_Atomic uint32_t waiting; /* so often expired since a signal of it waits in the library; 0: none does */
+	_Atomic int32_t told_process; /* as `told`; NONE_TOLD: the kernel knows */
 	clockid_t clock;          /* that the kernel's timer is on */
 
 	struct g *g;              /* whom it signals; NULL: not SIGEV_THREAD_ID */
@@ -63,19 +74,30 @@ struct record {
 };
 
 static _Atomic(struct record *) records;
+static _Atomic uint32_t records_free;            /* about so many; looked for only then */
+static _Atomic(struct record *) records_near[NEAR]; /* the last one whose number came here: where to look first */
 static _Atomic bool expired_any;
 
 /* ---- records ------------------------------------------------------------------------------------------------------ */
 
+/* Of a timer that signals the process: what has come of it is no signal any more. Relaxed: who takes one out finds it gone, or has been first. */
+static void count_forget(struct record *r) {
+	atomic_store_explicit(&r->waiting, 0, memory_order_relaxed);
+	atomic_store_explicit(&r->told_process, NONE_TOLD, memory_order_relaxed);
+}
+
 static struct record *record_new(void) {
-	/* acquire: pairs with the release below */
-	struct record *r = atomic_load_explicit(&records, memory_order_acquire);
+	/* acquire, both: the first pairs with the release in state_set(), the second with the one below */
+	bool any_free = atomic_load_explicit(&records_free, memory_order_acquire) != 0;
+	struct record *r = any_free ? atomic_load_explicit(&records, memory_order_acquire) : NULL;
 	uint32_t none = RECORD_FREE;
 	while (r && !atomic_compare_exchange_strong(&r->state, &none, RECORD_MAKING)) {
 		none = RECORD_FREE;
 		r = r->next;
 	}
-	if (!r) {
+	if (r) {
+		atomic_fetch_sub_explicit(&records_free, 1, memory_order_relaxed);
+	} else {
 		r = slab_alloc(sizeof *r);
 		if (!r)
 			return NULL;
@@ -87,11 +109,12 @@ static struct record *record_new(void) {
 		while (!atomic_compare_exchange_weak_explicit(&records, &r->next, r, memory_order_release, memory_order_relaxed))
 			continue;
 	}
-	r->of_main = r->kernel_counts = false;
+	r->of_main = r->pins_main = r->to_process = r->kernel_counts = false;
 	r->g = r->of = NULL;
 	r->target = 0;
 	__atomic_store_n(&r->life, (r->life + 1) & LIFE_BITS, __ATOMIC_RELAXED); /* a late signal's handler may just compare */
 	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
+	count_forget(r);
 	return r;
 }
 
@@ -102,12 +125,21 @@ static bool is_live(struct record *r) {
 
 static void state_set(struct record *r, enum record_state state) {
 	atomic_store_explicit(&r->state, state, memory_order_release);
+	if (state == RECORD_FREE)
+		atomic_fetch_add_explicit(&records_free, 1, memory_order_release);
 }
 
+/* Async-signal-safe. */
 static struct record *record_of(timer_t id) {
-	struct record *r = atomic_load_explicit(&records, memory_order_acquire);
+	_Atomic(struct record *) *near = &records_near[(uintptr_t)id % NEAR];
+	struct record *r = atomic_load_explicit(near, memory_order_acquire);
+	if (likely(r && is_live(r) && r->id == id))
+		return r;
+	r = atomic_load_explicit(&records, memory_order_acquire);
 	while (r && !(is_live(r) && r->id == id))
 		r = r->next;
+	if (r)
+		atomic_store_explicit(near, r, memory_order_release);
 	return r;
 }
 
@@ -130,6 +162,7 @@ static void setting_begin(struct record *r, int64_t first) {
 	r->first = first;
 	r->overruns = r->told = 0;
 	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
+	count_forget(r);
 	record_unlock(r, held);
 }
 
@@ -187,8 +220,89 @@ void sigtimer_look(void) {
 		look_at(r);
 }
 
+/* ---- signals to the process ---------------------------------------------------------------------------------------- */
+
+static bool record_signals_process(const struct record *r) {
+	return r && r->to_process;
+}
+
+static struct record *process_record(const siginfo_t *info) {
+	struct record *r = record_of((timer_t)(intptr_t)info->si_timerid);
+	return record_signals_process(r) ? r : NULL;
+}
+
+/* Relaxed, here and below: the count is all there is to it, and each of its changes is one step. */
+static uint32_t count_add(struct record *r, const siginfo_t *info) {
+	return atomic_fetch_add_explicit(&r->waiting, 1 + (uint32_t)info->si_overrun, memory_order_relaxed);
+}
+
+/* The signal is taken: the program sees it as *info. False: there is none. */
+static bool count_take(struct record *r, siginfo_t *info) {
+	uint32_t expired = atomic_exchange_explicit(&r->waiting, 0, memory_order_relaxed);
+	if (!expired)
+		return false;
+	info->si_overrun = (int)(expired - 1);
+	atomic_store_explicit(&r->told_process, info->si_overrun, memory_order_relaxed);
+	return true;
+}
+
+static struct record *process_record_given(const siginfo_t *info) {
+	struct record *r = info->si_value.sival_ptr;
+	return info->si_code == TIMER_CODE && record_signals_process(r) ? r : NULL;
+}
+
+static bool is_of_this_life(const struct record *r, const siginfo_t *info) {
+	return __atomic_load_n(&r->life, __ATOMIC_RELAXED) == (uint32_t)info->si_overrun;
+}
+
+bool sigtimer_arrives(siginfo_t *info) {
+	struct record *r = process_record(info);
+	if (!r)
+		return true;
+	if (count_add(r, info))
+		return false;
+	__atomic_store_n(&r->value.sival_ptr, info->si_value.sival_ptr, __ATOMIC_RELAXED); /* always the same */
+	info->si_code = TIMER_CODE;
+	info->si_overrun = (int)r->life;
+	info->si_value.sival_ptr = r;
+	return true;
+}
+
+bool sigtimer_handled(siginfo_t *info) {
+	struct record *r = process_record(info);
+	return !r || (count_add(r, info) == 0 && count_take(r, info));
+}
+
+void sigtimer_received(const siginfo_t *info) {
+	struct record *r = process_record(info);
+	if (r)
+		atomic_store_explicit(&r->told_process, info->si_overrun, memory_order_relaxed);
+}
+
+void sigtimer_lost(const siginfo_t *info) {
+	struct record *r = process_record_given(info);
+	if (r && is_of_this_life(r, info))
+		atomic_store_explicit(&r->waiting, 0, memory_order_relaxed);
+}
+
+/* told(), below */
+static bool told_process(struct record *r, siginfo_t *info, bool taken) {
+	uint32_t expired = atomic_load_explicit(&r->waiting, memory_order_relaxed);
+	if (!is_live(r) || !is_of_this_life(r, info) || !expired)
+		return false;
+	info->si_code = SI_TIMER;
+	info->si_timerid = (int)(intptr_t)r->id;
+	info->si_overrun = (int)(expired - 1);
+	info->si_value.sival_ptr = __atomic_load_n(&r->value.sival_ptr, __ATOMIC_RELAXED);
+	return !taken || count_take(r, info);
+}
+
+/* ---- what comes out of queues --------------------------------------------------------------------------------------- */
+
 static bool told(siginfo_t *info, bool taken) {
 	struct record *r = info->si_value.sival_ptr;
+	if (r->to_process)
+		return told_process(r, info, taken);
 	struct g *held = record_lock(r);
 	bool valid = is_live(r) && r->seq == (uint32_t)info->si_overrun;
 	info->si_code = SI_TIMER;
@@ -212,40 +326,13 @@ bool sigtimer_shown(siginfo_t *info) {
 }
 
 bool sigtimer_of_main(const siginfo_t *info) {
-	struct record *r = atomic_load_explicit(&records, memory_order_acquire);
-	while (r && !(is_live(r) && r->of_main && (int)(intptr_t)r->id == info->si_timerid))
-		r = r->next;
-	return r != NULL;
-}
-
-/* ---- the process's CPU clock -------------------------------------------------------------------------------------- */
-
-#define CPU_TIMERS 16 /* more are taken for timers of another clock */
-
-/* The timers on it: number + 1; 0 none. Relaxed: the kernel knows the timer before it can expire, and who makes it has started it later. */
-static _Atomic int64_t cpu_timers[CPU_TIMERS];
-
-static void cpu_timer_note(int64_t id, bool made) {
-	for (int i = 0; i < CPU_TIMERS; i++) {
-		int64_t was = made ? 0 : id + 1;
-		if (atomic_compare_exchange_strong_explicit(&cpu_timers[i], &was, made ? id + 1 : 0, memory_order_relaxed, memory_order_relaxed))
-			return;
-	}
-}
-
-static int create_plain(clockid_t clock, struct sigevent *event, timer_t *id) {
-	int done = real.timer_create(clock, event, id);
-	if (done == 0 && clock == CLOCK_PROCESS_CPUTIME_ID)
-		cpu_timer_note((intptr_t)*id, true);
-	return done;
+	struct record *r = record_of((timer_t)(intptr_t)info->si_timerid);
+	return r && r->of_main;
 }
 
 bool sigtimer_counts_cpu(const siginfo_t *info) {
-	for (int i = 0; i < CPU_TIMERS; i++) {
-		if (atomic_load_explicit(&cpu_timers[i], memory_order_relaxed) == (int64_t)info->si_timerid + 1)
-			return true;
-	}
-	return false;
+	struct record *r = process_record(info);
+	return r && r->clock == CLOCK_PROCESS_CPUTIME_ID;
 }
 
 /* ---- another goroutine's CPU clock -------------------------------------------------------------------------------- */
@@ -339,21 +426,21 @@ static void cpu_stop(struct record *r) {
 
 void sigtimer_start(struct g *main_g) {
 	for (struct record *r = atomic_load_explicit(&records, memory_order_acquire); r; r = r->next) {
-		if (is_live(r) && !g_pinned(main_g))
+		if (is_live(r) && r->pins_main && !g_pinned(main_g))
 			g_pin(main_g);
 	}
 }
 
 /* A child has no timers. */
 void sigtimer_fork_child(void) {
-	for (int i = 0; i < CPU_TIMERS; i++)
-		atomic_store_explicit(&cpu_timers[i], 0, memory_order_relaxed);
 	for (struct record *r = atomic_load_explicit(&records, memory_order_relaxed); r; r = r->next) {
 		r->lock = r->cpu_lock = (struct lock){0};
 		r->check = (struct timer){0};
 		r->pending = false;
 		r->seq++;
-		state_set(r, RECORD_FREE);
+		atomic_store_explicit(&r->waiting, 0, memory_order_relaxed);
+		if (atomic_load_explicit(&r->state, memory_order_relaxed) != RECORD_FREE)
+			state_set(r, RECORD_FREE);
 	}
 }
 
@@ -361,18 +448,31 @@ static bool signals_thread(const struct sigevent *event) {
 	return event && event->sigev_notify == SIGEV_THREAD_ID && event->sigev_signo > 0 && event->sigev_signo <= NSIGNALS;
 }
 
-/* There is main only. */
-static int create_for_main(clockid_t clock, struct sigevent *event, timer_t *id) {
-	bool names = event && event->sigev_notify == SIGEV_THREAD_ID, counts = clock == CLOCK_THREAD_CPUTIME_ID || cpuclock_is_ktids(clock);
-	struct record *r = names || counts ? record_new() : NULL;
-	int done = create_plain(clock, event, id);
-	if (!r)
-		return done;
-	r->of_main = names;
+/* A signal to the process, by what the kernel takes for none given, as well. */
+static bool signals_process(const struct sigevent *event) {
+	return !event || event->sigev_notify == SIGEV_SIGNAL;
+}
+
+/* r is done with, or its timer is `id`. */
+static int record_made(struct record *r, int done, const timer_t *id) {
 	if (done == 0)
 		r->id = *id;
 	state_set(r, done == 0 ? RECORD_LIVE : RECORD_FREE);
 	return done;
+}
+
+/* There is main only. */
+static int create_for_main(clockid_t clock, struct sigevent *event, timer_t *id) {
+	bool names = event && event->sigev_notify == SIGEV_THREAD_ID, counts = clock == CLOCK_THREAD_CPUTIME_ID || cpuclock_is_ktids(clock);
+	struct record *r = names || counts || signals_process(event) ? record_new() : NULL;
+	int done = real.timer_create(clock, event, id);
+	if (!r)
+		return done;
+	r->of_main = names;
+	r->pins_main = names || counts;
+	r->clock = clock;
+	r->to_process = signals_process(event);
+	return record_made(r, done, id);
 }
 
 /* r says what is meant. */
@@ -389,6 +489,8 @@ static int create_recorded(struct record *r, clockid_t clock, struct sigevent *e
 		r->value = event->sigev_value;
 		event = &ours;
 		sig_reserve();
+	} else {
+		r->to_process = signals_process(event);
 	}
 	r->clock = clock;
 	if (r->of) {
@@ -396,11 +498,17 @@ static int create_recorded(struct record *r, clockid_t clock, struct sigevent *e
 		r->check = (struct timer){.fire = cpu_check, .arg = r, .unlocked = true};
 	}
 	setting_begin(r, INT64_MAX);
+	return record_made(r, real.timer_create(clock, event, id), id);
+}
+
+static int create_for_process(clockid_t clock, struct sigevent *event, timer_t *id) {
+	struct record *r = record_new();
 	int done = real.timer_create(clock, event, id);
-	if (done == 0)
-		r->id = *id;
-	state_set(r, done == 0 ? RECORD_LIVE : RECORD_FREE);
-	return done;
+	if (!r)
+		return done; /* its overruns are not counted */
+	r->clock = clock;
+	r->to_process = signals_process(event);
+	return record_made(r, done, id);
 }
 
 SHIM int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict id) {
@@ -411,9 +519,11 @@ SHIM int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t 
 	if (!sched_started())
 		return create_for_main(clock, event, id);
 	struct g *of = cpuclock_thread(clock), *g = signals_thread(event) ? sig_g_of_tid(event->_sigev_un._tid) : NULL;
+	if (!of && !g && signals_process(event))
+		return create_for_process(clock, event, id);
 	if (!of && !g) {
 		enum tp_hold hold = g_tp_hold(self); /* SIGEV_THREAD: libc makes a thread */
-		int done = create_plain(clock, event, id);
+		int done = real.timer_create(clock, event, id);
 		g_tp_release(self, hold);
 		return done;
 	}
@@ -452,9 +562,15 @@ static void stopped(void) {
 SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict spec, struct itimerspec *restrict old) {
 	REAL_READY();
 	struct record *r = record_of(id);
-	if (!r || r->of_main || (uintptr_t)spec < 4096 || !timespec_valid(&spec->it_value) || !timespec_valid(&spec->it_interval)) {
+	bool valid = (uintptr_t)spec >= 4096 && timespec_valid(&spec->it_value) && timespec_valid(&spec->it_interval);
+	if (!r || (!r->g && !r->of) || !valid) {
+		bool stops = valid && (spec == old || !ns_of(&spec->it_value)); /* which are the same place: who knows */
+		if (r && valid)
+			count_forget(r);
 		int done = real.timer_settime(id, flags, spec, old);
-		if (done == 0 && (spec == old || !ns_of(&spec->it_value))) /* which are the same place: who knows */
+		if (r && done == 0 && stops && !ns_of(&spec->it_value))
+			count_forget(r); /* what has come meanwhile: nothing more can */
+		if (done == 0 && stops)
 			stopped();
 		return done;
 	}
@@ -486,7 +602,8 @@ SHIM int timer_gettime(timer_t id, struct itimerspec *left) {
 SHIM int timer_getoverrun(timer_t id) {
 	REAL_READY();
 	struct record *r = record_of(id);
-	return r && r->g ? r->told : real.timer_getoverrun(id);
+	int32_t told = r ? atomic_load_explicit(&r->told_process, memory_order_relaxed) : NONE_TOLD;
+	return r && r->g ? r->told : told != NONE_TOLD ? told : real.timer_getoverrun(id);
 }
 
 SHIM int timer_delete(timer_t id) {
@@ -498,9 +615,8 @@ SHIM int timer_delete(timer_t id) {
 			cpu_stop(r);
 		setting_begin(r, INT64_MAX);
 	}
-	cpu_timer_note((intptr_t)id, false);
 	int done = real.timer_delete(id);
-	bool of_process = !r || r->of_main;
+	bool of_process = !r || r->of_main || r->to_process;
 	if (r)
 		state_set(r, RECORD_FREE);
 	if (done == 0 && of_process)

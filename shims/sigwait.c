@@ -55,6 +55,8 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 		}
 		break;
 	}
+	if (r > 0 && info->si_code == SI_TIMER)
+		sigtimer_received(info);
 	atomic_store(&s->waiting, 0);
 	sig_queue_hand_on(g, 0); /* what it has not taken of the process's */
 	rt_enter(g);

@@ -5,10 +5,10 @@
 
 #include "io.h"
 
-/* A child has ended. `waited`: since `seen`, because the call had to wait for it; else that is known of the youngest only. */
+/* A child has ended. `waited`: since `seen`, because the call had to wait for it; else that is known of the children made last. */
 static void child_ended(struct g *g, pid_t child, bool waited, uint32_t seen) {
-	if (waited || sig_child_is_youngest(child, &seen))
-		sig_settle(g, SIGCHLD, seen);
+	if (waited || sig_child_seen(child, &seen))
+		sig_child_settle(g, child, seen);
 }
 
 static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, struct rusage *usage) {

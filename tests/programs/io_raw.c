@@ -113,6 +113,7 @@ int main(void) {
 	FAILS(syscall(SYS_tgkill, -1, gettid(), 0), EINVAL);
 	FAILS(syscall(SYS_tgkill, 0, gettid(), SIGUSR1), EINVAL);
 	FAILS(tgkill(-1, gettid(), 0), EINVAL);
+	EQ(syscall(SYS_tkill, getpid(), 0), 0);
 	pid_t child = (pid_t)syscall(SYS_fork);
 	if (child == 0)
 		_exit(9);

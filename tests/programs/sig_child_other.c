@@ -1,5 +1,5 @@
-/* Main sleeps, and takes SIGCHLD; another thread makes children and waits for them. The kernel wakes main for its handler first, so nearly always that has run
- * when the wait returns; that it has is no promise, so a quarter of the times is enough. */
+/* A thread makes children and waits for them, and takes SIGCHLD before main, which sleeps and could. Nearly always the handler has run when the wait returns; beside others
+ * that is no promise of the kernel, so a quarter of the times is enough. */
 #include "sync_test.h"
 
 #include <signal.h>

@@ -119,6 +119,34 @@ static void fault(void) {
 	*(volatile int *)8 = 1;
 }
 
+/* All of them that the kernel shows, libc's own included. */
+static void shows(const char *when, int sig) {
+	struct sigaction now;
+	sigaction(sig, NULL, &now);
+	printf("%s: %s, flags %#x, masks SIGHUP %d, SIGQUIT %d, SIGKILL %d\n", when, now.sa_handler == SIG_DFL ? "default" : "handler", (unsigned)now.sa_flags,
+	       sigismember(&now.sa_mask, SIGHUP), sigismember(&now.sa_mask, SIGQUIT), sigismember(&now.sa_mask, SIGKILL));
+}
+
+/* The handler goes, the flags and the mask stay. */
+static void flags_stay(int sig) {
+	struct sigaction act = {.sa_handler = once, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+	sigaddset(&act.sa_mask, SIGHUP);
+	sigaddset(&act.sa_mask, SIGKILL);
+	sigaction(sig, &act, NULL);
+	shows("set", sig);
+	raise(sig);
+	shows("raised", sig);
+	act.sa_handler = SIG_DFL;
+	act.sa_flags = SA_NODEFER;
+	sigaddset(&act.sa_mask, SIGQUIT);
+	sigaction(sig, &act, NULL);
+	shows("default", sig);
+	act.sa_handler = once;
+	sigfillset(&act.sa_mask);
+	sigaction(sig, &act, NULL);
+	shows("again", sig);
+}
+
 static void reports(void) {
 	struct sigaction old;
 	install(SIGUSR2, SA_NODEFER | SA_RESTART);
@@ -144,6 +172,8 @@ int main(void) {
 	runs_once(SIGCHLD, false);
 	runs_once(SIGRTMIN + 1, false);
 	reports();
+	flags_stay(SIGUSR1);
+	flags_stay(SIGCHLD);
 	stop = false;
 	ran = 0;
 	in_child("the second kills", second_kills);
