@@ -70,7 +70,7 @@ static pid_t skip_number(const char **s) {
 
 static bool path_parse(const char *path, struct task_path *t) {
 	struct g *self = io_g();
-	pid_t id = 0, pid = (pid_t)SYS0(SYS_getpid);
+	pid_t id = 0;
 	*t = (struct task_path){.g = self};
 	if (!self)
 		return false;
@@ -79,6 +79,7 @@ static bool path_parse(const char *path, struct task_path *t) {
 	} else {
 		if (!skip(&path, "/proc/"))
 			return false;
+		pid_t pid = (pid_t)SYS0(SYS_getpid);
 		if (!skip(&path, "self"))
 			id = skip_number(&path);
 		if (id < TID_FIRST) {

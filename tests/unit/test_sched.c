@@ -886,11 +886,17 @@ static void yield_until_seen(void *arg) {
 	yield_until(counted_by_then != 0);
 }
 
-/* The network is looked at with thousands in the queue, too: who is ready by then goes before those that come later. The two that yield keep the P's own
- * queue filled, or it would take from the others' by the hundred, and look when that is empty. */
-Test(sched, a_crowd_does_not_hide_the_network) {
+/* Its turns are no measure when sysmon took the P from main meanwhile, which on a busy machine may not have been on a CPU. */
+static uint64_t retaken(void) {
+	return atomic_load(&stats_shared[STAT_RETAKEN_HOG]);
+}
+
+/* False: main lost its P. */
+static bool crowd_round(void) {
+	uint64_t before = retaken();
+	int begin = counter;
+	counted_by_then = 0;
 	must(pipe2(fds, O_NONBLOCK) == 0);
-	start(1);
 	go(note_counter, NULL);
 	yield_until(netpoll_has_waiters());
 	go(yield_until_seen, NULL);
@@ -903,7 +909,18 @@ Test(sched, a_crowd_does_not_hide_the_network) {
 	atomic_store(&sched.poller, 0);
 	queue_counters(500);
 	wait_all();
-	cr_expect(counted_by_then <= 3000, "seen after %d", counted_by_then);
+	if (retaken() != before)
+		return false;
+	cr_expect(counted_by_then - begin <= 3000, "seen after %d", counted_by_then - begin);
+	return true;
+}
+
+/* The network is looked at with thousands in the queue, too: who is ready by then goes before those that come later. The two that yield keep the P's own
+ * queue filled, or it would take from the others' by the hundred, and look when that is empty. */
+Test(sched, a_crowd_does_not_hide_the_network) {
+	start(1);
+	for (int rounds = 1; !crowd_round(); rounds++)
+		must(rounds < 100);
 }
 
 static struct pd *pair_pd[2][2];
