@@ -309,7 +309,8 @@ static void strays_look(struct look *look) {
 	strays = 0;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
-		if (g && g->kind <= G_MAIN && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !p_of(m)) {
+		if (g && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
+		    !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !p_of(m)) {
 			strays++;
 			preempt_ask(m, g, 0);
 		}
