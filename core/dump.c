@@ -5,6 +5,7 @@
  *     what is read of them may be a moment old, and a goroutine may be shown half before and half after a switch.
  *   - nothing is allocated; stacks and the program's objects are read by peek(), which cannot fault.
  *   - names, owners: from the shims, by hooks. The core knows no mutex.
+ *   - kernel threads that are no goroutines may hold what these wait for, so a thread counts as ended only when the kernel does not know it either.
  *
  * A parked goroutine's registers lie where arch_switch() left them. One that sits in a system call can be followed from what
  * /proc/self/task/TID/syscall says. One that computes is only named; stopping it would need a signal, which the program could notice.
@@ -30,12 +31,11 @@
 
 #define FRAMES_MAX 64
 #define OWNERS 512 /* remembered answers of dump_find() */
-#define CYCLE_MAX 1024 /* threads in one deadlock; a longer chain is not followed to its end */
 #define CYCLES_MAX 32
 #define SETTLE_NS 20000000
 
 const char *(*dump_name_hook)(struct g *g);
-bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, int32_t *tid);
+bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
 const char *(*dump_lost_hook)(int32_t tid);
 
 /* ---- finding --------------------------------------------------------------------------------------------------------- */
@@ -45,9 +45,16 @@ static bool is_live(struct g *g) {
 	return g->kind <= G_MAIN && state != GS_IDLE && state != GS_DEAD;
 }
 
+/* A kernel thread that is no goroutine (libc's for SIGEV_THREAD, or the program's own clone) and has waited or may wait with a G. Where libc does not see it end,
+ * nobody takes the G back. */
+static bool is_foreign(struct g *g) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	return g->kind == G_FOREIGN && state != GS_IDLE && state != GS_DEAD && kernel_thread_exists(g->tid);
+}
+
 struct g *dump_find(int32_t tid) {
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (g->tid == tid && is_live(g))
+		if (g->tid == tid && (is_live(g) || is_foreign(g)))
 			return g;
 	}
 	return NULL;
@@ -66,7 +73,7 @@ static struct g *find_cached(int32_t tid) {
 	static _Atomic(struct g *) owner[OWNERS];
 	_Atomic(struct g *) *slot = &owner[(uint32_t)tid % OWNERS];
 	struct g *g = atomic_load_explicit(slot, memory_order_relaxed);
-	if (g && g->tid == tid && is_live(g))
+	if (g && g->tid == tid && (is_live(g) || is_foreign(g)))
 		return g;
 	g = dump_find(tid);
 	if (g)
@@ -91,7 +98,27 @@ static struct m *m_of(struct g *g) {
 	return NULL;
 }
 
+/* A kernel thread that has no G, for it never called us. Main's may outlive it, and goes on as one of the runtime's. */
+static bool stranger_lives(int32_t tid) {
+	if (tid >= TID_FIRST || tid == (int32_t)SYS0(SYS_getpid))
+		return false;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		if (atomic_load_explicit(&m->ktid, memory_order_relaxed) == tid)
+			return false;
+	}
+	return kernel_thread_exists(tid);
+}
+
+static void stranger_put(struct text *t, int32_t tid) {
+	text_str(t, "kernel thread ");
+	text_dec(t, tid);
+}
+
 void dump_who(struct text *t, struct g *g) {
+	if (g->kind > G_MAIN) {
+		stranger_put(t, g->tid);
+		return;
+	}
 	const char *name = dump_name_hook ? dump_name_hook(g) : NULL;
 	text_str(t, "goroutine ");
 	text_dec(t, g->id);
@@ -214,14 +241,6 @@ static void thread_put(struct text *t, struct m *m, int64_t now) {
 	text_str(t, "\n");
 }
 
-void dump_threads(struct text *t) {
-	int64_t now = nanotime();
-	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
-		if (atomic_load_explicit(&m->ktid, memory_order_relaxed))
-			thread_put(t, m, now);
-	}
-}
-
 /* ---- goroutines ----------------------------------------------------------------------------------------------------------- */
 
 /* What a waiting goroutine waits for, as read at one time. */
@@ -232,14 +251,28 @@ struct wait_info {
 	bool timed;
 	int64_t until; /* 0: not known */
 	bool parked; /* false: in the kernel */
+	bool endless; /* certainly without a time limit */
 };
+
+static bool call_waits(const struct kernel_call *c, uintptr_t on) {
+	return c->known && !c->running && c->number == SYS_futex && c->arg0 == on;
+}
 
 static bool waits_in_kernel(struct g *g, uintptr_t on) {
 	struct m *m = m_of(g);
 	struct kernel_call c = {.known = false};
-	if (m)
-		c = kernel_call_of(m->ktid);
-	return c.known && !c.running && c.number == SYS_futex && c.arg0 == on;
+	if (m || g->kind > G_MAIN)
+		c = kernel_call_of(m ? m->ktid : g->tid);
+	return call_waits(&c, on);
+}
+
+/* One that is no goroutine sleeps on its G's `note`, and only the kernel knows until when. */
+static bool foreign_waits(struct g *g, struct wait_info *w) {
+	struct kernel_call c = kernel_call_of(g->tid);
+	w->until = 0;
+	w->timed = c.known && c.arg3 != 0;
+	w->endless = c.known && !w->timed;
+	return !c.known || call_waits(&c, (uintptr_t)&g->note);
 }
 
 static bool wait_of(struct g *g, struct wait_info *w) {
@@ -250,6 +283,9 @@ static bool wait_of(struct g *g, struct wait_info *w) {
 	w->until = __atomic_load_n(&g->timer.index, __ATOMIC_RELAXED) ? __atomic_load_n(&g->timer.when, __ATOMIC_RELAXED) : 0;
 	w->timed = w->until || w->what == futex_what_mutex_timed;
 	w->parked = atomic_load_explicit(&g->state, memory_order_acquire) == GS_WAITING;
+	w->endless = !w->timed;
+	if (w->what && w->parked && g->kind > G_MAIN)
+		return foreign_waits(g, w);
 	return w->what && (w->parked || (state == GS_RUNNING && waits_in_kernel(g, w->on)));
 }
 
@@ -257,15 +293,16 @@ static bool waits_on_descriptor(const char *what) {
 	return what[0] == 'f' && what[1] == 'd' && what[2] == ' ';
 }
 
-static void owner_put(struct text *t, struct g *g, const struct wait_info *w) {
-	int32_t tid;
-	if (!dump_owner_hook || !dump_owner_hook(g, w->what, w->on, &tid))
-		return;
+/* The thread with this tid, which has what w waits for. */
+static void holder_put(struct text *t, const struct wait_info *w, int32_t tid) {
 	struct g *owner = find_cached(tid);
 	text_str(t, ", ");
 	if (owner) {
 		text_str(t, strcmp(w->what, "join") == 0 ? "for " : "held by ");
 		dump_who(t, owner);
+	} else if (stranger_lives(tid)) {
+		text_str(t, "held by ");
+		stranger_put(t, tid);
 	} else {
 		const char *lost = dump_lost_hook ? dump_lost_hook(tid) : NULL;
 		text_str(t, "held by thread ");
@@ -275,7 +312,29 @@ static void owner_put(struct text *t, struct g *g, const struct wait_info *w) {
 	}
 }
 
-static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int64_t now) {
+/* chosen: which of those who have it is named; 0: the first that is found, with the number of others. */
+static void owner_put(struct text *t, struct g *g, const struct wait_info *w, int32_t chosen) {
+	struct dump_owners owners = {0};
+	int32_t tid;
+	unsigned others = 0;
+	if (chosen) {
+		holder_put(t, w, chosen);
+		return;
+	}
+	if (!dump_owner_hook || !dump_owner_hook(g, w->what, w->on, &owners, &tid))
+		return;
+	holder_put(t, w, tid);
+	while (dump_owner_hook(g, w->what, w->on, &owners, &tid))
+		others++;
+	if (others) {
+		text_str(t, " and ");
+		text_dec(t, others);
+		text_str(t, others == 1 ? " other" : " others");
+	}
+}
+
+static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int32_t chosen) {
+	int64_t now = nanotime();
 	text_str(t, "waits: ");
 	text_str(t, w->what);
 	if (waits_on_descriptor(w->what)) {
@@ -285,7 +344,7 @@ static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int
 		text_str(t, " ");
 		text_hex(t, w->on);
 	}
-	owner_put(t, g, w);
+	owner_put(t, g, w, chosen);
 	if (w->since) {
 		text_str(t, ", for ");
 		text_time(t, now - w->since);
@@ -352,7 +411,7 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 	text_str(t, ": ");
 	bool waits = wait_of(g, &w);
 	if (waits && w.parked) {
-		wait_put(t, g, &w, nanotime());
+		wait_put(t, g, &w, 0);
 		dump_parked(g, &f);
 	} else if (state == GS_RUNNABLE) {
 		text_str(t, "is ready to run");
@@ -361,7 +420,7 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 		running_put(t, g, &f);
 		if (waits) {
 			text_str(t, ", ");
-			wait_put(t, g, &w, nanotime());
+			wait_put(t, g, &w, 0);
 		}
 	}
 	text_str(t, " [thread ");
@@ -377,6 +436,32 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 	if (f.known && g != tls_g)
 		dump_frames(t, &f, cache);
 	text_str(t, "\n");
+}
+
+static void foreign_put(struct text *t, struct g *g) {
+	struct wait_info w;
+	dump_who(t, g);
+	text_str(t, ": none of the runtime's");
+	if (wait_of(g, &w)) {
+		text_str(t, ", ");
+		wait_put(t, g, &w, 0);
+	} else {
+		struct kernel_call c = kernel_call_of(g->tid);
+		kernel_call_put(t, &c);
+	}
+	text_str(t, "\n");
+}
+
+void dump_threads(struct text *t) {
+	int64_t now = nanotime();
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		if (atomic_load_explicit(&m->ktid, memory_order_relaxed))
+			thread_put(t, m, now);
+	}
+	for (struct g *g = g_all(); g && !t->failed; g = g->all_next) {
+		if (is_foreign(g))
+			foreign_put(t, g);
+	}
 }
 
 void dump_all(struct text *t) {
@@ -399,78 +484,128 @@ void dump_to(int fd) {
 	dump_all(&t);
 }
 
-/* ---- deadlocks --------------------------------------------------------------------------------------------------------------- */
+/* ---- deadlocks ---------------------------------------------------------------------------------------------------------------
+ *
+ * A graph: threads, and edges from one that waits without a time limit to those who have what it waits for. It needs all of them, so each cycle is a deadlock. Found
+ * by depth first: a search goes to every thread once, and an edge back into the path that it is on closes a cycle. The path is linked through the threads, so
+ * it may be as long as there are some. Two searches, SETTLE_NS apart: only threads whose wait is in both the same are believed, and these have
+ * been there at the same time in between. */
 
-/* One thread waiting for another. */
-struct edge {
-	struct g *from, *to; /* to NULL: a thread that has ended */
-	struct wait_info wait;
-	int32_t tid;
+struct search {
+	struct text *t; /* NULL: the first one, which only looks */
+	uint32_t round;
+	int found;
 };
 
-/* Whom g waits for, without a time limit. */
-static bool edge_of(struct g *g, struct edge *e) {
-	e->from = g;
-	if (!is_live(g) || !wait_of(g, &e->wait) || e->wait.timed || !dump_owner_hook ||
-	    !dump_owner_hook(g, e->wait.what, e->wait.on, &e->tid))
+static void visit(struct search *s, struct g *g, struct g *from) {
+	struct dump_mark *k = &g->dump;
+	struct wait_info w;
+	uint64_t print = 0;
+	if ((is_live(g) || is_foreign(g)) && wait_of(g, &w) && w.endless)
+		print = (((uint64_t)w.since * 0x100000001b3 + w.on) * 0x100000001b3 + (uint32_t)g->tid) | 1;
+	k->lasts = k->round == s->round - 1 && k->print == print;
+	k->print = print;
+	k->round = s->round;
+	k->owners = (struct dump_owners){0};
+	k->from = from;
+	k->on_path = true;
+}
+
+/* The next thread that g waits for; NULL and true: one that has no G. */
+static bool edge_next(struct g *g, struct g **to) {
+	struct dump_mark *k = &g->dump;
+	struct wait_info w;
+	if (!k->print || !dump_owner_hook || !wait_of(g, &w) || !dump_owner_hook(g, w.what, w.on, &k->owners, &k->tid))
 		return false;
-	e->to = find_cached(e->tid);
+	*to = find_cached(k->tid);
 	return true;
 }
 
-/* How many take part in the deadlock whose lowest member is g, so each is found once; 0: none. 1 may also be a mutex whose owner has ended. *print is the
- * same as long as nothing of it moves. */
-static unsigned cycle_find(struct g *g, uint64_t *print) {
-	struct edge e = {.to = g};
-	*print = 0;
-	for (unsigned n = 1; n <= CYCLE_MAX && edge_of(e.to, &e); n++) {
-		*print = (*print + (uint32_t)e.tid) * 0x100000001b3 + e.wait.on + (uint64_t)e.wait.since;
-		if (!e.to)
-			return n == 1;
-		if (e.to == g)
-			return n;
-		if (e.to->id < g->id)
-			return 0;
+/* The path from `first` to `last`, linked to a ring: where in it a report begins, and what all of them are. */
+static struct g *ring_close(struct g *first, struct g *last, bool *lasts) {
+	struct g *begin = last, *next = first;
+	*lasts = true;
+	for (struct g *g = last;; next = g, g = g->dump.from) {
+		g->dump.next = next;
+		*lasts = *lasts && g->dump.lasts;
+		if (g->id < begin->id || (g->id == begin->id && g->tid < begin->tid))
+			begin = g;
+		if (g == first)
+			return begin;
 	}
-	return 0;
 }
 
-/* Is it still as it was? What takes part in a deadlock does not move. */
-static bool cycle_lasts(struct g *g, unsigned *n) {
-	struct timespec ts = {0, SETTLE_NS};
-	uint64_t before, after;
-	if (!cycle_find(g, &before))
-		return false;
-	SYS2(SYS_nanosleep, &ts, 0);
-	*n = cycle_find(g, &after);
-	return *n && before == after;
-}
-
-static void cycle_put(struct text *t, struct g *g, unsigned n) {
-	struct edge e = {.to = g};
-	for (unsigned i = 0; i < n && edge_of(e.to, &e); i++) {
-		text_str(t, i ? "          " : e.to ? "deadlock: " : "stuck: ");
-		dump_who(t, e.from);
+static void cycle_put(struct text *t, struct g *begin, bool stuck) {
+	struct wait_info w;
+	struct g *g = begin;
+	do {
+		text_str(t, g != begin ? "          " : stuck ? "stuck: " : "deadlock: ");
+		dump_who(t, g);
 		text_str(t, " ");
-		wait_put(t, e.from, &e.wait, nanotime());
+		if (wait_of(g, &w))
+			wait_put(t, g, &w, g->dump.tid);
 		text_str(t, "\n");
+		g = g->dump.next;
+	} while (g != begin);
+}
+
+/* stuck: `last`, which is `first` as well, waits for a thread that has ended. */
+static void cycle_found(struct search *s, struct g *first, struct g *last, bool stuck) {
+	bool lasts;
+	struct g *begin = ring_close(first, last, &lasts);
+	if ((s->t && !lasts) || s->found++ >= CYCLES_MAX || !s->t)
+		return;
+	cycle_put(s->t, begin, stuck);
+}
+
+static void search_from(struct search *s, struct g *g) {
+	struct g *to;
+	visit(s, g, NULL);
+	while (g) {
+		if (!edge_next(g, &to)) {
+			g->dump.on_path = false;
+			g = g->dump.from;
+		} else if (!to) {
+			if (!stranger_lives(g->dump.tid))
+				cycle_found(s, g, g, true);
+		} else if (to->dump.round != s->round) {
+			visit(s, to, g);
+			g = to;
+		} else if (to->dump.on_path) {
+			cycle_found(s, to, g, false);
+		}
 	}
+}
+
+static int search(struct text *t) {
+	static uint32_t round;
+	struct search s = {.t = t, .round = ++round};
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		if (g->dump.round != s.round && (g->kind <= G_MAIN || g->kind == G_FOREIGN))
+			search_from(&s, g);
+	}
+	if (t && s.found > CYCLES_MAX) {
+		text_str(t, "and ");
+		text_dec(t, s.found - CYCLES_MAX);
+		text_str(t, " more\n");
+	}
+	return s.found;
 }
 
 int dump_deadlocks(struct text *t) {
-	struct g *suspect[CYCLES_MAX];
-	unsigned suspects = 0, n;
-	uint64_t print;
+	/* Who searches: a process, for one that was forked in between has nobody who would take it back. acquire, release: the marks are that searcher's. */
+	static _Atomic int32_t searcher;
+	int32_t self = (int32_t)SYS0(SYS_getpid), other = atomic_load_explicit(&searcher, memory_order_relaxed);
+	struct timespec ts = {0, SETTLE_NS};
 	int found = 0;
-	for (struct g *g = g_all(); g && suspects < CYCLES_MAX; g = g->all_next) {
-		if (cycle_find(g, &print))
-			suspect[suspects++] = g;
+	if (other == self || !atomic_compare_exchange_strong_explicit(&searcher, &other, self, memory_order_acquire, memory_order_relaxed)) {
+		text_str(t, "another report looks for deadlocks\n");
+		return 0;
 	}
-	for (unsigned i = 0; i < suspects; i++) {
-		if (cycle_lasts(suspect[i], &n)) {
-			cycle_put(t, suspect[i], n);
-			found++;
-		}
+	if (search(NULL)) {
+		SYS2(SYS_nanosleep, &ts, 0);
+		found = search(t);
 	}
+	atomic_store_explicit(&searcher, 0, memory_order_release);
 	return found;
 }

@@ -9,8 +9,9 @@
 /* What only the shims know. Set before sched_start(); called from any thread while the goroutine may be running: they may read type-stable
  * memory and peek(), nothing else. */
 extern const char *(*dump_name_hook)(struct g *g);
-/* The thread that `g`, which waits for `what` at `on`, waits for: its tid. False: nobody in particular, or not known. */
-extern bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, int32_t *tid);
+/* The next of the threads that `g`, which waits for `what` at `on`, waits for, all of them (several only read what it wants to write): its tid. False: no more;
+ * nobody in particular; or not known. */
+extern bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
 /* A remark on a mutex whose owner has ended (a goroutine that a panic isolated), or NULL. */
 extern const char *(*dump_lost_hook)(int32_t tid);
 
@@ -23,8 +24,8 @@ void dump_to(int fd);
 /* Kernel threads: what each runs, and for how long a goroutine has held one in a call that the runtime does not see the end of. */
 void dump_threads(struct text *t);
 
-/* Cycles of threads that wait for each other, and waits for what a thread that has ended still holds. Returns how many. Looks twice, 20 ms
- * apart, so that only what does not move is reported. */
+/* Cycles of threads that wait for each other, kernel threads that are no goroutines among them, and waits for what a thread that has ended still holds. Returns
+ * how many. Looks twice, 20 ms apart, so that only what does not move is reported. */
 int dump_deadlocks(struct text *t);
 
 /* The registers of g where it parked. False: it runs, or ran meanwhile. */
@@ -33,14 +34,15 @@ bool dump_parked(struct g *g, struct unwind_frame *f);
 /* One frame a line, from f outwards. */
 void dump_frames(struct text *t, struct unwind_frame *f, struct unwind_cache *cache);
 
-/* "goroutine 7 \"name\"" */
+/* "goroutine 7 \"name\"", or "kernel thread 4711" */
 void dump_who(struct text *t, struct g *g);
 
 /* How many kernel threads a goroutine holds without a P. */
 uint32_t dump_pinned_count(void);
 
-/* The live goroutine with this id (or tid, above 2^22); NULL. */
+/* The living thread with this tid, a goroutine or one that is none but has called us; NULL. */
 struct g *dump_find(int32_t tid);
+/* The live goroutine with this id (or tid, above 2^22); NULL. */
 struct g *dump_find_id(uint32_t id);
 
 #endif

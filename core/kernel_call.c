@@ -59,6 +59,12 @@ long task_file_read(int32_t pid, int32_t tid, const char *name, char *text, size
 	return kernel_file_read(path, text, room);
 }
 
+bool kernel_thread_exists(int32_t tid) {
+	char path[64];
+	number_put(stpcpy(path, "/proc/self/task/"), (uint32_t)tid);
+	return SYS3(SYS_faccessat, AT_FDCWD, path, 0 /* F_OK */) == 0;
+}
+
 /* "NUMBER ARG*6 SP PC", or "running", or "-1 SP PC". */
 struct kernel_call kernel_call_of(int32_t ktid) {
 	struct kernel_call c = {0};
@@ -77,6 +83,7 @@ struct kernel_call kernel_call_of(int32_t ktid) {
 	c.number = v[0];
 	if (count == 9) {
 		c.arg0 = (uint64_t)v[1];
+		c.arg3 = (uint64_t)v[4];
 		c.sp = (uint64_t)v[7];
 		c.pc = (uint64_t)v[8];
 	} else if (count == 3) {

@@ -39,6 +39,12 @@ static bool is_live(struct g *g) {
 	return g->kind <= G_MAIN && state != GS_IDLE && state != GS_DEAD;
 }
 
+/* Kernel threads that are no goroutines as well. */
+static bool is_thread(struct g *g) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	return is_live(g) || (g->kind == G_FOREIGN && state != GS_IDLE && state != GS_DEAD);
+}
+
 static const char *name_of(struct g *g) {
 	return thread_of(g)->name;
 }
@@ -72,30 +78,38 @@ static bool waits_to_write(struct g *g, uintptr_t lock) {
 		       lock + offsetof(pthread_rwlock_t, __data.__writers_futex);
 }
 
-/* Whom one who waits for a reader-writer lock waits for. A writer: for its readers, of whom one that waits itself is the one to look at, for as long as that one
- * does, nobody writes. A reader that finds no writer in it: for one who wants to. */
-static bool rwlock_holder(uintptr_t lock, bool writes, int32_t *tid) {
-	if (word_of(lock, offsetof(pthread_rwlock_t, __data.__cur_writer), tid))
-		return true;
-	*tid = 0;
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (!is_live(g) || !(writes ? readers_has(g, lock) : waits_to_write(g, lock)))
-			continue;
-		*tid = g->tid;
-		if (__atomic_load_n(&g->wait_what, __ATOMIC_RELAXED))
-			break;
+/* Whom one who waits for a reader-writer lock waits for. A writer: for its readers. A reader that finds no writer in it: for those who want to. */
+static bool rwlock_holder(uintptr_t lock, bool writes, struct dump_owners *owners, int32_t *tid) {
+	pthread_rwlock_t copy;
+	if (owners->over || !peek(&copy, lock, sizeof copy))
+		return false;
+	*tid = copy.__data.__cur_writer;
+	if (!owners->at && *tid > 0) {
+		owners->over = true;
+		return !copy.__data.__shared || dump_find(*tid); /* else it may be a thread of another process */
 	}
-	return *tid != 0;
+	for (struct g *g = owners->at ? owners->at->all_next : g_all(); g; g = g->all_next) {
+		if (is_thread(g) && (writes ? readers_has(g, lock) : waits_to_write(g, lock))) {
+			owners->at = g;
+			*tid = g->tid;
+			return true;
+		}
+	}
+	owners->over = true;
+	return false;
 }
 
-static bool owner_of(struct g *g, const char *what, uintptr_t on, int32_t *tid) {
+static bool owner_of(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid) {
 	(void)g;
+	if (strcmp(what, "rwlock read") == 0)
+		return rwlock_holder(on - offsetof(pthread_rwlock_t, __data.__wrphase_futex), false, owners, tid);
+	if (strcmp(what, "rwlock write") == 0)
+		return rwlock_holder(on - offsetof(pthread_rwlock_t, __data.__writers_futex), true, owners, tid);
+	if (owners->over)
+		return false;
+	owners->over = true;
 	if (what == futex_what_mutex || what == futex_what_mutex_timed)
 		return mutex_owner(on, tid);
-	if (strcmp(what, "rwlock read") == 0)
-		return rwlock_holder(on - offsetof(pthread_rwlock_t, __data.__wrphase_futex), false, tid);
-	if (strcmp(what, "rwlock write") == 0)
-		return rwlock_holder(on - offsetof(pthread_rwlock_t, __data.__writers_futex), true, tid);
 	if (strcmp(what, "join") == 0)
 		return word_of(on, offsetof(struct g, tid) - offsetof(struct g, ext) - offsetof(struct thread, done),
 			       tid);

@@ -45,15 +45,25 @@ Test(ctl, deadlocks_are_found) {
 
 /* Of many threads, and of mutexes that are waited for in the kernel. */
 Test(ctl, deadlocks_of_every_kind) {
-	static const char *const kinds[] = {"100", "3 robust", "3 shared", "1 robust", "3 rwlock", "1 rwlock"};
-	static const int threads[] = {100, 3, 3, 1, 3, 1};
-	for (int i = 0; i < 6; i++) {
+	static const char *const kinds[] = {"1500", "3 robust", "3 shared", "1 robust", "3 rwlock", "1 rwlock", "2 readers", "2 callback"};
+	static const int threads[] = {1500, 3, 3, 1, 3, 1, 2, 2};
+	for (int i = 0; i < 8; i++) {
 		char all[16];
 		snprintf(all, sizeof all, "%d\n", threads[i]);
-		struct child c = session("program=deadlocked; start ctl=$d/s %s; until_text '^deadlock: goroutine' $B/goshim ctl $pid deadlocks | "
-				     "grep -c ' waits: .* 0x.*, held by goroutine '; finish", kinds[i]);
+		struct child c = session("program=deadlocked; start ctl=$d/s %s; until_text '^deadlock: [gk]' $B/goshim ctl $pid deadlocks | "
+				     "grep -c ' waits: .* 0x.*, held by [gk][oe]r.* [0-9]'; finish", kinds[i]);
 		cr_expect_str_eq(c.output, all, "%s: %s", kinds[i], c.output);
 	}
+}
+
+/* A kernel thread that is no goroutine is not one that has ended. */
+Test(ctl, who_is_no_goroutine_holds_as_well) {
+	struct child c = session("program=deadlocked; start ctl=$d/s 2 held; until_text 'held by kernel thread' $B/goshim ctl $pid dump; "
+				 "$B/goshim ctl $pid deadlocks; finish");
+	expect_text(c, " waits: mutex 0x");
+	expect_text(c, ": none of the runtime's");
+	expect_no_text(c, "which has ended");
+	expect_text(c, "\nno deadlock\n");
 }
 
 Test(ctl, no_deadlock_where_there_is_none) {
