@@ -289,7 +289,7 @@ static const struct setting table[] = {
 };
 
 #define TABLE_COUNT (sizeof(table) / sizeof(table[0]))
-#define VALUE_MAX 64
+#define ITEM_MAX 256
 
 /* GOSHIM has an item that is no key=value, or one with an unknown key. */
 static bool error_set_list(const char *item, const char **error) {
@@ -301,22 +301,23 @@ static bool error_set_list(const char *item, const char **error) {
 	return false;
 }
 
-/* One "key=value" of GOSHIM: text[0..length). */
+/* One "key=value" of GOSHIM: text[0..length). Of one that is too long, which no value of ours is, the beginning is kept for the complaint. */
 static bool setting_apply(const char *text, size_t length, const char **error) {
-	char item[VALUE_MAX];
-	size_t copied = length < sizeof(item) ? length : sizeof(item) - 1;
+	char item[ITEM_MAX];
+	bool whole = length < sizeof(item);
+	size_t copied = whole ? length : sizeof(item) - 1;
 	memcpy(item, text, copied);
 	item[copied] = '\0';
 	char *equals = strchr(item, '=');
-	if (!equals || copied < length)
+	if (!equals)
 		return error_set_list(item, error);
 	*equals = '\0';
 	for (size_t i = 0; i < TABLE_COUNT; i++) {
 		if (strcmp(item, table[i].name) != 0)
 			continue;
-		if (table[i].parse(equals + 1))
+		if (whole && table[i].parse(equals + 1))
 			return true;
-		char name[VALUE_MAX] = "GOSHIM=";
+		char name[ITEM_MAX] = "GOSHIM=";
 		strcat(name, table[i].name);
 		return error_set(name, equals + 1, table[i].accepts, error);
 	}

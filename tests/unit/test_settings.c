@@ -109,6 +109,28 @@ Test(parser, malformed_lists) {
 	}
 }
 
+/* However long a value is, it is judged by its own rule: zeros in front are allowed, and a complaint is about the value. */
+Test(parser, long_values) {
+	char item[600];
+	int n = snprintf(item, sizeof item, "stack=%0100dk", 64);
+	cr_assert(n > 0 && list(item));
+	cr_expect(settings.stack == 64 << 10);
+	static const char *const keys[] = {"ctl=/", "stack=x", "verbose="};
+	static const char *const why[] = {"must be 0, 1 or the full path of a folder", "must be", "must be 0 or 1"};
+	for (size_t i = 0; i < 3; i++) {
+		for (int length = 40; length < 500; length += 10) {
+			snprintf(item, sizeof item, "%s%0*d", keys[i], length, 0);
+			if (i == 0)
+				memset(item + 5, 'a', (size_t)length);
+			error = NULL;
+			if (i == 0 && length < 47)
+				continue;
+			cr_assert(!list(item), "%s was accepted", item);
+			cr_expect(strstr(error, why[i]) && !strstr(error, "KEY=VALUE"), "%s", error);
+		}
+	}
+}
+
 /* Whatever comes in: no overrun (the sanitizers look), and an error that is one printable line. */
 Test(parser, noise) {
 	unsigned seed = 1;
