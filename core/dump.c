@@ -32,11 +32,13 @@
 #define FRAMES_MAX 64
 #define OWNERS 512 /* remembered answers of dump_find() */
 #define CYCLES_MAX 32
+#define POLLED_MAX 4 /* descriptors of one poll() that are named */
 #define SETTLE_NS 20000000
 
 const char *(*dump_name_hook)(struct g *g);
 bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
 const char *(*dump_lost_hook)(int32_t tid);
+int (*dump_polled_hook)(uintptr_t on, unsigned i, unsigned *count);
 
 /* ---- finding --------------------------------------------------------------------------------------------------------- */
 
@@ -333,6 +335,23 @@ static void owner_put(struct text *t, struct g *g, const struct wait_info *w, in
 	}
 }
 
+static void polled_put(struct text *t, uintptr_t on) {
+	unsigned count = 0, i;
+	int fd = dump_polled_hook ? dump_polled_hook(on, 0, &count) : -1;
+	text_str(t, fd < 0 ? "" : count == 1 ? " of descriptor" : " of descriptors");
+	for (i = 0; fd >= 0 && i < count && i < POLLED_MAX; i++) {
+		text_str(t, i ? ", " : " ");
+		text_dec(t, fd);
+		unsigned again;
+		fd = dump_polled_hook(on, i + 1, &again);
+	}
+	if (i && count > i) {
+		text_str(t, " and ");
+		text_dec(t, count - i);
+		text_str(t, " more");
+	}
+}
+
 static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int32_t chosen) {
 	int64_t now = nanotime();
 	text_str(t, "waits: ");
@@ -340,6 +359,8 @@ static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int
 	if (waits_on_descriptor(w->what)) {
 		text_str(t, " of descriptor ");
 		text_dec(t, (int64_t)w->on);
+	} else if (strcmp(w->what, "poll") == 0) {
+		polled_put(t, w->on);
 	} else if (w->on) {
 		text_str(t, " ");
 		text_hex(t, w->on);

@@ -12,6 +12,8 @@ extern const char *(*dump_name_hook)(struct g *g);
 /* The next of the threads that `g`, which waits for `what` at `on`, waits for, all of them (several only read what it wants to write): its tid. False: no more;
  * nobody in particular; or not known. */
 extern bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
+/* The i-th of the descriptors that one which waits for `on` by poll() or select() waits for, and how many they are; -1: it is not known. */
+extern int (*dump_polled_hook)(uintptr_t on, unsigned i, unsigned *count);
 /* A remark on a mutex whose owner has ended (a goroutine that a panic isolated), or NULL. */
 extern const char *(*dump_lost_hook)(int32_t tid);
 

@@ -85,13 +85,29 @@ def function_at(pc):
     return re.sub(r" in section .*? of ", " of ", text).split(" in section")[0]
 
 
+def polled(on):
+    """What a poll() or select() waits for. As core/dump.c has it."""
+    polls = gdb.Value(on).cast(gdb.lookup_type("struct pollset").pointer())
+    count = int(polls["count"])
+    shown = [str(int(polls["wait"][i]["pd"]["fd"])) for i in range(min(count, 4))]
+    return "poll of descriptor%s %s%s" % ("" if count == 1 else "s", ", ".join(shown), " and %d more" % (count - 4) if count > 4 else "")
+
+
+def wait_text(what, on):
+    if what == "poll":
+        try:
+            return polled(on)
+        except gdb.error:  # the stack was not saved
+            return what
+    return "%s %s" % (what, on if what.startswith("fd ") else "0x%x" % on)
+
+
 def what_it_does(g):
     if int(g["ctx"]["on_cpu"]):
         tid = kernel_thread(g)
         return "on kernel thread %d" % tid if tid else "about to run or to stop"
     if int(g["state"]) == WAITING and g["wait_what"]:
-        what, on = g["wait_what"].string(), int(g["wait_on"])
-        return "%s %s" % (what, on if what.startswith("fd ") else "0x%x" % on)
+        return wait_text(g["wait_what"].string(), int(g["wait_on"]))
     try:
         return "stopped in " + function_at(saved_registers(g)[cpu()[3]])
     except gdb.error:

@@ -179,5 +179,6 @@ unsigned inspect_cancel(uint32_t id) {
 void inspect_init(void) {
 	dump_name_hook = name_of;
 	dump_owner_hook = owner_of;
+	dump_polled_hook = poll_waited;
 	unwind_object_hook = object_of;
 }

@@ -7,6 +7,9 @@
 /* Sets the core's hooks. Once, before the runtime starts. */
 void inspect_init(void);
 
+/* poll.c: dump_polled_hook */
+int poll_waited(uintptr_t set, unsigned i, unsigned *count);
+
 /* Cancels the goroutine with this id, and all it created, and they, as pthread_cancel() does. Returns how many; 0: there is no such. From a thread
  * that is none of the program's. */
 unsigned inspect_cancel(uint32_t id);

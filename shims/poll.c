@@ -21,6 +21,8 @@
 
 #include "../core/pages.h"
 #include "../core/runtime.h"
+#include "../core/unwind.h"
+#include "inspect.h"
 #include "io.h"
 
 #define POLL_INLINE 12
@@ -107,6 +109,16 @@ static void pollset_free(struct pollset *s) {
 		pages_unmap(s->wait, s->room * sizeof *s->wait);
 }
 
+int poll_waited(uintptr_t set, unsigned i, unsigned *count) {
+	struct pollset s;
+	struct pdwait w;
+	int fd;
+	if (!peek(&s, set, sizeof s) || i >= s.count || !peek(&w, (uintptr_t)&s.wait[i], sizeof w) || !peek(&fd, (uintptr_t)&w.pd->fd, sizeof fd))
+		return -1;
+	*count = s.count;
+	return fd;
+}
+
 /* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. ask NULL: the bits tell. 0: ask again;
  * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK, unless `naps`. */
 static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool naps, long (*ask)(void *), void *arg,
@@ -116,7 +128,7 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool n
 	unsigned i;
 	*found = 0;
 	rt_enter(g); /* until nothing of it is linked: a handler on top could wait itself, and be woken for us */
-	wait_begin(g, true, "poll", s->count);
+	wait_begin(g, true, "poll", (uintptr_t)s);
 	for (i = 0; i < s->count && linked == 0; i++)
 		linked = netpoll_link(s->wait[i].pd, &s->wait[i], g, s->wait[i].mode);
 	naps = naps && linked < 0;

@@ -1,11 +1,13 @@
 /* Threads in every state that a report tells apart. Prints "ready" and its pid when all are there; ends when standard input does.
- * Arguments: "nothreads" makes none; "pinned" makes one more, which waits in a system call of its own making; "fork": forks a child that makes a thread of its own, and prints its pid, too. */
+ * Arguments: "more" makes some more, and prints what they wait for; "nothreads" makes none; "pinned" makes one more, which waits in a system call of its own making; "fork": forks a child that makes a thread of its own, and prints its pid, too. */
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -92,6 +94,27 @@ static void *wait_unseen(void *arg) {
 	return (void *)result;
 }
 
+static void *wait_poll(void *arg) {
+	struct pollfd fds[6];
+	(void)arg;
+	pthread_setname_np(pthread_self(), "poller");
+	for (int i = 0; i < 6; i++)
+		fds[i] = (struct pollfd){.fd = pipe_fd[0], .events = POLLIN};
+	poll(fds, 6, -1);
+	return NULL;
+}
+
+static void *wait_select(void *arg) {
+	fd_set set;
+	(void)arg;
+	pthread_setname_np(pthread_self(), "selector");
+	FD_ZERO(&set);
+	FD_SET(0, &set);
+	FD_SET(pipe_fd[0], &set);
+	select(pipe_fd[0] + 1, &set, NULL, NULL, NULL);
+	return NULL;
+}
+
 static void *wait_sem(void *arg) {
 	(void)arg;
 	sem_wait(&nothing);
@@ -112,6 +135,11 @@ int main(int argc, char **argv) {
 		pthread_create(&t, NULL, wait_read, NULL);
 		pthread_create(&t, NULL, wait_child, NULL);
 		pthread_create(&t, NULL, wait_sem, NULL);
+		if (argc > 1 && strcmp(argv[1], "more") == 0) {
+			pthread_create(&t, NULL, wait_poll, NULL);
+			pthread_create(&t, NULL, wait_select, NULL);
+			printf("polled %d\n", pipe_fd[0]);
+		}
 		pthread_create(&t, NULL, lock_and_end, NULL);
 		pthread_join(t, NULL);
 		pthread_create(&t, NULL, wait_forgotten, NULL);

@@ -24,6 +24,15 @@ Test(ctl, dump_names_every_wait) {
 	expect_text(c, "kernel thread ");
 }
 
+/* wait_text NAME: until that one waits. */
+#define MORE "start ctl=$d/s more; wait_text() { until_text \"\\\"$1\\\": waits\" $B/goshim ctl $pid dump; }; of() { sed -n \"s/^$1 //p\" $d/out; }; "
+
+Test(ctl, dump_names_what_is_polled) {
+	struct child c = session(MORE "wait_text selector >/dev/null; wait_text poller | grep 'waits: poll' | sed \"s/$(of polled)/P/g\"; finish");
+	expect_text(c, "\"poller\": waits: poll of descriptors P, P, P, P and 2 more, for ");
+	expect_text(c, "\"selector\": waits: poll of descriptors 0, P, for ");
+}
+
 Test(ctl, dump_has_backtraces) {
 	struct child c = session("start ctl=$d/s; until_text '\"conditional\": waits: cond' $B/goshim ctl $pid dump | grep "
 			     "-c ' deep_waits_here+'; finish");

@@ -7,7 +7,7 @@
 #define SHELL                                                                                                                              \
 	"d=$(mktemp -d); mkfifo $d/in; touch $d/out; trap 'rm -r $d' EXIT; cd $d; script=$S/scripts/goshim-gdb.py; "                       \
 	"g() { timeout 100 gdb -nx -q -batch \"$@\" </dev/null 2>&1; }; "                                                                  \
-	"GOSHIM=guard=mprotect,ctl=$d/s LD_PRELOAD=$B/libgoshim.so $B/tests/helpers/inspected <$d/in >$d/out & pid=$!; exec 7>$d/in; "      \
+	"GOSHIM=guard=mprotect,ctl=$d/s LD_PRELOAD=$B/libgoshim.so $B/tests/helpers/inspected more <$d/in >$d/out & pid=$!; exec 7>$d/in; "      \
 	"i=0; while ! $B/goshim ctl $pid deadlocks 2>/dev/null | grep -q stuck && [ $i -lt 400 ]; do i=$((i+1)); sleep 0.05; done; "
 
 #define FINISH "exec 7>&-; wait $pid"
@@ -22,6 +22,7 @@ static void expect_goroutines(struct child c) {
 	expect_text(c, "     4  \"conditional\"    waiting   thread ");
 	expect_text(c, ", cond 0x");
 	expect_text(c, ", fd read ");
+	expect_text(c, ", poll of descriptors 0, ");
 	expect_text(c, "goroutine 4 \"conditional\" (waiting):\n#0  ");
 	expect_text(c, "deep_waits_here (depth=depth@entry=3)");
 	expect_text(c, "in arch_start ()");
