@@ -38,6 +38,7 @@
 const char *(*dump_name_hook)(struct g *g);
 bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
 const char *(*dump_lost_hook)(int32_t tid);
+uintptr_t (*dump_object_hook)(const char *what, uintptr_t on);
 int (*dump_polled_hook)(uintptr_t on, unsigned i, unsigned *count);
 
 /* ---- finding --------------------------------------------------------------------------------------------------------- */
@@ -214,6 +215,12 @@ uint32_t dump_pinned_count(void) {
 	return n;
 }
 
+/* Who has m for itself while it waits. A report only: it may be wired no longer. */
+static struct g *wired_of(struct m *m) {
+	struct g *g = __atomic_load_n(&m->wired_g, __ATOMIC_RELAXED);
+	return g && g->kind <= G_MAIN ? g : NULL;
+}
+
 static void thread_put(struct text *t, struct m *m, int64_t now) {
 	struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 	struct p *p = p_of(m);
@@ -226,7 +233,13 @@ static void thread_put(struct text *t, struct m *m, int64_t now) {
 		text_str(t, ", ");
 	}
 	if (!g) {
-		text_str(t, p ? m->spinning ? "looks for work" : "in the scheduler" : "idle");
+		struct g *wired = wired_of(m);
+		if (wired) {
+			text_str(t, "wired to ");
+			dump_who(t, wired);
+		} else {
+			text_str(t, p ? m->spinning ? "looks for work" : "in the scheduler" : "idle");
+		}
 		text_str(t, "\n");
 		return;
 	}
@@ -363,7 +376,7 @@ static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int
 		polled_put(t, w->on);
 	} else if (w->on) {
 		text_str(t, " ");
-		text_hex(t, w->on);
+		text_hex(t, dump_object_hook ? dump_object_hook(w->what, w->on) : w->on);
 	}
 	owner_put(t, g, w, chosen);
 	if (w->since) {

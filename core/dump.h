@@ -14,6 +14,8 @@ extern const char *(*dump_name_hook)(struct g *g);
 extern bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
 /* The i-th of the descriptors that one which waits for `on` by poll() or select() waits for, and how many they are; -1: it is not known. */
 extern int (*dump_polled_hook)(uintptr_t on, unsigned i, unsigned *count);
+/* The address of the object, as the program has it, that one which waits for `what` at `on` waits for. */
+extern uintptr_t (*dump_object_hook)(const char *what, uintptr_t on);
 /* A remark on a mutex whose owner has ended (a goroutine that a panic isolated), or NULL. */
 extern const char *(*dump_lost_hook)(int32_t tid);
 

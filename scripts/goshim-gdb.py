@@ -93,13 +93,22 @@ def polled(on):
     return "poll of descriptor%s %s%s" % ("" if count == 1 else "s", ", ".join(shown), " and %d more" % (count - 4) if count > 4 else "")
 
 
+def object_address(what, on):
+    """As the program has it: some objects are waited for at a word inside."""
+    words = library_symbol("wait_words")
+    for i in range(words.type.range()[1] + 1):
+        if words[i]["what"] and words[i]["what"].string() == what:
+            return on - int(words[i]["offset"])
+    return on
+
+
 def wait_text(what, on):
     if what == "poll":
         try:
             return polled(on)
         except gdb.error:  # the stack was not saved
             return what
-    return "%s %s" % (what, on if what.startswith("fd ") else "0x%x" % on)
+    return "%s %s" % (what, on if what.startswith("fd ") else "0x%x" % object_address(what, on))
 
 
 def what_it_does(g):

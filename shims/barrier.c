@@ -12,6 +12,7 @@
  * it waits on. Process-shared barriers are glibc's; pthread_barrier_init is not interposed. */
 #include <errno.h>
 
+#include "inspect.h"
 #include "sigstate.h"
 #include "sync.h"
 
@@ -31,6 +32,7 @@ struct barrier {
 enum { LEFT_DESTROY = 1, LEFT_ONE = 2, LEFT_SHIFT = 1 };
 #define LEFT_MASK 0x7fffffffu
 
+_Static_assert(offsetof(struct barrier, round) == BARRIER_WORD, "reports");
 _Static_assert(sizeof(struct barrier) <= sizeof(pthread_barrier_t) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "glibc's pthread_barrier_t");
 

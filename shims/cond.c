@@ -33,6 +33,7 @@
  * why pthread_cond_init is interposed (SYN-4). Process-shared ones are glibc's. */
 #include <errno.h>
 
+#include "inspect.h"
 #include "sync.h"
 
 #ifndef __EXCEPTIONS
@@ -51,6 +52,7 @@ struct cond {
 
 enum { COND_SHARED = 1, COND_MONOTONIC = 2, COND_DESTROY = 4, COND_REF = 8, COND_REF_SHIFT = 3 };
 
+_Static_assert(offsetof(struct cond, key) == COND_WORD, "reports");
 _Static_assert(sizeof(struct cond) == sizeof(pthread_cond_t) &&
                offsetof(struct cond, refs) == offsetof(pthread_cond_t, __data.__wrefs), "glibc's pthread_cond_t");
 

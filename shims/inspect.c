@@ -49,6 +49,21 @@ static const char *name_of(struct g *g) {
 	return thread_of(g)->name;
 }
 
+const struct wait_word wait_words[] = {
+	{"rwlock read", offsetof(pthread_rwlock_t, __data.__wrphase_futex)},
+	{"rwlock write", offsetof(pthread_rwlock_t, __data.__writers_futex)},
+	{"cond", COND_WORD},
+	{"barrier", BARRIER_WORD},
+	{NULL, 0},
+};
+
+static uintptr_t object_waited(const char *what, uintptr_t on) {
+	const struct wait_word *w = wait_words;
+	while (w->what && strcmp(w->what, what) != 0)
+		w++;
+	return on - w->offset;
+}
+
 static bool word_of(uintptr_t object, size_t offset, int32_t *tid) {
 	return peek(tid, object + offset, sizeof *tid) && *tid > 0;
 }
@@ -179,6 +194,7 @@ unsigned inspect_cancel(uint32_t id) {
 void inspect_init(void) {
 	dump_name_hook = name_of;
 	dump_owner_hook = owner_of;
+	dump_object_hook = object_waited;
 	dump_polled_hook = poll_waited;
 	unwind_object_hook = object_of;
 }

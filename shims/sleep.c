@@ -10,11 +10,11 @@
 
 #define CPU_STEP_NS 1000000
 
-/* Until CLOCK_MONOTONIC `deadline`. 0, or -EINTR: io_interrupted() says whether it is over. */
+/* Until CLOCK_MONOTONIC `deadline`; -1: until a handler runs. 0, or -EINTR: io_interrupted() says whether it is over. */
 static int sleep_begin(struct g *g, int64_t deadline) {
 	int r;
 	do {
-		wait_begin(g, true, "sleep", 0);
+		wait_begin(g, true, deadline < 0 ? "pause" : "sleep", 0);
 		r = wait_park(g, deadline);
 	} while (r == 0);
 	return r == -ETIMEDOUT ? 0 : r;

@@ -115,6 +115,54 @@ static void *wait_select(void *arg) {
 	return NULL;
 }
 
+static void *wait_pause(void *arg) {
+	(void)arg;
+	pthread_setname_np(pthread_self(), "pauser");
+	pause();
+	return NULL;
+}
+
+static void *wait_write(void *arg) {
+	pthread_setname_np(pthread_self(), "writer");
+	pthread_rwlock_wrlock(arg);
+	return NULL;
+}
+
+static void *wait_others(void *arg) {
+	pthread_setname_np(pthread_self(), "early");
+	pthread_barrier_wait(arg);
+	return NULL;
+}
+
+/* A robust mutex makes it one that has its kernel thread for itself. */
+static void *wait_wired(void *arg) {
+	static pthread_mutex_t robust;
+	pthread_mutexattr_t attr;
+	(void)arg;
+	pthread_setname_np(pthread_self(), "wired");
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(&robust, &attr);
+	pthread_mutex_lock(&robust);
+	sem_wait(&nothing);
+	return NULL;
+}
+
+static void more_make(void) {
+	static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+	static pthread_barrier_t three;
+	pthread_t t;
+	pthread_rwlock_rdlock(&lock);
+	pthread_barrier_init(&three, NULL, 3);
+	pthread_create(&t, NULL, wait_poll, NULL);
+	pthread_create(&t, NULL, wait_select, NULL);
+	pthread_create(&t, NULL, wait_pause, NULL);
+	pthread_create(&t, NULL, wait_write, &lock);
+	pthread_create(&t, NULL, wait_others, &three);
+	pthread_create(&t, NULL, wait_wired, NULL);
+	printf("polled %d\nlock %p\nbarrier %p\ncond %p\n", pipe_fd[0], (void *)&lock, (void *)&three, (void *)&never);
+}
+
 static void *wait_sem(void *arg) {
 	(void)arg;
 	sem_wait(&nothing);
@@ -135,11 +183,8 @@ int main(int argc, char **argv) {
 		pthread_create(&t, NULL, wait_read, NULL);
 		pthread_create(&t, NULL, wait_child, NULL);
 		pthread_create(&t, NULL, wait_sem, NULL);
-		if (argc > 1 && strcmp(argv[1], "more") == 0) {
-			pthread_create(&t, NULL, wait_poll, NULL);
-			pthread_create(&t, NULL, wait_select, NULL);
-			printf("polled %d\n", pipe_fd[0]);
-		}
+		if (argc > 1 && strcmp(argv[1], "more") == 0)
+			more_make();
 		pthread_create(&t, NULL, lock_and_end, NULL);
 		pthread_join(t, NULL);
 		pthread_create(&t, NULL, wait_forgotten, NULL);

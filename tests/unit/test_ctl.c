@@ -33,6 +33,20 @@ Test(ctl, dump_names_what_is_polled) {
 	expect_text(c, "\"selector\": waits: poll of descriptors 0, P, for ");
 }
 
+Test(ctl, dump_names_objects_by_their_addresses) {
+	struct child c = session(MORE "for t in writer early conditional; do wait_text $t | grep \"$t.: waits\"; done | "
+				 "sed \"s/$(of lock),/LOCK/; s/$(of barrier),/BARRIER/; s/$(of cond),/COND/\"; wait_text pauser | grep pauser; finish");
+	expect_text(c, "waits: rwlock write LOCK");
+	expect_text(c, "waits: barrier BARRIER");
+	expect_text(c, "waits: cond COND");
+	expect_text(c, "waits: pause, for ");
+}
+
+Test(ctl, dump_says_whose_a_kernel_thread_is) {
+	struct child c = session(MORE "until_text '\"wired\": waits: semaphore' $B/goshim ctl $pid dump >/dev/null; until_text 'wired to' $B/goshim ctl $pid threads; finish");
+	expect_text(c, ": wired to goroutine ");
+}
+
 Test(ctl, dump_has_backtraces) {
 	struct child c = session("start ctl=$d/s; until_text '\"conditional\": waits: cond' $B/goshim ctl $pid dump | grep "
 			     "-c ' deep_waits_here+'; finish");
