@@ -82,6 +82,13 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
  * DWARF's order, are so many bytes above the stack pointer. 0: no; always so on CPUs whose frames have unwind information. */
 size_t arch_unwind_signal(const uint32_t code[2]);
 
+/* Where a new context begins, below its first function. */
+void arch_start(void) __attribute__((visibility("hidden")));
+
+/* Is the instruction before this return address a call of `function`, or one that may be: by a register, through memory, or of a stub that jumps on? get reads
+ * code that may not exist. */
+bool arch_calls(uintptr_t returns_to, uintptr_t function, bool (*get)(void *to, uintptr_t from, size_t n));
+
 /* Chooses how the thread pointer is written. At start. */
 void arch_init(void);
 

@@ -29,7 +29,7 @@
 
 #include "runtime.h"
 
-#define FRAMES_MAX 64
+#define FRAMES_MAX UNWIND_FRAMES_MAX
 #define OWNERS 512 /* remembered answers of dump_find() */
 #define CYCLES_MAX 32
 #define POLLED_MAX 4 /* descriptors of one poll() that are named */
@@ -395,6 +395,11 @@ static void wait_put(struct text *t, struct g *g, const struct wait_info *w, int
 static void stack_put(struct text *t, struct g *g, uint64_t sp) {
 	uintptr_t lo = (uintptr_t)__atomic_load_n(&g->stack.lo, __ATOMIC_RELAXED),
 		  hi = (uintptr_t)__atomic_load_n(&g->stack.hi, __ATOMIC_RELAXED);
+	if (!lo && g->kind == G_MAIN) {
+		preempt_main_stack(&lo, &hi);
+		if (sp < lo || sp >= hi) /* not known, or another thread than the first one made the runtime */
+			return;
+	}
 	if (!lo || hi <= lo)
 		return;
 	text_str(t, "    stack ");
@@ -467,8 +472,10 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 		text_str(t, ", wired");
 	text_str(t, "]\n");
 	stack_put(t, g, f.known >> ARCH_DWARF_SP & 1 ? f.reg[ARCH_DWARF_SP] : 0);
-	if (f.known && g != tls_g)
+	if (f.known && g != tls_g) {
+		unwind_find_base(&f, cache, (uintptr_t)arch_start);
 		dump_frames(t, &f, cache);
+	}
 	text_str(t, "\n");
 }
 

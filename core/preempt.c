@@ -107,6 +107,11 @@ static uintptr_t main_stack_low(void) {
 	return low;
 }
 
+void preempt_main_stack(uintptr_t *lo, uintptr_t *hi) {
+	*lo = main_low;
+	*hi = (getauxval(AT_EXECFN) + 4095) & ~4095ul;
+}
+
 void preempt_init(void) {
 	const uintptr_t anchors[RANGES_MAX] = {(uintptr_t)preempt_init, (uintptr_t)gnu_get_libc_version, getauxval(AT_BASE),
 	                                       getauxval(AT_SYSINFO_EHDR)};

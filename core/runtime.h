@@ -211,6 +211,8 @@ void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's altern
 /* preempt.c */
 #define PREEMPT_SIGNAL 33              /* libc's SIGSETXID, with si_code SI_TIMER */
 void preempt_init(void);
+/* The stack of the process's first thread, as far down as its limit was when the runtime started. */
+void preempt_main_stack(uintptr_t *lo, uintptr_t *hi);
 /* sysmon only: g, which runs on m (as the schedtick says), shall give way soon. false: it cannot be asked. */
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick);
 /* How many timers it has made in the kernel, each of which counts as a pending signal of the user. */

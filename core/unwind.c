@@ -592,3 +592,36 @@ bool unwind_step(struct unwind_frame *f, struct unwind_cache *cache) {
 	*f = up;
 	return unwind_pc(f) != 0;
 }
+
+/* ---- a frame whose base is not known ----------------------------------------------------------------------------------------- */
+
+#define BASE_BYTES 4096 /* so far up it is looked for; a larger frame stays the last one */
+
+static bool leads_to(struct unwind_frame f, struct unwind_cache *cache, uintptr_t outermost) {
+	for (int n = 0; n < UNWIND_FRAMES_MAX; n++) {
+		if (!unwind_step(&f, cache))
+			return unwind_function(&f) == outermost;
+	}
+	return true; /* it is deep, and made sense so far */
+}
+
+/* What was left on the stack by calls that are over is told from what counts by the call before the return address, and by where it leads. */
+void unwind_find_base(struct unwind_frame *f, struct unwind_cache *cache, uintptr_t outermost) {
+	struct row row;
+	if (!row_get(unwind_pc(f) - !f->interrupted, cache, &row) || row.cfa.kind != RULE_REGISTER)
+		return;
+	uint64_t reg = (uint64_t)row.cfa.value, sp = f->reg[ARCH_DWARF_SP];
+	uintptr_t function = unwind_function(f);
+	if (reg >= ARCH_DWARF_REGS || f->known >> reg & 1 || !(f->known >> ARCH_DWARF_SP & 1))
+		return;
+	for (uint64_t base = sp; base < sp + BASE_BYTES; base += sizeof base) {
+		struct unwind_frame with = *f, up;
+		with.reg[reg] = base;
+		with.known |= 1ull << reg;
+		up = with;
+		if (unwind_step(&up, cache) && arch_calls(unwind_pc(&up), function, peek) && leads_to(up, cache, outermost)) {
+			*f = with;
+			return;
+		}
+	}
+}

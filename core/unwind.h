@@ -45,4 +45,10 @@ uintptr_t unwind_function(const struct unwind_frame *f);
 /* To the caller's frame. False: this is the outermost, or nothing is known. */
 bool unwind_step(struct unwind_frame *f, struct unwind_cache *cache);
 
+#define UNWIND_FRAMES_MAX 64
+
+/* The kernel tells of one that sits in a system call the pc and the stack pointer alone. If its function finds its caller by another register, this looks on the stack for
+ * what that must have been: where a return address lies behind a call of this function, and the way from there leads to `outermost`. */
+void unwind_find_base(struct unwind_frame *f, struct unwind_cache *cache, uintptr_t outermost);
+
 #endif

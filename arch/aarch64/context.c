@@ -4,8 +4,6 @@
 
 #include "arch.h"
 
-void arch_start(void) __attribute__((visibility("hidden")));
-
 /* What arch_switch pops; the order is switch.S's. */
 struct frame {
 	uint64_t x29, x30;
@@ -58,6 +56,17 @@ bool arch_shadow_stack(const char **how) {
 		return false;
 	*how = "a guarded control stack is active (see GLIBC_TUNABLES=glibc.cpu.aarch64_gcs)";
 	return true;
+}
+
+bool arch_calls(uintptr_t returns_to, uintptr_t function, bool (*get)(void *to, uintptr_t from, size_t n)) {
+	uint32_t code;
+	if (!get(&code, returns_to - sizeof code, sizeof code))
+		return false;
+	if (code >> 26 == 0x25) { /* bl: 26 bits of distance in words */
+		uintptr_t target = returns_to - 4 + (uintptr_t)((int64_t)((uint64_t)code << 38) >> 36);
+		return target == function;
+	}
+	return (code & 0xfffffc1f) == 0xd63f0000; /* blr */
 }
 
 void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *), void *arg) {

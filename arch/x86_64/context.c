@@ -1,6 +1,7 @@
 /* New contexts and signal frames for x86-64. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <ucontext.h>
 
 #include "arch.h"
@@ -10,7 +11,6 @@ _Static_assert(offsetof(ucontext_t, uc_mcontext.gregs[REG_RSP]) == 160 &&
 		       offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP]) == 168,
 	       "arch/x86_64/swapcontext.S knows this");
 
-void arch_start(void) __attribute__((visibility("hidden")));
 
 /* A user shadow stack: `ret` after a switch of stacks faults. Kernels without the feature say EINVAL; the second number and its three words are those
  * of the kernels that had it before it was merged. */
@@ -32,6 +32,31 @@ size_t arch_unwind_signal(const uint32_t code[2]) {
 
 void *arch_restorer(void) {
 	return NULL; /* the kernel insists on one, so libc has it */
+}
+
+/* jmp *ADDRESS(%rip), perhaps behind endbr64 and a bnd prefix: the linker's. */
+static bool is_stub(const unsigned char code[8]) {
+	size_t at = code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e && code[3] == 0xfa ? 4 : 0;
+	at += code[at] == 0xf2;
+	return code[at] == 0xff && code[at + 1] == 0x25;
+}
+
+bool arch_calls(uintptr_t returns_to, uintptr_t function, bool (*get)(void *to, uintptr_t from, size_t n)) {
+	unsigned char code[7], target_code[8];
+	int32_t distance;
+	if (!get(code, returns_to - sizeof code, sizeof code))
+		return false;
+	if (code[2] == 0xe8) {
+		memcpy(&distance, code + 3, sizeof distance);
+		uintptr_t target = returns_to + (uintptr_t)(intptr_t)distance;
+		return target == function || (get(target_code, target, sizeof target_code) && is_stub(target_code));
+	}
+	/* call of what a register or memory says: FF /2, of 2 to 7 bytes */
+	for (size_t at = 0; at < sizeof code - 1; at++) {
+		if (code[at] == 0xff && (code[at + 1] >> 3 & 7) == 2)
+			return true;
+	}
+	return false;
 }
 
 void arch_ctx_init(struct arch_ctx *ctx, void *stack_top, void (*entry)(void *), void *arg) {

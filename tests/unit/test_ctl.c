@@ -21,6 +21,8 @@ Test(ctl, dump_names_every_wait) {
 	expect_text(c, "made by goroutine 6]");
 	expect_text(c, "waits: semaphore 0x");
 	expect_text(c, "KiB in use of ");
+	char *main_too = strstr(c.output, "goroutine 1 ");
+	cr_expect(main_too && strncmp(strchr(main_too, '\n') + 1, "    stack 0x", 12) == 0, "%s", c.output);
 	expect_text(c, "kernel thread ");
 }
 
@@ -103,7 +105,9 @@ Test(ctl, pinned_threads_are_named) {
 	expect_text(c, ", pinned for ");
 	expect_text(c, "\"m.pinned\": 1,");
 	expect_text(c, " \"unseen\": runs on kernel thread ");
-	expect_text(c, "  wait_unseen+0x"); /* followed from where the kernel says it is */
+	expect_text(c, "  sleep_by_itself+0x"); /* followed from where the kernel says it is */
+	expect_text(c, "  wait_unseen+0x");     /* ... through a frame whose base register the kernel does not tell */
+	expect_text(c, "  arch_start+0x");
 }
 
 Test(ctl, stats_are_json) {

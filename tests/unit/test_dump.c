@@ -46,6 +46,11 @@ Test(dump, unwinding_noise_ends) {
 		struct unwind_frame f = {.known = UINT64_MAX};
 		for (int r = 0; r < ARCH_DWARF_REGS; r++)
 			f.reg[r] = rand() % 2 ? (uintptr_t)tables + rand() % sizeof tables : (uint64_t)rand() << 20;
+		if (round % 50 == 0) {
+			struct unwind_frame in_kernel = f;
+			in_kernel.known = 1ull << ARCH_DWARF_PC | 1ull << ARCH_DWARF_SP;
+			unwind_find_base(&in_kernel, NULL, 0);
+		}
 		for (int step = 0; step < 64 && unwind_step(&f, NULL); step++)
 			continue;
 	}
