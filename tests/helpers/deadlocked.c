@@ -1,5 +1,6 @@
 /* deadlocked N [robust|shared|rwlock]: N threads hold a mutex each, or read a lock, and wait for the next one's, to write, in a ring.
  * deadlocked 2 callback: one of the two is the thread that libc makes for a timer's SIGEV_THREAD.
+ * deadlocked 2 timed: that one waits with a time limit, so there is none.
  * deadlocked 2 held: such a one has a mutex, and a thread waits for it, but it waits for nobody.
  * deadlocked 2 readers: a thread holds a mutex and waits to write what two others read, of whom the older one waits for the mutex, and the younger one for nobody.
  * Prints "ready" and its pid when each holds its own; ends when standard input does. */
@@ -58,6 +59,14 @@ static void callback_two(union sigval value) {
 	lock_two(value.sival_ptr);
 }
 
+static void callback_timed(union sigval value) {
+	long i = (long)value.sival_ptr;
+	struct timespec until = {.tv_sec = time(NULL) + 1000};
+	pthread_mutex_lock(&mutex[i]);
+	pthread_barrier_wait(&all);
+	pthread_mutex_timedlock(&mutex[(i + 1) % count], &until);
+}
+
 static void callback_one(union sigval value) {
 	pthread_mutex_lock(&mutex[(long)value.sival_ptr]);
 	pthread_barrier_wait(&all);
@@ -83,12 +92,13 @@ static void threads_make(const char *kind) {
 		pthread_create(&t, NULL, wait_nobody, &read_twice);
 		return;
 	}
-	bool called_back = strcmp(kind, "callback") == 0 || strcmp(kind, "held") == 0;
+	void (*callback)(union sigval) = strcmp(kind, "held") == 0 ? callback_one : strcmp(kind, "timed") == 0 ? callback_timed :
+					 strcmp(kind, "callback") == 0 ? callback_two : NULL;
 	pthread_barrier_init(&all, NULL, (unsigned)count + 1);
-	for (long i = 0; i < count - called_back; i++)
+	for (long i = 0; i < count - (callback != NULL); i++)
 		pthread_create(&t, NULL, lock_two, (void *)i);
-	if (called_back)
-		call_back(strcmp(kind, "held") == 0 ? callback_one : callback_two);
+	if (callback)
+		call_back(callback);
 }
 
 int main(int argc, char **argv) {

@@ -91,6 +91,15 @@ Test(ctl, who_is_no_goroutine_holds_as_well) {
 	expect_text(c, "\nno deadlock\n");
 }
 
+/* Only the kernel knows until when such a one waits. */
+Test(ctl, who_is_no_goroutine_waits_with_a_limit) {
+	struct child c = session("program=deadlocked; start ctl=$d/s 2 timed; until_text 'with a time limit' $B/goshim ctl $pid threads; "
+				 "until_text 'held by kernel thread' $B/goshim ctl $pid dump >/dev/null; $B/goshim ctl $pid deadlocks; finish");
+	expect_text(c, ": none of the runtime's, waits: mutex 0x");
+	expect_text(c, ", held by goroutine 2 \"deadlocked\", for ");
+	expect_text(c, "\nno deadlock\n");
+}
+
 Test(ctl, no_deadlock_where_there_is_none) {
 	struct child c = session("start ctl=$d/s fork; set -- $(grep child $d/out); $B/goshim ctl $2 deadlocks; finish");
 	cr_expect(strcmp(c.output, "no deadlock\n") == 0, "%s", c.output);
