@@ -19,6 +19,7 @@
  * Pinned. A goroutine that blocks its kernel thread in a call nobody bracketed loses its P to sysmon and keeps the thread: `pinned_since` says since
  * when. */
 #include "dump.h"
+#include "pages.h"
 #include "futex.h"
 #include "kernel_call.h"
 
@@ -532,14 +533,65 @@ void dump_to(int fd) {
  * it may be as long as there are some. Two searches, SETTLE_NS apart: only threads whose wait is in both the same are believed, and these have
  * been there at the same time in between. */
 
+/* What a search knows of a thread. Beside struct g, of which there may be a million, and no report is ever asked for. */
+struct mark {
+	struct g *g;
+	struct g *from, *next;     /* its neighbours on the path that is being followed */
+	struct dump_owners owners; /* so far it was followed to these */
+	uint64_t print;            /* of its wait; 0: it does not wait */
+	uint32_t round;            /* of the search that came here last */
+	int32_t tid;               /* of the last of `owners` */
+	bool on_path, lasts;       /* lasts: it waited the same way in the search before */
+};
+
+/* By the address of g, the searcher's alone. Open addressing: it is at most half full. */
+static struct mark *marks;
+static size_t marks_room; /* a power of two */
+
+static struct mark *mark_place(const struct g *g) {
+	size_t i = (size_t)(((uintptr_t)g * 0x9e3779b97f4a7c15) >> 20) & (marks_room - 1);
+	while (marks[i].g && marks[i].g != g)
+		i = (i + 1) & (marks_room - 1);
+	return &marks[i];
+}
+
+/* NULL: it was not there when the search began. */
+static struct mark *mark_of(const struct g *g) {
+	struct mark *k = mark_place(g);
+	return k->g ? k : NULL;
+}
+
+static bool is_searched(const struct g *g) {
+	return g->kind <= G_MAIN || g->kind == G_FOREIGN;
+}
+
+static bool marks_make(void) {
+	size_t count = 0;
+	for (struct g *g = g_all(); g; g = g->all_next)
+		count += is_searched(g);
+	marks_room = 64;
+	while (marks_room < 2 * count)
+		marks_room *= 2;
+	marks = pages_map(marks_room * sizeof *marks);
+	if (!marks)
+		return false;
+	for (struct g *g = g_all(); g && count > 0; g = g->all_next) {
+		if (is_searched(g)) {
+			mark_place(g)->g = g;
+			count--;
+		}
+	}
+	return true;
+}
+
 struct search {
 	struct text *t; /* NULL: the first one, which only looks */
 	uint32_t round;
 	int found;
 };
 
-static void visit(struct search *s, struct g *g, struct g *from) {
-	struct dump_mark *k = &g->dump;
+static void visit(struct search *s, struct mark *k, struct g *from) {
+	struct g *g = k->g;
 	struct wait_info w;
 	uint64_t print = 0;
 	if ((is_live(g) || is_foreign(g)) && wait_of(g, &w) && w.endless)
@@ -552,11 +604,10 @@ static void visit(struct search *s, struct g *g, struct g *from) {
 	k->on_path = true;
 }
 
-/* The next thread that g waits for; NULL and true: one that has no G. */
-static bool edge_next(struct g *g, struct g **to) {
-	struct dump_mark *k = &g->dump;
+/* The next thread that k's waits for; NULL and true: one that has no G. */
+static bool edge_next(struct mark *k, struct g **to) {
 	struct wait_info w;
-	if (!k->print || !dump_owner_hook || !wait_of(g, &w) || !dump_owner_hook(g, w.what, w.on, &k->owners, &k->tid))
+	if (!k->print || !dump_owner_hook || !wait_of(k->g, &w) || !dump_owner_hook(k->g, w.what, w.on, &k->owners, &k->tid))
 		return false;
 	*to = find_cached(k->tid);
 	return true;
@@ -566,9 +617,10 @@ static bool edge_next(struct g *g, struct g **to) {
 static struct g *ring_close(struct g *first, struct g *last, bool *lasts) {
 	struct g *begin = last, *next = first;
 	*lasts = true;
-	for (struct g *g = last;; next = g, g = g->dump.from) {
-		g->dump.next = next;
-		*lasts = *lasts && g->dump.lasts;
+	for (struct g *g = last;; next = g, g = mark_of(g)->from) {
+		struct mark *k = mark_of(g);
+		k->next = next;
+		*lasts = *lasts && k->lasts;
 		if (g->id < begin->id || (g->id == begin->id && g->tid < begin->tid))
 			begin = g;
 		if (g == first)
@@ -584,9 +636,9 @@ static void cycle_put(struct text *t, struct g *begin, bool stuck) {
 		dump_who(t, g);
 		text_str(t, " ");
 		if (wait_of(g, &w))
-			wait_put(t, g, &w, g->dump.tid);
+			wait_put(t, g, &w, mark_of(g)->tid);
 		text_str(t, "\n");
-		g = g->dump.next;
+		g = mark_of(g)->next;
 	} while (g != begin);
 }
 
@@ -599,31 +651,31 @@ static void cycle_found(struct search *s, struct g *first, struct g *last, bool 
 	cycle_put(s->t, begin, stuck);
 }
 
-static void search_from(struct search *s, struct g *g) {
+static void search_from(struct search *s, struct mark *k) {
 	struct g *to;
-	visit(s, g, NULL);
-	while (g) {
-		if (!edge_next(g, &to)) {
-			g->dump.on_path = false;
-			g = g->dump.from;
+	visit(s, k, NULL);
+	while (k) {
+		struct mark *next;
+		if (!edge_next(k, &to)) {
+			k->on_path = false;
+			k = k->from ? mark_of(k->from) : NULL;
 		} else if (!to) {
-			if (!stranger_lives(g->dump.tid))
-				cycle_found(s, g, g, true);
-		} else if (to->dump.round != s->round) {
-			visit(s, to, g);
-			g = to;
-		} else if (to->dump.on_path) {
-			cycle_found(s, to, g, false);
+			if (!stranger_lives(k->tid))
+				cycle_found(s, k->g, k->g, true);
+		} else if ((next = mark_of(to)) && next->round != s->round) {
+			visit(s, next, k->g);
+			k = next;
+		} else if (next && next->on_path) {
+			cycle_found(s, to, k->g, false);
 		}
 	}
 }
 
 static int search(struct text *t) {
-	static uint32_t round;
-	struct search s = {.t = t, .round = ++round};
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (g->dump.round != s.round && (g->kind <= G_MAIN || g->kind == G_FOREIGN))
-			search_from(&s, g);
+	struct search s = {.t = t, .round = t ? 2 : 1};
+	for (size_t i = 0; i < marks_room; i++) {
+		if (marks[i].g && marks[i].round != s.round)
+			search_from(&s, &marks[i]);
 	}
 	if (t && s.found > CYCLES_MAX) {
 		text_str(t, "and ");
@@ -643,9 +695,14 @@ int dump_deadlocks(struct text *t) {
 		text_str(t, "another report looks for deadlocks\n");
 		return 0;
 	}
-	if (search(NULL)) {
-		SYS2(SYS_nanosleep, &ts, 0);
-		found = search(t);
+	if (!marks_make()) {
+		text_str(t, "no memory to look for deadlocks\n");
+	} else {
+		if (search(NULL)) {
+			SYS2(SYS_nanosleep, &ts, 0);
+			found = search(t);
+		}
+		pages_unmap(marks, marks_room * sizeof *marks);
 	}
 	atomic_store_explicit(&searcher, 0, memory_order_release);
 	return found;

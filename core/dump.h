@@ -6,6 +6,12 @@
 #include "text.h"
 #include "unwind.h"
 
+/* Those who have what a thread waits for, one after the other: all zero before the first. */
+struct dump_owners {
+	struct g *at; /* the last one, if they are found by going through all threads */
+	bool over;
+};
+
 /* What only the shims know. Set before sched_start(); called from any thread while the goroutine may be running: they may read type-stable
  * memory and peek(), nothing else. */
 extern const char *(*dump_name_hook)(struct g *g);
@@ -20,7 +26,7 @@ extern uintptr_t (*dump_object_hook)(const char *what, uintptr_t on);
 extern const char *(*dump_lost_hook)(int32_t tid);
 
 /* Every live goroutine with what it waits on and its backtrace, then the kernel threads, then deadlocks. Any thread, any time: takes no lock,
- * allocates nothing, never faults. From a thread that is itself a goroutine, its own backtrace is left out. */
+ * allocates nothing but pages for the search for deadlocks, never faults. From a thread that is itself a goroutine, its own backtrace is left out. */
 void dump_all(struct text *t);
 /* The same into a descriptor, for whoever is about to abort. */
 void dump_to(int fd);

@@ -77,21 +77,6 @@ struct g_stack_req {
 	void *user_lo;         /* the program's own stack, or NULL */
 };
 
-/* Those who have what a thread waits for, one after the other: all zero before the first. */
-struct dump_owners {
-	struct g *at; /* the last one, if they are found by going through all threads */
-	bool over;
-};
-
-struct dump_mark {
-	struct g *from, *next;     /* its neighbours on the path that is being followed */
-	struct dump_owners owners; /* so far it was followed to these */
-	uint64_t print;            /* of its wait; 0: it does not wait */
-	uint32_t round;            /* of the search that came here last */
-	int32_t tid;               /* of the last of `owners` */
-	bool on_path, lasts;       /* lasts: it waited the same way in the search before */
-};
-
 #define G_EXT_BYTES 256
 #define G_ANCESTORS 8
 
@@ -147,7 +132,6 @@ struct g {
 	uintptr_t wait_on;         /* for dumps: address or descriptor */
 	int64_t trim_seen;         /* sysmon's: wait_since of the wait in which it has looked at this stack */
 	_Alignas(16) unsigned char ext[G_EXT_BYTES]; /* the shims' part: struct thread */
-	struct dump_mark dump;     /* where a search for deadlocks has been; dump.c */
 };
 
 /* The current G enters one. Only its own thread writes in_rt; sysmon and handlers read. */
