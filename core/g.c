@@ -4,6 +4,8 @@
  *   with stack and TCB   the P's gfree (LIFO, GFREE_MAX), then sched.gfree (gfree_max); g_new() looks at a few of each for a stack that
  *                        fits. An idle P gives its own to all. What overflows is stripped: the stack goes back to stack.c, the TCB to libc.
  *                        What nobody needs for a while is stripped or trimmed later, by the maker (scavenge.c says when).
+ *                        One whose stack is a mapping of its own, because address space is limited, goes to the global list; of those there are
+ *                        GFREE_SINGLE_MAX bytes at the most (MEM-6), and none any more when a stack is refused.
  *   without              sched.gshell
  * In a fork's child the parent's Gs are dead ones, too, from its first thread on: orphans, whose TCBs are made anew before anybody uses them.
  * A G in any of them may still be on its way out of its last M: whoever takes it looks at ctx.on_cpu first.
@@ -32,6 +34,8 @@
 #define GFREE_SHARE 16          /* ... that part of the machine's */
 #define GFREE_DEPTH (8ul << 10) /* what a dead one keeps of its stack in the long run; the next one needs it, too */
 #define GFREE_LEAST 64u         /* so many are never given back */
+#define GFREE_SINGLE_MAX (40ul << 20) /* NPTL's bound for the stacks that it keeps */
+#define TAKE_TRIES 100          /* looks at a dead G that somebody is still switching away from */
 #define GFREE_BATCH 16u         /* dead Gs that the maker deals with before it looks whether a thread is to be made */
 
 /* Never used Gs of the current slab; sched.lock. Not a list: linking them would touch each page of the slab, in every process that does as much as read(). */
@@ -247,23 +251,35 @@ static bool gfree_fits(struct g *g, const struct g_stack_req *req) {
 	       atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire) == 0;
 }
 
+/* Address space that it takes from the program as a dead one. */
+static size_t single_bytes(const struct g *g) {
+	return stack_is_single(&g->stack) ? stack_mapped_bytes(&g->stack) : 0;
+}
+
 /* sched.lock held. *link follows prev (NULL: it is the head). */
 static void gfree_unlink(struct g **link, struct g *prev) {
 	struct g *g = *link;
 	__atomic_store_n(link, g->schedlink, __ATOMIC_RELAXED); /* as in gfree_push() */
 	if (sched.gfree_tail == g)
 		sched.gfree_tail = prev;
+	sched.gfree_single -= single_bytes(g);
 	if (--sched.gfree_count < sched.gfree_low)
 		sched.gfree_low = sched.gfree_count;
 }
 
-/* sched.lock held. */
+/* sched.lock held. Their stacks are parts of slabs, or the caller counts them: a P's list is not looked through. */
 static void gfree_push(struct g *head, struct g *tail, uint32_t n) {
 	tail->schedlink = sched.gfree;
 	if (!sched.gfree)
 		sched.gfree_tail = tail;
 	__atomic_store_n(&sched.gfree, head, __ATOMIC_RELAXED); /* gfree_get() peeks */
 	sched.gfree_count += n;
+}
+
+/* sched.lock held. */
+static void gfree_push_one(struct g *g) {
+	gfree_push(g, g, 1);
+	sched.gfree_single += single_bytes(g);
 }
 
 void gfree_surrender(struct p *p) {
@@ -313,6 +329,77 @@ static void ctx_tp_set(struct g *g, uintptr_t tcb) {
 	atomic_thread_fence(memory_order_release);
 }
 
+void g_wait_off_cpu(struct g *g) {
+	for (int i = 0; atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire); i++) {
+		if (i < 1000)
+			arch_relax();
+		else
+			SYS0(SYS_sched_yield); /* its M lost the CPU in the few instructions before the store */
+	}
+}
+
+/* Gives back the stack and TCB of a long dead G. */
+static void g_strip(struct g *g) {
+	uintptr_t tcb = g->ctx.tp;
+	ctx_tp_set(g, 0); /* as in g_new() */
+	if (g->orphan)
+		tcb_orphan(tcb);
+	tcb_free(tcb);
+	stack_release(&g->stack);
+	shell_put(g);
+}
+
+/* The first of the global list, if nothing runs on it any more. */
+static struct g *gfree_pop(void) {
+	struct g *g = sched.gfree;
+	if (!g || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
+		return NULL;
+	gfree_unlink(&sched.gfree, NULL);
+	return g;
+}
+
+/* The first of the global list, if the address space of those there is more than so much. Waits a little for one that is on its way out. */
+static struct g *gfree_take_over(size_t bytes) {
+	struct g *held = rt_hold(), *g = NULL;
+	bool more = true;
+	for (int i = 0; !g && more && i < TAKE_TRIES; i++) {
+		if (i)
+			SYS0(SYS_sched_yield);
+		lock_acquire(&sched.lock, LOCK_SCHED);
+		more = sched.gfree && (bytes == 0 || sched.gfree_single > bytes);
+		if (more)
+			g = gfree_pop();
+		lock_release(&sched.lock);
+	}
+	rt_drop(held);
+	return g;
+}
+
+/* All dead Gs give back what they have; but for those of other busy Ps. */
+static void gfree_strip_all(struct g *self) {
+	rt_enter(self);
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	if (self->m && self->m->p)
+		gfree_surrender(self->m->p);
+	lock_release(&sched.lock);
+	rt_exit(self);
+	/* relaxed: sooner or later */
+	atomic_fetch_add_explicit(&sched.gfree_round, 1, memory_order_relaxed);
+	for (struct g *g; (g = gfree_take_over(0));)
+		g_strip(g);
+}
+
+/* Refused: what dead Gs and slabs of other sizes keep of a limited address space may do (MEM-6). */
+static bool stack_get(struct g *self, const struct g_stack_req *req, struct stack *out) {
+	if (stack_alloc(req->size, req->guard, out) == 0)
+		return true;
+	if (!stack_reserve_is_costly())
+		return false;
+	gfree_strip_all(self);
+	stack_reserve_drop();
+	return stack_alloc(req->size, req->guard, out) == 0;
+}
+
 struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *err) {
 	struct g *self = g_self();
 	void *stack_top;
@@ -343,7 +430,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		if (req->user_lo) {
 			stack.lo = req->user_lo;
 			stack.hi = stack.lo + req->size;
-		} else if (stack_alloc(req->size, req->guard, &stack) < 0) {
+		} else if (!stack_get(self, req, &stack)) {
 			shell_put(g);
 			return NULL;
 		}
@@ -379,41 +466,12 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 	return g;
 }
 
-void g_wait_off_cpu(struct g *g) {
-	for (int i = 0; atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire); i++) {
-		if (i < 1000)
-			arch_relax();
-		else
-			SYS0(SYS_sched_yield); /* its M lost the CPU in the few instructions before the store */
-	}
-}
-
-/* Gives back the stack and TCB of a long dead G. */
-static void g_strip(struct g *g) {
-	uintptr_t tcb = g->ctx.tp;
-	ctx_tp_set(g, 0); /* as in g_new() */
-	if (g->orphan)
-		tcb_orphan(tcb);
-	tcb_free(tcb);
-	stack_release(&g->stack);
-	shell_put(g);
-}
-
 static uint32_t gfree_max_find(void) {
 	struct sysinfo info;
 	uint64_t bytes = GFREE_BYTES_MAX, each = GFREE_DEPTH + tcb_bytes() + 4096 /* its page table */;
 	if (SYS1(SYS_sysinfo, &info) == 0 && (uint64_t)info.totalram * info.mem_unit / GFREE_SHARE < bytes)
 		bytes = (uint64_t)info.totalram * info.mem_unit / GFREE_SHARE;
 	return (uint32_t)(bytes / each) + GFREE_LEAST;
-}
-
-/* The first of the global list, if nothing runs on it any more. */
-static struct g *gfree_pop(void) {
-	struct g *g = sched.gfree;
-	if (!g || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
-		return NULL;
-	gfree_unlink(&sched.gfree, NULL);
-	return g;
 }
 
 /* Out of the global list, if it is full. */
@@ -429,7 +487,7 @@ static struct g *gfree_overflow(void) {
 static void gfree_put(struct p *p, struct g *g) {
 	/* relaxed: sooner or later */
 	uint32_t round = atomic_load_explicit(&sched.gfree_round, memory_order_relaxed);
-	bool stays = p && p->gfree_count < GFREE_MAX && p->gfree_round == round;
+	bool stays = p && p->gfree_count < GFREE_MAX && p->gfree_round == round && !stack_is_single(&g->stack);
 	if (stays) {
 		g->schedlink = p->gfree;
 		if (!p->gfree)
@@ -443,7 +501,7 @@ static void gfree_put(struct p *p, struct g *g) {
 		gfree_surrender(p);
 		p->gfree_round = round;
 	}
-	gfree_push(g, g, 1);
+	gfree_push_one(g);
 	lock_release(&sched.lock);
 }
 
@@ -485,6 +543,7 @@ static void lean_put(struct g *g) {
 		__atomic_store_n(&sched.gfree, g, __ATOMIC_RELAXED);
 	sched.gfree_tail = g;
 	sched.gfree_count++;
+	sched.gfree_single += single_bytes(g);
 	lock_release(&sched.lock);
 }
 
@@ -516,9 +575,24 @@ bool gfree_give_back(void) {
 	return list != NULL;
 }
 
+/* Before g joins the dead ones. Is it too large for them by itself, and another's to strip? */
+static bool single_room(struct g *g, const struct g *self) {
+	size_t bytes = single_bytes(g);
+	if (bytes > GFREE_SINGLE_MAX && g != self)
+		return false;
+	for (struct g *other; (other = gfree_take_over(bytes < GFREE_SINGLE_MAX ? GFREE_SINGLE_MAX - bytes : 1));)
+		g_strip(other);
+	return true;
+}
+
 void g_free(struct g *g) {
 	struct g *self = g_self();
 	bool bare = g->ctx.tp == 0 || !g->stack.slab; /* a stack of the program's: its TCB is freed by thread exit */
+	if (!bare && stack_is_single(&g->stack) && !single_room(g, self)) {
+		g_wait_off_cpu(g);
+		g_strip(g);
+		return;
+	}
 	rt_enter(self);
 	struct p *p = self->m ? self->m->p : NULL;
 	/* Room first: stripping calls the program's free, which may park, and a G that is in a list already must not. */
@@ -569,7 +643,7 @@ static void orphan_take(struct g *g) {
 		g->ctx.tp = tcb;
 		g->orphan = true;
 		atomic_store_explicit(&g->state, GS_DEAD, memory_order_relaxed);
-		gfree_push(g, g, 1);
+		gfree_push_one(g);
 	} else { /* what it may have been about to get is lost */
 		g->schedlink = sched.gshell;
 		sched.gshell = g;

@@ -117,6 +117,7 @@ struct sched {
 	struct g *gfree, *gfree_tail; /* dead Gs with stacks: those that scavenge.c has not trimmed yet come first */
 	uint32_t gfree_count;
 	uint32_t gfree_low;          /* the least there were since scavenge.c looked: so many nobody needs */
+	size_t gfree_single;         /* bytes of those of their stacks that are mappings of their own: so much address space the program lacks */
 	uint32_t gfree_strip;        /* so many the maker shall give back */
 	_Atomic uint32_t gfree_round; /* +1: Ps that have dead Gs of an earlier round put them into the list above */
 	struct g *gshell;            /* dead Gs without */

@@ -19,6 +19,10 @@
  * Dead slots: goroutines keep stack and TCB together in the scheduler's free lists; only what overflows those comes back here, and then its
  * pages go back to the kernel (DONTNEED) while the guard stays.
  *
+ * Where address space is counted (RLIMIT_AS, strict overcommit, mlockall()), nothing is reserved: each slot is a mapping of its own, which is unmapped
+ * when it comes back, and g.c keeps no more of them than NPTL would (MEM-6). What was reserved before the limit came is given up when a mapping is
+ * refused: stack_reserve_drop().
+ *
  * Executable stacks, when the program or a library of it asks for them (PT_GNU_STACK): slabs are mapped so if that is known at start. If it comes
  * later, with dlopen(), slots are changed one by one: those in use by stack_exec_all(), the others when they are handed out.
  *
@@ -46,7 +50,7 @@
 
 #define PAGE 4096ul
 #define POPULATE_MAX (64ul << 10)
-#define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused; one slot if RLIMIT_AS or strict overcommit count it (MEM-6) */
+#define SLAB_BYTES (512ul << 20) /* address space taken at a time; halves when refused */
 #define SLAB_SLOTS_MAX 64u
 #define CLASSES 32u
 #define SLOT_MAX (1ul << 45) /* more than the address space has room for */
@@ -163,9 +167,8 @@ static bool mappings_are_locked(void) {
 	return resident & 1;
 }
 
-/* What a slab reserves costs something: the program's own mappings would lack it, or it takes memory at once. Then one slot at a
- * time, as NPTL does. A few calls, once per slab. */
-static bool reserve_is_costly(void) {
+/* A few calls, once per slab. */
+bool stack_reserve_is_costly(void) {
 	struct rlimit rl;
 	return commit_strict || (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) || mappings_are_locked();
 }
@@ -174,8 +177,6 @@ static bool slab_refill(struct slab_class *c) {
 	uint32_t n = SLAB_BYTES / c->stride;
 	if (n > SLAB_SLOTS_MAX)
 		n = SLAB_SLOTS_MAX;
-	if (reserve_is_costly())
-		n = 1;
 	for (n = n ? n : 1; n; n /= 2) {
 		char *base = map(n * c->stride);
 		if (!base)
@@ -186,6 +187,14 @@ static bool slab_refill(struct slab_class *c) {
 		return true;
 	}
 	return false;
+}
+
+/* A slot that is a mapping of its own. */
+static char *slot_map(size_t bytes) {
+	char *slot = map(bytes);
+	if (slot)
+		SYS3(SYS_madvise, slot, bytes, MADV_NOHUGEPAGE);
+	return slot;
 }
 
 static bool free_reserve(struct slab_class *c) {
@@ -213,7 +222,11 @@ static bool guard_install(char *lo, size_t bytes) {
 }
 
 /* A slot whose guard was refused must not come back as a used one, which has its guard (MEM-5). */
-static void slot_unmake(struct slab_class *c, char *slot) {
+static void slot_unmake(struct slab_class *c, char *slot, bool single) {
+	if (single) {
+		SYS2(SYS_munmap, slot, c->stride);
+		return;
+	}
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock, LOCK_STACK);
 	if (c->next == slot + c->stride) {
@@ -262,13 +275,16 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	bool fresh = false;
 	if (c && c->free_count) {
 		slot = c->free[--c->free_count];
+	} else if (c && !c->left && stack_reserve_is_costly()) {
+		c = NULL;
 	} else if (c && (c->left || slab_refill(c))) {
 		slot = c->next;
 		c->next += c->stride;
 		c->left--;
 		fresh = true;
-	} else if (!c) { /* more sizes than classes: a mapping of its own */
-		slot = map(one.stride);
+	}
+	if (!c) { /* nothing may be reserved, or there are more sizes than classes: a mapping of its own */
+		slot = slot_map(one.stride);
 		fresh = slot != NULL;
 		c = &one;
 	}
@@ -282,7 +298,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	out->guard = guard;
 	out->slab = c == &one ? (void *)slot : (void *)c;
 	if (fresh && !guard_install(slot, c->guard)) {
-		slot_unmake(c, slot);
+		slot_unmake(c, slot, c == &one);
 		return -EAGAIN;
 	}
 	atomic_thread_fence(memory_order_seq_cst); /* see stack_exec_all() */
@@ -299,23 +315,56 @@ bool stack_marker_at(const struct stack *s, const void *address) {
 	return markers && s->slab && (const char *)address < s->lo && (const char *)address >= guard_of(s);
 }
 
+bool stack_is_single(const struct stack *s) {
+	return s->slab && s->slab == guard_of(s);
+}
+
+size_t stack_mapped_bytes(const struct stack *s) {
+	return (size_t)(s->hi - guard_of(s));
+}
+
+/* Slots that nobody uses, of all classes. One that cannot be unmapped (that takes a VMA more) stays. */
+static void class_drop(struct slab_class *c) {
+	char *next = c->next;
+	uint32_t left = c->left, kept = 0;
+	__atomic_store_n(&c->left, 0, __ATOMIC_RELEASE); /* before they are gone: classes_again() */
+	if (left && SYS2(SYS_munmap, next, left * c->stride) < 0)
+		c->left = left;
+	for (uint32_t i = 0; i < c->free_count; i++) {
+		if (SYS2(SYS_munmap, c->free[i], c->stride) < 0)
+			c->free[kept++] = c->free[i];
+	}
+	c->free_count = kept;
+}
+
+void stack_reserve_drop(void) {
+	struct g *held = rt_hold();
+	lock_acquire(&stack_lock, LOCK_STACK);
+	for (uint32_t i = 0; i < CLASSES; i++)
+		class_drop(&classes[i]);
+	lock_release(&stack_lock);
+	rt_drop(held);
+}
+
 void stack_release(struct stack *s) {
 	if (!s->slab)
 		return; /* the program's own */
 	ASAN_STACK_UNUSED(s);
 	char *slot = guard_of(s);
-	if (s->slab == slot) {
-		SYS2(SYS_munmap, slot, s->hi - slot);
+	if (stack_is_single(s)) {
+		SYS2(SYS_munmap, slot, stack_mapped_bytes(s));
 		return;
 	}
 	struct slab_class *c = s->slab;
 	MAY_FAIL(-ENOMEM, SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED));
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock, LOCK_STACK);
-	if (free_reserve(c))
+	bool kept = free_reserve(c);
+	if (kept)
 		c->free[c->free_count++] = slot;
-	/* else: no memory for the list itself; the slot's address space is lost, its pages are not */
 	lock_release(&stack_lock);
+	if (!kept) /* no memory for the list itself */
+		SYS2(SYS_munmap, slot, c->stride);
 	rt_drop(held);
 }
 

@@ -17,6 +17,15 @@ int stack_init(void);
 /* 0 or -EAGAIN. Usable bytes >= size, guard bytes below it. */
 int stack_alloc(size_t size, size_t guard, struct stack *out);
 void stack_release(struct stack *s);
+/* Is it a mapping of its own, which its release unmaps? */
+bool stack_is_single(const struct stack *s);
+/* Of one that is: its address space. */
+size_t stack_mapped_bytes(const struct stack *s);
+/* Does address space that is reserved cost something: the program's own mappings would lack it, or it takes memory at once? Then stacks are mapped one at
+ * a time, as NPTL does. */
+bool stack_reserve_is_costly(void);
+/* Unmaps what is reserved for stacks to come. */
+void stack_reserve_drop(void);
 /* The topmost bytes are about to be used: their pages in one call, which is cheaper than a fault each. */
 void stack_populate(struct stack *s, size_t bytes);
 /* Gives pages below sp back to the kernel. */

@@ -50,6 +50,7 @@ int main(void) {
 	pthread_attr_t attr;
 	struct rlimit old, tight;
 	test_begin();
+	size_t base = address_space(); /* before anything is reserved for threads, which is given up when there is a limit */
 	for (int i = 0; i < 4; i++)
 		t[i] = start(returns, NULL);
 	for (int i = 0; i < 4; i++)
@@ -59,7 +60,7 @@ int main(void) {
 	EQ(pthread_attr_setstacksize(&attr, 16 << 20), 0);
 	EQ(getrlimit(RLIMIT_AS, &old), 0);
 	tight = old;
-	tight.rlim_cur = address_space() + (1500ul << 20);
+	tight.rlim_cur = base + (1500ul << 20);
 	EQ(setrlimit(RLIMIT_AS, &tight), 0);
 	for (int round = 0; round < 3; round++) {
 		int n = fill(&attr);
@@ -77,7 +78,7 @@ int main(void) {
 		EQ(join(t[i]), i);
 	step("room again");
 	/* No room at all, for anything. */
-	tight.rlim_cur = address_space();
+	tight.rlim_cur = 4096;
 	EQ(setrlimit(RLIMIT_AS, &tight), 0);
 	pthread_attr_setstacksize(&attr, 300 << 20);
 	EQ(pthread_create(&t[0], &attr, returns, NULL), EAGAIN);

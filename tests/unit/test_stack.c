@@ -293,6 +293,40 @@ Test(stack, little_address_space) {
 	expect_child_ok(little_address_space);
 }
 
+/* MEM-6: where a limit counts it, what one stack took is there for another size, or for the program, once it is released. */
+static void address_space_comes_back(void) {
+	static struct stack s[5];
+	must(stack_init() == 0);
+	must(stack_alloc(2 * MIB, PAGE, &s[0]) == 0 && !stack_is_single(&s[0])); /* the rest of its slab is reserved */
+	struct rlimit some = {address_space() + 45 * MIB, RLIM_INFINITY};
+	must(setrlimit(RLIMIT_AS, &some) == 0);
+	for (size_t round = 0; round < 3; round++) {
+		size_t before = address_space(), size = (round + 8) * MIB;
+		for (size_t i = 1; i < 4; i++) {
+			must(stack_alloc(size, PAGE, &s[i]) == 0 && stack_is_single(&s[i]));
+			must(stack_mapped_bytes(&s[i]) == size + PAGE);
+			*s[i].lo = *(s[i].hi - 1) = 1;
+		}
+		must(faults_at(s[1].lo - 1));
+		for (size_t i = 1; i < 4; i++)
+			stack_release(&s[i]);
+		must(address_space() <= before + MIB);
+	}
+	must(stack_reserve_is_costly() && stack_alloc(100 * MIB, PAGE, &s[4]) == -EAGAIN);
+	stack_reserve_drop();
+	must(stack_alloc(100 * MIB, PAGE, &s[4]) == 0);
+	*s[0].lo = *(s[0].hi - 1) = 1; /* this one is in use */
+	stack_release(&s[0]);
+	must(stack_alloc(2 * MIB, PAGE, &s[1]) == 0 && s[1].lo == s[0].lo && faults_at(s[1].lo - 1));
+}
+
+Test(stack, address_space_comes_back) {
+	for (int i = 0; i < 2; i++) {
+		sched_config.stack_mprotect = i;
+		expect_child_ok(address_space_comes_back);
+	}
+}
+
 /* In this child the system says that it counts every reservation (vm.overcommit_memory is 2), to whoever asks. false: not allowed to. */
 static bool overcommit_seems_strict(void) {
 	char name[] = "/tmp/overcommit.XXXXXX";
