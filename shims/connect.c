@@ -2,7 +2,7 @@
  *
  * accept and connect have no flag that keeps one call from blocking, and O_NONBLOCK is not ours to set. So a readiness check precedes
  * accept, with one goroutine at a time between the check and the call (SPARE_ACCEPTING); connect is left to the kernel where it
- * ends at once, which is everywhere but over a network. */
+ * ends at once, which is everywhere but over a network, and to a listener whose backlog is full: with GOSHIM=io_deadline that has a limit. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -166,6 +166,38 @@ static long connect_remote(struct fdcall *c, const struct sockaddr *addr, sockle
 	}
 }
 
+/* One try of connect_limited(). */
+static long connect_until(struct fdcall *c, int64_t deadline, const struct sockaddr *addr, socklen_t size) {
+	int64_t left = deadline - nanotime();
+	if (left < 1000)
+		left = 1000; /* none at all would mean for ever */
+	struct timeval limit = {.tv_sec = left / 1000000000, .tv_usec = left % 1000000000 / 1000};
+	if (SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0)
+		c->undo = connect_undo;
+	return SYS3(SYS_connect, c->fd, addr, size);
+}
+
+/* GOSHIM=io_deadline, to a listener on this machine whose backlog is full. Nothing tells when it has room, so the kernel waits, with a send timeout for that
+ * time: nobody sends on what is not connected. */
+static long connect_limited(struct fdcall *c, const struct sockaddr *addr, socklen_t size) {
+	struct timeval was = {0};
+	unsigned was_size = sizeof was;
+	int64_t deadline = nanotime() + io_deadline_ns;
+	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, &was_size)) < 0 || was.tv_sec || was.tv_usec)
+		return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_connect, c->fd, addr, size)); /* it has its own */
+	c->undo_arg = &was;
+	long r = FDCALL_BRACKET_HELD_CANCEL(c, connect_until(c, deadline, addr, size));
+	if (c->undo && c->pd)
+		FD_TRY(c, SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was));
+	c->undo = NULL;
+	return r;
+}
+
+/* May it wait in the kernel, for one on this machine? */
+static bool connect_needs_limit(enum fd_kind kind) {
+	return unlikely(io_deadline_ns != 0) && (kind == KIND_STREAM || kind == KIND_MESSAGE);
+}
+
 SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	struct g *g = io_g();
 	struct fdcall c;
@@ -175,9 +207,13 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	if (!fdcall_begin(&c, g, fd))
 		return (int)io_ret(g, BRACKET_CANCEL(g, c.fd, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
-	if (fdcall_kind(&c) == KIND_TCP && connect_is_remote(addr.__sockaddr__, size) &&
+	enum fd_kind kind = fdcall_kind(&c);
+	if (kind == KIND_TCP && (unlikely(io_deadline_ns != 0) || connect_is_remote(addr.__sockaddr__, size)) &&
 	    !(fdcall_flags(&c) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
+		fdcall_end(&c);
+	} else if (connect_needs_limit(kind) && !(fdcall_flags(&c) & FL_NONBLOCK)) {
+		r = connect_limited(&c, addr.__sockaddr__, size);
 		fdcall_end(&c);
 	} else {
 		fdcall_end(&c); /* not held over a call that may end in a cancellation */

@@ -1,5 +1,11 @@
 /* sendfile, splice, tee, vmsplice: the kernel moves the bytes, and may block on either end. The ends that have readiness are waited for first,
- * as goroutines wait; then the call is made, bracketed, in a form or a size that finds no reason to wait. */
+ * as goroutines wait; then the call is made, bracketed, in a form or a size that finds no reason to wait.
+ *
+ * Ready for writing is a stream socket for poll() when a third (TCP) or three quarters (Unix) of its buffer are free; the calls take bytes as long as there is
+ * any room. sendfile() has no flag that asks for no waiting, so what room there is comes from the socket's own accounts (SO_MEMINFO), and the step is
+ * as large as surely fits. */
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <sys/sendfile.h>
 
 #include "io.h"
@@ -7,9 +13,44 @@
 /* A socket or pipe that is writable at all takes so much without waiting for long. */
 #define SENDFILE_STEP (64ul << 10)
 
+/* Of a TCP socket: so much is left for what its segments take beside the bytes. */
+#define ROOM_LEFT (4ul << 10)
+
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55 /* Linux 4.12 */
+#endif
+
 /* What an anonymous inode says to poll() is about a read of its own, which these calls are not: it refuses them, mostly, and waits for nothing. */
 static bool has_readiness(enum fd_kind kind) {
 	return kind != KIND_FILE && kind != KIND_TASK && kind != KIND_UNKNOWN && kind != KIND_ANON;
+}
+
+static int socket_int(struct fdcall *c, int level, int option) {
+	int value = 0;
+	unsigned size = sizeof value;
+	return FD_TRY(c, SYS5(SYS_getsockopt, c->fd, level, option, &value, &size)) < 0 ? 0 : value;
+}
+
+/* Bytes that a stream socket takes without waiting, whatever poll() says; for a Unix one, as much of them as the kernel puts into one message, for which
+ * it looks for room once. 0: none, or nobody knows. */
+static size_t socket_room(struct fdcall *c) {
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	unsigned size = sizeof info;
+	enum fd_kind kind = pd_kind(c->pd);
+	if ((kind != KIND_TCP && kind != KIND_STREAM) ||
+	    FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_MEMINFO, info, &size)) < 0)
+		return 0;
+	uint32_t all = info[SK_MEMINFO_SNDBUF], queued = info[SK_MEMINFO_WMEM_QUEUED];
+	if (kind == KIND_STREAM) {
+		if (info[SK_MEMINFO_WMEM_ALLOC] >= all || socket_int(c, SOL_SOCKET, SO_DOMAIN) != AF_UNIX)
+			return 0;
+		return all / 2 - 64 < SENDFILE_STEP ? all / 2 - 64 : SENDFILE_STEP;
+	}
+	/* TCP_NOTSENT_LOWAT: there is room and nothing is taken. */
+	if (queued >= all || all - queued < 2 * ROOM_LEFT || socket_int(c, IPPROTO_TCP, TCP_NOTSENT_LOWAT) != 0)
+		return 0;
+	size_t room = (all - queued) / 2 & ~(ROOM_LEFT - 1);
+	return room < SENDFILE_STEP ? room : SENDFILE_STEP;
 }
 
 static bool end_is_ready(struct fdcall *c, uint8_t mode) {
@@ -17,7 +58,7 @@ static bool end_is_ready(struct fdcall *c, uint8_t mode) {
 		return true;
 	pd_try(c->pd, mode);
 	if (!fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT))
-		return false;
+		return mode == PD_WRITE && socket_room(c) != 0;
 	pd_more(c->pd, mode); /* asked, not taken */
 	return true;
 }
@@ -43,20 +84,47 @@ static bool sendfile_refused(struct fdcall *c, int in, off64_t *at) {
 	       (at && FD_TRY(c, SYS3(SYS_lseek, in, 0, SEEK_CUR)) < 0);
 }
 
+/* How much of n the kernel surely takes, or takes without waiting for long; 0: wait. Into a pipe it moves what fits and returns; into a socket all of it. */
+static size_t sendfile_step(struct fdcall *c, int in, const off64_t *at, size_t n) {
+	bool pipe = pd_kind(c->pd) == KIND_PIPE;
+	pd_try(c->pd, PD_WRITE);
+	bool ready = fdcall_poll_now(c, POLLOUT) != 0;
+	if (ready)
+		pd_more(c->pd, PD_WRITE); /* asked, not taken */
+	size_t step = pipe ? n : SENDFILE_STEP;
+	/* With a limit to its waiting the kernel must not begin to wait. */
+	size_t room = !pipe && (!ready || io_deadline_ns) ? socket_room(c) : 0;
+	if (room == SENDFILE_STEP && !ready) {
+		/* The kernel's own steps are of sixteen pages of the file. */
+		long offset = at ? (long)*at : FD_TRY(c, SYS3(SYS_lseek, in, 0, SEEK_CUR));
+		room -= offset > 0 ? (size_t)offset % 4096 : 0;
+	}
+	if (room || !ready)
+		step = room;
+	return step < n ? step : n;
+}
+
+/* 0: look again. FDCALL_BLOCK: the kernel's answer, whatever it is. Else what the call returns. */
+static int sendfile_wait(struct fdcall *c, int in, off64_t *at, bool progress) {
+	if (!progress && sendfile_refused(c, in, at))
+		return FDCALL_BLOCK;
+	int r = fdcall_wait(c, PD_WRITE, progress);
+	/* No deadline is over: the descriptor is the program's to make non-blocking. */
+	return r == -EAGAIN && c->deadline == 0 && !progress ? FDCALL_BLOCK : r;
+}
+
 static long sendfile_steps(struct fdcall *c, int in, off64_t *at, size_t n) {
 	size_t done = 0;
-	/* Into a pipe the kernel moves what fits and returns; into a socket all of it. */
-	size_t largest = pd_kind(c->pd) == KIND_PIPE ? n : SENDFILE_STEP;
 	do {
-		size_t step = n - done < largest ? n - done : largest;
-		int ready = 0;
-		if (!end_is_ready(c, PD_WRITE) && (done || !sendfile_refused(c, in, at)))
-			ready = end_wait(c, PD_WRITE, done != 0);
-		if (ready == FDCALL_BLOCK)
+		size_t step = sendfile_step(c, in, at, n - done);
+		if (step == 0) {
+			int ready = sendfile_wait(c, in, at, done != 0);
+			if (ready == 0)
+				continue;
+			if (ready != FDCALL_BLOCK)
+				return done ? (long)done : ready;
 			step = n - done;
-		else if (ready < 0 && !(ready == -EAGAIN && done == 0))
-			return done ? (long)done : ready;
-		/* Not ready and the descriptor is the program's to make non-blocking: the kernel's answer, whatever it is. */
+		}
 		long r = FDCALL_BRACKET_HELD(c, SYS4(SYS_sendfile, c->fd, in, at, step));
 		if (r > 0)
 			done += (size_t)r;
@@ -146,7 +214,8 @@ static bool splice_end_ready(struct fdcall *c, uint8_t mode, int in, int out, co
 		done = *result != -EAGAIN;
 		if (!done) {
 			*result = end_wait(c, mode, false);
-			done = *result == -EINTR || *result == -EBADF;
+			/* -EAGAIN: a deadline is over, or the descriptor is the program's to make non-blocking. */
+			done = *result == -EINTR || *result == -EBADF || (*result == -EAGAIN && c->deadline > 0);
 		}
 	}
 	fdcall_release(c);

@@ -1,10 +1,13 @@
 /* What the calls of a thread say whose peer says nothing. Prints one line each. */
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -28,6 +31,45 @@ static void *reader(void *arg) {
 	while ((n = send(pair[0], big, sizeof big, 0)) > 0)
 		sent += (size_t)n;
 	printf("send: some went, %s\n", sent > 0 && n < 0 ? strerror(errno) : "none");
+	return arg;
+}
+
+/* Those without a flag that asks for no waiting. */
+static void *mover(void *arg) {
+	int file = open("/proc/self/exe", O_RDONLY), fds[2], moved[2];
+	ssize_t n;
+	if (pipe(fds) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, moved) != 0)
+		return arg;
+	n = splice(moved[0], NULL, fds[1], NULL, 100, 0);
+	printf("splice from: %zd, %s\n", n, n < 0 ? strerror(errno) : "");
+	off_t at = 0;
+	while ((n = sendfile(moved[0], file, &at, 16384)) > 0)
+		at = 0;
+	printf("sendfile: %zd, %s\n", n, n < 0 ? strerror(errno) : "");
+	if (write(fds[1], big, 10) == 10)
+		n = splice(fds[0], NULL, moved[0], NULL, 10, 0);
+	printf("splice to: %zd, %s\n", n, n < 0 ? strerror(errno) : "");
+	return arg;
+}
+
+/* To one whose backlog is full. */
+static void *connector(void *arg) {
+	struct sockaddr_storage to = {.ss_family = *(sa_family_t *)arg};
+	socklen_t bind_size = to.ss_family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in), size = sizeof to;
+	const char *name = to.ss_family == AF_UNIX ? "unix" : "tcp";
+	int full = socket(to.ss_family, SOCK_STREAM, 0), fd = -1, r = 0;
+	bind(full, (struct sockaddr *)&to, bind_size);
+	listen(full, 0);
+	getsockname(full, (struct sockaddr *)&to, &size);
+	for (int i = 0; i < 5 && r == 0; i++) {
+		fd = socket(to.ss_family, SOCK_STREAM, 0);
+		r = connect(fd, (struct sockaddr *)&to, size);
+	}
+	printf("connect, %s: %d, %s\n", name, r, r < 0 ? strerror(errno) : "");
+	struct timeval limit = {.tv_sec = 7};
+	size = sizeof limit;
+	getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &size);
+	printf("timeout of %s now: %ld\n", name, (long)(limit.tv_sec + limit.tv_usec));
 	return arg;
 }
 
@@ -71,6 +113,12 @@ int main(void) {
 	pthread_create(&a, NULL, acceptor, NULL);
 	pthread_create(&t, NULL, reader, NULL);
 	pthread_join(t, NULL); /* three deadlines later */
+	sa_family_t families[] = {AF_UNIX, AF_INET};
+	void *(*others[])(void *) = {mover, connector, connector};
+	for (int i = 0; i < 3; i++) {
+		pthread_create(&t, NULL, others[i], &families[i == 2]);
+		pthread_join(t, NULL);
+	}
 	pthread_create(&s, NULL, restarter, &other[0]);
 	while (!handled) {
 		poll(NULL, 0, 20);

@@ -195,6 +195,11 @@ Test(ctl, io_deadline) {
 	static const char expected[] =
 		"read: -1, Resource temporarily unavailable\nrecv: -1, Resource temporarily unavailable\n"
 		"send: some went, Resource temporarily unavailable\n"
+		"splice from: -1, Resource temporarily unavailable\n"
+		"sendfile: -1, Resource temporarily unavailable\n"
+		"splice to: -1, Resource temporarily unavailable\n"
+		"connect, unix: -1, Resource temporarily unavailable\ntimeout of unix now: 0\n"
+		"connect, tcp: -1, Operation now in progress\ntimeout of tcp now: 0\n"
 		"restarted: -1, Resource temporarily unavailable\npipe: 1\naccept: a connection\n";
 	cr_expect(strcmp(c.output, expected) == 0, "%s", c.output);
 }
