@@ -284,6 +284,21 @@ int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool
 	return taken;
 }
 
+int futex_wake_if(const void *addr, bool (*update)(void *arg), void *arg) {
+	struct bucket *b = bucket_of(addr);
+	struct g *self = g_self(), *list = NULL;
+	int taken = 0;
+	rt_enter(self);
+	lock_acquire(&b->lock, LOCK_FUTEX);
+	if (update(arg))
+		list = bucket_take(b, addr, INT_MAX, FUTEX_ANY, false, NULL, &taken);
+	lock_release(&b->lock);
+	taken_ready(self, list, taken);
+	rt_exit(self);
+	chaos_yield();
+	return taken;
+}
+
 static void buckets_lock(struct bucket *a, struct bucket *z) {
 	lock_acquire(a < z ? &a->lock : &z->lock, LOCK_FUTEX);
 	if (a != z)

@@ -55,6 +55,10 @@ int futex_wake_counted(const void *addr, int n, _Atomic uint32_t *count);
  * telling whether others remain queued: so that a lock's word can be changed atomically with the queue. */
 int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool more), void *arg);
 
+/* As futex_wake for all, but only if update(arg), called under the bucket lock before they are chosen, says so: nobody who learns of what it did can wait at addr
+ * before they are. For words whose memory may be used anew as soon as it has them changed. */
+int futex_wake_if(const void *addr, bool (*update)(void *arg), void *arg);
+
 /* Names of waits for reports: who waits under the first and is moved by a requeue waits under the second from then on. */
 /* The last: in the kernel, with a time limit. */
 extern const char futex_what_cond[], futex_what_mutex[], futex_what_mutex_timed[];

@@ -6,8 +6,10 @@
  * Condition variable: a queue of its own, because "waits end for no other reason" includes handlers of signals. A waiter that has to run one stays
  * in the queue, marked `away`: a notification that meets it is left in its node instead of waking it.
  *
- * Wait group: count in the low half of one 64-bit word, in the high half "somebody waits", on which waiters park. Whoever brings the count to 0 clears both at
- * once, and uses nothing but the address afterwards: the object may be gone.
+ * Wait group: count in the low half of one 64-bit word, in the high half "somebody waits". Whoever brings the count to 0 clears both at once, and with that
+ * the object may be gone, or in use again: so a waiter does not look at it after a wake-up, and no wake-up may be another's. Therefore the last `done` of a group
+ * that is waited for changes the word with the parking lot's bucket locked, as a waiter does that queues itself: who waits for the next use is not in the queue
+ * yet. And the address of the queue is odd: a late wake-up of what was in this memory before, or will be, is for a word.
  *
  * Locks: cond->lock has rank LOCK_CHAN. */
 #include <string.h>
@@ -240,8 +242,33 @@ static _Atomic uint64_t *state_of(go_wg *wg) {
 	return (_Atomic uint64_t *)&wg->private_[0];
 }
 
-static _Atomic uint32_t *waited_of(go_wg *wg) {
-	return (_Atomic uint32_t *)&wg->private_[0] + 1;
+/* Where its waiters are queued. */
+static const void *queue_of(go_wg *wg) {
+	return (const char *)wg + 1;
+}
+
+struct wg_change {
+	go_wg *wg;
+	uint64_t from;
+};
+
+/* With the queue locked: the count goes to 0. */
+static bool wg_ends(void *arg) {
+	struct wg_change *c = arg;
+	/* acq_rel: see go_wg_add() */
+	return atomic_compare_exchange_strong_explicit(state_of(c->wg), &c->from, 0, memory_order_acq_rel, memory_order_relaxed);
+}
+
+static bool wg_change(go_wg *wg, uint64_t *from, uint64_t to) {
+	if (unlikely(!to && (*from & WG_WAITED))) {
+		struct wg_change c = {wg, *from};
+		futex_wake_if(queue_of(wg), wg_ends, &c);
+		bool done = c.from == *from;
+		*from = c.from;
+		return done;
+	}
+	/* acq_rel: what was done before each done is seen by who finds 0 */
+	return atomic_compare_exchange_weak_explicit(state_of(wg), from, to, memory_order_acq_rel, memory_order_relaxed);
 }
 
 SHIM int go_wg_add(go_wg *wg, int n) {
@@ -253,10 +280,7 @@ SHIM int go_wg_add(go_wg *wg, int n) {
 		if (count > INT32_MAX)
 			return -EOVERFLOW;
 		next = count ? (v & WG_WAITED) | (uint64_t)count : 0;
-		/* acq_rel: what was done before each done is seen by who finds 0 */
-	} while (!atomic_compare_exchange_weak_explicit(state_of(wg), &v, next, memory_order_acq_rel, memory_order_relaxed));
-	if (!next && (v & WG_WAITED))
-		futex_wake(waited_of(wg), INT32_MAX, FUTEX_ANY);
+	} while (!wg_change(wg, &v, next));
 	return 0;
 }
 
@@ -264,19 +288,48 @@ SHIM int go_wg_done(go_wg *wg) {
 	return go_wg_add(wg, -1);
 }
 
+/* With the queue locked: it is 0 already. If not, it is noted that somebody waits. */
+static bool wg_is_over(void *arg) {
+	go_wg *wg = arg;
+	/* acquire: see go_wg_add() */
+	uint64_t v = atomic_load_explicit(state_of(wg), memory_order_acquire);
+	do {
+		if ((uint32_t)v == 0)
+			return true;
+	} while (!(v & WG_WAITED) && !atomic_compare_exchange_weak_explicit(state_of(wg), &v, v | WG_WAITED, memory_order_acquire,
+									    memory_order_acquire));
+	return false;
+}
+
+/* 0: it was 0 and may be gone. -ECANCELED: `done` was closed. -EINTR. */
+static int wg_park(go_wg *wg, struct chan *done) {
+	struct g *g = g_self();
+	struct fwaiter w;
+	struct chan_waiter watch;
+	bool watching = false;
+	rt_enter(g); /* published twice: no handler between the two ways out */
+	if (!futex_prepare_unless(&w, queue_of(wg), g->kind <= G_MAIN, "go_wg", wg_is_over, wg)) {
+		rt_exit(g);
+		return 0;
+	}
+	if (done && !(watching = chan_watch(done, &watch, g)))
+		wait_claim_self(g, WAKE_INTR);
+	int r = futex_commit(&w, queue_of(wg), NULL, -1);
+	if (watching ? chan_unwatch(done, &watch) : done && r < 0)
+		r = -ECANCELED;
+	rt_exit(g);
+	return r;
+}
+
 static int wg_wait(go_wg *wg, struct ctx *ctx) {
 	struct chan *done = ctx ? ctx_done(ctx) : NULL;
 	for (;;) {
 		/* acquire: see go_wg_add() */
-		uint64_t v = atomic_load_explicit(state_of(wg), memory_order_acquire);
-		if ((uint32_t)v == 0)
+		if ((uint32_t)atomic_load_explicit(state_of(wg), memory_order_acquire) == 0)
 			return 0;
-		if (!(v & WG_WAITED) && !atomic_compare_exchange_strong_explicit(state_of(wg), &v, v | WG_WAITED,
-										 memory_order_relaxed, memory_order_relaxed))
-			continue;
-		int r = chan_futex_wait(waited_of(wg), 1, -1, done, "go_wg");
-		if (r == 0 || r == -EAGAIN)
-			return 0; /* nobody waits for it any more, so it was 0. Not looked at again: it may be gone */
+		int r = wg_park(wg, done);
+		if (r == 0)
+			return 0;
 		if (r == -ECANCELED)
 			return ctx_err(ctx);
 		if (r == -EINTR)

@@ -258,6 +258,46 @@ static void wg_ends_with_its_waiter(void) {
 	CHECK(go_wg_wait(&wg) == 0 && woken == 8000);
 }
 
+/* Used again and again: the wake-up of a round must not end the wait of the next. */
+static struct {
+	go_wg wg;
+	long turn, done;
+	bool stop;
+} rounds;
+
+static void *rounds_work(void *arg) {
+	unsigned x = 1;
+	for (long last = 0; !__atomic_load_n(&rounds.stop, __ATOMIC_RELAXED);) {
+		long turn = __atomic_load_n(&rounds.turn, __ATOMIC_ACQUIRE);
+		if (turn == last) {
+			if (x++ % 4096 == 0)
+				go_yield();
+			continue;
+		}
+		last = turn;
+		x = x * 1664525u + 1013904223u;
+		for (unsigned k = 0; k < x >> 24; k++)
+			__asm__ volatile("");
+		__atomic_store_n(&rounds.done, turn, __ATOMIC_RELEASE);
+		CHECK(go_wg_done(&rounds.wg) == 0);
+	}
+	return arg;
+}
+
+static void wg_is_used_again(void) {
+	go_task t;
+	int64_t end = go_now() + GO_SECOND;
+	CHECK(go_spawn_task(&t, rounds_work, NULL) == 0);
+	for (long i = 1; go_now() < end; i++) {
+		CHECK(go_wg_add(&rounds.wg, 1) == 0);
+		__atomic_store_n(&rounds.turn, i, __ATOMIC_RELEASE);
+		CHECK(go_wg_wait(&rounds.wg) == 0);
+		CHECK(__atomic_load_n(&rounds.done, __ATOMIC_ACQUIRE) == i);
+	}
+	__atomic_store_n(&rounds.stop, true, __ATOMIC_RELAXED);
+	CHECK(go_join(&t, NULL) == 0);
+}
+
 static void *result_of(void *arg) {
 	errno = (int)(intptr_t)arg;
 	go_yield();
@@ -367,6 +407,7 @@ int main(int argc, char **argv) {
 		{"cond_context", cond_context}, {"cond_cancel", cond_cancel},
 		{"mutex_counts", mutex_counts}, {"mutex_context", mutex_context},
 		{"wg_waits", wg_waits}, {"wg_ends_with_its_waiter", wg_ends_with_its_waiter},
+		{"wg_is_used_again", wg_is_used_again},
 		{"task_results", task_results}, {"sleep_and_self", sleep_and_self},
 		{"before_the_runtime", before_the_runtime}, {"fork_child", fork_child}, {NULL, NULL},
 	};

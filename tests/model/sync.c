@@ -10,7 +10,7 @@
 
 static go_mutex mutex;
 static go_cond cond;
-static go_wg group;
+static go_wg group, next_round;
 static struct chan done; /* of the one context */
 static int items, taken, part[2];
 static bool flag;
@@ -21,6 +21,7 @@ static void reset(void) {
 	memset(&mutex, 0, sizeof mutex);
 	memset(&cond, 0, sizeof cond);
 	memset(&group, 0, sizeof group);
+	memset(&next_round, 0, sizeof next_round);
 	chan_init(&done, 0, 0, NULL);
 	items = taken = part[0] = part[1] = 0;
 	flag = false;
@@ -183,6 +184,25 @@ static void waits_with_context(void) {
 	check(r == 0 ? part[0] && part[1] : r == -ECANCELED);
 }
 
+/* Two rounds with one group: what ends the first must not end the second. */
+static void reset_rounds(void) {
+	reset();
+	check(go_wg_add(&group, 1) == 0 && go_wg_add(&next_round, 1) == 0);
+}
+
+static void waits_twice(void) {
+	check(go_wg_wait(&group) == 0);
+	check(part[0]);
+	check(go_wg_add(&group, 1) == 0 && go_wg_done(&next_round) == 0);
+	check(go_wg_wait(&group) == 0);
+	check(part[1]);
+}
+
+static void works_in_next_round(void) {
+	check(go_wg_wait(&next_round) == 0);
+	works_too();
+}
+
 const struct scenario scenarios[] = {
 	{"sync: mutex", reset, {locks_twice, locks_once}, stand_ins_finish, false},
 	{"sync: condition, one of each", reset, {take_item, put_item}, finish_one, false},
@@ -190,6 +210,7 @@ const struct scenario scenarios[] = {
 	{"sync: condition, given up", reset, {take_or_give_up, put_item, cancels}, finish_given_up, false},
 	{"sync: wait group", reset_group, {waits_for_group, works, works_too}, stand_ins_finish, false},
 	{"sync: wait group, gone", reset_group, {waits_and_frees, works, works_too}, stand_ins_finish, false},
+	{"sync: wait group, used again", reset_rounds, {waits_twice, works, works_in_next_round}, stand_ins_finish, false},
 	{"sync: condition, interrupted", reset, {wait_for_flag, set_flag, interrupts}, finish_one, true},
 	{"sync: mutex of three", reset, {locks_once, locks_once, locks_once}, finish_mutex, true},
 	{"sync: wait group, two wait", reset_group, {waits_for_group, waits_for_group, works, works_too}, stand_ins_finish, true},
