@@ -4,7 +4,9 @@
  * running gets it, which is what makes an unlock cheap.
  *
  * Condition variable: a queue of its own, because "waits end for no other reason" includes handlers of signals. A waiter that has to run one stays
- * in the queue, marked `away`: a notification that meets it is left in its node instead of waking it.
+ * in the queue, marked `away`: a notification that meets it is left in its node instead of waking it. A handler may end the thread: by unwinding, which comes
+ * through here, or without (a crash that is isolated, the kernel's exit(2)), which leaves the stack as it is, to be used anew. So for that time the node in the
+ * queue is not the one on the stack, and the thread has a list of those nodes.
  *
  * Wait group: count in the low half of one 64-bit word, in the high half "somebody waits". Whoever brings the count to 0 clears both at once, and with that
  * the object may be gone, or in use again: so a waiter does not look at it after a wake-up, and no wake-up may be another's. Therefore the last `done` of a group
@@ -16,8 +18,10 @@
 
 #include "../core/futex.h"
 #include "../core/runtime.h"
+#include "../core/slab.h"
 #include "golib.h"
 #include "sync.h"
+#include "thread.h"
 
 /* ---- mutex ------------------------------------------------------------------------------------------------------------ */
 
@@ -84,6 +88,7 @@ struct cond_waiter {
 	struct g *g;
 	bool away;     /* runs a handler: is not armed */
 	bool notified; /* and out of the queue */
+	bool by_all;   /* ... as were all others */
 };
 
 struct cond {
@@ -126,6 +131,7 @@ static void cond_notify(struct cond *c, bool all) {
 		next = w->next;
 		cond_remove(c, w);
 		w->notified = true;
+		w->by_all = all;
 		/* One that cannot be claimed is awake for another reason, and will find the mark under the lock. */
 		if (!w->away && wait_claim(w->g, WAKE_READY)) {
 			*end = w->g;
@@ -164,22 +170,91 @@ static bool cond_leave(struct cond *c, struct cond_waiter *w) {
 	return leaves;
 }
 
-/* The wait was interrupted. Runs handlers, or is cancelled: then with the mutex, and what was notified meanwhile is passed on. */
-static void cond_interrupted(struct cond *c, struct cond_waiter *w, go_mutex *m) {
-	struct g *g = w->g;
+/* It ends without having waited to the end: what was meant for it alone goes to the next. */
+static void cond_give_up(struct cond *c, struct cond_waiter *w) {
+	if (!cond_leave(c, w) && !w->by_all)
+		cond_notify(c, false);
+}
+
+/* The node that stands in the queue for one on the stack while handlers run. */
+struct cond_away {
+	struct cond_waiter node;
+	struct cond *cond;
+	struct cond_away *below; /* a handler may wait, too */
+};
+
+/* `to` takes the place, and what has happened to it. `away`: what it is from now on. */
+static void cond_replace(struct cond *c, struct cond_waiter *from, struct cond_waiter *to) {
+	struct g *g = from->g;
 	rt_enter(g);
 	lock_acquire(&c->lock, LOCK_CHAN);
-	w->away = true;
+	*to = *from;
+	to->away = true;
+	if (!to->notified) {
+		*(to->prev ? &to->prev->next : &c->head) = to;
+		*(to->next ? &to->next->prev : &c->tail) = to;
+	}
 	lock_release(&c->lock);
 	rt_exit(g);
-	if (!shim_cancel_pending(g)) {
-		shim_interrupted(g, true);
-		return;
+}
+
+/* Without memory the node on the stack has to do. */
+static struct cond_away *cond_go_away(struct cond *c, struct cond_waiter *w) {
+	struct thread *t = thread_of(w->g);
+	struct cond_away *a = slab_alloc(sizeof *a);
+	if (!a) {
+		cond_replace(c, w, w);
+		return NULL;
 	}
-	if (!cond_leave(c, w))
-		cond_notify(c, false);
-	go_mutex_lock(m);
+	cond_replace(c, w, &a->node);
+	a->cond = c;
+	a->below = t->conds_away;
+	t->conds_away = a;
+	return a;
+}
+
+static void cond_come_back(struct cond_away *a, struct cond_waiter *w) {
+	if (!a)
+		return;
+	thread_of(w->g)->conds_away = a->below; /* handlers that were jumped out of are forgotten with it */
+	cond_replace(a->cond, &a->node, w);
+	slab_free(a, sizeof *a);
+}
+
+void golib_waits_abandon(struct g *g) {
+	struct thread *t = thread_of(g);
+	while (t->conds_away) {
+		struct cond_away *a = t->conds_away;
+		t->conds_away = a->below;
+		cond_give_up(a->cond, &a->node);
+		slab_free(a, sizeof *a);
+	}
+}
+
+struct cond_frame {
+	struct cond *cond; /* NULL: it goes on */
+	struct cond_waiter *waiter;
+	struct cond_away *away;
+	go_mutex *mutex;
+};
+
+/* A handler, or a cancellation, unwinds it: with the mutex. */
+static void cond_unwound(struct cond_frame *f) {
+	if (!f->cond)
+		return;
+	cond_come_back(f->away, f->waiter);
+	cond_give_up(f->cond, f->waiter);
+	go_mutex_lock(f->mutex);
+}
+
+/* The wait was interrupted: runs handlers, acts on cancellation. */
+static void cond_interrupted(struct cond *c, struct cond_waiter *w, go_mutex *m) {
+	struct g *g = w->g;
+	__attribute__((cleanup(cond_unwound))) struct cond_frame frame = {c, w, cond_go_away(c, w), m};
+	shim_interrupted(g, true);
 	shim_testcancel(g);
+	cond_come_back(frame.away, w);
+	frame.cond = NULL;
 }
 
 /* One sleep. 0: notified. `first`: m is to be unlocked. */

@@ -45,6 +45,8 @@ bool golib_start(void);
 
 /* A goroutine of go_spawn() is past its last program code: whoever waits for it may go on. */
 void golib_thread_done(struct g *g);
+/* g ends where it is, in a handler perhaps: waits below it that others could still serve are given up. */
+void golib_waits_abandon(struct g *g);
 /* The unwinding that has just landed in `buf` (registered with __pthread_register_cancel) ends there: the thread lives on. */
 void golib_rejoin(void *buf);
 /* The calling thread was unwound to its outermost frame. If that was a panic that nobody recovered, the handler is called; on the main thread the process ends

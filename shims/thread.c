@@ -162,6 +162,7 @@ static void thread_finish(struct g *g) {
 }
 
 void thread_abandon(struct g *g) {
+	golib_waits_abandon(g);
 	thread_of(g)->result = PTHREAD_CANCELED;
 	tcb_forget();
 	thread_end(g);
@@ -172,6 +173,7 @@ void thread_vanish(struct g *g, int status) {
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL); /* no handler meets what follows */
 	cancel_too_late();
+	golib_waits_abandon(g);
 	thread_of(g)->result = NULL;
 	tcb_forget();
 	atomic_fetch_add_explicit(&vanished, 1, memory_order_relaxed);

@@ -25,25 +25,27 @@ struct thread {
 	bool is_c11;
 	bool left_by_call;           /* pthread_exit() said what the result is; else it was a cancellation */
 	bool own_stack;              /* the program brought the stack */
+	uint8_t panic_state;         /* go_panic.c */
 	int policy;                  /* this to `cpus`: what the program set; threadsched.c */
 	bool sched_explicit;         /* it was made with attributes that said how it is scheduled */
 	bool reset_on_fork;          /* ... what it makes does not inherit that policy, nor a nice value below 0 */
+	bool panic_end;              /* a kernel thread, and libc tells go_panic.c of its end */
+	uint8_t isolated;            /* the signal of its crash, from which the others are spared; 0: none. isolate.c */
 	struct sched_param param;
 	int nice;
 	uint16_t ioprio;             /* what another thread set for it; 0: nothing. Once it is pinned the kernel knows */
 	uint8_t written_down;        /* what of these its kernel thread does not have yet */
+	bool cancel_told;            /* inspect_cancel() has cancelled it, in the round `cancel_round` */
 	uint32_t cpus;               /* number of the set it asked for; 0: whatever the process has */
 	char name[THREAD_NAME_BYTES];
+	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
 	void *group, *task;          /* of go_spawn_with(): counted in, joined by; may be NULL */
+	struct cond_away *conds_away; /* waits for a go_cond in which a handler runs, innermost first; go_sync.c */
 	void *panic;                 /* payload of go_panic() */
-	uint8_t panic_state;         /* go_panic.c */
-	bool panic_end;              /* a kernel thread, and libc tells go_panic.c of its end */
-	uint8_t isolated;            /* the signal of its crash, from which the others are spared; 0: none. isolate.c */
+	struct panic_level *panic_level; /* the innermost go_protect(); NULL: none. go_panic.c */
 	struct held *held;           /* the mutexes it holds, if they are noted; held.c */
 	struct readers *readers;     /* the locks it reads, if they are noted; readers.c */
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
-	uint32_t cancel_round;       /* the last inspect_cancel() that it belongs to */
-	bool cancel_told;            /* ... has cancelled it */
 	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
 	int32_t robust_ktid;         /* its kernel thread for life, by whose number robust mutexes shared with other processes know it; 0: none. robust.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */

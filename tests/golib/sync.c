@@ -166,6 +166,97 @@ static void cond_cancel(void) {
 	CHECK(go_wg_wait(&wg) == 0 && cleaned == 1);
 }
 
+/* A handler that runs during the wait ends the thread: with the mutex, and what comes later is for those who still wait. */
+static int how_it_ends, in_handler;
+
+static void ends_the_thread(int sig) {
+	(void)sig;
+	add(&in_handler, 1);
+	if (how_it_ends == 0)
+		pthread_exit(NULL);
+	if (how_it_ends == 1)
+		go_panic(NULL);
+	for (;;)
+		go_sleep(GO_MILLISECOND); /* a cancellation point */
+}
+
+static void no_report(void *payload) {
+	(void)payload;
+}
+
+static void waits_no_more(int how, bool notified_in_handler) {
+	go_wg wg = {{0}};
+	go_task other;
+	void *r;
+	how_it_ends = how;
+	waiting = cleaned = in_handler = 0;
+	CHECK(go_spawn_wg(&wg, cond_cancelled, NULL) == 0);
+	until(&waiting, 1);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	CHECK(go_spawn_task(&other, cond_ctx_waiter, go_ctx_background()) == 0);
+	until(&waiting, 2);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	pthread_kill(who[0], SIGUSR1);
+	until(&in_handler, 1);
+	if (notified_in_handler) /* it has waited longest */
+		go_cond_notify_one(&c);
+	if (how == 2)
+		CHECK(pthread_cancel(who[0]) == 0);
+	CHECK(go_wg_wait(&wg) == 0 && cleaned == 1);
+	if (!notified_in_handler)
+		go_cond_notify_one(&c);
+	CHECK(go_join(&other, &r) == 0 && r == NULL);
+}
+
+static void cond_handler_ends(void) {
+	struct sigaction sa = {.sa_handler = ends_the_thread};
+	if (getenv("ASIDE"))
+		return; /* a kernel thread's handler runs in the midst of the wait */
+	sigaction(SIGUSR1, &sa, NULL);
+	go_set_panic_handler(no_report);
+	for (int how = 0; how < 3; how++)
+		waits_no_more(how, false);
+	waits_no_more(2, true);
+}
+
+/* Without unwinding: GOSHIM=panic=isolate. The mutex is free all the time. */
+static void crashes(int sig) {
+	(void)sig;
+	*(volatile int *)8 = 1;
+}
+
+static void *cond_crashes(void *arg) {
+	who[0] = pthread_self();
+	go_mutex_lock(&m);
+	add(&waiting, 1);
+	go_cond_wait(&c, &m);
+	CHECK(!"reached");
+	return arg;
+}
+
+static void cond_isolated(void) {
+	struct sigaction sa = {.sa_handler = crashes};
+	go_wg wg = {{0}};
+	go_task other;
+	void *r;
+	CHECK(freopen("/dev/null", "w", stderr) != NULL);
+	sigaction(SIGUSR1, &sa, NULL);
+	CHECK(go_spawn_wg(&wg, cond_crashes, NULL) == 0);
+	until(&waiting, 1);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	CHECK(go_spawn_task(&other, cond_ctx_waiter, go_ctx_background()) == 0);
+	until(&waiting, 2);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	pthread_kill(who[0], SIGUSR1);
+	CHECK(go_wg_wait(&wg) == 0);
+	go_cond_notify_one(&c);
+	CHECK(go_join(&other, &r) == 0 && r == NULL);
+}
+
 /* ---- mutex ---------------------------------------------------------------------------------------------------------- */
 
 static long counter;
@@ -405,6 +496,7 @@ int main(int argc, char **argv) {
 		{"cond_single_waiter", cond_single_waiter}, {"cond_multi_waiter", cond_multi_waiter},
 		{"cond_spurious", cond_spurious}, {"cond_signal_storm", cond_signal_storm},
 		{"cond_context", cond_context}, {"cond_cancel", cond_cancel},
+		{"cond_handler_ends", cond_handler_ends}, {"cond_isolated", cond_isolated},
 		{"mutex_counts", mutex_counts}, {"mutex_context", mutex_context},
 		{"wg_waits", wg_waits}, {"wg_ends_with_its_waiter", wg_ends_with_its_waiter},
 		{"wg_is_used_again", wg_is_used_again},

@@ -29,6 +29,12 @@ GOLIB(step1_cond, spurious_wakeup_resilience, "sync", "cond_spurious")
 GOLIB(step1_cond, notifications_and_handlers, "sync", "cond_signal_storm")
 GOLIB(step1_cond, context, "sync", "cond_context")
 GOLIB(step1_cond, cancel, "sync", "cond_cancel")
+GOLIB(step1_cond, handler_ends_the_waiter, "sync", "cond_handler_ends")
+
+Test(step1_cond, isolated_in_a_handler) {
+	expect_ok("sync", "cond_isolated", "GOMAXPROCS=1 GOSHIM=panic=isolate");
+	expect_ok("sync", "cond_isolated", "GOMAXPROCS=2 GOSHIM=panic=isolate");
+}
 
 GOLIB(step2_gomaxprocs, increase, "roadmap", "procs_increase")
 GOLIB(step2_gomaxprocs, decrease, "roadmap", "procs_decrease")
