@@ -49,9 +49,11 @@ void golib_thread_done(struct g *g);
 void golib_waits_abandon(struct g *g);
 /* The unwinding that has just landed in `buf` (registered with __pthread_register_cancel) ends there: the thread lives on. */
 void golib_rejoin(void *buf);
-/* The calling thread was unwound to its outermost frame. If that was a panic that nobody recovered, the handler is called; on the main thread the process ends
- * after it. True: it was a panic. */
-bool golib_unwound(struct g *g, bool is_main);
+/* pthread_exit() was called: a panic that was unwinding the thread is over. */
+void golib_exit_called(void);
+/* The calling thread was unwound to its outermost frame. If that was a panic that nobody recovered, the handler is called; on the main thread, or the
+ * only one of a fork's child, the process ends after it. True: it was a panic. */
+bool golib_unwound(struct g *g);
 /* Runs fn(arg) as the outermost function of a kernel thread. True: it ended in a panic, which is dealt with. */
 bool golib_run(go_fn fn, void *arg, void **result);
 

@@ -213,12 +213,15 @@ void *go_ctx_value(go_ctx *ctx, const void *key); /* the nearest one; NULL: none
 
 /* Ends the calling goroutine as pthread_exit() does: cleanup handlers, destructors of C++ objects and GO_DEFERs run, innermost first, up to the goroutine's
  * function or the nearest go_protect(). C code needs -fexceptions for that (goshim.pc has it). If none of the deferred functions recovers, the panic handler is
- * called; then the goroutine has ended, and the others go on. On the main thread of the program abort() follows. */
+ * called; then the goroutine has ended, and the others go on. On the main thread of the program, and on the one that a child of fork() begins with, abort() follows.
+ * A panic in a deferred function takes the place of the one that was, and so does pthread_exit(). A C++ function that is noexcept, as destructors are, cannot be left by
+ * a panic: std::terminate() follows. */
 void go_panic(void *payload) __attribute__((noreturn));
-/* In a deferred function: takes the panic that is unwinding this thread, and returns its payload; NULL if there is none. Unwinding goes on to the goroutine's
+/* In a deferred function: takes the panic that is unwinding this thread, up to the nearest go_protect(), and returns its payload; NULL if there is none. Unwinding goes on to the goroutine's
  * function or the nearest go_protect(), which then end without the handler. */
 void *go_recover(void);
-/* Calls fn(arg), and returns when it does (0), or when a panic inside ends here (1; *payload, may be NULL, is the payload unless it was recovered). */
+/* Calls fn(arg), and returns when it does (0), or when a panic inside ends here (1; *payload, may be NULL, is the payload unless it was recovered). Deferred
+ * functions may call it, too: what ends there leaves the panic outside as it is. */
 int go_protect(void (*fn)(void *arg), void *arg, void **payload);
 /* Sees the payload of every panic that nobody recovered, on the goroutine that ends. NULL: the default, one line on stderr. Returns the one before. */
 typedef void (*go_panic_handler)(void *payload);
@@ -232,10 +235,10 @@ struct go_deferred {
 static inline void go_deferred_run(struct go_deferred *d) {
 	d->fn(d->arg);
 }
-#define GO_DEFER_NAME_(line) go_deferred_##line
-#define GO_DEFER_NAME(line) GO_DEFER_NAME_(line)
+#define GO_DEFER_NAME_(number) go_deferred_##number
+#define GO_DEFER_NAME(number) GO_DEFER_NAME_(number)
 #define GO_DEFER(fn, arg) \
-	struct go_deferred GO_DEFER_NAME(__LINE__) __attribute__((cleanup(go_deferred_run), unused)) = {(fn), (arg)}
+	struct go_deferred GO_DEFER_NAME(__COUNTER__) __attribute__((cleanup(go_deferred_run), unused)) = {(fn), (arg)}
 
 #ifdef __cplusplus
 }

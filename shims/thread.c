@@ -192,7 +192,7 @@ static void thread_main(struct g *g) {
 			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(t->arg);
 		else
 			t->result = t->start(t->arg);
-	} else if (golib_unwound(g, false)) {
+	} else if (golib_unwound(g)) {
 		t->result = NULL;
 	} else if (!t->left_by_call) {
 		t->result = PTHREAD_CANCELED;
@@ -213,7 +213,7 @@ void thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **arg
 		real.__pthread_register_cancel(&buf);
 		exit(main_fn(argc, argv, envp));
 	}
-	if (golib_unwound(g_self(), true)) {
+	if (golib_unwound(g_self())) {
 		golib_rejoin(&buf);
 		thread_run_main(main_recovered, 0, NULL, NULL); /* as good as returned */
 	}
@@ -239,11 +239,13 @@ void thread_exit_unwind(void *result) {
 
 SHIM void pthread_exit(void *result) {
 	REAL_READY();
+	golib_exit_called();
 	thread_exit_unwind(result);
 }
 
 SHIM void thrd_exit(int result) {
 	REAL_READY();
+	golib_exit_called();
 	thread_exit_unwind((void *)(intptr_t)result);
 }
 

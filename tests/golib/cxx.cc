@@ -56,6 +56,23 @@ static void destructors_run() {
 	CHECK(caught == 10 && destroyed == 10 * (4 + 5) && last_payload == &payload);
 }
 
+/* An exception leaves go_protect() as it leaves a function. */
+static void protect_is_left_by_exception() {
+	static int payload;
+	void *p;
+	for (int i = 0; i < 3; i++) {
+		CHECK(go_protect([](void *arg) {
+			try {
+				go_protect([](void *) { throws(1); }, nullptr, nullptr);
+				CHECK(!"reached");
+			} catch (...) {
+				caught++;
+			}
+			go_panic(arg);
+		}, &payload, &p) == 1 && p == &payload && caught == i + 1);
+	}
+}
+
 static void protect_nests() {
 	static int payload;
 	void *p;
@@ -112,6 +129,7 @@ static void thread_locals() {
 int main(int argc, char **argv) {
 	static const test tests[] = {
 		{"destructors_run", destructors_run}, {"protect_nests", protect_nests},
+		{"protect_is_left_by_exception", protect_is_left_by_exception},
 		{"with_std_thread", with_std_thread}, {"thread_locals", thread_locals}, {nullptr, nullptr},
 	};
 	return tests_main(tests, argc, argv);
