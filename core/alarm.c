@@ -76,6 +76,34 @@ int timer_arm(struct timer *t) {
 	return 0;
 }
 
+/* Is that the address of a heap that is in use? */
+static bool heap_exists(struct timer_heap *h) {
+	if (h == &aside)
+		return true;
+	for (uint32_t i = 0; i < sched.procs_all; i++) {
+		struct p *p = sched.all_p[i];
+		if (p && h == &p->timers)
+			return p->birth == sched.birth;
+	}
+	return false;
+}
+
+bool timer_disarm(struct timer *t) {
+	struct g *g = g_self();
+	struct timer_heap *h = __atomic_load_n(&t->heap, __ATOMIC_RELAXED), *now;
+	bool queued = false;
+	rt_enter(g);
+	while (!queued && heap_exists(h)) {
+		queued = timer_forget(h, t);
+		now = __atomic_load_n(&t->heap, __ATOMIC_RELAXED);
+		if (now == h)
+			break;
+		h = now; /* moved meanwhile, or it is changed by somebody, as no timer is */
+	}
+	rt_exit(g);
+	return queued;
+}
+
 void timer_fork_child(void) {
 	memset(&aside, 0, sizeof aside);
 	aside.first = INT64_MAX;

@@ -241,8 +241,9 @@ struct ctx *ctx_child(struct ctx *parent, int64_t deadline) {
 	bool sooner = deadline >= 0 && (c->deadline < 0 || deadline < c->deadline);
 	if (sooner)
 		c->deadline = deadline;
+	bool over = sooner && deadline <= nanotime();
 	/* The timer first: who finds c in the list sees it. */
-	if (sooner) {
+	if (sooner && !over) {
 		c->timer.when = deadline;
 		c->timer.fire = deadline_fire;
 		c->timer.arg = c;
@@ -255,7 +256,7 @@ struct ctx *ctx_child(struct ctx *parent, int64_t deadline) {
 		}
 	}
 	int err = above ? child_enter(above, c) : 0;
-	if (err)
-		ctx_cancel(c, err);
+	if (err || over)
+		ctx_cancel(c, err ? err : -ETIMEDOUT);
 	return c;
 }

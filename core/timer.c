@@ -157,6 +157,28 @@ bool timer_del(struct timer *t) {
 	}
 }
 
+static bool is_queued(struct timer_heap *h, struct timer *t) {
+	uint32_t i = t->index;
+	if (i == TIMER_SPILLED) {
+		struct timer *s = h->spilled;
+		while (s && s != t)
+			s = s->spill_next;
+		return s != NULL;
+	}
+	return i > 0 && i <= h->count && h->slot[i] == t;
+}
+
+bool timer_forget(struct timer_heap *h, struct timer *t) {
+	lock_acquire(&h->lock, LOCK_TIMER);
+	bool queued = is_queued(h, t);
+	if (queued) {
+		unqueue(h, t);
+		heap_publish(h);
+	}
+	lock_release(&h->lock);
+	return queued;
+}
+
 void timers_move(struct timer_heap *from, struct timer_heap *to) {
 	lock_acquire(&from->lock, LOCK_TIMER);
 	if (from->count || from->spilled) {

@@ -18,6 +18,8 @@ struct timer_heap {
 void timer_add(struct timer_heap *h, struct timer *t);
 /* Takes t out; false if it was not queued (it fired). After it returns, fire is not running and will not run. */
 bool timer_del(struct timer *t);
+/* The same, but t may be any memory: whether it is queued the heap alone tells, `h`, or another that it has been moved to. */
+bool timer_forget(struct timer_heap *h, struct timer *t);
 /* Fires what is due at `now`, earliest first, `max` at most. Returns how many. */
 int timer_run(struct timer_heap *h, int64_t now, int max);
 /* The wall clock was set: those that stand for a time of it fire. Their owners look what it says now, and wait again. */
@@ -28,5 +30,7 @@ void timers_move(struct timer_heap *from, struct timer_heap *to);
 /* Queues t where somebody will fire it: on the caller's P; without a runtime, on a heap that a kernel thread of its own looks after. Any thread. 0 or
  * -ENOMEM, or -EAGAIN: that thread could not be made. In alarm.c. */
 int timer_arm(struct timer *t);
+/* As timer_del(), but t may be any memory: was it armed, and has not been deleted and is not over since? */
+bool timer_disarm(struct timer *t);
 void timer_fork_child(void);
 #endif

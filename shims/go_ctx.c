@@ -12,11 +12,11 @@ SHIM go_ctx *go_ctx_with_cancel(go_ctx *parent) {
 
 SHIM go_ctx *go_ctx_with_deadline(go_ctx *parent, int64_t when) {
 	golib_start(); /* or nobody looks after its timer */
-	return parent ? (go_ctx *)ctx_child(ctx_of(parent), when < 0 ? 0 : when) : NULL;
+	return parent ? (go_ctx *)ctx_child(ctx_of(parent), when < 0 && when != GO_FOREVER ? 0 : when) : NULL;
 }
 
 SHIM go_ctx *go_ctx_with_timeout(go_ctx *parent, int64_t ns) {
-	return go_ctx_with_deadline(parent, golib_deadline(ns < 0 ? 0 : ns));
+	return go_ctx_with_deadline(parent, ns == 0 ? nanotime() : golib_deadline(ns));
 }
 
 SHIM go_ctx *go_ctx_with_value(go_ctx *parent, const void *key, void *value) {

@@ -48,8 +48,12 @@ SHIM int go_timer_start(go_timer *t, int64_t first_ns, int64_t period_ns) {
 	if (first_ns < 0 || period_ns < 0)
 		return -EINVAL;
 	golib_start(); /* or a kernel thread looks after it */
-	*a = (struct alarm){.timer = {.when = golib_deadline(first_ns), .fire = alarm_fire, .arg = a, .period = period_ns}};
-	chan_init(&a->chan, sizeof a->time, 1, &a->time);
+	/* What is there may be anything: the first time, and after its memory was used for other things. If it is running somebody may wait for its channel. */
+	if (timer_disarm(&a->timer))
+		chan_op(&a->chan, NULL, false, false, -1);
+	else
+		chan_init(&a->chan, sizeof a->time, 1, &a->time);
+	a->timer = (struct timer){.when = deadline_in(first_ns), .fire = alarm_fire, .arg = a, .period = period_ns};
 	return timer_arm(&a->timer);
 }
 

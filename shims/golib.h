@@ -15,9 +15,9 @@ static inline struct ctx *ctx_of(go_ctx *c) {
 	return (struct ctx *)c;
 }
 
-/* now + ns, saturating; GO_FOREVER and everything negative: -1. */
+/* now + ns, saturating; GO_FOREVER: -1. What is negative otherwise, an end that was reached when it was computed, is over already. */
 static inline int64_t golib_deadline(int64_t ns) {
-	return ns < 0 ? -1 : deadline_in(ns);
+	return ns == GO_FOREVER ? -1 : ns < 0 ? nanotime() & ~(int64_t)DEADLINE_WALL : deadline_in(ns);
 }
 
 /* A wait ended with -EINTR and the caller is published nowhere: runs handlers, acts on cancellation. Then the wait is begun again. */

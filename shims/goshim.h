@@ -17,7 +17,7 @@
  *
  * Conventions
  * - 0 (or what the function says) on success, a negative errno value on failure; errno itself is left alone. Nothing aborts.
- * - Durations are nanoseconds; GO_FOREVER: no limit. Waits do not end by themselves: no spurious wake-up, no -EINTR.
+ * - Durations are nanoseconds; GO_FOREVER: no limit; what is negative otherwise is over already, as 0 is. Waits do not end by themselves: no spurious wake-up, no -EINTR.
  * - A function with a `_ctx` at its end takes a context first, and fails with go_ctx_err() (-ECANCELED, -ETIMEDOUT; -EINVAL: it is NULL) once that is cancelled.
  * - Blocking calls on goroutines are cancellation points of pthread_cancel(), but for go_mutex_lock().
  * - go_mutex, go_cond, go_wg, go_task need no destruction; all zeroes is their initial state.
@@ -174,6 +174,8 @@ typedef struct go_timer {
 	uint64_t private_[18];
 } go_timer;
 
+/* Of one that is running: starts it anew; its channel is emptied, and who waits for that goes on waiting. One that is not may be started again when nobody waits for
+ * its channel. -EINVAL: a negative time; -EAGAIN, -ENOMEM. */
 int go_timer_start(go_timer *t, int64_t first_ns, int64_t period_ns);
 go_chan *go_timer_chan(go_timer *t);
 /* 1: it had not fired yet, or is a ticker; 0: too late. What is in the channel stays there. */
@@ -192,8 +194,9 @@ int go_wait_fd_ctx(go_ctx *ctx, int fd, int events, int64_t timeout_ns);
 /* ---- contexts ------------------------------------------------------------------------------------------------------ */
 
 go_ctx *go_ctx_background(void);
-/* Children of parent: cancelled when it is, or by go_ctx_cancel(), or at the deadline (CLOCK_MONOTONIC ns, see go_now()). Each is to be released. NULL: no
- * memory, or the parent is NULL for that reason: everything below takes NULL, and calls that wait fail with -EINVAL. */
+/* Children of parent: cancelled when it is, or by go_ctx_cancel(), or at the deadline (CLOCK_MONOTONIC ns, see go_now(); GO_FOREVER: none),
+ * which is at once if that is over. Each is to be released. NULL: no memory, or the parent is NULL for that reason: everything below takes NULL, and calls that
+ * wait fail with -EINVAL. */
 go_ctx *go_ctx_with_cancel(go_ctx *parent);
 go_ctx *go_ctx_with_deadline(go_ctx *parent, int64_t when);
 go_ctx *go_ctx_with_timeout(go_ctx *parent, int64_t ns);

@@ -329,6 +329,45 @@ static void timers(void) {
 	CHECK(go_sleep(GO_MILLISECOND) == 0 && go_chan_len(go_timer_chan(&t)) == 0 && go_timer_stop(&t) == 1);
 }
 
+static void *ticks_in(void *arg) {
+	int64_t now;
+	add(&ended, 1);
+	CHECK(go_recv(go_timer_chan(arg), &now) == 0);
+	return NULL;
+}
+
+/* A start of one that is running, among others; and in memory that was used for other things. */
+static void timers_restart(void) {
+	go_timer t, others[20];
+	go_task waits;
+	int64_t now, start;
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 20; i++)
+			CHECK(go_timer_start(&others[i], GO_MILLISECOND / 10 * (1 + i * 7 % 13), 0) == 0);
+		memset(&t, round % 3 == 0 ? 0 : round % 3 == 1 ? 0x5a : 0xff, sizeof t);
+		CHECK(go_timer_start(&t, GO_SECOND * 3600, 0) == 0 && go_timer_start(&t, 0, GO_MILLISECOND * 3) == 0);
+		CHECK(go_recv(go_timer_chan(&t), &now) == 0);
+		CHECK(go_timer_start(&t, GO_SECOND * 3600, 0) == 0 && go_timer_start(&t, GO_SECOND * 1800, 0) == 0);
+		for (int i = 0; i < 20; i++) {
+			go_case k = go_case_recv(go_timer_chan(&others[i]), &now);
+			CHECK(go_select(&k, 1, GO_FOREVER) == 0 && go_timer_stop(&others[i]) == 0);
+		}
+		CHECK(go_timer_stop(&t) == 1 && go_timer_stop(&t) == 0);
+	}
+	/* What it had sent is gone, and who waits gets what comes. */
+	CHECK(go_timer_start(&t, 0, GO_SECOND * 3600) == 0);
+	while (go_chan_len(go_timer_chan(&t)) == 0)
+		go_yield();
+	CHECK(go_timer_start(&t, GO_SECOND * 3600, 0) == 0 && go_chan_len(go_timer_chan(&t)) == 0);
+	ended = 0;
+	CHECK(go_spawn_task(&waits, ticks_in, &t) == 0);
+	until(&ended, 1);
+	go_sleep(GO_MILLISECOND);
+	start = go_now();
+	CHECK(go_timer_start(&t, GO_MILLISECOND, 0) == 0 && go_join(&waits, NULL) == 0);
+	CHECK(go_now() - start >= GO_MILLISECOND && go_timer_stop(&t) == 0);
+}
+
 /* MANY_BLOCKED says how many; make soak-golib takes a million. */
 static void *block(void *arg) {
 	add(&ended, 1);
@@ -353,7 +392,7 @@ int main(int argc, char **argv) {
 		{"try_and_length", try_and_length}, {"close_wakes", close_wakes}, {"many_to_many", many_to_many},
 		{"contexts", contexts}, {"select_basics", select_basics}, {"select_fair", select_fair},
 		{"select_same_channel", select_same_channel}, {"select_rounds", select_rounds},
-		{"timers", timers}, {"many_blocked", many_blocked}, {NULL, NULL},
+		{"timers", timers}, {"timers_restart", timers_restart}, {"many_blocked", many_blocked}, {NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);
 }

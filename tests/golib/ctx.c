@@ -64,8 +64,36 @@ static void deadline_fires(void) {
 	go_ctx_release(child);
 	go_ctx_release(later);
 	ctx = go_ctx_with_deadline(go_ctx_background(), 1); /* long past */
+	CHECK(go_ctx_err(ctx) == -ETIMEDOUT);
 	CHECK(go_recv(go_ctx_done(ctx), NULL) == -EPIPE && go_ctx_err(ctx) == -ETIMEDOUT);
 	go_ctx_release(ctx);
+}
+
+/* What is over is over when it is made; GO_FOREVER is no limit; the parent's error comes first. */
+static void durations(void) {
+	go_ctx *none = go_ctx_with_timeout(go_ctx_background(), GO_FOREVER);
+	CHECK(go_ctx_err(none) == 0 && go_ctx_deadline(none) == GO_FOREVER);
+	static const int64_t over[] = {0, -2, -5 * GO_SECOND, INT64_MIN};
+	for (int i = 0; i < 4; i++) {
+		go_ctx *c = go_ctx_with_timeout(none, over[i]), *below = go_ctx_with_cancel(c);
+		CHECK(go_ctx_err(c) == -ETIMEDOUT && go_ctx_err(below) == -ETIMEDOUT && go_ctx_deadline(c) <= go_now());
+		CHECK(go_try_recv(go_ctx_done(c), NULL) == -EPIPE);
+		go_ctx_release(below);
+		go_ctx_release(c);
+	}
+	for (int i = 1; i < 4; i++) {
+		CHECK(go_sleep(over[i]) == 0 && go_sleep_ctx(none, over[i]) == 0);
+		CHECK(go_select_ctx(none, NULL, 0, over[i]) == -ETIMEDOUT);
+	}
+	go_ctx *copied = go_ctx_with_deadline(none, go_ctx_deadline(none)), *late;
+	go_sleep(5 * GO_MILLISECOND);
+	CHECK(go_ctx_err(copied) == 0 && go_ctx_err(none) == 0);
+	go_ctx_cancel(none);
+	late = go_ctx_with_timeout(none, 0);
+	CHECK(go_ctx_err(copied) == -ECANCELED && go_ctx_err(late) == -ECANCELED);
+	go_ctx_release(late);
+	go_ctx_release(copied);
+	go_ctx_release(none);
 }
 
 static go_chan *work;
@@ -237,7 +265,7 @@ static void made_of_nothing(void) {
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		{"cancel_propagates", cancel_propagates}, {"done_receives", done_receives},
-		{"deadline_fires", deadline_fires}, {"done_in_select", done_in_select}, {"values", values},
+		{"deadline_fires", deadline_fires}, {"durations", durations}, {"done_in_select", done_in_select}, {"values", values},
 		{"no_leak", no_leak}, {"hundred_thousand_children", hundred_thousand_children},
 		{"deep_chain", deep_chain}, {"all_at_once", all_at_once}, {"made_of_nothing", made_of_nothing}, {NULL, NULL},
 	};
