@@ -118,6 +118,17 @@ static void wake_all(struct pd *pd) {
 	}
 }
 
+/* pd->lock held. */
+static void wake_until_closed(struct pd *pd) {
+	for (struct pdwait *w = pd->waiters.next; w != &pd->waiters; w = w->next) {
+		if (!w->until_closed)
+			continue;
+		__atomic_store_n(&w->closed, true, __ATOMIC_RELAXED); /* its owner may be looking whether it need wait at all */
+		if (wait_claim(w->g, WAKE_READY))
+			ready(w->g);
+	}
+}
+
 /* A descriptor above those that programs get, if the limit has any there; negative error. */
 static long ghost_number(void) {
 	long fd = backend_spare(GHOST_FD_BASE);
@@ -244,6 +255,7 @@ void pd_close(struct pd *pd) {
 			wake_all(pd);
 			atomic_store(&pd->ghost, true);
 		}
+		wake_until_closed(pd);
 	}
 	lock_release(&pd->lock);
 	if (keep && named)
@@ -291,6 +303,7 @@ static void wait_link(struct pd *pd, struct pdwait *w) {
 	w->prev->next = w;
 	pd->waiters.prev = w;
 	w->linked = true;
+	w->closed = w->until_closed && atomic_load_explicit(&pd->ghost, memory_order_relaxed); /* pd_close() was first */
 	/* seq_cst RMWs: the store half of the Dekker pair described at the top */
 	atomic_fetch_add(&pd->waiting, 1);
 	atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);

@@ -22,6 +22,8 @@ struct pdwait {
 	uint8_t mode;               /* PD_READ | PD_WRITE */
 	bool shared;                /* poll(): every such waiter is woken; else one per event */
 	bool linked;
+	bool until_closed;          /* set before netpoll_link(): pd_close() ends the wait, and sets `closed`, under pd->lock */
+	bool closed;                /* netpoll_link() may find it already */
 };
 
 struct pd {

@@ -395,6 +395,11 @@ void fd_closing(int fd) {
 		number_close(fd, FD_CLOSING);
 }
 
+bool fd_is_closing(int fd) {
+	_Atomic(struct pd *) *slot = table_slot(fd, false);
+	return slot && atomic_load(slot) == FD_CLOSING;
+}
+
 void fd_closed(int fd) {
 	_Atomic(struct pd *) *slot = elsewhere() ? NULL : table_slot(fd, false);
 	struct pd *closing = FD_CLOSING;

@@ -134,6 +134,8 @@ void fd_duplicated(int old, int fd);
 void fd_received(int fd);
 /* fd is about to be closed: call this before the kernel does it; and the other one after. */
 void fd_closing(int fd);
+/* Another thread is about to. */
+bool fd_is_closing(int fd);
 void fd_closed(int fd);
 /* fd is about to be replaced by dup2, which may still fail; fd_closed() after it. */
 void fd_replacing(int fd);

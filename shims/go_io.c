@@ -1,5 +1,6 @@
 /* Waiting for a descriptor: goshim.h's door to the netpoller. As in poll.c the kernel decides: it is asked before the wait, again when we are linked (what became
- * ready in between has no event left), and after each event. What epoll cannot watch (files), and every thread of a process without a runtime, waits in poll(), in
+ * ready in between has no event left), and after each event. Who closes the descriptor ends the waits for it: unlike a read(), which has the description, they are for
+ * the number. What epoll cannot watch (files), and every thread of a process without a runtime, waits in poll(), in
  * slices if a context must be looked at. */
 #include <poll.h>
 
@@ -33,12 +34,14 @@ static int wait_kernel(struct g *g, int fd, int events, int64_t deadline, bool s
 
 /* Parked. 0: an event, ask again; else an error of chan_sleep(), or FDCALL_BLOCK. *found: what asking after linking found. */
 static int wait_park_fd(struct g *g, struct pd *pd, int events, int64_t deadline, struct chan *done, int *found) {
-	struct pdwait link = {.pd = pd, .mode = (uint8_t)((events & GO_READ ? PD_READ : 0) | (events & GO_WRITE ? PD_WRITE : 0))};
+	uint8_t mode = (uint8_t)((events & GO_READ ? PD_READ : 0) | (events & GO_WRITE ? PD_WRITE : 0));
+	struct pdwait link = {.pd = pd, .mode = mode, .until_closed = true};
 	struct chan_waiter watch;
 	bool watching = false;
 	wait_begin(g, g->kind <= G_MAIN, "go_wait_fd", (uintptr_t)pd->fd);
-	int linked = netpoll_link(pd, &link, g, link.mode);
-	if (linked < 0 || (*found = revents_ask(pd->fd, events)) != 0 || (done && !(watching = chan_watch(done, &watch, g))))
+	int linked = netpoll_link(pd, &link, g, mode);
+	if (linked < 0 || __atomic_load_n(&link.closed, __ATOMIC_RELAXED) || (*found = revents_ask(__atomic_load_n(&pd->fd, __ATOMIC_RELAXED), events)) != 0 ||
+	    (done && !(watching = chan_watch(done, &watch, g))))
 		wait_claim_self(g, WAKE_READY);
 	int r = wait_park(g, deadline);
 	if (linked == 0)
@@ -47,6 +50,8 @@ static int wait_park_fd(struct g *g, struct pd *pd, int events, int64_t deadline
 		r = -ECANCELED;
 	if (linked < 0 || *found != 0)
 		wait_unneeded(g);
+	if (link.closed) /* whether it is closed by now or not, and what else there was */
+		*found = -EBADF;
 	return linked < 0 ? FDCALL_BLOCK : r;
 }
 
@@ -71,6 +76,8 @@ static int wait_fd(struct ctx *ctx, int fd, int events, int64_t timeout_ns) {
 				r = wait_park_fd(g, pd, events, deadline, done, &found);
 				pd_drop(pd);
 			}
+			if (!pd && sched_started() && fd_is_closing(fd))
+				found = -EBADF;
 			rt_exit(g);
 		}
 		if (found == 0 && r == FDCALL_BLOCK)

@@ -186,8 +186,8 @@ int64_t go_now(void); /* CLOCK_MONOTONIC ns */
 
 enum { GO_READ = 1, GO_WRITE = 2 };
 
-/* Waits until fd is readable or writable (as events asks), or broken; returns which, GO_READ | GO_WRITE. -ETIMEDOUT after timeout_ns, -EBADF. Plain read() and
- * write() of blocking descriptors park the goroutine anyway; this is for the others. */
+/* Waits until fd is readable or writable (as events asks), or broken; returns which, GO_READ | GO_WRITE. -ETIMEDOUT after timeout_ns, -EBADF; also when another
+ * thread closes it meanwhile, on goroutines and if it is no file. Plain read() and write() of blocking descriptors park the goroutine anyway; this is for the others. */
 int go_wait_fd(int fd, int events, int64_t timeout_ns);
 int go_wait_fd_ctx(go_ctx *ctx, int fd, int events, int64_t timeout_ns);
 

@@ -257,6 +257,32 @@ static void cond_isolated(void) {
 	CHECK(go_join(&other, &r) == 0 && r == NULL);
 }
 
+/* Who closes a descriptor ends the waits for it. */
+static int pair[2];
+
+static void *waits_for_fd(void *arg) {
+	add(&waiting, 1);
+	return (void *)(intptr_t)go_wait_fd(pair[0], (int)(intptr_t)arg, GO_FOREVER);
+}
+
+static void fd_is_closed(void) {
+	if (getenv("ASIDE"))
+		return; /* kernel threads are in poll(), which goes on */
+	for (int round = 0; round < 40; round++) {
+		go_task t[4];
+		void *r;
+		waiting = 0;
+		CHECK(pipe(pair) == 0);
+		for (int i = 0; i < 4; i++)
+			CHECK(go_spawn_task(&t[i], waits_for_fd, (void *)(intptr_t)(i ? GO_READ : GO_READ | GO_WRITE)) == 0);
+		let_wait(&waiting, 4, round);
+		CHECK(close(pair[0]) == 0);
+		for (int i = 0; i < 4; i++)
+			CHECK(go_join(&t[i], &r) == 0 && (intptr_t)r == -EBADF);
+		CHECK(close(pair[1]) == 0);
+	}
+}
+
 /* ---- mutex ---------------------------------------------------------------------------------------------------------- */
 
 static long counter;
@@ -501,6 +527,7 @@ int main(int argc, char **argv) {
 		{"wg_waits", wg_waits}, {"wg_ends_with_its_waiter", wg_ends_with_its_waiter},
 		{"wg_is_used_again", wg_is_used_again},
 		{"task_results", task_results}, {"sleep_and_self", sleep_and_self},
+		{"fd_is_closed", fd_is_closed},
 		{"before_the_runtime", before_the_runtime}, {"fork_child", fork_child}, {NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);

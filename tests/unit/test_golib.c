@@ -54,6 +54,7 @@ GOLIB(step4_preempt, parked_undisturbed, "roadmap", "preempt_parked_undisturbed"
 GOLIB(step5_netpoll, echo_without_blocked_threads, "roadmap", "netpoll_echo")
 GOLIB(step5_netpoll, reader_frees_its_p, "roadmap", "netpoll_frees_p")
 GOLIB(step5_netpoll, wait_fd, "roadmap", "netpoll_wait")
+GOLIB(step5_netpoll, closed_while_waited_for, "sync", "fd_is_closed")
 
 GOLIB(step6_panic, does_not_abort, "panic", "unwinds_and_handler")
 GOLIB(step6_panic, others_go_on, "panic", "others_go_on")
