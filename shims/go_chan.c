@@ -28,8 +28,13 @@ SHIM void go_chan_free(go_chan *chan) {
 		slab_free(c, chan_bytes(c->elem_bytes, c->capacity));
 }
 
+/* No channel, or nothing to send: what a receiver got would be what its memory held before. */
+static inline bool op_is_void(go_chan *c, const void *elem, bool send) {
+	return unlikely(!c) || (send && unlikely(!elem) && chan_of(c)->elem_bytes);
+}
+
 static inline int op(go_chan *chan, void *elem, bool send) {
-	if (unlikely(!chan))
+	if (op_is_void(chan, elem, send))
 		return -EINVAL;
 	for (;;) {
 		int r = chan_op(chan_of(chan), elem, send, true, -1);
@@ -48,7 +53,7 @@ SHIM int go_recv(go_chan *c, void *elem) {
 }
 
 static int try_op(go_chan *chan, void *elem, bool send) {
-	return chan ? chan_op(chan_of(chan), elem, send, false, -1) : -EINVAL;
+	return op_is_void(chan, elem, send) ? -EINVAL : chan_op(chan_of(chan), elem, send, false, -1);
 }
 
 SHIM int go_try_send(go_chan *c, const void *elem) {
@@ -78,6 +83,10 @@ static int select_until(struct ctx *ctx, go_case *cases, size_t n, int64_t timeo
 	struct chan_case done = {.chan = ctx ? ctx_done(ctx) : NULL};
 	if (n > INT32_MAX || (n && !cases))
 		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		if (cases[i].chan && op_is_void(cases[i].chan, cases[i].elem, cases[i].send))
+			return -EINVAL;
+	}
 	int64_t deadline = timeout_ns == 0 ? -1 : golib_deadline(timeout_ns);
 	for (;;) {
 		int why;

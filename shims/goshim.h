@@ -103,7 +103,7 @@ go_chan *go_chan_make(size_t elem_bytes, size_t capacity);
 /* When nobody uses it any more. NULL is allowed. */
 void go_chan_free(go_chan *c);
 
-/* Copies the element at `elem`. -EPIPE: closed. */
+/* Copies the element at `elem`. -EPIPE: closed; -EINVAL: no channel, or no element though it has a size. */
 int go_send(go_chan *c, const void *elem);
 int go_send_ctx(go_ctx *ctx, go_chan *c, const void *elem);
 /* Into *elem (NULL: drops it). -EPIPE: closed and empty, *elem is zeroes. */
@@ -142,7 +142,8 @@ static inline go_case go_case_send(go_chan *c, const void *elem) {
 }
 
 /* Waits until one of the cases can happen, lets it, and returns its index; of several, each is as likely. -ETIMEDOUT after timeout_ns; 0 is the `default`
- * of other languages: -EAGAIN if none can happen now. The array is working space: nothing is allocated. */
+ * of other languages: -EAGAIN if none can happen now. The array is working space: nothing is allocated.
+ * -EINVAL: one would send an element that is not there. */
 int go_select(go_case *cases, size_t n, int64_t timeout_ns);
 int go_select_ctx(go_ctx *ctx, go_case *cases, size_t n, int64_t timeout_ns);
 

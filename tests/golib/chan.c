@@ -64,6 +64,12 @@ static void element_sizes(void) {
 		go_chan_free(d);
 	}
 	CHECK(go_chan_make(SIZE_MAX, 1) == NULL && go_chan_make(1u << 30, 1u << 31) == NULL && go_send(NULL, NULL) == -EINVAL);
+	/* An element that has a size must be somewhere. */
+	c = go_chan_make(sizeof b, 1);
+	go_case k = go_case_send(c, NULL);
+	CHECK(go_send(c, NULL) == -EINVAL && go_try_send(c, NULL) == -EINVAL && go_select(&k, 1, 0) == -EINVAL);
+	CHECK(go_send_ctx(go_ctx_background(), c, NULL) == -EINVAL && go_chan_len(c) == 0);
+	go_chan_free(c);
 	go_chan_free(NULL);
 }
 
