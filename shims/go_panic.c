@@ -160,6 +160,14 @@ static void exit_unmark(void) {
 		atomic_fetch_and_explicit(mark, ~CANCEL_EXITING, memory_order_relaxed);
 }
 
+void golib_runtime_start(struct thread *t, const struct thread *before) {
+	t->panic = before->panic;
+	t->panic_state = before->panic_state;
+	t->panic_level = before->panic_level;
+	t->conds_away = before->conds_away;
+	t->left_by_call = before->left_by_call;
+}
+
 void golib_rejoin(void *buf) {
 	real.__pthread_unregister_cancel(buf);
 	thread_of(g_self())->left_by_call = false;

@@ -45,6 +45,9 @@ bool golib_start(void);
 
 /* A goroutine of go_spawn() is past its last program code: whoever waits for it may go on. */
 void golib_thread_done(struct g *g);
+/* The thread becomes a goroutine in the midst of what it does, in a go_protect() perhaps. */
+struct thread;
+void golib_runtime_start(struct thread *t, const struct thread *before);
 /* g ends where it is, in a handler perhaps: waits below it that others could still serve are given up. */
 void golib_waits_abandon(struct g *g);
 /* The unwinding that has just landed in `buf` (registered with __pthread_register_cancel) ends there: the thread lives on. */

@@ -81,6 +81,7 @@ bool thread_runtime_ready(void) {
 	inspect_init();
 	fdsize_start();
 	sched_config.stack_exec = loader_wants_exec_stacks();
+	struct thread before = tls_g ? *thread_of(tls_g) : (struct thread){0}; /* a kernel thread's until now */
 	if (sched_start(&why) < 0) {
 		goshim_stand_aside(why);
 		return false;
@@ -90,6 +91,7 @@ bool thread_runtime_ready(void) {
 	struct g *g = g_self();
 	uint32_t life = thread_is_forker(g) ? atomic_load_explicit(&thread_of(g)->life, memory_order_relaxed) : THREAD_LIVE;
 	memset(g->ext, 0, sizeof g->ext);
+	golib_runtime_start(thread_of(g), &before);
 	atomic_store_explicit(&thread_of(g)->life, life, memory_order_relaxed);
 	thread_attr_start(g);
 	vanished = 0; /* a fork's child starts it again */

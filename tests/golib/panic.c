@@ -332,6 +332,42 @@ static void exit_in_deferred(void) {
 	CHECK(handled_count == 0 && strcmp(order, "dfdf") == 0);
 }
 
+/* The runtime starts inside of one, and inside of what a panic runs. */
+static void defer_spawns(void *arg) {
+	go_task t;
+	(void)arg;
+	CHECK(go_spawn_task(&t, works, NULL) == 0 && go_join(&t, NULL) == 0);
+	recovers(NULL);
+}
+
+static void spawns_in_defer(void *arg) {
+	GO_DEFER(defer_spawns, NULL);
+	go_panic(arg);
+}
+
+static void spawns_and_panics(void *arg) {
+	defer_spawns(NULL);
+	CHECK(recovered == NULL);
+	go_panic(arg);
+}
+
+static void start_inside(void) {
+	for (int i = 0; i < 2; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			void *p;
+			if (i == 0)
+				CHECK(go_protect(spawns_and_panics, &one, &p) == 1 && p == &one);
+			else
+				CHECK(go_protect(spawns_in_defer, &one, &p) == 1 && p == NULL && recovered == &one);
+			CHECK(go_protect(protected, &two, &p) == 1 && p == &two && go_recover() == NULL);
+			_exit(0);
+		}
+		int status;
+		CHECK(waitpid(child, &status, 0) == child && status == 0);
+	}
+}
+
 /* The only thread of a fork's child is its main thread. */
 static void *forks(void *arg) {
 	for (int i = 0; i < 3; i++) {
@@ -396,6 +432,7 @@ int main(int argc, char **argv) {
 		{"recover_payload", recover_payload}, {"protect", protect}, {"last_panic_counts", last_panic_counts},
 		{"protect_while_unwinding", protect_while_unwinding}, {"protect_and_go_on", protect_and_go_on},
 		{"exit_in_deferred", exit_in_deferred}, {"child_panics", child_panics},
+		{"start_inside", start_inside},
 		{"main_panics", main_panics}, {NULL, NULL},
 	};
 	if (argc > 1 && (strncmp(argv[1], "panic", 5) == 0 || strcmp(argv[1], "recover") == 0))
