@@ -1,7 +1,7 @@
 /* Waiting for a descriptor: goshim.h's door to the netpoller. As in poll.c the kernel decides: it is asked before the wait, again when we are linked (what became
  * ready in between has no event left), and after each event. Who closes the descriptor ends the waits for it: unlike a read(), which has the description, they are for
- * the number. What epoll cannot watch (files), and every thread of a process without a runtime, waits in poll(), in
- * slices if a context must be looked at. */
+ * the number. What epoll cannot watch (files), and every thread of a process without a runtime, waits in poll(), in slices if something else must be looked at
+ * meanwhile. */
 #include <poll.h>
 
 #include "golib.h"
@@ -18,7 +18,7 @@ static int revents_ask(int fd, int events) {
 	return (revents & POLLIN ? GO_READ : 0) | (revents & POLLOUT ? GO_WRITE : 0);
 }
 
-/* In the kernel. 0: nothing yet, look at the context. */
+/* In the kernel. 0: nothing yet, look at the context, and at the descriptor. */
 static int wait_kernel(struct g *g, int fd, int events, int64_t deadline, bool slices) {
 	struct pollfd p = {.fd = fd, .events = (short)((events & GO_READ ? POLLIN : 0) | (events & GO_WRITE ? POLLOUT : 0))};
 	int64_t now = nanotime(), until = slices ? now + SLICE_NS : deadline;
@@ -81,7 +81,8 @@ static int wait_fd(struct ctx *ctx, int fd, int events, int64_t timeout_ns) {
 			rt_exit(g);
 		}
 		if (found == 0 && r == FDCALL_BLOCK)
-			found = wait_kernel(g, fd, events, deadline, done != NULL);
+			/* A goroutine is here when epoll refused it, and nobody tells it of a close(). */
+			found = wait_kernel(g, fd, events, deadline, done != NULL || g->kind <= G_MAIN);
 		else if (r == -ETIMEDOUT && found == 0)
 			found = revents_ask(fd, events) ? 0 : -ETIMEDOUT;
 		if (found != 0)
