@@ -19,9 +19,9 @@
  * Pinned. A goroutine that blocks its kernel thread in a call nobody bracketed loses its P to sysmon and keeps the thread: `pinned_since` says since
  * when. */
 #include "dump.h"
-#include "pages.h"
 #include "futex.h"
 #include "kernel_call.h"
+#include "pages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,9 +56,13 @@ static bool is_foreign(struct g *g) {
 	return g->kind == G_FOREIGN && state != GS_IDLE && state != GS_DEAD && kernel_thread_exists(g->tid);
 }
 
+static bool is_thread(struct g *g) {
+	return is_live(g) || is_foreign(g);
+}
+
 struct g *dump_find(int32_t tid) {
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (g->tid == tid && (is_live(g) || is_foreign(g)))
+		if (g->tid == tid && is_thread(g))
 			return g;
 	}
 	return NULL;
@@ -77,7 +81,7 @@ static struct g *find_cached(int32_t tid) {
 	static _Atomic(struct g *) owner[OWNERS];
 	_Atomic(struct g *) *slot = &owner[(uint32_t)tid % OWNERS];
 	struct g *g = atomic_load_explicit(slot, memory_order_relaxed);
-	if (g && g->tid == tid && (is_live(g) || is_foreign(g)))
+	if (g && g->tid == tid && is_thread(g))
 		return g;
 	g = dump_find(tid);
 	if (g)
@@ -594,7 +598,7 @@ static void visit(struct search *s, struct mark *k, struct g *from) {
 	struct g *g = k->g;
 	struct wait_info w;
 	uint64_t print = 0;
-	if ((is_live(g) || is_foreign(g)) && wait_of(g, &w) && w.endless)
+	if (is_thread(g) && wait_of(g, &w) && w.endless)
 		print = (((uint64_t)w.since * 0x100000001b3 + w.on) * 0x100000001b3 + (uint32_t)g->tid) | 1;
 	k->lasts = k->round == s->round - 1 && k->print == print;
 	k->print = print;

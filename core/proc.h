@@ -224,6 +224,9 @@ void wait_begin(struct g *g, bool interruptible, const char *what, uintptr_t on)
 /* In a deadline: it stands for a time of the wall clock. Set meanwhile, that ends the wait with -ETIMEDOUT, and who waits looks whether it is time. Where nobody
  * says so it is off (deadline_in()). */
 #define DEADLINE_WALL 1
+static inline bool deadline_is_wall(int64_t deadline) {
+	return deadline >= 0 && (deadline & DEADLINE_WALL) && deadline != INT64_MAX /* never */;
+}
 
 /* Sleeps until claimed. deadline: CLOCK_MONOTONIC ns, or -1 for none. Returns 0 (ready), -ETIMEDOUT or -EINTR. After anything but 0 the
  * caller must take itself out of where it is published, under that place's lock, before it waits again or leaves; and who is published

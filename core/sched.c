@@ -550,7 +550,7 @@ void timer_wake_poller(int64_t when) {
 static void foreign_sleep(struct g *g, int64_t deadline) {
 	uint32_t depth = g->in_rt;
 	/* Nobody tells it that the wall clock was set. */
-	int64_t look = deadline >= 0 && (deadline & DEADLINE_WALL) && deadline != INT64_MAX ? nanotime() + WALL_LOOK_NS : INT64_MAX;
+	int64_t look = deadline_is_wall(deadline) ? nanotime() + WALL_LOOK_NS : INT64_MAX;
 	if (deadline > look)
 		deadline = look;
 	for (;;) {
@@ -581,7 +581,7 @@ int wait_park(struct g *g, int64_t deadline) {
 				struct m *m = g->m;
 				struct timer_heap *h = &(m->p ? m->p : sched.all_p[0])->timers;
 				g->timer.when = deadline;
-				g->timer.wall = (deadline & DEADLINE_WALL) && deadline != INT64_MAX;
+				g->timer.wall = deadline_is_wall(deadline);
 				g->timer.fire = timer_fire;
 				g->timer.arg = g;
 				timer_add(h, &g->timer);

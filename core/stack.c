@@ -173,28 +173,27 @@ bool stack_reserve_is_costly(void) {
 	return commit_strict || (SYS4(SYS_prlimit64, 0, RLIMIT_AS, 0, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) || mappings_are_locked();
 }
 
+/* For slots. */
+static char *slots_map(size_t bytes) {
+	char *base = map(bytes);
+	if (base)
+		SYS3(SYS_madvise, base, bytes, MADV_NOHUGEPAGE);
+	return base;
+}
+
 static bool slab_refill(struct slab_class *c) {
 	uint32_t n = SLAB_BYTES / c->stride;
 	if (n > SLAB_SLOTS_MAX)
 		n = SLAB_SLOTS_MAX;
 	for (n = n ? n : 1; n; n /= 2) {
-		char *base = map(n * c->stride);
+		char *base = slots_map(n * c->stride);
 		if (!base)
 			continue;
-		SYS3(SYS_madvise, base, n * c->stride, MADV_NOHUGEPAGE);
 		c->next = base;
 		__atomic_store_n(&c->left, n, __ATOMIC_RELEASE); /* next first: classes_again() */
 		return true;
 	}
 	return false;
-}
-
-/* A slot that is a mapping of its own. */
-static char *slot_map(size_t bytes) {
-	char *slot = map(bytes);
-	if (slot)
-		SYS3(SYS_madvise, slot, bytes, MADV_NOHUGEPAGE);
-	return slot;
 }
 
 static bool free_reserve(struct slab_class *c) {
@@ -284,7 +283,7 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 		fresh = true;
 	}
 	if (!c) { /* nothing may be reserved, or there are more sizes than classes: a mapping of its own */
-		slot = slot_map(one.stride);
+		slot = slots_map(one.stride);
 		fresh = slot != NULL;
 		c = &one;
 	}

@@ -14,9 +14,11 @@ static _Atomic uint64_t interrupting; /* signals that siginterrupt() made interr
 
 /* ---- dispositions ------------------------------------------------------------------------------------------------ */
 
+#define MASK_KEPT (~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP))) /* what the kernel keeps of a handler's mask */
+
 static struct sigrecord *record_find(const struct sigaction *act) {
 	void (*handler)(int, siginfo_t *, void *) = act->sa_sigaction;
-	uint64_t mask = sigset_bits(&act->sa_mask) & ~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP)); /* as the kernel keeps it */
+	uint64_t mask = sigset_bits(&act->sa_mask) & MASK_KEPT;
 	uint64_t hash = ((uint64_t)(uintptr_t)handler ^ mask * 31 ^ (uint64_t)(uint32_t)act->sa_flags << 7) * 0x9E3779B97F4A7C15ull;
 	uint32_t start = (uint32_t)(hash >> 52);
 	for (uint32_t i = 0; i < RECORD_PROBES; i++) {
@@ -42,7 +44,7 @@ static _Atomic uint64_t default_mask[NSIGNALS + 1];
 
 void sig_default_note(int sig, int flags, uint64_t mask) {
 	atomic_store_explicit(&default_flags[sig], flags, memory_order_relaxed);
-	atomic_store_explicit(&default_mask[sig], mask & ~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP)), memory_order_relaxed);
+	atomic_store_explicit(&default_mask[sig], mask & MASK_KEPT, memory_order_relaxed);
 }
 
 static void default_show(int sig, struct sigaction *out) {

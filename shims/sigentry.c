@@ -123,7 +123,7 @@ static void default_action(int sig, siginfo_t *info, bool whatever_is_set) {
 		SYS4(SYS_rt_sigaction, sig, &was, 0, 8);
 	if (kernel_queue_self(sig, info) < 0)
 		SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
-	if (sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU)
+	if (sig_stops(sig))
 		stop_here(sig);
 }
 

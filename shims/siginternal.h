@@ -14,6 +14,11 @@
 #include "sigstate.h"
 
 #define NSIGNALS 64
+#define STOP_SIGNALS (SIGBIT(SIGTSTP) | SIGBIT(SIGTTIN) | SIGBIT(SIGTTOU)) /* whose default stops the process; SIGSTOP has nothing else */
+/* Is it one of these? sig may be no signal at all. */
+static inline bool sig_stops(int sig) {
+	return sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
 #define STANDARD_SIGNALS 0x7fffffffull /* of a number one is pending at most */
 #define KICK_CODE (-0x6753) /* si_code of our own signals: "look at your queue" */
 #define KICK_UNASKED 1        /* SIGSETXID with KICK_CODE that nobody waits for */

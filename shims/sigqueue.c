@@ -751,8 +751,7 @@ void sig_discard(uint64_t which) {
 }
 
 void sig_discard_opposite(int sig) {
-	const uint64_t stops = SIGBIT(SIGTSTP) | SIGBIT(SIGTTIN) | SIGBIT(SIGTTOU);
-	uint64_t which = sig == SIGCONT ? stops : sig > 0 && (SIGBIT(sig) & stops) ? SIGBIT(SIGCONT) : 0;
+	uint64_t which = sig == SIGCONT ? STOP_SIGNALS : sig_stops(sig) ? SIGBIT(SIGCONT) : 0;
 	siginfo_t info;
 	if (likely(!which))
 		return;

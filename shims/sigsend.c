@@ -59,10 +59,6 @@ static bool limit_reached(int sig, const siginfo_t *info) {
 	return sig_entries_used() + queued >= limit.rlim_cur + preempt_timers();
 }
 
-static bool stops_by_default(int sig) {
-	return sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
-}
-
 /* The process stops, by a signal to this kernel thread: another would tell this one some time, which went on meanwhile. It comes back when somebody has sent SIGCONT, whose
  * handler, if it is the caller's to run, has run then. */
 static int stop_here(struct g *g, int sig) {
@@ -76,7 +72,7 @@ static int stop_here(struct g *g, int sig) {
 /* To the calling goroutine: when it does not block it, the handler has run when this returns. */
 static int signal_self(struct g *g, int sig, siginfo_t *info, bool of_process) {
 	bool blocked = mask_of(g) & SIGBIT(sig);
-	if (!blocked && !handler_now(sig) && stops_by_default(sig))
+	if (!blocked && !handler_now(sig) && sig_stops(sig))
 		return stop_here(g, sig);
 	if (!blocked && !handler_now(sig))
 		return (int)kernel_queue_self(sig, info); /* default action, or ignored */
@@ -303,7 +299,7 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	struct g *self = self_g();
 	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS)
 		return 1;
-	if (sig == SIGSTOP || (stops_by_default(sig) && !handler_now(sig) && !(mask_of(self) & SIGBIT(sig))))
+	if (sig == SIGSTOP || (sig_stops(sig) && !handler_now(sig) && !(mask_of(self) & SIGBIT(sig))))
 		return stop_here(self, sig);
 	if (limit_reached(sig, info) && !ignored_by_kernel(sig))
 		return -EAGAIN;

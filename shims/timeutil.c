@@ -1,6 +1,6 @@
 /* Times of the program to the runtime's: nanoseconds of CLOCK_MONOTONIC.
  *
- * Everything saturates: a time before the machine's start is 1 (long past, and never the -1 that means "no deadline"),
+ * Everything saturates: a time before the machine's start is 2 (long past, and never the -1 that means "no deadline"),
  * one beyond the range of int64_t is INT64_MAX (292 years). A deadline on CLOCK_REALTIME is marked (DEADLINE_WALL), and its
  * waits begin again when they end before it by that clock, which may have been set. */
 #include <time.h>
@@ -38,7 +38,7 @@ int64_t deadline_abs(const struct timespec *ts, int clock) {
 		return at_least_two(when);
 	int64_t left = wall_left(when), mono = nanotime();
 	if (__builtin_add_overflow(mono, left, &when))
-		when = left > 0 ? INT64_MAX : 1;
+		when = left > 0 ? INT64_MAX : 0;
 	return at_least_two(when) | DEADLINE_WALL;
 }
 

@@ -11,7 +11,6 @@ _Static_assert(offsetof(ucontext_t, uc_mcontext.gregs[REG_RSP]) == 160 &&
 		       offsetof(ucontext_t, uc_mcontext.gregs[REG_RIP]) == 168,
 	       "arch/x86_64/swapcontext.S knows this");
 
-
 /* A user shadow stack: `ret` after a switch of stacks faults. Kernels without the feature say EINVAL; the second number and its three words are those
  * of the kernels that had it before it was merged. */
 bool arch_shadow_stack(const char **how) {

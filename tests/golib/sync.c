@@ -184,21 +184,26 @@ static void no_report(void *payload) {
 	(void)payload;
 }
 
+/* `first` waits for the condition, then `other`; then the first one has a signal. */
+static void two_wait_and_a_signal(go_wg *wg, void *(*first)(void *), go_task *other) {
+	CHECK(go_spawn_wg(wg, first, NULL) == 0);
+	until(&waiting, 1);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	CHECK(go_spawn_task(other, cond_ctx_waiter, go_ctx_background()) == 0);
+	until(&waiting, 2);
+	go_mutex_lock(&m);
+	go_mutex_unlock(&m);
+	pthread_kill(who[0], SIGUSR1);
+}
+
 static void waits_no_more(int how, bool notified_in_handler) {
 	go_wg wg = {{0}};
 	go_task other;
 	void *r;
 	how_it_ends = how;
 	waiting = cleaned = in_handler = 0;
-	CHECK(go_spawn_wg(&wg, cond_cancelled, NULL) == 0);
-	until(&waiting, 1);
-	go_mutex_lock(&m);
-	go_mutex_unlock(&m);
-	CHECK(go_spawn_task(&other, cond_ctx_waiter, go_ctx_background()) == 0);
-	until(&waiting, 2);
-	go_mutex_lock(&m);
-	go_mutex_unlock(&m);
-	pthread_kill(who[0], SIGUSR1);
+	two_wait_and_a_signal(&wg, cond_cancelled, &other);
 	until(&in_handler, 1);
 	if (notified_in_handler) /* it has waited longest */
 		go_cond_notify_one(&c);
@@ -243,15 +248,7 @@ static void cond_isolated(void) {
 	void *r;
 	CHECK(freopen("/dev/null", "w", stderr) != NULL);
 	sigaction(SIGUSR1, &sa, NULL);
-	CHECK(go_spawn_wg(&wg, cond_crashes, NULL) == 0);
-	until(&waiting, 1);
-	go_mutex_lock(&m);
-	go_mutex_unlock(&m);
-	CHECK(go_spawn_task(&other, cond_ctx_waiter, go_ctx_background()) == 0);
-	until(&waiting, 2);
-	go_mutex_lock(&m);
-	go_mutex_unlock(&m);
-	pthread_kill(who[0], SIGUSR1);
+	two_wait_and_a_signal(&wg, cond_crashes, &other);
 	CHECK(go_wg_wait(&wg) == 0);
 	go_cond_notify_one(&c);
 	CHECK(go_join(&other, &r) == 0 && r == NULL);

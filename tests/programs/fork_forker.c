@@ -19,12 +19,7 @@ static void name_check(void) {
 	CHECK(strcmp(text, name_wanted) == 0);
 	EQ(prctl(PR_GET_NAME, text), 0);
 	CHECK(strcmp(text, name_wanted) == 0);
-	FILE *file = fopen("/proc/self/comm", "r");
-	CHECK(file && fgets(text, sizeof text, file));
-	text[strcspn(text, "\n")] = '\0';
-	CHECK(strcmp(text, name_wanted) == 0);
-	if (file)
-		fclose(file);
+	comm_check(name_wanted);
 }
 
 /* As a collector of garbage does, that looks for pointers. */

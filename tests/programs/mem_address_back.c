@@ -13,16 +13,6 @@ static pthread_t t[N];
 static struct rlimit unlimited;
 static _Atomic int ran;
 
-static size_t address_space(void) {
-	size_t pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-	if (!file || fscanf(file, "%zu", &pages) != 1)
-		pages = 0;
-	if (file)
-		fclose(file);
-	return pages * 4096;
-}
-
 static void limit_to(size_t bytes) {
 	struct rlimit rl = {bytes, unlimited.rlim_max};
 	EQ(setrlimit(RLIMIT_AS, &rl), 0);

@@ -19,16 +19,6 @@ static void *returns(void *arg) {
 	return arg;
 }
 
-static size_t address_space(void) {
-	size_t pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-	if (!file || fscanf(file, "%zu", &pages) != 1)
-		pages = 0;
-	if (file)
-		fclose(file);
-	return pages * 4096;
-}
-
 /* Creates until refused; all of those end well. How many. */
 static int fill(const pthread_attr_t *attr) {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

@@ -1,6 +1,6 @@
 /* What a running handler masks waits for its end, also where the default action is due, and is pending meanwhile: sigpending() tells of it, sigwait(), signalfd and
  * exec have it. Main's is the only thread that does not block everything. Each case is a process of its own, whose status says what became of it. */
-#include "sync_test.h"
+#include "signal_test.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -33,12 +33,6 @@ static void set_handler(int sig, void (*fn)(int), int flags, bool masks_all) {
 	if (masks_all)
 		sigfillset(&act.sa_mask);
 	EQ(sigaction(sig, &act, NULL), 0);
-}
-
-static int pending(int sig) {
-	sigset_t set;
-	sigpending(&set);
-	return sigismember(&set, sig);
 }
 
 /* By another process. Comes back when it is pending. */

@@ -1,6 +1,6 @@
 /* What is pending is discarded when the signal is ignored, by SIG_IGN or as its default, wherever it waits: for a thread, also from another one, or behind a handler
  * that masks it. SIGCONT discards the signals that stop, and these it. */
-#include "sync_test.h"
+#include "signal_test.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -11,19 +11,6 @@ static pthread_barrier_t sent, ignored;
 static void counts(int sig) {
 	(void)sig;
 	runs++;
-}
-
-static void mask(int how, int sig) {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	EQ(pthread_sigmask(how, &set, NULL), 0);
-}
-
-static int pending(int sig) {
-	sigset_t set;
-	sigpending(&set);
-	return sigismember(&set, sig);
 }
 
 static void of_itself(int sig, sighandler_t to) {

@@ -1,7 +1,7 @@
 /* The signal that a call raises, which writes where nobody reads (SIGPIPE) or beyond the limit of a file's size (SIGXFSZ), is for the thread that made the call:
  * its handler runs there, before the call returns; where the thread blocks the signal it stays pending for that thread alone, while it waits and until it ends.
  * Nobody else has it, main neither, which blocks nothing and would end the process by it. */
-#include "sync_test.h"
+#include "signal_test.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -28,19 +28,6 @@ static void handler(int sig) {
 static void jumps(int sig) {
 	(void)sig;
 	siglongjmp(back, 1);
-}
-
-static void mask(int how, int sig) {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	EQ(pthread_sigmask(how, &set, NULL), 0);
-}
-
-static int pending(int sig) {
-	sigset_t set;
-	sigpending(&set);
-	return sigismember(&set, sig);
 }
 
 /* What is pending is taken; the number, or -1. */

@@ -70,6 +70,17 @@ static inline void sem_take(sem_t *sem) {
 		EQ(errno, EINTR);
 }
 
+/* Bytes that the process has mapped. */
+static inline size_t address_space(void) {
+	size_t pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+	if (!file || fscanf(file, "%zu", &pages) != 1)
+		pages = 0;
+	if (file)
+		fclose(file);
+	return pages * 4096;
+}
+
 /* What the kernel calls the calling thread's process. */
 static inline void comm_check(const char *name) {
 	char text[32] = "";
