@@ -207,7 +207,7 @@ static struct m *m_alloc(void) {
 	m->g0.in_rt = 1;
 	m->g0.m = m;
 	g_state_set(&m->g0, GS_RUNNING);
-	m->kmask = ALL_SIGNALS;
+	__atomic_store_n(&m->kmask, ALL_SIGNALS, __ATOMIC_RELAXED); /* who walks the list may still ask for the thread that had the struct before */
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 	m->exiting = m->parent = m->first = false;
 	m->wired_g = NULL;
@@ -603,6 +603,9 @@ void m_retire(struct m *m) {
 	tls_g = NULL; /* from here on a plain kernel thread that ends */
 	RACE_AFTER(m);
 	stat_count(NULL, STAT_M_RETIRED, 1);
+	/* 33 is never blocked, and may be under way to this thread: its handler must not run on a stack that is the next thread's. */
+	stack_t none = {.ss_flags = SS_DISABLE};
+	SYS2(SYS_sigaltstack, &none, 0);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&m->ktid, 0, memory_order_relaxed);
 	m->idle_next = sched.free_m;

@@ -443,7 +443,8 @@ void g_leave(struct g *g, struct g *next) {
 	lock_none_held();
 	struct m *m = g->m;
 	struct p *p = m->p;
-	if (__builtin_expect(g->wired_m != NULL, 0)) { /* nobody else runs here */
+	/* relaxed: g may be in a queue by now, and whoever found it there may take m_elsewhere away (wired_elsewhere()): with or without it the switch is right */
+	if (__builtin_expect(__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) != NULL, 0)) { /* nobody else runs here */
 		if (next && next != g)
 			runq_put(p, next, true);
 		next = NULL;

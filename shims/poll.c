@@ -120,7 +120,7 @@ int poll_waited(uintptr_t set, unsigned i, unsigned *count) {
 }
 
 /* Parks until something in s has an event, unless ask(arg) finds something after linking: then *found. ask NULL: the bits tell. 0: ask again;
- * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK, unless `naps`. */
+ * -ETIMEDOUT, -EINTR as wait_park(); FDCALL_BLOCK, unless `naps` or a number of it was closed. */
 static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool naps, long (*ask)(void *), void *arg,
 			long *found) {
 	int linked = s->complete ? 0 : -ENOMEM;
@@ -131,7 +131,7 @@ static int pollset_park(struct pollset *s, struct g *g, int64_t deadline, bool n
 	wait_begin(g, true, "poll", (uintptr_t)s);
 	for (i = 0; i < s->count && linked == 0; i++)
 		linked = netpoll_link(s->wait[i].pd, &s->wait[i], g, s->wait[i].mode);
-	naps = naps && linked < 0;
+	naps = linked < 0 && (naps || pollset_has_ghost(s)); /* by a number that was closed the kernel cannot be asked to wait */
 	if (naps)
 		until = netpoll_nap_until(deadline); /* the kernel has just been asked */
 	/* Non-blocking, and the program's signals wait until we are out of the runtime. */
@@ -206,12 +206,17 @@ static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 		bool stray = r == -EINTR && found == 0 && !naps && shim_stray(call->g); /* a kernel thread would not have noticed */
 		if (found != 0 || naps || (r != 0 && !stray))
 			break;
-		bool closed = pollset_has_ghost(s);
-		if (!stray && !closed)
-			break;
 		/* To the kernel a number that was closed is a reason to end the wait only when something else ends it. */
-		if (closed)
+		if (pollset_has_ghost(s)) {
 			look = call->ask_held;
+			if (look(call) != 0)
+				break;
+		} else if (!stray) {
+			/* Asked again while all is still held: what is closed after the wait has begun is waited for, as long as it lasts. */
+			if ((found = pollcall_ask(call)) != 0)
+				break;
+			look = pollcall_ask;
+		}
 	}
 	if (look == call->ask_held)
 		found = 0;

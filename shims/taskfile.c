@@ -137,8 +137,10 @@ static char state_of(struct g *g) {
 	uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
 	if (g == g_goroutine() || state == GS_RUNNABLE)
 		return 'R';
+	/* Who is about to wait still runs, and may find that it cannot, and ask the kernel, after who saw it asleep has gone on. acquire: as whoever takes it from a
+	 * queue looks at it */
 	if (state != GS_RUNNING)
-		return 'S';
+		return state == GS_WAITING && atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire) ? 'R' : 'S';
 	int32_t ktid = atomic_load_explicit(&g->in_syscall, memory_order_relaxed) ? sig_running_on(g) : 0;
 	char text[128]; /* number and name come first, and are short */
 	if (!ktid || task_file_read(0, ktid, "stat", text, sizeof text) <= 0 || sig_running_on(g) != ktid)

@@ -1,6 +1,8 @@
 /* Pipes: a blocking write writes all of it; records of PIPE_BUF bytes or less are never split (FD-8); a ring of threads. */
 #include <limits.h>
 
+#include <sys/ioctl.h>
+
 #include "io_test.h"
 
 enum { WRITERS = 64, RECORDS = 50, RING = 200, LAPS = 20, BIG = 1 << 20 };
@@ -130,6 +132,8 @@ int main(void) {
 	t = start(blocked_writer, &error);
 	char part[1000];
 	EQ(read_full(fds[0], part, sizeof part), sizeof part);
+	for (int queued = 0; queued < 65536 - (int)sizeof part; usleep(1000))
+		EQ(ioctl(fds[0], FIONREAD, &queued), 0);
 	settle();
 	close(fds[0]);
 	ssize_t wrote = (ssize_t)join(t);
