@@ -206,17 +206,11 @@ static long pollcall_wait(struct pollcall *call, struct pollset *s, bool ask) {
 		bool stray = r == -EINTR && found == 0 && !naps && shim_stray(call->g); /* a kernel thread would not have noticed */
 		if (found != 0 || naps || (r != 0 && !stray))
 			break;
-		/* To the kernel a number that was closed is a reason to end the wait only when something else ends it. */
-		if (pollset_has_ghost(s)) {
-			look = call->ask_held;
-			if (look(call) != 0)
-				break;
-		} else if (!stray) {
-			/* Asked again while all is still held: what is closed after the wait has begun is waited for, as long as it lasts. */
-			if ((found = pollcall_ask(call)) != 0)
-				break;
-			look = pollcall_ask;
-		}
+		/* Asked again while all is still held: what is closed after the wait has begun is waited for, as long as it lasts. To the kernel a number that was
+		 * closed is a reason to end the wait only when something else ends it. */
+		look = pollset_has_ghost(s) ? call->ask_held : pollcall_ask;
+		if ((found = look(call)) != 0)
+			break;
 	}
 	if (look == call->ask_held)
 		found = 0;

@@ -54,7 +54,7 @@ int main(void) {
 	test_begin();
 	mallopt(M_ARENA_MAX, 1); /* an arena takes 64 MiB */
 	EQ(getrlimit(RLIMIT_AS, &unlimited), 0);
-	size_t base = address_space();
+	size_t base = process_bytes().mapped;
 	limit_to(base + 900 * MIB);
 	EQ(crowd(50, 16 * MIB, false), 50);
 	EQ(crowd(80, 8 * MIB, false), 80);

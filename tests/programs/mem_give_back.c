@@ -12,13 +12,7 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER, changed = PTHREAD_COND_IN
 static int waiting, stop;
 
 static long rss_mib(void) {
-	long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-	if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-		pages = 0;
-	if (f)
-		fclose(f);
-	return pages / 256;
+	return (long)(process_bytes().resident >> 20);
 }
 
 __attribute__((noinline)) static long deep(int pages, void (*at_bottom)(void)) {

@@ -40,7 +40,7 @@ int main(void) {
 	pthread_attr_t attr;
 	struct rlimit old, tight;
 	test_begin();
-	size_t base = address_space(); /* before anything is reserved for threads, which is given up when there is a limit */
+	size_t base = process_bytes().mapped; /* before anything is reserved for threads, which is given up when there is a limit */
 	for (int i = 0; i < 4; i++)
 		t[i] = start(returns, NULL);
 	for (int i = 0; i < 4; i++)

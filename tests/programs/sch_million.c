@@ -12,16 +12,6 @@ static void *runs(void *arg) {
 	return arg;
 }
 
-static size_t resident(void) {
-	size_t pages = 0, dummy;
-	FILE *file = fopen("/proc/self/statm", "r");
-	if (!file || fscanf(file, "%zu %zu", &dummy, &pages) != 2)
-		pages = 0;
-	if (file)
-		fclose(file);
-	return pages * 4096;
-}
-
 /* As many as are let live at once. */
 static void wait_below(long created, long most) {
 	while (created - ran > most)
@@ -48,7 +38,7 @@ int main(int argc, char **argv) {
 	size_t before = 0;
 	for (long i = 0; i < n; i++) {
 		if (i == n / 10)
-			before = resident();
+			before = process_bytes().resident;
 		if (i % 10 == 0) {
 			pthread_t t;
 			EQ(pthread_create(&t, NULL, runs, (void *)i), 0);
@@ -62,6 +52,6 @@ int main(int argc, char **argv) {
 	wait_below(n, 0);
 	EQ(ran, n);
 	EQ(sum, expected);
-	CHECK(resident() < before + (64 << 20));
+	CHECK(process_bytes().resident < before + (64 << 20));
 	return test_end();
 }

@@ -70,15 +70,19 @@ static inline void sem_take(sem_t *sem) {
 		EQ(errno, EINTR);
 }
 
-/* Bytes that the process has mapped. */
-static inline size_t address_space(void) {
-	size_t pages = 0;
+/* Of the process: what it has mapped, and what of that is in memory. Zeroes: not known. */
+struct process_bytes {
+	size_t mapped, resident;
+};
+
+static inline struct process_bytes process_bytes(void) {
+	struct process_bytes pages = {0, 0};
 	FILE *file = fopen("/proc/self/statm", "r");
-	if (!file || fscanf(file, "%zu", &pages) != 1)
-		pages = 0;
+	if (!file || fscanf(file, "%zu %zu", &pages.mapped, &pages.resident) != 2)
+		pages.mapped = pages.resident = 0;
 	if (file)
 		fclose(file);
-	return pages * 4096;
+	return (struct process_bytes){pages.mapped * 4096, pages.resident * 4096};
 }
 
 /* What the kernel calls the calling thread's process. */

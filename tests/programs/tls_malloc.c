@@ -66,16 +66,6 @@ static void *short_one(void *arg) {
 	return arg;
 }
 
-static size_t resident(void) {
-	size_t pages = 0, dummy;
-	FILE *file = fopen("/proc/self/statm", "r");
-	if (!file || fscanf(file, "%zu %zu", &dummy, &pages) != 2)
-		pages = 0;
-	if (file)
-		fclose(file);
-	return pages * 4096;
-}
-
 static void shorts(int n) {
 	for (int i = 0; i < n; i++)
 		join(start(short_one, NULL));
@@ -98,19 +88,19 @@ int main(void) {
 	EQ(wrong, 0);
 	step("mixed");
 	shorts(2000);
-	size_t before = resident();
+	size_t before = process_bytes().resident;
 	shorts(20000);
-	CHECK(resident() < before + (8 << 20));
+	CHECK(process_bytes().resident < before + (8 << 20));
 	/* Many at once, again and again. */
 	for (int round = 0; round < 20; round++) {
 		if (round == 5)
-			before = resident();
+			before = process_bytes().resident;
 		for (int i = 0; i < THREADS; i++)
 			t[i] = start(short_one, NULL);
 		for (int i = 0; i < THREADS; i++)
 			join(t[i]);
 	}
-	CHECK(resident() < before + (8 << 20));
+	CHECK(process_bytes().resident < before + (8 << 20));
 	step("short");
 	return test_end();
 }
