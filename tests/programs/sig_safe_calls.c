@@ -1,7 +1,7 @@
 /* POSIX's async-signal-safe functions, each called by a handler, a line each (SIG-9): the handler interrupts a thread that waits, one that takes
  * locks, allocates, prints and makes threads without end, one that waits in the kernel, and main, which does a little of all that. What it returns is what
  * it returns anywhere, and none of them notices. Processes are made by _Fork(): fork() on top of malloc() waits for ever for the arena that its own thread
- * has in glibc. */
+ * has in glibc; setuid() and setgid() are left out on top of pthread_create() and pthread_join(), as glibc's take the lock that those hold. */
 #include <aio.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -50,6 +50,7 @@ static struct timeval tv;
 static sigset_t set;
 static struct termios term;
 static void *volatile opaque; /* what the compiler knows nothing about */
+static __thread volatile bool threading; /* this thread is inside pthread_create() or pthread_join() */
 
 static void nothing(int sig) {
 	(void)sig;
@@ -240,8 +241,8 @@ static long pselected(void) { FD_ZERO(&fds); FD_SET(pair[0], &fds); ts = (struct
 	X(rename, rename("file", "other") || rename("other", "file")) X(renameat, renameat(dir, "file", dir, "other") || rename("other", "file")) \
 	X(rmdir, rmdir("missing")) X(select, selected()) X(sem_post, sem_post(&spare)) X(send, send(pair[1], "abc", 3, 0) + read(pair[0], buf, 100)) \
 	X(sendmsg, sendmsg(pair[1], &out, 0) + read(pair[0], buf, 100)) X(sendto, sendto(pair[1], "abc", 3, 0, NULL, 0) + read(pair[0], buf, 100)) \
-	X(setgid, setgid(getgid())) X(setpgid, CHILD(setpgid(0, 0))) X(setsid, CHILD(setsid() < 0)) \
-	X(setsockopt, setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int))) X(setuid, setuid(getuid())) X(shutdown, shut()) \
+	X(setgid, threading ? 0 : setgid(getgid())) X(setpgid, CHILD(setpgid(0, 0))) X(setsid, CHILD(setsid() < 0)) \
+	X(setsockopt, setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &(int){0}, sizeof(int))) X(setuid, threading ? 0 : setuid(getuid())) X(shutdown, shut()) \
 	X(sigaction, sigaction(SIGUSR2, NULL, &action) || action.sa_handler != nothing) X(sigaddset, sigaddset(&set, SIGHUP)) \
 	X(sigdelset, sigdelset(&set, SIGHUP)) X(sigemptyset, sigemptyset(&set)) X(sigfillset, sigfillset(&set)) \
 	X(sigismember, sigismember(&set, SIGHUP)) X(siglongjmp, sigjumped()) X(signal, signal(SIGUSR2, nothing) == nothing) \
@@ -312,8 +313,10 @@ static void work(unsigned i, FILE *f) {
 	sched_yield();
 	if (i % 64 == 0) {
 		pthread_t t;
+		threading = true;
 		pthread_create(&t, NULL, empty, NULL);
 		pthread_join(t, NULL);
+		threading = false;
 	}
 }
 
