@@ -100,7 +100,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 	bool ours = !process_in_vfork(); /* the table is the parent's */
 	struct sigrecord *before = handler_of(sig), *record = NULL;
 	if (act && ours && before && before->handler != act->sa_sigaction) {
-		sig_main_settle(self_g());
+		sig_stopped_settle(self_g(), sig);
 		before = handler_of(sig); /* one that ran in there may have changed it */
 	}
 	struct sigaction set, was, was_default;

@@ -475,7 +475,7 @@ static void settle_answer(const struct m *m, const ucontext_t *uc) {
 }
 
 /* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s or
- * sig_main_settle()'s; else libc asks this kernel thread to change its identity, and its handler must find the kernel thread's TCB, not a goroutine's. Everything is
+ * sig_stopped_settle()'s; else libc asks this kernel thread to change its identity, and its handler must find the kernel thread's TCB, not a goroutine's. Everything is
  * blocked in here. */
 static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	arch_tp_settle(context);

@@ -51,7 +51,7 @@ struct sig_process {
 	_Atomic uint64_t main_mask;   /* main's, as it counts in and_mask: what `first` masks while it runs nobody */
 	_Atomic bool first_idle;      /* it runs nobody, and says so before it looks at main_mask */
 	_Atomic uint32_t taking;       /* so many take what is pending in the kernel to the ring */
-	_Atomic uint64_t settle_which; /* sig_main_settle(): asked of all, */
+	_Atomic uint64_t settle_which; /* sig_stopped_settle(): asked of all, */
 	_Atomic uint32_t settle_answers, settle_found; /* how many have answered, and how many of them that it is so */
 	_Atomic uint32_t acks;        /* futex word: answers to a broadcast of and_mask */
 	_Atomic uint64_t held;        /* signals with held entries */

@@ -14,7 +14,7 @@
  *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to the
  *   caller, then to anybody; SIGCHLD to who made the child before all of them (sigchild.c). Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_hand_on()): it is the process's until
  *   then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's
- *   order, at the stop of a timer, a change of the handler and the end of a child, main waits for what is under way (sig_main_settle(), sig_settle()).
+ *   order, at the stop of a timer, a change of the handler and the end of a child, its taker waits for what is under way (sig_stopped_settle(), sig_settle()).
  *   What a call of a goroutine raises (SIGPIPE, SIGXFSZ) is its own: what it blocks of that is taken from the kernel thread at once (sig_raised()).
  *   Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to defer one is to repeat it for ever.
  *

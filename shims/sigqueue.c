@@ -871,9 +871,11 @@ static void settle_handled(struct g *g, uint64_t which) {
 		settle(g, which);
 }
 
-void sig_main_settle(struct g *g) {
+void sig_stopped_settle(struct g *g, int sig) {
 	if (g && g == sigp.main_g)
 		settle_handled(g, ~mask_of(g));
+	else if (sig)
+		sig_sent_settle(g, sig);
 }
 
 void sig_sent_settle(struct g *g, int sig) {

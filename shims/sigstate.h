@@ -116,9 +116,10 @@ void sig_child_begin(struct child_birth *birth);
 void sig_child_made(const struct child_birth *birth, pid_t child);
 bool sig_child_seen(pid_t child, uint32_t *seen);
 void sig_child_settle(struct g *g, pid_t child, uint32_t seen);
-/* What has been sent to the process is main's to take, and a call of main's does not return before it has: that stops a timer, or takes a handler away, after which
- * the program relies on it. Here another kernel thread may be about to hand it over. For any other g: nothing, as there. Outside the runtime. In sigqueue.c. */
-void sig_main_settle(struct g *g);
+/* What has been sent to the process is main's to take, or g's where main blocks it, and a call of its taker's does not return before it has: that stops a timer of `sig`
+ * (0: that one's late signals are known as such), or takes its handler away, after which the program relies on it. Here another kernel thread may be about to hand it
+ * over. Outside the runtime. In sigqueue.c. */
+void sig_stopped_settle(struct g *g, int sig);
 /* The same of one signal that a call of g's may have made the kernel send to the process, for any g that takes it. */
 void sig_sent_settle(struct g *g, int sig);
 int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);

@@ -14,7 +14,8 @@
  *
  * Signals to the process. As the kernel takes one as soon as it comes, to wait here until somebody may handle it, the timer in the kernel goes on, and finds none
  * pending. So each is counted as it comes (sigtimer_arrives(), in signal handlers, by atomics only); the first waits in the ring or a queue, the others are its
- * overrun, and no signal by themselves. A timer that is set anew or deleted takes the count away: what then comes out of a queue without one is no signal.
+ * overrun, and no signal by themselves. A timer that is set anew or deleted takes the count away: what then comes out of a queue without one is no signal. Nor is
+ * one that comes late, on another kernel thread than the one that stopped or deleted its timer: its setting, or deleted[], says so.
  *
  * Before there are goroutines a timer that names main is the kernel's, and stays it: main is pinned when the runtime starts.
  *
@@ -36,6 +37,9 @@
 #define LIFE_BITS 15u        /* what the alignment of a record leaves free in its address */
 #define NONE_TOLD (-1)
 #define NEAR 1024u           /* timers found without a search; power of two */
+#define DELETED 64u          /* so many timers' signals may still be under way; power of two */
+#define COUNT 0xffffffffull
+#define ARMED (COUNT + 1)
 #define CPU_STEP_NS 1000000  /* no look at a CPU clock is sooner */
 
 enum record_state { RECORD_FREE, RECORD_MAKING, RECORD_LIVE };
@@ -47,7 +51,8 @@ struct record {
 	bool of_main;             /* made when there was main only: the kernel's */
 	bool pins_main;           /* that, or on main's CPU clock */
 	bool to_process;          /* it signals the process; for the two below */
-	_Atomic uint32_t waiting; /* so often expired since a signal of it waits in the library; 0: none does */
+	_Atomic uint64_t waiting; /* COUNT: so often expired since a signal of it waits in the library; 0: none does. Above: of which setting; that is odd, ARMED, until its
+				   * signals are too late. One word, so that what comes late counts for no other */
 	_Atomic int32_t told_process; /* as `told`; NONE_TOLD: the kernel knows */
 	clockid_t clock;          /* that the kernel's timer is on */
 
@@ -77,13 +82,34 @@ static _Atomic(struct record *) records;
 static _Atomic uint32_t records_free;            /* about so many; looked for only then */
 static _Atomic(struct record *) records_near[NEAR]; /* the last one whose number came here: where to look first */
 static _Atomic bool expired_any;
+static _Atomic int deleted[DELETED]; /* numbers of timers, as siginfo_t has them, each + 1; 0: none. The kernel does not use one again soon */
+static _Atomic uint32_t deleted_count;
 
 /* ---- records ------------------------------------------------------------------------------------------------------ */
 
-/* Of a timer that signals the process: what has come of it is no signal any more. Relaxed: who takes one out finds it gone, or has been first. */
-static void count_forget(struct record *r) {
-	atomic_store_explicit(&r->waiting, 0, memory_order_relaxed);
+/* Of a timer that signals the process: a setting of its own, armed by whatever call, before the kernel is told. What has come is no signal any more. Relaxed, here and
+ * below: the word is all there is to it, each of its changes is one step, and the signals of a setting come after the system call that makes it. */
+static void count_begin(struct record *r) {
+	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, ((old | ARMED) + 2 * ARMED) & ~COUNT, memory_order_relaxed, memory_order_relaxed))
+		continue;
 	atomic_store_explicit(&r->told_process, NONE_TOLD, memory_order_relaxed);
+}
+
+/* After the kernel was told to stop it, which was at `before`: what comes from now on is late, but not if somebody has set it again meanwhile. */
+static void count_end(struct record *r, uint64_t before) {
+	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed);
+	while ((old | COUNT) == (before | COUNT)) {
+		if (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, old & ~COUNT & ~ARMED, memory_order_relaxed, memory_order_relaxed))
+			continue;
+		atomic_store_explicit(&r->told_process, NONE_TOLD, memory_order_relaxed);
+		return;
+	}
+}
+
+/* None waits any more; so many did. */
+static uint32_t count_clear(struct record *r) {
+	return (uint32_t)atomic_fetch_and_explicit(&r->waiting, ~COUNT, memory_order_relaxed);
 }
 
 static struct record *record_new(void) {
@@ -114,7 +140,7 @@ static struct record *record_new(void) {
 	r->target = 0;
 	__atomic_store_n(&r->life, (r->life + 1) & LIFE_BITS, __ATOMIC_RELAXED); /* a late signal's handler may just compare */
 	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
-	count_forget(r);
+	count_begin(r);
 	return r;
 }
 
@@ -162,7 +188,7 @@ static void setting_begin(struct record *r, int64_t first) {
 	r->first = first;
 	r->overruns = r->told = 0;
 	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
-	count_forget(r);
+	count_begin(r);
 	record_unlock(r, held);
 }
 
@@ -222,6 +248,27 @@ void sigtimer_look(void) {
 
 /* ---- signals to the process ---------------------------------------------------------------------------------------- */
 
+/* Before the kernel deletes it. Relaxed, here and in was_deleted(): all that may be missed is a signal that came before. */
+static void deleted_note(timer_t id) {
+	uint32_t place = atomic_fetch_add_explicit(&deleted_count, 1, memory_order_relaxed) % DELETED;
+	atomic_store_explicit(&deleted[place], (int)(intptr_t)id + 1, memory_order_relaxed);
+}
+
+/* Its number is a timer's again. */
+static void deleted_forget(timer_t id) {
+	for (uint32_t i = 0; i < DELETED; i++) {
+		int old = (int)(intptr_t)id + 1;
+		atomic_compare_exchange_strong_explicit(&deleted[i], &old, 0, memory_order_relaxed, memory_order_relaxed);
+	}
+}
+
+static bool was_deleted(int id) {
+	bool found = false;
+	for (uint32_t i = 0; i < DELETED; i++)
+		found |= atomic_load_explicit(&deleted[i], memory_order_relaxed) == id + 1;
+	return found;
+}
+
 static bool record_signals_process(const struct record *r) {
 	return r && r->to_process;
 }
@@ -231,14 +278,25 @@ static struct record *process_record(const siginfo_t *info) {
 	return record_signals_process(r) ? r : NULL;
 }
 
-/* Relaxed, here and below: the count is all there is to it, and each of its changes is one step. */
-static uint32_t count_add(struct record *r, const siginfo_t *info) {
-	return atomic_fetch_add_explicit(&r->waiting, 1 + (uint32_t)info->si_overrun, memory_order_relaxed);
+enum arrival { ARRIVES_LATE, ARRIVES_FIRST, ARRIVES_ON_TOP };
+
+/* ON_TOP: one waits already. r: NULL for a timer that is no more, or that the library knows nothing of. */
+static enum arrival count_add(struct record *r, const siginfo_t *info) {
+	if (!r)
+		return was_deleted(info->si_timerid) ? ARRIVES_LATE : ARRIVES_FIRST;
+	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed), now;
+	do {
+		if (!(old & ARMED))
+			return ARRIVES_LATE;
+		now = (old & COUNT) + 1 + (uint32_t)info->si_overrun;
+		now = (old & ~COUNT) | (now < INT32_MAX ? now : INT32_MAX);
+	} while (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, now, memory_order_relaxed, memory_order_relaxed));
+	return old & COUNT ? ARRIVES_ON_TOP : ARRIVES_FIRST;
 }
 
 /* The signal is taken: the program sees it as *info. False: there is none. */
 static bool count_take(struct record *r, siginfo_t *info) {
-	uint32_t expired = atomic_exchange_explicit(&r->waiting, 0, memory_order_relaxed);
+	uint32_t expired = count_clear(r);
 	if (!expired)
 		return false;
 	info->si_overrun = (int)(expired - 1);
@@ -257,10 +315,10 @@ static bool is_of_this_life(const struct record *r, const siginfo_t *info) {
 
 bool sigtimer_arrives(siginfo_t *info) {
 	struct record *r = process_record(info);
+	if (count_add(r, info) != ARRIVES_FIRST)
+		return false;
 	if (!r)
 		return true;
-	if (count_add(r, info))
-		return false;
 	__atomic_store_n(&r->value.sival_ptr, info->si_value.sival_ptr, __ATOMIC_RELAXED); /* always the same */
 	info->si_code = TIMER_CODE;
 	info->si_overrun = (int)r->life;
@@ -270,7 +328,7 @@ bool sigtimer_arrives(siginfo_t *info) {
 
 bool sigtimer_handled(siginfo_t *info) {
 	struct record *r = process_record(info);
-	return !r || (count_add(r, info) == 0 && count_take(r, info));
+	return count_add(r, info) == ARRIVES_FIRST && (!r || count_take(r, info));
 }
 
 void sigtimer_received(const siginfo_t *info) {
@@ -282,12 +340,12 @@ void sigtimer_received(const siginfo_t *info) {
 void sigtimer_lost(const siginfo_t *info) {
 	struct record *r = process_record_given(info);
 	if (r && is_of_this_life(r, info))
-		atomic_store_explicit(&r->waiting, 0, memory_order_relaxed);
+		count_clear(r);
 }
 
 /* told(), below */
 static bool told_process(struct record *r, siginfo_t *info, bool taken) {
-	uint32_t expired = atomic_load_explicit(&r->waiting, memory_order_relaxed);
+	uint32_t expired = (uint32_t)atomic_load_explicit(&r->waiting, memory_order_relaxed);
 	if (!is_live(r) || !is_of_this_life(r, info) || !expired)
 		return false;
 	info->si_code = SI_TIMER;
@@ -438,10 +496,12 @@ void sigtimer_fork_child(void) {
 		r->check = (struct timer){0};
 		r->pending = false;
 		r->seq++;
-		atomic_store_explicit(&r->waiting, 0, memory_order_relaxed);
+		count_clear(r);
 		if (atomic_load_explicit(&r->state, memory_order_relaxed) != RECORD_FREE)
 			state_set(r, RECORD_FREE);
 	}
+	for (uint32_t i = 0; i < DELETED; i++)
+		atomic_store_explicit(&deleted[i], 0, memory_order_relaxed);
 }
 
 static bool signals_thread(const struct sigevent *event) {
@@ -455,8 +515,10 @@ static bool signals_process(const struct sigevent *event) {
 
 /* r is done with, or its timer is `id`. */
 static int record_made(struct record *r, int done, const timer_t *id) {
-	if (done == 0)
+	if (done == 0) {
 		r->id = *id;
+		deleted_forget(*id);
+	}
 	state_set(r, done == 0 ? RECORD_LIVE : RECORD_FREE);
 	return done;
 }
@@ -553,10 +615,10 @@ static int64_t first_of(const struct record *r, int flags, const struct itimersp
 	return flags & TIMER_ABSTIME ? value : value + ns_of(&now);
 }
 
-/* A timer of the process expires no more. */
-static void stopped(void) {
+/* A timer of the process expires no more. sig: as sig_stopped_settle()'s. */
+static void stopped(int sig) {
 	if (sched_started())
-		sig_main_settle(self_g());
+		sig_stopped_settle(self_g(), sig);
 }
 
 SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict spec, struct itimerspec *restrict old) {
@@ -564,14 +626,15 @@ SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict 
 	struct record *r = record_of(id);
 	bool valid = (uintptr_t)spec >= 4096 && timespec_valid(&spec->it_value) && timespec_valid(&spec->it_interval);
 	if (!r || (!r->g && !r->of) || !valid) {
-		bool stops = valid && (spec == old || !ns_of(&spec->it_value)); /* which are the same place: who knows */
-		if (r && valid)
-			count_forget(r);
+		bool sets = valid && ns_of(&spec->it_value), stops = valid && (spec == old || !sets); /* which are the same place: who knows */
+		uint64_t before = r ? atomic_load_explicit(&r->waiting, memory_order_relaxed) : 0;
+		if (r && sets)
+			count_begin(r);
 		int done = real.timer_settime(id, flags, spec, old);
-		if (r && done == 0 && stops && !ns_of(&spec->it_value))
-			count_forget(r); /* what has come meanwhile: nothing more can */
+		if (r && done == 0 && valid && !sets)
+			count_end(r, before);
 		if (done == 0 && stops)
-			stopped();
+			stopped(0);
 		return done;
 	}
 	struct itimerspec given = *spec; /* may be `old` */
@@ -610,6 +673,7 @@ SHIM int timer_delete(timer_t id) {
 	REAL_READY();
 	struct record *r = record_of(id);
 	if (r) {
+		deleted_note(id);
 		state_set(r, RECORD_MAKING); /* before the kernel may use the number again */
 		if (r->of && !r->kernel_counts)
 			cpu_stop(r);
@@ -620,7 +684,7 @@ SHIM int timer_delete(timer_t id) {
 	if (r)
 		state_set(r, RECORD_FREE);
 	if (done == 0 && of_process)
-		stopped();
+		stopped(0);
 	return done;
 }
 
@@ -628,7 +692,7 @@ SHIM int setitimer(__itimer_which_t which, const struct itimerval *restrict valu
 	REAL_READY();
 	int done = real.setitimer(which, value, old);
 	if (done == 0 && which == ITIMER_REAL && (!value || value == old || (!value->it_value.tv_sec && !value->it_value.tv_usec)))
-		stopped();
+		stopped(SIGALRM);
 	return done;
 }
 
@@ -636,7 +700,7 @@ SHIM unsigned alarm(unsigned seconds) {
 	REAL_READY();
 	unsigned left = RACE_ALARM(real.alarm, seconds);
 	if (!seconds)
-		stopped();
+		stopped(SIGALRM);
 	return left;
 }
 
@@ -644,6 +708,6 @@ SHIM useconds_t ualarm(useconds_t value, useconds_t interval) {
 	REAL_READY();
 	useconds_t left = real.ualarm(value, interval);
 	if (!value)
-		stopped();
+		stopped(SIGALRM);
 	return left;
 }
