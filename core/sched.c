@@ -19,9 +19,9 @@
  * moment later, when the current one parks. So WAKE_BACKLOG queued Gs wake an M; a single one does so only while that proves useful: an M that
  * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody (wake_skip), and sysmon lowers it when it meets
  * one that waited behind another for a whole tick. A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
- * New Gs that do next to nothing and end are cheaper run where they were made, on warm caches, than on another CPU, which needs a wake-up and all their memory.
- * An M that ran out of work after it was woken says what its Gs took on average; if that was less than BRIEF_NS each, new Gs wake nobody, for two ticks of
- * sysmon at most: who is not brief waits so long for its M, once.
+ * Gs that do next to nothing before they park or end are cheaper run where they were made ready, on warm caches, than on another CPU, which needs a wake-up and
+ * all their memory. An M that ran out of work after it was woken says what its Gs took on average; if that was less than BRIEF_NS each, new Gs wake nobody, and
+ * others only as BRIEF_BACKLOG, for two ticks of sysmon at most: who is not brief waits so long for its M, once.
  * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
  * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
  *
@@ -46,6 +46,7 @@
 #include "runtime.h"
 
 #define WAKE_BACKLOG 2          /* queued Gs that are worth an M's wake-up */
+#define BRIEF_BACKLOG 16        /* ... if they are brief */
 #define WAKE_SKIP_MAX 8192u     /* single ready Gs per attempt, when attempts prove useless */
 #define STEAL_WATCH 160         /* relax loops, about 8 us, that a runnext must have been passed over */
 #define GLOBAL_TICK 61          /* every so many Gs the global queue goes first */
@@ -610,6 +611,14 @@ static void foreign_ready(struct g *g) {
 	SYS3(SYS_futex, &g->note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Relaxed: heuristics. */
+static bool worth_waking(struct p *p) {
+	uint32_t queued = runq_length(p);
+	if (__builtin_expect(atomic_load_explicit(&brief, memory_order_relaxed), 0))
+		return queued >= BRIEF_BACKLOG;
+	return queued >= WAKE_BACKLOG || p->singles++ >= atomic_load_explicit(&wake_skip, memory_order_relaxed);
+}
+
 /* Inside the runtime, on self. `wakes`: another M, if that seems useful. */
 static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	struct m *m = self->m;
@@ -617,8 +626,7 @@ static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	g_state_set(g, GS_RUNNABLE);
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
-		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) &&
-		    (runq_length(p) >= WAKE_BACKLOG || p->singles++ >= atomic_load_explicit(&wake_skip, memory_order_relaxed))) {
+		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && worth_waking(p)) {
 			p->singles = 0;
 			wakep();
 		}
