@@ -335,7 +335,7 @@ static void run_report(const char *name, const struct run *r, const char *what, 
 	char *status = status_text(r);
 	const char *out = r->out;
 	skip_common(&out, &expected);
-	cr_expect_fail("%s, %s: %s\n  ended with: %s\n--- stdout, from where it differs ---\n%.*s\n--- stderr ---\n%.*s\n--- expected there ---\n%.*s\n%s%.*s",
+	cr_expect_fail("%s, %s: %s\n  ended with: %s\n--- stdout, from where it differs ---\n%.*s\n--- stderr ---\n%.*s\n--- there in the native run, or the .out file ---\n%.*s\n%s%.*s",
 	               name, r->mode, what, status, SHOWN_MAX, out, SHOWN_MAX, r->err, SHOWN_MAX, expected,
 	               r->stacks ? "--- stacks ---\n" : "", SHOWN_MAX * 4, r->stacks ? r->stacks : "");
 	free(status);

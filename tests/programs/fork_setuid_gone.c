@@ -126,56 +126,6 @@ static int child(int way) {
 	pthread_cleanup_pop(0);
 }
 
-static volatile int go, changed;
-
-static void *looks(void *arg) {
-	while (!changed)
-		usleep(50);
-	for (int i = 0; i < 5; i++) {
-		for (volatile int k = 0; k < 3000; k++)
-			;
-		if (syscall(SYS_geteuid) != NOBODY)
-			__atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
-		usleep(20);
-	}
-	return arg;
-}
-
-static void *changes_once(void *delay) {
-	pthread_t t[4];
-	for (int i = 0; i < 4; i++)
-		pthread_create(&t[i], NULL, looks, NULL);
-	usleep(200);
-	go = 1;
-	for (volatile int k = 0; k < *(int *)delay; k++)
-		;
-	int r = setresuid(NOBODY, NOBODY, NOBODY);
-	changed = 1;
-	for (int i = 0; i < 4; i++)
-		pthread_join(t[i], NULL);
-	_exit(r != 0 || wrong ? 1 : 0);
-}
-
-/* Main ends while the call is made. */
-static void leaves(void) {
-	int bad = 0;
-	for (int i = 0; i < 60; i++) {
-		int status = -1, delay = i * 137 % 4000;
-		pthread_t t;
-		pid_t pid = fork();
-		if (pid == 0) {
-			alarm(20);
-			pthread_create(&t, NULL, changes_once, &delay);
-			while (!go)
-				;
-			pthread_exit(NULL);
-		}
-		waitpid(pid, &status, 0);
-		bad += status != 0;
-	}
-	printf("while main ends: %d\n", bad);
-}
-
 int main(void) {
 	for (int way = 0; way < WAYS && geteuid() == 0; way++) {
 		int status = -1;
@@ -188,8 +138,6 @@ int main(void) {
 		if (status != 0)
 			printf("ended with %#x\n", status);
 	}
-	if (geteuid() == 0)
-		leaves();
 	puts("end");
 	return 0;
 }
