@@ -80,7 +80,7 @@ static void handler_call(void *arg) {
 		rt_enter(call->g);
 }
 
-static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back);
+static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back, bool on_top);
 
 /* What else of `allowed` may be handled, before a handler whose mask is in force begins. Inside the runtime, unless one forked and this is the child. */
 static void handlers_on_top(struct g *g, uint64_t allowed) {
@@ -88,14 +88,14 @@ static void handlers_on_top(struct g *g, uint64_t allowed) {
 	int sig;
 	uint64_t back = mask_of(g);
 	while (self_g() && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info)))
-		handler_run(g, sig, &info, allowed, &back);
+		handler_run(g, sig, &info, allowed, &back, true);
 }
 
 /* A queued signal on its goroutine. Called and left inside the runtime, so that between taking the signal from the
  * queue and masking it no kick lets a later one overtake it. The kernel makes the frames of all signals that it may deliver before it goes back to the
  * program: so of several that were pending the lowest is taken first and its handler runs last, unless it masks the others, and it alone decides whether
- * a call goes on. *back: the mask that it returns to, and may change. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
-static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back) {
+ * a call goes on. *back: the mask that it returns to, and may change. on_top: that is another handler's, which is not accounted either. 1: a handler ran; 3: one without SA_RESTART did; 0: neither (check self_g(): it may have forked). */
+static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back, bool on_top) {
 	struct sigrecord *h = handler_of(sig);
 	struct sigstate *s = sig_of(g);
 	if (!h || !sig_handler_take(sig, h)) {
@@ -134,7 +134,8 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 		return 0;
 	}
 	mask_force(g, after);
-	sig_handler_done(g, s);
+	if (!on_top)
+		sig_handler_done(g, s);
 	return h->flags & SA_RESTART ? 1 : 3;
 }
 
@@ -148,7 +149,7 @@ static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 	int sig;
 	while (!(one_mask && ran) && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
 		uint64_t mask = mask_of(g);
-		now = handler_run(g, sig, &info, allowed, one_mask ? &sig_of(g)->back : &mask);
+		now = handler_run(g, sig, &info, allowed, one_mask ? &sig_of(g)->back : &mask, false);
 		ran = ran ? ran : now;
 		if (!self_g())
 			return 0;
@@ -211,7 +212,8 @@ void sig_deliver(struct g *g) {
 	cancel_now(g);
 	if (atomic_load_explicit(&sig_of(g)->attention, memory_order_relaxed)) {
 		sig_interrupt_spend(g); /* before the queue: who queues later interrupts again */
-		sig_queue_run(g);
+		if (sig_queue_run(g) && self_g())
+			rt_check(g); /* what a handler masked may have gone to the kernel meanwhile, and have come back as the mask did */
 	}
 }
 
