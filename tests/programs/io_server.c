@@ -4,7 +4,7 @@
 
 #include "io_test.h"
 
-enum { CONNECTIONS = 2000, ROUNDS = 6, LARGEST = 3000, ANEW = 10 /* one in so many, each round */ };
+enum { CONNECTIONS = 2000, ROUNDS = 6, LARGEST = 3000, ANEW = 10 /* one in so many, each round */, ALL = CONNECTIONS + ROUNDS * (CONNECTIONS / ANEW) };
 
 static struct sockaddr_in at;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -57,6 +57,8 @@ static void *serve(void *arg) {
 		if (n == 0)
 			break;
 		EQ(n, sizeof size);
+		if (n != sizeof size)
+			break;
 		memcpy(buf, &size, sizeof size);
 		EQ(read_full(fd, buf + sizeof size, size - sizeof size), size - sizeof size);
 		pthread_mutex_lock(&mutex);
@@ -73,7 +75,7 @@ static void *serve(void *arg) {
 }
 
 int main(void) {
-	struct rlimit files = {CONNECTIONS + 100, CONNECTIONS + 100};
+	struct rlimit files = {ALL + 100, ALL + 100}; /* the server's threads may be slow to close the old ones */
 	EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
 	int l = listener(CONNECTIONS, &at), status = -1, accepted = 0;
 	pid_t child = fork();
@@ -87,10 +89,12 @@ int main(void) {
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 64 << 10);
 	pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
-	while (accepted < CONNECTIONS + ROUNDS * (CONNECTIONS / ANEW)) {
+	while (accepted < ALL) {
 		pthread_t t;
 		int fd = accept(l, NULL, NULL);
 		CHECK(fd >= 0);
+		if (fd < 0)
+			break;
 		accepted++;
 		pthread_mutex_lock(&mutex);
 		live++;
