@@ -204,8 +204,9 @@ int main(void) {
 	sa.sa_flags = SA_SIGINFO;
 	sigaction(SIGCHLD, &sa, NULL);
 	pthread_t interrupted = start(is_interrupted, &ready), third = start(lets_go, &ready);
-	printf("main sleeps: %d\n", usleep(300000));
+	int slept = usleep(300000);
 	join(interrupted);
 	join(third);
+	printf("main sleeps: %d\n", slept);
 	return test_end();
 }
