@@ -132,7 +132,7 @@ static bool default_waits(struct g *g, int sig, const siginfo_t *info, struct g 
 	if (!(SIGBIT(sig) & DEFAULT_WAITS) || !g || g->kind == G_FOREIGN || g->in_vfork || process_in_vfork() || !sigp.main_g)
 		return false;
 	*to = meant_for(g, sig, info);
-	return *to ? !is_open(*to, sig) : !sig_taker(sig);
+	return !is_open(*to ? *to : sig_taker(sig), sig);
 }
 
 static bool on_sigstack(const struct m *m, uintptr_t sp) {
@@ -342,8 +342,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		struct g *parent = unlikely(sig == SIGCHLD) ? sig_taker_of(sig, info) : NULL;
 		bool ours = to ? to == g
 			    : parent ? parent == g
-			       : is_open(g, sig) && (g == sigp.main_g || !sigp.main_g || !is_alive(sigp.main_g) ||
-						     (mask_of(sigp.main_g) & SIGBIT(sig)));
+			       : is_open(g, sig) && (g == sigp.main_g || !takes(sigp.main_g, sig));
 		if (unlikely(info->si_code == THREAD_CODE)) {
 			struct g *told = sig_told(info);
 			if (!told)
@@ -371,6 +370,26 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	}
 }
 
+/* The calls of sig_entry() on this thread, the last first, that run no handler and no runtime's goroutine returns from elsewhere: each will put back the mask that it
+ * found, and and_broadcast() may have asked for another meanwhile. */
+struct entry_frame {
+	ucontext_t *context;
+	struct entry_frame *below;
+};
+static __thread struct entry_frame *entry_frames;
+
+static bool entry_is_quiet(int sig, const siginfo_t *info) {
+	struct g *g = tls_g;
+	return g && (g->kind == G_G0 || g->in_rt) && sig != SIGABRT && !is_fault(sig, info) && (handler_of(sig) || !isolate_catches(sig));
+}
+
+/* reserved_entry(): of the code that it interrupted, and of all that this returns to. */
+static void masks_set(ucontext_t *uc, uint64_t keep, uint64_t add) {
+	sigset_store(&uc->uc_sigmask, (sigset_bits(&uc->uc_sigmask) & keep) | add);
+	for (struct entry_frame *f = entry_frames; f; f = f->below)
+		sigset_store(&f->context->uc_sigmask, (sigset_bits(&f->context->uc_sigmask) & keep) | add);
+}
+
 static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
 	entry(sig, info, context);
@@ -381,10 +400,11 @@ static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	if (unlikely(!goroutines))
 		started_inside(self_g(), context);
 	frame_end(context);
-	if (unlikely(arch_signals_open != 0)) { /* a handler may have put any mask there */
-		ucontext_t *uc = context;
-		sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) & ~arch_signals_open);
-	}
+	/* A handler may have put any mask there; and and_broadcast() may have found it in the runtime, and changed kmask. */
+	ucontext_t *uc = context;
+	struct g *g = self_g();
+	uint64_t blocked = g->kind <= G_MAIN ? __atomic_load_n(&g->m->kmask, __ATOMIC_RELAXED) : 0;
+	sigset_store(&uc->uc_sigmask, (sigset_bits(&uc->uc_sigmask) | blocked) & ~arch_signals_open);
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
@@ -392,7 +412,15 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
+	struct entry_frame frame = {context, entry_frames};
+	bool quiet = entry_is_quiet(sig, info);
+	if (quiet)
+		entry_frames = &frame;
+	atomic_signal_fence(memory_order_seq_cst);
 	entry_and_end(sig, info, context);
+	atomic_signal_fence(memory_order_seq_cst);
+	if (quiet)
+		entry_frames = frame.below;
 	RACE_SAME_THREAD(); /* or when the one away from it has begun, which ends after all of this */
 }
 
@@ -498,16 +526,16 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 		}
 		uint64_t and_now = atomic_load(&sigp.and_mask);
 		if (ktid == atomic_load(&sigp.sysmon_tid)) {
-			sigset_store(&uc->uc_sigmask, and_now);
+			masks_set(uc, 0, and_now);
 		} else {
 			struct g *g = tls_g;
 			struct m *m = m_of_ktid(ktid);
 			if (m && m == sigp.first && atomic_load_explicit(&sigp.first_idle, memory_order_relaxed) && is_alive(sigp.main_g)) {
 				uint64_t want = atomic_load(&sigp.main_mask); /* and_mask is part of it */
-				sigset_store(&uc->uc_sigmask, want & ~arch_signals_open);
+				masks_set(uc, 0, want & ~arch_signals_open);
 				kmask_set(m, want);
 			} else if (m && (!g || g->kind > G_MAIN || g->in_rt || !is_alive(g))) {
-				sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) | and_now);
+				masks_set(uc, ~0ull, and_now);
 				kmask_set(m, m->kmask | and_now);
 			}
 		}
