@@ -82,16 +82,18 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	}
 }
 
+static int accept_foreign(int fd) {
+	if (fd >= 0)
+		fd_made(fd, KIND_UNKNOWN, 0, NULL);
+	return fd;
+}
+
 SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int flags) {
 	struct g *g = io_g();
 	struct fdcall c;
 	long r;
-	if (!g) {
-		r = CALL_REAL(accept4, fd, addr.__sockaddr__, addr_size, flags);
-		if (r >= 0)
-			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
-		return (int)r;
-	}
+	if (!g)
+		return accept_foreign(CALL_REAL(accept4, fd, addr.__sockaddr__, addr_size, flags));
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd)) {
 		r = BRACKET_CANCEL(g, c.fd, SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
@@ -112,7 +114,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 }
 
 SHIM int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
-	return accept4(fd, addr, addr_size, 0);
+	return io_g() ? accept4(fd, addr, addr_size, 0) : accept_foreign(CALL_REAL(accept, fd, addr.__sockaddr__, addr_size));
 }
 
 /* ---- connect ------------------------------------------------------------------------------------------------------ */

@@ -219,7 +219,7 @@ SHIM int openat64(int dir, const char *path, int flags, ...) {
 SHIM_ALIAS(openat64, openat);
 
 SHIM int creat64(const char *path, mode_t mode) {
-	return open64(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+	return io_g() ? open64(path, O_CREAT | O_WRONLY | O_TRUNC, mode) : open_foreign(CALL_REAL(creat64, path, mode));
 }
 
 SHIM_ALIAS(creat64, creat);
