@@ -148,6 +148,11 @@ static inline bool is_open(struct g *g, int sig) {
 	return g && is_alive(g) && !(mask_of(g) & SIGBIT(sig));
 }
 
+/* Whom the kernel would choose for it: who waits for it counts as one that does not block it. */
+static inline bool takes(struct g *g, int sig) {
+	return is_open(g, sig) || (g && is_alive(g) && (atomic_load(&sig_of(g)->waiting) & SIGBIT(sig)));
+}
+
 static inline void attention_set(struct sigstate *s) {
 	if (!atomic_exchange(&s->attention, true))
 		atomic_fetch_add(&rt_pending, 1);

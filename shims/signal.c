@@ -11,9 +11,10 @@
  *   2. Otherwise the signal goes to the ring: a fixed pool of entries, taken without locks, since what was
  *      interrupted may hold any lock of the runtime. rt_pending counts it; whoever leaves the runtime or sleeps on
  *      a g0 calls deliver_hook(), which routes entries to goroutines: into the sigstate's queue, then sig_nudge().
- *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to the
- *   caller, then to anybody; SIGCHLD to who made the child before all of them (sigchild.c). Who was chosen and ends or blocks it before its handler runs hands it on (sig_queue_hand_on()): it is the process's until
- *   then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's
+ *   Signals to the process go to main unless it blocks them, as the kernel prefers the first thread; then to who was made first of those that do not, or that wait for
+ *   it (sig_taker()); SIGCHLD to who made the child before all of them (sigchild.c), what is sent to a thread's number by kill() to that thread. What the kernel has
+ *   given to the M of one that may take it, that one takes if main blocks it. Who was chosen and ends or blocks it before its handler runs hands it on
+ *   (sig_queue_hand_on()): it is the process's until then. It comes to main by way of another kernel thread, so main may go on for a moment before it has it. Where programs rely on the kernel's
  *   order, at the stop of a timer, a change of the handler and the end of a child, its taker waits for what is under way (sig_stopped_settle(), sig_settle()).
  *   What a call of a goroutine raises (SIGPIPE, SIGXFSZ) is its own: what it blocks of that is taken from the kernel thread at once (sig_raised()).
  *   Faults (SIGSEGV & co. with a kernel si_code) are handled where they happen, always: to defer one is to repeat it for ever.

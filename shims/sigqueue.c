@@ -526,40 +526,35 @@ int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process) {
 	return r;
 }
 
-/* Who takes a signal sent to the process: main first, as the kernel does; then the caller, then anybody, and once found, the same
- * again: to look for him among all goroutines that ever were is what a fast timer in a process of many threads cannot afford. */
+/* Who takes a signal sent to the process: main first, then who was made first, and once found, the same again, as the kernel does; to look for him among all
+ * goroutines that ever were is what a fast timer in a process of many threads cannot afford. What everybody blocks is the kernel's, which has those who wait for it. */
 struct g *sig_taker(int sig) {
-	static _Atomic(struct g *) last[NSIGNALS + 1]; /* Gs are never freed: a stale one is merely refused */
-	struct g *self = tls_g;
+	/* Gs are never freed, but another thread's when their number is another: a stale one is merely refused. */
+	static _Atomic(struct g *) last[NSIGNALS + 1];
+	static _Atomic int32_t last_tid[NSIGNALS + 1];
 	if (is_open(sigp.main_g, sig))
 		return sigp.main_g;
-	if (self && self->kind <= G_MAIN && is_open(self, sig))
-		return self;
 	if (atomic_load(&sigp.and_mask) & SIGBIT(sig))
-		return NULL; /* everybody blocks it */
+		return NULL;
+	if (takes(sigp.main_g, sig))
+		return sigp.main_g;
 	struct g *before = atomic_load_explicit(&last[sig], memory_order_relaxed);
-	if (is_open(before, sig))
+	if (takes(before, sig) && before->tid == atomic_load_explicit(&last_tid[sig], memory_order_relaxed))
 		return before;
+	struct g *first = NULL;
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (is_open(g, sig)) {
-			atomic_store_explicit(&last[sig], g, memory_order_relaxed);
-			return g;
-		}
+		if (takes(g, sig) && (!first || g->tid - first->tid < 0))
+			first = g;
 	}
-	return NULL;
+	if (first) {
+		atomic_store_explicit(&last_tid[sig], first->tid, memory_order_relaxed);
+		atomic_store_explicit(&last[sig], first, memory_order_relaxed);
+	}
+	return first;
 }
 
 bool sig_is_held_back(int sig) {
-	return sched_started() && !(atomic_load(&sigp.and_mask) & SIGBIT(sig)) && !sig_taker(sig);
-}
-
-/* Somebody who waits for it, as natively anybody may. */
-static struct g *waiter(int sig) {
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (is_alive(g) && (atomic_load(&sig_of(g)->waiting) & SIGBIT(sig)))
-			return g;
-	}
-	return NULL;
+	return sched_started() && !(atomic_load(&sigp.and_mask) & SIGBIT(sig)) && !is_open(sig_taker(sig), sig);
 }
 
 /* Only the first thread may forge a kernel's or kill()'s siginfo. */
@@ -577,7 +572,7 @@ static void entry_held(struct entry *e) {
 	atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
 }
 
-/* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: somebody does already. */
+/* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: *taker does already, or, NULL, all block it by now. */
 static bool hold(struct entry *e, struct g **taker) {
 	uint64_t bit = SIGBIT(e->sig);
 	/* As behind a blocked one in the kernel: a standard signal that is pending is not pending twice, and a real-time one waits for
@@ -590,7 +585,7 @@ static bool hold(struct entry *e, struct g **taker) {
 		return true;
 	}
 	/* seq_cst: Dekker with those who open their mask, or say what they wait for, first and look at `held` then. Who did not see it is seen here. */
-	if ((*taker = sig_taker_of(e->sig, &e->info)) || (*taker = waiter(e->sig))) {
+	if ((*taker = sig_taker_of(e->sig, &e->info)) || (atomic_load(&sigp.and_mask) & bit)) {
 		atomic_fetch_and(&sigp.held, ~bit);
 		return false;
 	}

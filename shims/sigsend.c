@@ -294,8 +294,8 @@ SHIM int gsignal(int sig) {
 /* kill() of one's own process. The kernel would give it to one of its threads, and that to a goroutine, some time;
  * here the goroutine that takes it has it at once: if it is the caller, before kill() returns (POSIX), and if it is main that is
  * about to end its wait, before it does. Where those who would take it are in handlers, it is pending before kill() returns, so that a
- * second one counts as none. 1: the kernel's business (everybody blocks it, default action, another process); else 0 or a negative error. */
-static int signal_process(pid_t pid, int sig, siginfo_t *info) {
+ * second one counts as none. The number may be a thread's, which is `named` then: that goes first. 1: the kernel's business (everybody blocks it, default action, another process); else 0 or a negative error. */
+static int signal_process(pid_t pid, struct g *named, int sig, siginfo_t *info) {
 	struct g *self = self_g();
 	if (!self || pid != self_pid() || sig <= 0 || sig > NSIGNALS)
 		return 1;
@@ -306,7 +306,7 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	sig_discard_opposite(sig);
 	if (!handler_now(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
 		return 1;
-	struct g *taker = sig_taker(sig);
+	struct g *taker = is_open(named, sig) ? named : sig_taker(sig);
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
 		return 1;
 	if (taker == self)
@@ -323,9 +323,13 @@ static int signal_process(pid_t pid, int sig, siginfo_t *info) {
 	return r;
 }
 
+static struct g *named_by(pid_t id) {
+	return sched_started() && id >= TID_FIRST ? sig_g_of_tid(id) : NULL;
+}
+
 /* kill() takes any thread's id for its process. */
 pid_t sig_process_of(pid_t id) {
-	return sched_started() && id >= TID_FIRST && sig_g_of_tid(id) ? self_pid() : id;
+	return named_by(id) ? self_pid() : id;
 }
 
 /* For the default action, which some goroutine accepts but not the caller; and until sysmon is up, whose kernel thread lets that through, none may: this one
@@ -371,9 +375,12 @@ SHIM int kill(pid_t pid, int sig) {
 	REAL_READY();
 	if (pid <= 0 && self_g())
 		return (int)sys_ret(kill_group(pid, sig));
-	pid = sig_process_of(pid);
+	struct g *named = named_by(pid);
+	pid = named ? self_pid() : pid;
+	if (!self_g() || pid != self_pid()) /* not even asked who the caller is: a filter of system calls may forbid that */
+		return real.kill(pid, sig);
 	siginfo_t info = info_make(sig, SI_USER);
-	long r = signal_process(pid, sig, &info);
+	long r = signal_process(pid, named, sig, &info);
 	if (r == 1 && kill_comes_early(self_g(), pid, sig))
 		r = kill_early(self_g(), pid, sig);
 	return r == 1 ? real.kill(pid, sig) : (int)sys_ret(r);
@@ -401,10 +408,13 @@ SHIM int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) 
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {
 	REAL_READY();
-	pid = sig_process_of(pid);
+	struct g *named = named_by(pid);
+	pid = named ? self_pid() : pid;
+	if (!self_g() || pid != self_pid())
+		return real.sigqueue(pid, sig, value);
 	siginfo_t info = info_make(sig, SI_QUEUE);
 	info.si_value = value;
-	int r = signal_process(pid, sig, &info);
+	int r = signal_process(pid, named, sig, &info);
 	return r == 1 ? real.sigqueue(pid, sig, value) : (int)sys_ret(r);
 }
 
@@ -435,6 +445,6 @@ long shim_sigqueueinfo(pid_t tgid, pid_t tid, int sig, const siginfo_t *given) {
 		return -EPERM;
 	if (g)
 		return sig_thread_send(g, sig, &info);
-	int r = signal_process(self_pid(), sig, &info);
+	int r = signal_process(self_pid(), named_by(tgid), sig, &info);
 	return r == 1 ? SYS3(SYS_rt_sigqueueinfo, self_pid(), sig, &info) : r;
 }
