@@ -370,24 +370,18 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	}
 }
 
-/* The calls of sig_entry() on this thread, the last first, that run no handler and no runtime's goroutine returns from elsewhere: each will put back the mask that it
- * found, and and_broadcast() may have asked for another meanwhile. */
-struct entry_frame {
-	ucontext_t *context;
-	struct entry_frame *below;
-};
-static __thread struct entry_frame *entry_frames;
-
-static bool entry_is_quiet(int sig, const siginfo_t *info) {
-	struct g *g = tls_g;
-	return g && (g->kind == G_G0 || g->in_rt) && sig != SIGABRT && !is_fault(sig, info) && (handler_of(sig) || !isolate_catches(sig));
-}
-
-/* reserved_entry(): of the code that it interrupted, and of all that this returns to. */
-static void masks_set(ucontext_t *uc, uint64_t keep, uint64_t add) {
-	sigset_store(&uc->uc_sigmask, (sigset_bits(&uc->uc_sigmask) & keep) | add);
-	for (struct entry_frame *f = entry_frames; f; f = f->below)
-		sigset_store(&f->context->uc_sigmask, (sigset_bits(&f->context->uc_sigmask) & keep) | add);
+/* What reserved_entry() has asked for on top of sig_entry() since this began, which puts back the mask that it found, or `asked`, which a handler has put there: the
+ * kernel makes both frames at once, where both signals are pending. What kmask says is blocked is blocked; sysmon and the first kernel thread, while it
+ * runs nobody, are told what to open, too. Who comes still later is told in vain: then the first signal that it ought not to have taken brings it here. */
+static uint64_t mask_after(const struct g *g, uint64_t asked) {
+	if (g->kind > G_MAIN && g->tid == atomic_load(&sigp.sysmon_tid))
+		return atomic_load(&sigp.and_mask);
+	const struct m *m = g->m;
+	if (!m)
+		return asked;
+	if (g->kind == G_G0 && m == sigp.first && atomic_load_explicit(&sigp.first_idle, memory_order_relaxed) && is_alive(sigp.main_g))
+		return atomic_load(&sigp.main_mask);
+	return asked | __atomic_load_n(&m->kmask, __ATOMIC_RELAXED);
 }
 
 static void entry_and_end(int sig, siginfo_t *info, void *context) {
@@ -395,16 +389,16 @@ static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	entry(sig, info, context);
 	if (!kicked)
 		sig_seen_add(sig);
-	if (!self_g() || process_in_vfork())
+	struct g *g = tls_g; /* not the one of before: this may be the child of a fork in a handler */
+	if (!g || g->kind == G_FOREIGN || g->in_vfork || process_in_vfork())
 		return;
-	if (unlikely(!goroutines))
-		started_inside(self_g(), context);
-	frame_end(context);
-	/* A handler may have put any mask there; and and_broadcast() may have found it in the runtime, and changed kmask. */
+	if (g->kind <= G_MAIN) {
+		if (unlikely(!goroutines))
+			started_inside(g, context);
+		frame_end(context);
+	}
 	ucontext_t *uc = context;
-	struct g *g = self_g();
-	uint64_t blocked = g->kind <= G_MAIN ? __atomic_load_n(&g->m->kmask, __ATOMIC_RELAXED) : 0;
-	sigset_store(&uc->uc_sigmask, (sigset_bits(&uc->uc_sigmask) | blocked) & ~arch_signals_open);
+	sigset_store(&uc->uc_sigmask, mask_after(g, sigset_bits(&uc->uc_sigmask)) & ~arch_signals_open);
 }
 
 void sig_entry(int sig, siginfo_t *info, void *context) {
@@ -412,15 +406,7 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
-	struct entry_frame frame = {context, entry_frames};
-	bool quiet = entry_is_quiet(sig, info);
-	if (quiet)
-		entry_frames = &frame;
-	atomic_signal_fence(memory_order_seq_cst);
 	entry_and_end(sig, info, context);
-	atomic_signal_fence(memory_order_seq_cst);
-	if (quiet)
-		entry_frames = frame.below;
 	RACE_SAME_THREAD(); /* or when the one away from it has begun, which ends after all of this */
 }
 
@@ -526,16 +512,16 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 		}
 		uint64_t and_now = atomic_load(&sigp.and_mask);
 		if (ktid == atomic_load(&sigp.sysmon_tid)) {
-			masks_set(uc, 0, and_now);
+			sigset_store(&uc->uc_sigmask, and_now);
 		} else {
 			struct g *g = tls_g;
 			struct m *m = m_of_ktid(ktid);
 			if (m && m == sigp.first && atomic_load_explicit(&sigp.first_idle, memory_order_relaxed) && is_alive(sigp.main_g)) {
 				uint64_t want = atomic_load(&sigp.main_mask); /* and_mask is part of it */
-				masks_set(uc, 0, want & ~arch_signals_open);
+				sigset_store(&uc->uc_sigmask, want & ~arch_signals_open);
 				kmask_set(m, want);
 			} else if (m && (!g || g->kind > G_MAIN || g->in_rt || !is_alive(g))) {
-				masks_set(uc, ~0ull, and_now);
+				sigset_store(&uc->uc_sigmask, sigset_bits(&uc->uc_sigmask) | and_now);
 				kmask_set(m, m->kmask | and_now);
 			}
 		}
