@@ -376,12 +376,17 @@ static void entry(int sig, siginfo_t *info, void *context) {
 static uint64_t mask_after(const struct g *g, uint64_t asked) {
 	if (g->kind > G_MAIN && g->tid == atomic_load(&sigp.sysmon_tid))
 		return atomic_load(&sigp.and_mask);
-	const struct m *m = g->m;
+	struct m *m = g->m;
 	if (!m)
 		return asked;
-	if (g->kind == G_G0 && m == sigp.first && atomic_load_explicit(&sigp.first_idle, memory_order_relaxed) && is_alive(sigp.main_g))
-		return atomic_load(&sigp.main_mask);
-	return asked | __atomic_load_n(&m->kmask, __ATOMIC_RELAXED);
+	if (g->kind != G_G0 || m != sigp.first || !atomic_load_explicit(&sigp.first_idle, memory_order_relaxed) || !is_alive(sigp.main_g))
+		return asked | __atomic_load_n(&m->kmask, __ATOMIC_RELAXED);
+	uint64_t want;
+	do {
+		want = atomic_load(&sigp.main_mask);
+		__atomic_store_n(&m->kmask, want, __ATOMIC_SEQ_CST); /* and the loads: Dekker with main_mask_set() */
+	} while (atomic_load(&sigp.main_mask) != want);
+	return want;
 }
 
 static void entry_and_end(int sig, siginfo_t *info, void *context) {

@@ -54,8 +54,8 @@ static void and_broadcast(uint64_t gained) {
  * comes (meant_for() in sigentry.c), so a mask that goes to and fro costs nothing. */
 static void main_mask_set(uint64_t mask) {
 	struct m *m = sigp.first;
-	atomic_store(&sigp.main_mask, mask); /* seq_cst, and the load: Dekker with sig_idle() */
-	if (m && unlikely(atomic_load(&sigp.first_idle)) && (__atomic_load_n(&m->kmask, __ATOMIC_RELAXED) & ~mask) &&
+	atomic_store(&sigp.main_mask, mask); /* seq_cst, and the loads: Dekker with sig_idle() and sig_entry() */
+	if (m && unlikely(atomic_load(&sigp.first_idle)) && (__atomic_load_n(&m->kmask, __ATOMIC_SEQ_CST) & ~mask) &&
 	    atomic_load_explicit(&sigp.reserved, memory_order_acquire) == 2)
 		kick_send(m->ktid, SIGSETXID_NR, KICK_UNASKED);
 }
