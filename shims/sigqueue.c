@@ -526,6 +526,10 @@ int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process) {
 	return r;
 }
 
+static int32_t number_of(const struct g *g) {
+	return __atomic_load_n(&g->tid, __ATOMIC_RELAXED); /* it may end, and be another, at any time */
+}
+
 /* Who takes a signal sent to the process: main first, then who was made first, and once found, the same again, as the kernel does; to look for him among all
  * goroutines that ever were is what a fast timer in a process of many threads cannot afford. What everybody blocks is the kernel's, which has those who wait for it. */
 struct g *sig_taker(int sig) {
@@ -539,15 +543,15 @@ struct g *sig_taker(int sig) {
 	if (takes(sigp.main_g, sig))
 		return sigp.main_g;
 	struct g *before = atomic_load_explicit(&last[sig], memory_order_relaxed);
-	if (takes(before, sig) && before->tid == atomic_load_explicit(&last_tid[sig], memory_order_relaxed))
+	if (takes(before, sig) && number_of(before) == atomic_load_explicit(&last_tid[sig], memory_order_relaxed))
 		return before;
 	struct g *first = NULL;
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (takes(g, sig) && (!first || g->tid - first->tid < 0))
+		if (takes(g, sig) && (!first || number_of(g) - number_of(first) < 0))
 			first = g;
 	}
 	if (first) {
-		atomic_store_explicit(&last_tid[sig], first->tid, memory_order_relaxed);
+		atomic_store_explicit(&last_tid[sig], number_of(first), memory_order_relaxed);
 		atomic_store_explicit(&last[sig], first, memory_order_relaxed);
 	}
 	return first;
