@@ -21,21 +21,6 @@ static void on_alarm(int sig) {
 	taken++;
 }
 
-/* Any but main: it blocks all, and computes and waits in turn, so that main is now on this kernel thread and now on that. */
-static void *beside(void *arg) {
-	sem_t *sem = arg;
-	struct timespec soon;
-	while (sem_trywait(sem) != 0) {
-		for (volatile int i = 0; i < 20000; i++)
-			continue;
-		clock_gettime(CLOCK_REALTIME, &soon);
-		soon.tv_nsec = (soon.tv_nsec + 50000) % 1000000000;
-		if (sem_timedwait(sem, &soon) == 0)
-			break;
-	}
-	return NULL;
-}
-
 static void set(int kind, long us) {
 	struct itimerval often = {{0, us}, {0, us}};
 	struct itimerspec precise = {{0, us * 1000}, {0, us * 1000}};
@@ -60,7 +45,7 @@ int main(void) {
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	for (int i = 0; i < 2; i++)
-		EQ(pthread_create(&t[i], NULL, beside, &stop), 0);
+		EQ(pthread_create(&t[i], NULL, computes_and_waits, &stop), 0);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
 	for (int i = 0; i < TURNS; i++) {

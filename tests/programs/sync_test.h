@@ -110,4 +110,19 @@ static inline int test_end(void) {
 	return failures != 0;
 }
 
+/* A thread that computes and waits in turn, until the semaphore is posted, so that the others are now on this kernel thread and now on that. */
+static inline void *computes_and_waits(void *arg) {
+	sem_t *sem = (sem_t *)arg;
+	struct timespec soon;
+	while (sem_trywait(sem) != 0) {
+		for (volatile int i = 0; i < 20000; i++)
+			continue;
+		clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec = (soon.tv_nsec + 50000) % 1000000000;
+		if (sem_timedwait(sem, &soon) == 0)
+			break;
+	}
+	return NULL;
+}
+
 #endif

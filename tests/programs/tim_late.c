@@ -18,21 +18,6 @@ static void on_timer(int sig, siginfo_t *info, void *context) {
 	taken++;
 }
 
-/* Computes and waits in turn, so that the other is now on this kernel thread and now on that. */
-static void *beside(void *arg) {
-	sem_t *sem = arg;
-	struct timespec soon;
-	while (sem_trywait(sem) != 0) {
-		for (volatile int i = 0; i < 20000; i++)
-			continue;
-		clock_gettime(CLOCK_REALTIME, &soon);
-		soon.tv_nsec = (soon.tv_nsec + 50000) % 1000000000;
-		if (sem_timedwait(sem, &soon) == 0)
-			break;
-	}
-	return NULL;
-}
-
 static void set(timer_t id, long ns) {
 	struct itimerspec when = {{0, ns}, {0, ns}};
 	EQ(timer_settime(id, 0, &when, NULL), 0);
@@ -100,7 +85,7 @@ int main(void) {
 	alarm(0); /* the watchdog is SIGALRM's */
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	for (int i = 0; i < 2; i++)
-		t[i] = start(beside, &stop);
+		t[i] = start(computes_and_waits, &stop);
 	static const char *const names[] = {"standard", "real-time", "setitimer() and alarm()"};
 	for (int i = 0; i < 3; i++) {
 		int sig = i == 0 ? SIGUSR1 : i == 1 ? SIGRTMIN + 2 : SIGALRM;
