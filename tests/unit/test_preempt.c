@@ -66,6 +66,8 @@ static void *interrupts(void *arg) {
 	int64_t moved = nanotime();
 	struct timespec pause = {0, PAUSE_NS};
 	prctl(PR_SET_TIMERSLACK, 1); /* a sleeper is put in front of who computes, one that yields behind */
+	/* Where that is allowed, it comes on a CPU at once: ten times as many in a second. */
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
 	while (preemptions() < wanted) {
 		for (uint32_t i = 0; i < sched.procs; i++)
 			interrupt(sched.all_p[i]);
