@@ -42,7 +42,7 @@
 #define GRACE_NS 10000000        /* from the question until its P is taken */
 #define GRACE_CPU_NS 500000      /* ... if it used so much CPU time meanwhile */
 #define STRAY_NS 4000000         /* what one that runs beside those with a P may keep a CPU for: a slice of the kernel's */
-#define POLL_NS 10000000
+#define POLL_NS (10000000 - TICK_MAX_NS) /* looked at once a tick: every 10 ms at the latest */
 #define WISH_BATCH 64
 #define WISH_TRIES 1000u
 #define SLICE_MIN_NS 100000      /* the shortest that the kernel grants */
