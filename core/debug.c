@@ -5,10 +5,15 @@
  *    a G (none is made just for this) is not watched.
  *  - A G's state changes along the arrows in proc.h. One exchange reads the old state: who makes a G ready has claimed it before, so two never change
  *    it at once.
- *  - No goroutine is runnable while a P is idle for STARVED_NS (SCH-1). sysmon looks at each tick; what counts is that the same one heads the
- *    same queue and that nobody is on the way to it. On a busy machine an M may have been woken and lack a CPU: then it counts as spinning, or has a P and no G, or
- *    is the poller and its sleep was broken; it is given ON_ITS_WAY_NS. The count starts again when a look comes late, because sysmon itself
- *    lacked a CPU and with it its chance to wake somebody, and after a kernel thread was refused.
+ *  - No goroutine is runnable while a P is idle for STARVED_NS (SCH-1). sysmon looks at each tick, and as often while it sleeps because there is nothing to
+ *    watch: there it is not the net below a lost wake-up that it is else, so who is forgotten then waits for ever. What counts is that the same one
+ *    heads the same queue and that nobody is on the way to it: an M that spins, or has a P and no G, or has been handed a P and does not know yet, or is
+ *    the poller whose sleep was broken. The count starts again when a look comes late, because sysmon itself lacked a CPU and with it its chance to wake
+ *    somebody, and after a kernel thread was refused.
+ *  - Who is on the way arrives. On a busy machine an M that was woken lacks a CPU, which is nobody's mistake, and how long that lasts says little. So it
+ *    is compared with one that was woken later: each look wakes the maker, and when that has had OVERTAKEN turns, the other does not wait for the kernel.
+ *    ON_ITS_WAY_NS is for a maker that waits itself. (What the kernel says of the M would be better than this, but /proc is read through a descriptor,
+ *    and the program sees that.)
  *
  * Who fails one writes why, and a dump of every goroutine, to stderr, and traps: a core file then shows the rest. Signal handlers of the program see
  * a SIGILL, which they do not survive. Rejected: abort(); it takes libc's locks.
@@ -23,8 +28,10 @@
 
 #define STARVED_NS 10000000
 #define STARVED_LOOKS 10u
+#define OVERTAKEN 200u
 #define ON_ITS_WAY_NS 10000000000 /* no thread lacks a CPU for so long */
-#define ON_TIME_NS 6000000        /* two ticks, the longest there are */
+#define LOOK_NS 2500000           /* sysmon's longest tick */
+#define ON_TIME_NS 6000000        /* two of them */
 
 void debug_die(const char *why) {
 	static _Atomic bool dying; /* a dump that fails a check itself */
@@ -114,6 +121,7 @@ struct watched {
 	const struct g *g;
 	uint32_t tick;  /* of its P: somebody may be first twice */
 	uint32_t looks; /* for so many in a row */
+	uint32_t turns; /* of the maker, while somebody was on the way */
 	int64_t since, nobody_since;
 };
 
@@ -134,21 +142,31 @@ void debug_fork_child(void) {
 	last_look = 0;
 }
 
-/* An M with a P and no G is about to find one, as soon as it has a CPU. */
-static bool m_is_looking(void) {
-	for (uint32_t i = 0, n = sched.procs; i < n; i++) {
+/* A P that is not idle has an M that runs somebody, or one that will: as soon as it has a CPU. Seen one after the other: what changes meanwhile is seen
+ * otherwise at the next look. */
+static bool p_is_coming(void) {
+	uint32_t n = sched.procs, accounted = atomic_load(&sched.idle_p_count);
+	for (uint32_t i = 0; i < n; i++) {
 		struct m *m = atomic_load_explicit(&sched.all_p[i]->m, memory_order_relaxed);
-		if (m && !atomic_load_explicit(&m->curg, memory_order_relaxed))
-			return true;
+		accounted += m && atomic_load_explicit(&m->curg, memory_order_relaxed);
 	}
-	return false;
+	return accounted < n;
 }
 
 /* Relaxed: looked at again and again. */
 static bool on_its_way(void) {
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed))
 		atomic_store_explicit(&poller_broken, false, memory_order_relaxed);
-	return atomic_load(&sched.spinning) || atomic_load_explicit(&poller_broken, memory_order_relaxed) || m_is_looking();
+	return atomic_load(&sched.spinning) || atomic_load_explicit(&poller_broken, memory_order_relaxed) || p_is_coming();
+}
+
+/* Has the maker run since an earlier look woke it? */
+static bool maker_ran(void) {
+	static uint32_t seen;
+	uint32_t turn = maker_nudge();
+	bool ran = turn != seen;
+	seen = turn;
+	return ran;
 }
 
 static const struct g *head_of(struct p *p) {
@@ -159,32 +177,51 @@ static const struct g *head_of(struct p *p) {
 		       : next;
 }
 
-static void watch(struct watched *w, const struct g *g, uint32_t tick, int64_t now, bool again) {
-	if (!again || !g || w->g != g || w->tick != tick) {
-		*w = (struct watched){g, tick, 0, now, now};
-		return;
+/* What of one look is the same for all queues. */
+struct state {
+	int64_t now;
+	bool again;  /* it counts: a P is idle, and the look before was not long ago */
+	bool coming; /* somebody is on the way */
+	bool turn;   /* the maker has run */
+};
+
+/* True: who heads this queue has done so before, and somebody is on the way. */
+static bool watch(struct watched *w, const struct g *g, uint32_t tick, const struct state *is) {
+	if (!is->again || !g || w->g != g || w->tick != tick) {
+		*w = (struct watched){.g = g, .tick = tick, .since = is->now, .nobody_since = is->now};
+		return false;
 	}
-	bool coming = on_its_way();
-	if (coming) {
+	if (is->coming) {
 		w->looks = 0;
-		w->nobody_since = now;
-	}
-	if (coming ? now - w->since > ON_ITS_WAY_NS : ++w->looks >= STARVED_LOOKS && now - w->nobody_since > STARVED_NS)
+		w->nobody_since = is->now;
+		w->turns += is->turn;
+		if (w->turns > OVERTAKEN || is->now - w->since > ON_ITS_WAY_NS)
+			debug_die("a goroutine is runnable and a P idle, and who is on the way does not arrive");
+	} else if (++w->looks >= STARVED_LOOKS && is->now - w->nobody_since > STARVED_NS) {
 		debug_die("a goroutine is runnable and a P idle, and nobody comes");
+	}
+	return is->coming;
 }
 
 void debug_look(int64_t now) {
+	static bool waits;
 	bool again = now - last_look < ON_TIME_NS && atomic_load(&sched.idle_p_count) > 0;
 	again &= !atomic_exchange_explicit(&forgiven, false, memory_order_relaxed);
 	last_look = now;
+	struct state is = {now, again, on_its_way(), waits && maker_ran()};
 	uint32_t n = sched.procs;
+	/* Relaxed and without the lock: only compared. */
+	waits = watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED), 0, &is);
+	waits |= watch(&watched[GOMAXPROCS_MAX + 1], __atomic_load_n(&sched.late.head, __ATOMIC_RELAXED), 0, &is);
 	for (uint32_t i = 0; i < n; i++) {
 		struct p *p = sched.all_p[i];
-		watch(&watched[i], head_of(p), (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed), now,
-		      again);
+		waits |= watch(&watched[i], head_of(p), (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed), &is);
 	}
-	/* Relaxed and without the lock: only compared. */
-	watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED), 0, now, again);
-	watch(&watched[GOMAXPROCS_MAX + 1], __atomic_load_n(&sched.late.head, __ATOMIC_RELAXED), 0, now, again);
+}
+
+int64_t debug_asleep(int64_t next) {
+	int64_t now = nanotime();
+	debug_look(now);
+	return next - now < LOOK_NS ? next : now + LOOK_NS;
 }
 #endif

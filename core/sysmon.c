@@ -79,19 +79,29 @@ static bool poller_missing(void) {
 	return netpoll_has_waiters();
 }
 
-/* Nothing to watch: every P is idle, nothing is queued (it may be, when the kernel refused an M), and an M blocks in netpoll if there is
- * anything to wait for. */
-static bool all_idle(void) {
-	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || globq_waiting() || disk_waited())
+/* Nothing to watch but queues: every P is idle, and an M blocks in netpoll if there is anything to wait for. */
+static bool nobody_works(void) {
+	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || disk_waited())
 		return false;
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
 	if (atomic_load_explicit(&rt_pending, memory_order_relaxed) || wishes_listed())
+		return false;
+	return !poller_missing();
+}
+
+/* Somebody may be while every P is idle, when the kernel refused an M. */
+static bool nobody_queued(void) {
+	if (globq_waiting())
 		return false;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		if (!runq_empty(sched.all_p[i]))
 			return false;
 	}
-	return !poller_missing();
+	return true;
+}
+
+static bool all_idle(void) {
+	return nobody_works() && nobody_queued();
 }
 
 int32_t sysmon_ktid(void) {
@@ -496,17 +506,27 @@ static void shims_look(void) {
 		hook();
 }
 
+/* Until somebody wakes it, or it is `next`. */
+static void asleep_until(int64_t next) {
+	int64_t until;
+	long r;
+	do {
+		until = debug_asleep(next);
+		struct timespec ts = {until / 1000000000, until % 1000000000};
+		r = SYS6(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_BITSET_PRIVATE, SYSMON_ASLEEP, until == INT64_MAX ? NULL : &ts, 0, FUTEX_BITSET_MATCH_ANY);
+	} while (until < next && r == -ETIMEDOUT);
+}
+
 /* Nothing is to be watched. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
 static void sleep_deeply(void) {
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
 	shims_look();
-	int64_t now = nanotime(), next = scavenge(now, true);
-	while (all_idle() && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP) {
-		struct timespec ts = {(next - now) / 1000000000, (next - now) % 1000000000};
-		SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, next == INT64_MAX ? NULL : &ts);
+	int64_t next = scavenge(nanotime(), true);
+	for (bool idle = all_idle(); idle && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP;) {
+		asleep_until(next);
 		shims_look();
-		now = coarse_now_set();
-		next = scavenge(now, true);
+		next = scavenge(coarse_now_set(), true);
+		idle = nobody_works() && (DEBUG_LEAVES_QUEUED || nobody_queued());
 	}
 	atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
 }

@@ -112,6 +112,19 @@ static inline void sleep_ns(int64_t ns) {
 	Test(suite, name##_8) { name##_body(8); } \
 	static void name##_body(uint32_t procs)
 
+/* sysmon has found nothing to watch, and has looked again before it slept. Opens a file. */
+static inline bool sysmon_sleeps(void) {
+	char path[64], stat[256] = "", *state;
+	if (atomic_load(&sched.sysmon_note) != SYSMON_ASLEEP)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", sysmon_ktid());
+	FILE *f = fopen(path, "r");
+	must(f && fgets(stat, sizeof(stat), f));
+	fclose(f);
+	state = strrchr(stat, ')');
+	return state && state[2] == 'S';
+}
+
 static inline uint32_t gs_ever(void) {
 	uint32_t n = 0;
 	for (struct g *g = g_all(); g; g = g->all_next)

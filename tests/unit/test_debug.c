@@ -1,7 +1,7 @@
 /* What a debug build dies of (core/debug.c): each check is made to fail, and its closest legal neighbour must pass. */
-#include "core_test.h"
+#include "sched_test.h"
+
 #include "debug.h"
-#include "runtime.h"
 
 static struct lock outer, inner, pair[2];
 static struct g a, b;
@@ -178,4 +178,84 @@ Test(debug, runnable_and_idle) {
 	cr_expect(dies(nobody_comes_to_a_p));
 	cr_expect(dies(somebody_never_arrives));
 	expect_child_ok(somebody_comes);
+}
+
+/* ---- a process in which nothing else happens -------------------------------------------------------------------------------- */
+
+static _Atomic uint32_t word;
+static _Atomic bool there; /* the one who is forgotten is about to wait */
+static struct g *waiter;
+
+static void waits(void *arg) {
+	int64_t deadline = arg ? nanotime() + 1000 * SECOND : -1; /* with one, somebody blocks in netpoll */
+	waiter = g_self();
+	atomic_store(&there, true);
+	futex_wait(&word, 0, deadline, FUTEX_ANY, false, "forgotten");
+}
+
+/* Once there is nothing to watch: a claimed waiter is put into the queue, and no M is told. */
+static void *forget(void *arg) {
+	until(atomic_load(&there) && sysmon_sleeps());
+	must(wait_claim(waiter, WAKE_READY));
+	g_state_set(waiter, GS_RUNNABLE);
+	globq_put(waiter);
+	return arg;
+}
+
+/* ... or one has been told, as far as anybody can see, and does not come. */
+static void *leave_it_to_nobody(void *arg) {
+	until(atomic_load(&there) && sysmon_sleeps());
+	atomic_fetch_add(&sched.spinning, 1);
+	must(wait_claim(waiter, WAKE_READY));
+	ready(waiter);
+	return arg;
+}
+
+static uint32_t procs;
+static bool timed;
+static void *(*then)(void *);
+
+static void idle_process(void) {
+	start(procs);
+	alarm(60); /* else it may wait for ever */
+	thread_start(then, NULL);
+	go(waits, timed ? &timed : NULL);
+	wait_all();
+}
+
+/* Also what it says. */
+static void expect_report(const char *why) {
+	int out[2], status = -1;
+	char text[16384];
+	size_t length = 0;
+	cr_assert(pipe(out) == 0);
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(out[1], 2);
+		close(out[0]);
+		idle_process();
+		_exit(0);
+	}
+	close(out[1]);
+	for (ssize_t n; length < sizeof(text) - 1 && (n = read(out[0], text + length, sizeof(text) - 1 - length)) > 0;)
+		length += (size_t)n;
+	close(out[0]);
+	text[length] = '\0';
+	cr_assert(pid > 0 && waitpid(pid, &status, 0) == pid);
+	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGILL, "status 0x%x", status);
+	cr_expect(strstr(text, why), "\"%s\" is missing in:\n%s", why, text);
+	cr_expect(strstr(text, "goroutine 1: ") && strstr(text, "goroutine 2: "), "not all goroutines are in:\n%s", text);
+}
+
+Test(debug, idle_process) {
+	for (procs = 1; procs <= 2; procs++) {
+		then = forget;
+		timed = false;
+		expect_report("nobody comes");
+		timed = true;
+		expect_report("nobody comes");
+		then = leave_it_to_nobody;
+		expect_report("does not arrive");
+	}
 }
