@@ -230,6 +230,9 @@ static void m_lacks(struct p *p, bool spinning) {
 	if (spinning)
 		atomic_fetch_sub(&sched.spinning, 1);
 	p_idle_put(p);
+	/* Nobody else tries again, and it may sleep: no P was taken into use that it would have been told of. seq_cst: as in p_attach(). */
+	if (atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP)
+		sysmon_wake();
 }
 
 /* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon

@@ -224,6 +224,44 @@ Test(sched, no_memory_for_goroutines) {
 	expect_child_ok(no_memory);
 }
 
+static struct g *queued;
+static int ends_read[2];
+
+/* The only M is in the kernel, no memory is there for another, and nobody watches anything. Then memory is there again. */
+static void *queue_it(void *arg) {
+	struct rlimit old, none;
+	must(g_self() != NULL && getrlimit(RLIMIT_AS, &old) == 0);
+	none = (struct rlimit){0, old.rlim_max};
+	until(sysmon_sleeps());
+	must(setrlimit(RLIMIT_AS, &none) == 0);
+	ready_new(queued);
+	must(atomic_load(&sched.m_refusals) > 0 && setrlimit(RLIMIT_AS, &old) == 0);
+	until(atomic_load(&counter) == 1);
+	must(write(ends_read[1], "", 1) == 1);
+	return arg;
+}
+
+static void no_memory_for_an_m(void) {
+	int err = 0;
+	char byte;
+	start(1);
+	queued = task_new(count, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+	must(queued && pipe(ends_read) == 0);
+	atomic_fetch_add(&tasks, 1);
+	pthread_t t = thread_start(queue_it, NULL);
+	g_wire(g_self(), true); /* so its P goes idle while it reads */
+	syscall_enter_blocking(g_self());
+	must(read(ends_read[0], &byte, 1) == 1);
+	syscall_exit(g_self());
+	g_wire(g_self(), false);
+	wait_all();
+	thread_join(t);
+}
+
+Test(sched, no_memory_for_an_m) {
+	expect_child_ok(no_memory_for_an_m);
+}
+
 /* ---- identity ---- */
 
 static __thread int tls_number = 42;
