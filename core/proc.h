@@ -275,6 +275,9 @@ int g_pin_new(struct g *g);
  * now, it is interrupted as one that computes too long, which no system call of it sees, and the caller waits a little for that. What the caller wrote
  * before is seen by the hook, which is called once for one or more wishes, inside the runtime. Not for a foreign thread. */
 void g_wish(struct g *g);
+/* What others want of the current goroutine and it has not seen yet, it does now: before what inherits from its kernel thread is made. NULL, a foreign thread:
+ * nothing. Outside the runtime. */
+void g_wish_look(struct g *g);
 /* For g that the caller has just made and not queued. */
 void g_wish_new(struct g *g);
 extern void (*wish_hook)(struct g *g);

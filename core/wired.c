@@ -214,6 +214,15 @@ void g_wish(struct g *g) {
 	}
 }
 
+void g_wish_look(struct g *g) {
+	/* relaxed: who set it and then let g know in whatever way has ordered that before */
+	if (!g || __builtin_expect(!atomic_load_explicit(&g->wish, memory_order_relaxed), 1))
+		return;
+	rt_enter(g);
+	wish_check(g);
+	rt_exit(g);
+}
+
 void g_wish_new(struct g *g) {
 	atomic_store_explicit(&g->wish, true, memory_order_relaxed);
 }

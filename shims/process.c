@@ -191,6 +191,7 @@ void vfork_before(void) {
 		return;
 	}
 	fdtable_spawn_prepare();
+	g_wish_look(g);
 	m_parent(g);
 	sig_child_begin(&vfork_birth);
 	vfork_hold = g_tp_hold(g);
@@ -222,6 +223,7 @@ static struct g *spawn_begin(const posix_spawn_file_actions_t *actions) {
 		fdtable_fork_prepare();
 	else
 		fdtable_spawn_prepare();
+	g_wish_look(g);
 	m_parent(g);
 	return g;
 }
@@ -295,6 +297,7 @@ SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
 	fdtable_spawn_prepare();
 	struct g *g = g_goroutine();
+	g_wish_look(g);
 	enum tp_hold hold = g_tp_hold(g);
 	struct child_birth birth;
 	sig_child_begin(&birth);
@@ -309,6 +312,7 @@ SHIM FILE *popen(const char *command, const char *mode) {
 SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
 	REAL_READY();
 	struct g *g = g_goroutine();
+	g_wish_look(g);
 	enum tp_hold hold = g_tp_hold(g);
 	int r = real.wordexp(words, result, flags);
 	g_tp_release(g, hold);

@@ -57,13 +57,13 @@ static void look(int want) {
 	pid_t pid;
 	snprintf(text, sizeof text, "%d", base_nice);
 	EQ(report(), want);
-	if ((pid = fork()) == 0)
-		_exit(report());
-	EQ(ended(pid), want);
 	if ((pid = vfork()) == 0) {
 		execv(self, argv);
 		_exit(127);
 	}
+	EQ(ended(pid), want);
+	if ((pid = fork()) == 0)
+		_exit(report());
 	EQ(ended(pid), want);
 	EQ(posix_spawn(&pid, self, NULL, NULL, argv, environ), 0);
 	EQ(ended(pid), want);
