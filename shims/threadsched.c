@@ -32,6 +32,7 @@ static struct lock sched_lock;
 static int process_policy, process_priority, process_nice;
 
 #define GIVE_NS 100000000
+#define GIVE_LATEST_NS 2000000000 /* one that computes may go on for so long before */
 #define GIVE_LOOK_NS 300000
 
 /* What of struct thread is written down only, and not yet the kernel thread's. */
@@ -224,15 +225,24 @@ int32_t thread_own_ktid(struct g *g) {
 	return g_own_ktid(g);
 }
 
+/* It is as good as asked, but on a busy machine may have to wait for a CPU, and then for one of the kernel's ticks that finds it there. */
+static bool may_answer(struct g *g) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_relaxed);
+	return state == GS_RUNNABLE || (state == GS_RUNNING && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed));
+}
+
 int32_t thread_give_own(struct g *g) {
 	int32_t ktid = thread_own_ktid(g);
 	if (ktid)
 		return ktid;
 	sched_wish(g, 0);
-	for (int64_t now = nanotime(), until = now + GIVE_NS; !(ktid = g_own_ktid(g)) && !thread_ended(g) && now < until; now = nanotime()) {
+	int64_t now = nanotime(), until = now + GIVE_NS, latest = now + GIVE_LATEST_NS;
+	for (; !(ktid = g_own_ktid(g)) && !thread_ended(g) && now < until; now = nanotime()) {
 		/* Its wait finds that nothing happened, and goes on, as when another thread takes a signal that was for both. */
 		if (atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING)
 			g_interrupt(g);
+		else if (may_answer(g) && now < latest)
+			until = now + GIVE_NS;
 		futex_nap(GIVE_LOOK_NS, "another thread to be pinned");
 	}
 	return ktid;
