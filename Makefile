@@ -95,6 +95,7 @@ help:
 	@echo 'make race            the programs with every access of core/ and shims/ watched for data races: ONLY=NAME'
 	@echo 'make race-golib      the same with the programs that use goshim.h'
 	@echo 'make asan            the same, watched by AddressSanitizer: ONLY=NAME'
+	@echo 'make debug           the programs with the checks of core/debug.c: ONLY=NAME'
 	@echo 'make mutate          takes fences, wake-ups and re-checks out, one at a time: the tests must notice'
 	@echo 'make test-aarch64    builds for aarch64 and runs test programs under qemu (scripts/setup aarch64): ONLY=NAME'
 	@echo 'make demo            servers with thousands of connections, plain and under goshim, side by side'
@@ -302,7 +303,7 @@ test:
 	@$(MAKE) --no-print-directory lib check-exports check-clang mutate-list
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory model-quick fail-quick
-	@$(MAKE) --no-print-directory race-quick asan-quick refused-quick
+	@$(MAKE) --no-print-directory race-quick asan-quick debug-quick refused-quick
 	@$(MAKE) --no-print-directory race-golib GOLIB_TESTS='cond_multi_waiter many_to_many done_in_select'
 	@$(MAKE) --no-print-directory programs
 
@@ -443,10 +444,23 @@ asan: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
 		RUN_PROGRAMS_AFTER=:$$(realpath $$(gcc -print-file-name=libasan.so)) GOSHIM_BUILD=$(abspath $(ASAN_BUILD)) $(WATCHED_RUN) \
 		$(if $(ONLY),,--filter 'programs/!($(subst $(space),|,$(ASAN_LEFT_OUT)))')
 
+# The programs with the checks of core/debug.c, which end the process where a rule of the runtime's own is broken.
+DEBUG_BUILD = $(BUILD)/debug
+.PHONY: debug debug-quick
+debug: PROCS = 1,2,8
+debug: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
+	@$(MAKE) --no-print-directory DEBUG=1 BUILD=$(DEBUG_BUILD) lib
+	@mkdir -p $(DEBUG_BUILD)/tests && ln -sfn $(abspath $(BUILD))/tests/programs $(DEBUG_BUILD)/tests/programs
+	@GOSHIM_BUILD=$(abspath $(DEBUG_BUILD)) $(WATCHED_RUN)
+
 # A few of them: part of `make test`.
 QUICK := sync_cond sync_rwlock io_echo io_pipe thread_exit
 race-quick asan-quick: %-quick:
 	@$(MAKE) --no-print-directory $* ONLY='$(QUICK)'
+
+# Each has locks and states of its own: signals, forks, cancellation, timers, thousands of goroutines.
+debug-quick:
+	@$(MAKE) --no-print-directory debug ONLY='sync_rwlock io_pipe fork_storm thread_join sig_sigwait_race cancel_unwind sch_tree tim_thread pre_spinlock'
 
 # Hours of tests/programs' work in minutes: longer arguments, one after the other. One: make soak ONLY=NAME
 SOAKS := $(basename $(notdir $(wildcard tests/stress/*.args)))
