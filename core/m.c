@@ -509,12 +509,15 @@ void wakep(void) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	bool poller = sched.idle_m == NULL && atomic_load_explicit(&sched.poller, memory_order_relaxed);
 	struct p *p = poller ? NULL : p_idle_pop();
+	/* Under the lock: who queues and finds an M counted as spinning wakes nobody, and here is none who will look. If that was before, the Ms that have the Ps
+	 * see what was queued: each looks with this lock held before its P goes idle. If it comes after, nobody is counted. */
+	if (!p)
+		atomic_fetch_sub(&sched.spinning, 1);
 	lock_release(&sched.lock);
 	if (p) {
 		m_start(p, true);
 		return;
 	}
-	atomic_fetch_sub(&sched.spinning, 1);
 	if (poller) {
 		debug_poller_broken();
 		netpoll_break(); /* it comes back, takes the P and looks for work */

@@ -54,8 +54,11 @@ int model_self(void);
 /* Called before a thread goes on (may be absent): what is per thread in the code under test is set there. */
 void model_switched(int thread) __attribute__((weak));
 
-/* True for what threads only count in (may be absent): operations there are no steps. */
+/* True for what threads only count in, and what each has for itself (may be absent): operations there are no steps, and no races. */
 bool model_commutes(const volatile void *addr) __attribute__((weak));
+
+/* The current thread need not finish: the run is over, and finish() is called, when nobody can go on and whoever has not finished has said this. */
+void model_may_rest(void);
 
 /* Waits until ready(arg), which depends on the memory at addr: whoever changes that does so by an atomic operation on addr, or says model_touch(addr). Acquires. */
 void model_await(const volatile void *addr, bool (*ready)(void *arg), void *arg);
@@ -65,6 +68,9 @@ void model_touch(const volatile void *addr);
 /* Stand-ins: the runtime's lock (a wait in one step; lock.c is checked by itself) and the kernel. */
 void model_lock(volatile void *lock);
 void model_unlock(volatile void *lock);
+/* Set by a scenario's setup that looks at something else: a futex is waited for until it is not 0, in one step, and to wake is none. Then a missing wake-up of
+ * the kernel's is not found. */
+extern bool model_short_waits;
 long model_syscall(long n, long a, long b, long c, long d);
 
 #endif
