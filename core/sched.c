@@ -421,7 +421,8 @@ void schedule(struct m *m) {
 			break;
 		if (m->spinning) {
 			spinning_end(m);
-			if (backlog_anywhere())
+			/* Who found this M spinning did not wake another. What it left in the global queue may wait for as long as g runs. */
+			if (backlog_anywhere() || globq_waiting())
 				wakep();
 		}
 		if (__builtin_expect(g->wired_m && g->wired_m != m, 0)) {

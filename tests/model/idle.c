@@ -1,6 +1,6 @@
 /* Ms that go idle and are woken: the real core/m.c (idle lists, wakep, startm, notes, the maker), the loop of core/sched.c with its find_runnable(), and
  * core/runq.c. An M of a scenario is a thread that runs the real schedule(); foreign threads queue goroutines by the real ready(). To switch to a goroutine is to
- * count it: it is over at once.
+ * count it: it is over at once, or, if it is the long one, never.
  *
  * Nobody looks after what was forgotten: there is no sysmon here. A run ends when all Ms sleep; then nobody may be queued, or it is a wake-up that was lost.
  *
@@ -26,6 +26,7 @@ static struct g foreign[MODEL_THREADS], gs[GS];
 static struct g *current[MODEL_THREADS]; /* tls_g of each thread of the scenario */
 static int on_stage;
 static int queued_all;  /* how many goroutines the scenario queues */
+static struct g *long_g;
 static bool broken;     /* the poller's descriptor */
 
 /* Not instrumented: what is shared here says so itself. */
@@ -80,12 +81,19 @@ bool netpoll_has_waiters(void) {
 	return false;
 }
 
+static bool never(void *arg) {
+	(void)arg;
+	return false;
+}
+
 /* Its maker's write to tid and ours to id are plain: to pick it up is to see it, and nobody else does. */
 void stand_in_switch(struct arch_ctx *from, struct arch_ctx *to, struct arch_thread *self) {
 	struct g *g = (struct g *)to;
 	(void)from, (void)self;
 	check(g->tid == 42 && g->id == 0);
 	g->id = 1;
+	if (g == long_g)
+		model_await(g, never, NULL);
 }
 
 void g_wait_off_cpu(struct g *g) {
@@ -177,6 +185,7 @@ static void reset_for(uint32_t procs, uint32_t busy, uint32_t ms_awake) {
 	model_short_waits = true;
 	wake_skip = 0;
 	brief = broken = false;
+	long_g = NULL;
 	sched.procs = sched.procs_all = procs;
 	sched.m_open = 4;
 	sched.sysmon_note = SYSMON_AWAKE;
@@ -243,6 +252,16 @@ static void is_m(struct m *m) {
 
 static void m_0(void) {
 	is_m(&ms[0]);
+}
+
+/* Begins asleep, or nearly. */
+static void sleeper_0(void) {
+	tls_g = &ms[0].g0;
+	model_may_rest();
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	m_stop(&ms[0]);
+	schedule(&ms[0]);
+	NEVER;
 }
 
 static void maker(void) {
@@ -317,11 +336,25 @@ static void with_maker(void) {
 	sched.free_m = &ms[3];
 }
 
+/* An M that gets the long one, and another that sleeps and stays so, for it is no thread: it is enough that somebody wakes it. So many Ps that a share of the
+ * global queue is one, or the other might lie behind the long one in the queue of its P, which is sysmon's business. */
+static void long_one(void) {
+	reset_for(4, 2, 0);
+	queued_all = 2;
+	long_g = &gs[0];
+	m_idle_push(&ms[1]);
+}
+
+static void finish_long(void) {
+	check(!globq_waiting() || ms[1].note);
+}
+
 const struct scenario scenarios[] = {
 	{"idle: one polls, one queues", polls_2, {queue_0_1, m_0}, finish, false},
 	{"idle: one sleeps, one queues", sleeps_2, {queue_0_1, m_0}, finish, false},
 	{"idle: one polls, two queue", polls_2, {queue_0, queue_1, m_0}, finish, false},
 	{"idle: one sleeps, two queue", sleeps_2, {queue_0, queue_1, m_0}, finish, false},
+	{"idle: one gets a long one", long_one, {queue_0, queue_1, sleeper_0}, finish_long, false},
 	{"idle: polls, two and one", polls_3, {queue_0_1, queue_2, m_0}, finish, false},
 	{"idle: in the kernel", sleeps_in_kernel, {queue_0, queue_1, m_0}, finish, true},
 	{"idle: with the maker", with_maker, {queue_0, queue_1, m_0, maker}, finish, true},
