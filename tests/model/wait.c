@@ -163,6 +163,11 @@ static void alarm_owner_1(void) {
 	alarm_owner(1, 20);
 }
 
+static void alarm_owner_1_twice(void) {
+	alarm_owner(1, 20);
+	alarm_owner(1, 30);
+}
+
 /* A P's timers go to another's, as when there are fewer of them: their owner finds each in one heap or the other. */
 static struct timer_heap elsewhere;
 static struct timer *slots_elsewhere[3];
@@ -237,6 +242,7 @@ const struct scenario scenarios[] = {
 	{"timer: two owners, one runner", reset, {alarm_owner_0, alarm_owner_1, runner}, stand_ins_finish, false},
 	{"timer: an owner, one who moves", reset_moved, {owner_of_moved, mover}, finish_moved, false},
 	{"wait: twice, wakers twice", reset, {timed_waiter_twice, waker_twice, waker_twice, timers}, finish_twice, true},
+	{"timer: all three twice", reset, {alarm_owner_0, alarm_owner_1_twice, runner}, stand_ins_finish, false},
 	{"wait: foreign twice", reset_foreign, {foreign_waiter_twice, setter, waker_twice}, NULL, true},
 	{NULL, NULL, {NULL}, NULL, false},
 };
