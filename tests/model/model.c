@@ -231,10 +231,12 @@ static void thread_main(void *arg) {
 
 static void clocks_reset(void);
 static void kernel_reset(void);
+static void locks_reset(void);
 
 static void run(void) {
 	clocks_reset();
 	kernel_reset();
+	locks_reset();
 	depth = 0;
 	cut = false;
 	self = -1;
@@ -397,6 +399,27 @@ void model_touch(const volatile void *addr) {
 	clock_store(addr, __ATOMIC_RELEASE, true);
 }
 
+/* Those that are held: a run that is cut short leaves them so, also where no setup can reach them. */
+static volatile uint32_t *locks_held[MODEL_THREADS * 4];
+#define LOCKS_HELD_MAX (int)(sizeof locks_held / sizeof locks_held[0])
+
+static void lock_replace(volatile uint32_t *from, volatile uint32_t *to) {
+	for (int i = 0; i < LOCKS_HELD_MAX; i++) {
+		if (locks_held[i] == from) {
+			locks_held[i] = to;
+			return;
+		}
+	}
+}
+
+static void locks_reset(void) {
+	for (int i = 0; i < LOCKS_HELD_MAX; i++) {
+		if (locks_held[i])
+			*locks_held[i] = 0;
+		locks_held[i] = NULL;
+	}
+}
+
 static bool lock_free(void *word) {
 	return *(uint32_t *)word == 0;
 }
@@ -406,12 +429,14 @@ void model_lock(volatile void *lock) {
 	if (*(volatile uint32_t *)lock)
 		model_fail(__FILE__, __LINE__, "the lock is free");
 	*(volatile uint32_t *)lock = 1;
+	lock_replace(NULL, lock);
 	clock_load(lock, __ATOMIC_ACQUIRE);
 }
 
 void model_unlock(volatile void *lock) {
 	step(STEP_UNLOCK, lock, NULL, NULL, __builtin_return_address(0));
 	*(volatile uint32_t *)lock = 0;
+	lock_replace(lock, NULL);
 	clock_store(lock, __ATOMIC_RELEASE, false);
 }
 

@@ -232,6 +232,52 @@ static void finish_retake(void) {
 	check(!woken || sched.all_p[0]->m == NULL);
 }
 
+/* Three Ms in bracketed calls and one P: who comes back without it takes it from whoever has it, as syscall_exit() does, and works with it. */
+static int had[3];
+
+static void reset_passed(void) {
+	reset_retake();
+	for (int i = 0; i < 3; i++) {
+		had[i] = 0;
+		gs[i].m->curg = &gs[i];
+		gs[i].in_syscall = SYSCALL_PLAIN;
+	}
+}
+
+static void comes_back(void) {
+	struct g *g = tls_g;
+	rt_enter(g);
+	struct m *m = g->m;
+	struct p *p = m->p ? NULL : sysmon_take_from_syscall();
+	if (p) {
+		m->p = p;
+		/* release: as in p_attach() */
+		atomic_store_explicit(&p->m, m, memory_order_release);
+	}
+	if (m->p) {
+		payload++; /* plain: whoever has it is alone */
+		had[model_self()]++;
+	}
+	rt_exit(g);
+}
+
+static void comes_back_twice(void) {
+	comes_back();
+	comes_back();
+}
+
+static void finish_passed(void) {
+	int holders = 0;
+	check(payload == had[0] + had[1] + had[2] && payload > 0);
+	for (int i = 0; i < 3; i++) {
+		struct m *m = gs[i].m;
+		bool holds = m->p && m->retake == RETAKE_NONE; /* or it has been taken, and it does not know yet */
+		check(!holds || sched.all_p[0]->m == m);
+		holders += holds;
+	}
+	check(holders == 1);
+}
+
 const struct scenario scenarios[] = {
 	{"wait: two wakers, timeout", reset, {timed_waiter, waker, waker, timers}, finish_once, false},
 	{"wait: the last look", reset, {patient_waiter, setter, setter}, NULL, false},
@@ -239,6 +285,8 @@ const struct scenario scenarios[] = {
 	{"wait: interrupt or waker", reset, {interrupted_or_woken, interrupter, waker, waker}, NULL, false},
 	{"wait: foreign, two wakers", reset_foreign, {foreign_waiter, waker, waker}, NULL, false},
 	{"retake: an M and a taker", reset_retake, {owner, taker}, finish_retake, false},
+	{"retake: passed on", reset_passed, {comes_back_twice, comes_back, comes_back}, finish_passed, false},
+	{"retake: passed on, all twice", reset_passed, {comes_back_twice, comes_back_twice, comes_back_twice}, finish_passed, true},
 	{"timer: two owners, one runner", reset, {alarm_owner_0, alarm_owner_1, runner}, stand_ins_finish, false},
 	{"timer: an owner, one who moves", reset_moved, {owner_of_moved, mover}, finish_moved, false},
 	{"wait: twice, wakers twice", reset, {timed_waiter_twice, waker_twice, waker_twice, timers}, finish_twice, true},
