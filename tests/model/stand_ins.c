@@ -63,9 +63,14 @@ void stand_in_switch(struct arch_ctx *from, struct arch_ctx *to, struct arch_thr
 	(void)self;
 	bool *r = &runnable[model_self()];
 	(void)to;
-	from->on_cpu = 0;
+	if (switch_left)
+		switch_left((struct g *)from);
+	else
+		from->on_cpu = 0;
 	model_await(r, is_true, r);
 	*r = false;
+	if (switch_picked)
+		switch_picked((struct g *)from);
 }
 
 void wakep(void) {

@@ -10,6 +10,9 @@ extern struct timer_heap *const heap;
 
 /* From a scenario's setup. */
 void stand_ins_reset(void);
+/* The scenario's part of a switch, if it looks at ctx.on_cpu: the current thread's registers are saved; it is picked, and runs. */
+void switch_left(struct g *g) __attribute__((weak));
+void switch_picked(struct g *g) __attribute__((weak));
 /* A scenario's thread that plays sysmon: fires timers until `threads` others have called thread_done(). */
 void timers_until_done(int threads);
 void thread_done(void);
