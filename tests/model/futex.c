@@ -118,6 +118,42 @@ static void finish_counted(void) {
 	check(count == 0);
 }
 
+/* As many tokens are given as taken: three threads with two operations each. */
+static void take(void) {
+	for (;;) {
+		uint32_t tokens = atomic_load(&word);
+		if (tokens && atomic_compare_exchange_strong(&word, &tokens, tokens - 1))
+			return;
+		if (!tokens)
+			futex_wait(&word, 0, -1, FUTEX_ANY, false, "test");
+	}
+}
+
+static void give(void) {
+	atomic_fetch_add(&word, 1);
+	futex_wake(&word, 1, FUTEX_ANY);
+}
+
+static void takes_twice(void) {
+	take();
+	take();
+}
+
+static void gives_and_takes(void) {
+	give();
+	take();
+}
+
+static void gives_twice(void) {
+	give();
+	give();
+}
+
+static void finish_tokens(void) {
+	stand_ins_finish();
+	check(word == 0);
+}
+
 const struct scenario scenarios[] = {
 	{"futex: two waiters, one opens", reset, {patient_waiter, patient_waiter, opener}, stand_ins_finish, false},
 	{"futex: timeout, one waker", reset, {timed_sleeper, waker_of_one, timers_of_one}, finish, false},
@@ -125,5 +161,6 @@ const struct scenario scenarios[] = {
 	{"futex: one gives up", reset, {impatient, token_taker, token_giver, timers_of_two}, stand_ins_finish, true},
 	{"futex: moved and timed out", reset, {timed_sleeper, mover, timers_of_one}, finish, false},
 	{"futex: counted, two wakers", reset_counted, {counted_waiter, counted_waker, counted_waker, timers_of_one}, finish_counted, false},
+	{"futex: tokens, all twice", reset, {takes_twice, gives_and_takes, gives_twice}, finish_tokens, true},
 	{NULL, NULL, {NULL}, NULL, false},
 };

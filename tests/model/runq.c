@@ -3,6 +3,8 @@
 
 #include "runtime.h"
 
+#include "procs.c" /* what is static there: a P that leaves is emptied */
+
 #define GS 8
 
 struct sched sched;
@@ -67,6 +69,42 @@ static void take_global(void) {
 	run(runq_get(&ps[1]));
 }
 
+/* A P that leaves (core/procs.c): its last holder runs one, queues another and gives it up, as p_idle_push() does; settle_locked() moves what it has to the global
+ * list, while thieves help themselves. */
+static void setup_leaving(void) {
+	reset();
+	sched.procs = 2;
+	sched.procs_all = 3;
+	sched.all_p[0] = &ps[1];
+	sched.all_p[1] = &ps[2];
+	sched.all_p[2] = &ps[0];
+	ps[0].part = P_HERE;
+	queue(&ps[0], false);
+	queue(&ps[0], true);
+}
+
+static void last_holder(void) {
+	run(runq_get(&ps[0]));
+	queue(&ps[0], true);
+	atomic_store_explicit(&ps[0].part, P_PARTED, memory_order_release);
+}
+
+static bool parted(void *arg) {
+	(void)arg;
+	return *(volatile uint8_t *)&ps[0].part != P_HERE;
+}
+
+static void settler(void) {
+	settle_locked();
+	model_await(&ps[0].part, parted, NULL);
+	settle_locked();
+	check(ps[0].part == P_GONE && sched.procs_all == 2 && runq_empty(&ps[0]));
+}
+
+void timers_move(struct timer_heap *from, struct timer_heap *to) {
+	(void)from, (void)to;
+}
+
 static void setup_two(void) {
 	reset();
 	queue(&ps[0], false);
@@ -101,5 +139,6 @@ const struct scenario scenarios[] = {
 	{"runq: full ring, global list", setup_full, {put_and_get, take_global, thief_2}, finish, false},
 	{"runq: busy owner, two thieves", setup_two, {put_get_twice, thief_1, thief_2}, finish, true},
 	{"runq: busy owner, full ring", setup_full, {put_get_twice, thief_1, thief_2}, finish, true},
+	{"runq: a P that leaves", setup_leaving, {last_holder, settler, thief_1}, finish, false},
 	{NULL, NULL, {NULL}, NULL, false},
 };

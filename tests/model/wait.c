@@ -278,6 +278,61 @@ static void finish_passed(void) {
 	check(holders == 1);
 }
 
+/* Calls that wait for a disk (core/disk.c), with one slot left: who has it is alone. */
+static void reset_disk(void) {
+	reset();
+	disk_fork_child();
+	sched.disk_held = DISK_SLOTS - 1;
+}
+
+static void disk_call(void) {
+	struct g *g = tls_g;
+	disk_slot_wait(g);
+	payload++;
+	rt_enter(g);
+	disk_slot_free();
+	rt_exit(g);
+}
+
+static void disk_call_twice(void) {
+	disk_call();
+	disk_call();
+}
+
+/* Nobody gives a slot back in time: sysmon lets one pass, who comes and goes beside the other. */
+static void slot_taken(void) {
+	reset_disk();
+	sched.disk_held = DISK_SLOTS;
+}
+
+static void disk_call_of_any(void) {
+	disk_slot_wait(tls_g);
+	rt_enter(tls_g);
+	disk_slot_free();
+	rt_exit(tls_g);
+}
+
+static void disk_calls_of_any(void) {
+	disk_call_of_any();
+	disk_call_of_any();
+}
+
+static void sysmon_passes(void) {
+	disk_tick(INT64_MAX);
+	disk_tick(INT64_MAX);
+}
+
+static void slot_back(void) {
+	rt_enter(tls_g);
+	disk_slot_free();
+	rt_exit(tls_g);
+}
+
+static void finish_disk(void) {
+	stand_ins_finish();
+	check(!disk_waited() && sched.disk_held == DISK_SLOTS - 1);
+}
+
 const struct scenario scenarios[] = {
 	{"wait: two wakers, timeout", reset, {timed_waiter, waker, waker, timers}, finish_once, false},
 	{"wait: the last look", reset, {patient_waiter, setter, setter}, NULL, false},
@@ -287,6 +342,8 @@ const struct scenario scenarios[] = {
 	{"retake: an M and a taker", reset_retake, {owner, taker}, finish_retake, false},
 	{"retake: passed on", reset_passed, {comes_back_twice, comes_back, comes_back}, finish_passed, false},
 	{"retake: passed on, all twice", reset_passed, {comes_back_twice, comes_back_twice, comes_back_twice}, finish_passed, true},
+	{"disk: one slot", reset_disk, {disk_call_twice, disk_call_twice, disk_call_twice}, finish_disk, false},
+	{"disk: let through", slot_taken, {disk_calls_of_any, sysmon_passes, slot_back}, finish_disk, false},
 	{"timer: two owners, one runner", reset, {alarm_owner_0, alarm_owner_1, runner}, stand_ins_finish, false},
 	{"timer: an owner, one who moves", reset_moved, {owner_of_moved, mover}, finish_moved, false},
 	{"wait: twice, wakers twice", reset, {timed_waiter_twice, waker_twice, waker_twice, timers}, finish_twice, true},
