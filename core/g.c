@@ -27,8 +27,6 @@
 #include "tcb.h"
 
 #define G_SLAB_BYTES (256ul << 10)
-#define COLOUR_LINES 16u        /* cache lines among which frames begin: the same frames of a thousand goroutines would share a few cache sets */
-#define COLOUR_LINE 64u
 #define FRAMES_USUAL (2ul << 10) /* what a thread's first frames need, until it parks */
 #define GFREE_BYTES_MAX (1ull << 30) /* what dead Gs beyond the Ps' own may keep of memory, and ... */
 #define GFREE_SHARE 16          /* ... that part of the machine's */
@@ -223,11 +221,6 @@ static void number_give(struct g *g, struct g *self) {
 	/* relaxed: who looks for a thread by its number passes it by */
 	__atomic_store_n(&g->tid, tid_of(place), __ATOMIC_RELAXED);
 	g->id = n % (1u << 30) + 2;
-}
-
-/* Where in its slot a goroutine's stack begins, at random in each process. Of a stack that the program brought every byte is accounted for. */
-static size_t colour_of(const struct g *g) {
-	return ((g->id * 2654435761u ^ tid_seed) >> 16) % COLOUR_LINES * COLOUR_LINE;
 }
 
 /* Ids and not pointers: an ancestor may have ended, and its struct be somebody else's. */
@@ -438,7 +431,8 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		stack_set(&g->stack, stack);
 		if (!req->user_lo)
 			stack_populate(&g->stack, tcb_bytes() + FRAMES_USUAL);
-		uintptr_t tcb = tcb_make(g->stack.hi - (req->user_lo ? 0 : colour_of(g)), g, &stack_top);
+		/* Of a stack that the program brought every byte is accounted for. */
+		uintptr_t tcb = tcb_make(g->stack.hi - (req->user_lo ? 0 : stack_colour(&g->stack)), g, &stack_top);
 		if (!tcb) {
 			stack_release(&g->stack);
 			shell_put(g);

@@ -16,6 +16,9 @@
  *             lies right above the top of the slot below it: the marker shares that one's page-table page.
  *   mprotect  two VMAs per stack: about 32,700 stacks, then EAGAIN, as with NPTL (MEM-4, MEM-5).
  *
+ * Which slot of its slab a new stack gets, and where in the slot it begins, is a secret of the process (SEC-6): the address of one says little about the others'.
+ * Kernel memory is the same once a slab is used up; while it is not, a guard whose neighbour below is not yet used has a page-table page for itself.
+ *
  * Dead slots: goroutines keep stack and TCB together in the scheduler's free lists; only what overflows those comes back here, and then its
  * pages go back to the kernel (DONTNEED) while the guard stays.
  *
@@ -60,11 +63,14 @@
 #define SHIM_ROOM_BELOW (1ul << 20)
 /* Consecutive slots start at different offsets within 2 MiB, so that equal frames do not fight for the same cache sets. */
 #define COLOUR (12ul << 10)
+#define COLOUR_LINES 16u        /* cache lines among which frames begin: the same frames of a thousand goroutines would share a few cache sets */
+#define COLOUR_LINE 64u
 
 struct slab_class {
 	size_t size, guard, stride;
-	char *next;          /* first slot never used of the current slab */
-	uint32_t left;       /* how many of those */
+	char *slab;          /* the current one */
+	uint32_t left;       /* slots of it that were never used */
+	uint8_t order[SLAB_SLOTS_MAX]; /* their places; the last of them is the next */
 	char **free;         /* used slots, LIFO: an mmap'd array, so that a free slot's pages are not touched */
 	uint32_t free_count, free_cap;
 };
@@ -74,6 +80,7 @@ static struct slab_class classes[CLASSES];
 static bool markers;
 static size_t default_size;
 static _Atomic bool exec_late; /* stacks are executable, slabs are not */
+static uint64_t secret[3]; /* 0 and 1 shuffle slots, by stack_lock; 2 scatters where stacks begin */
 static bool commit_strict; /* vm.overcommit_memory is 2: MAP_NORESERVE is not heard, reservations count */
 
 static bool failed(long r) {
@@ -102,20 +109,45 @@ static bool commit_is_strict(void) {
 }
 
 /* In a fork's child, the parent's classes: its stacks, which are used again (g_adopt_orphans()), say which is theirs. Somebody may have been changing one: what is
- * in the list of free slots is lost, and so are the next two of the slab, because next and left may be one apart. */
+ * in the list of free slots is lost. What is left of the slab is not: it changes by one store, and nothing of it is changed while there is any. */
 static void classes_again(void) {
 	for (uint32_t i = 0; i < CLASSES; i++) {
 		struct slab_class *c = &classes[i];
-		c->next = c->left > 2 ? c->next + c->stride : NULL;
-		c->left = c->left > 2 ? c->left - 2 : 0;
 		c->free = NULL;
 		c->free_count = c->free_cap = 0;
 	}
 }
 
+/* ---- what nobody is to guess ---- */
+
+static uint64_t scrambled(uint64_t x) {
+	x = (x ^ x >> 31) * 0xD6E8FEB86659FD93u;
+	x = (x ^ x >> 29) * 0x9E3779B97F4A7C15u;
+	return x ^ x >> 32;
+}
+
+/* Anew in a fork's child, whose new stacks its parent is not to know. */
+static void secrets_make(void) {
+	if (MAY_FAIL_UNSEEN(-ENOSYS, SYS3(SYS_getrandom, secret, sizeof secret, 1 /* GRND_NONBLOCK */)) == sizeof secret)
+		return;
+	for (uint32_t i = 0; i < 3; i++) /* where the kernel put us is random, too */
+		secret[i] = scrambled(secret[i] + (uint64_t)nanotime() + ((uintptr_t)&i << 20) + i * (uintptr_t)&classes);
+}
+
+/* 0..n-1, as good as even for a few. stack_lock held. */
+static uint32_t secret_below(uint32_t n) {
+	secret[0] += secret[1] | 1;
+	return (uint32_t)((scrambled(secret[0] ^ secret[1] >> 32) >> 32) * n >> 32);
+}
+
+size_t stack_colour(const struct stack *s) {
+	return (scrambled((uintptr_t)s->lo ^ secret[2]) >> 32) % COLOUR_LINES * COLOUR_LINE;
+}
+
 int stack_init(void) {
 	struct rlimit rl;
 	classes_again();
+	secrets_make();
 	stack_lock.word = 0;
 	if (sched_config.stack_exec)
 		atomic_store(&exec_late, false); /* a fork's child maps its own */
@@ -189,8 +221,13 @@ static bool slab_refill(struct slab_class *c) {
 		char *base = slots_map(n * c->stride);
 		if (!base)
 			continue;
-		c->next = base;
-		__atomic_store_n(&c->left, n, __ATOMIC_RELEASE); /* next first: classes_again() */
+		c->slab = base;
+		for (uint32_t i = 0; i < n; i++) { /* each order is as likely as any other */
+			uint32_t k = secret_below(i + 1);
+			c->order[i] = c->order[k];
+			c->order[k] = (uint8_t)i;
+		}
+		__atomic_store_n(&c->left, n, __ATOMIC_RELEASE); /* last: classes_again() */
 		return true;
 	}
 	return false;
@@ -228,10 +265,8 @@ static void slot_unmake(struct slab_class *c, char *slot, bool single) {
 	}
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock, LOCK_STACK);
-	if (c->next == slot + c->stride) {
-		c->next = slot;
+	if (c->left < SLAB_SLOTS_MAX && slot == c->slab + c->order[c->left] * c->stride)
 		c->left++;
-	}
 	/* else: others were cut after it; its address space is lost */
 	lock_release(&stack_lock);
 	rt_drop(held);
@@ -277,9 +312,8 @@ int stack_alloc(size_t size, size_t guard, struct stack *out) {
 	} else if (c && !c->left && stack_reserve_is_costly()) {
 		c = NULL;
 	} else if (c && (c->left || slab_refill(c))) {
-		slot = c->next;
-		c->next += c->stride;
-		c->left--;
+		__atomic_store_n(&c->left, c->left - 1, __ATOMIC_RELAXED); /* one store: classes_again() */
+		slot = c->slab + c->order[c->left] * c->stride;
 		fresh = true;
 	}
 	if (!c) { /* nothing may be reserved, or there are more sizes than classes: a mapping of its own */
@@ -324,11 +358,17 @@ size_t stack_mapped_bytes(const struct stack *s) {
 
 /* Slots that nobody uses, of all classes. One that cannot be unmapped (that takes a VMA more) stays. */
 static void class_drop(struct slab_class *c) {
-	char *next = c->next;
-	uint32_t left = c->left, kept = 0;
-	__atomic_store_n(&c->left, 0, __ATOMIC_RELEASE); /* before they are gone: classes_again() */
-	if (left && SYS2(SYS_munmap, next, left * c->stride) < 0)
-		c->left = left;
+	uint64_t unused = 0;
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < c->left; i++)
+		unused |= 1ull << c->order[i];
+	__atomic_store_n(&c->left, 0, __ATOMIC_RELAXED); /* before they are gone: classes_again() */
+	for (int i = SLAB_SLOTS_MAX; i-- > 0;) { /* from above: where guards are mappings, the end of one is cut off, which takes no VMA more */
+		if (unused >> i & 1 && SYS2(SYS_munmap, c->slab + (size_t)i * c->stride, c->stride) < 0)
+			c->order[kept++] = (uint8_t)i;
+	}
+	__atomic_store_n(&c->left, kept, __ATOMIC_RELEASE); /* last, as in slab_refill() */
+	kept = 0;
 	for (uint32_t i = 0; i < c->free_count; i++) {
 		if (SYS2(SYS_munmap, c->free[i], c->stride) < 0)
 			c->free[kept++] = c->free[i];

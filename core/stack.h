@@ -17,6 +17,8 @@ int stack_init(void);
 /* 0 or -EAGAIN. Usable bytes >= size, guard bytes below it. */
 int stack_alloc(size_t size, size_t guard, struct stack *out);
 void stack_release(struct stack *s);
+/* So many bytes of its upper end stay unused, so that equal frames begin at different and unknown offsets. */
+size_t stack_colour(const struct stack *s);
 /* Is it a mapping of its own, which its release unmaps? */
 bool stack_is_single(const struct stack *s);
 /* Of one that is: its address space. */

@@ -241,6 +241,107 @@ Test(stack, markers_cost_no_mappings, .init = markers) {
 	cr_expect(mappings() - before < 100, "%zu mappings for 2000 stacks", mappings() - before);
 }
 
+static size_t address_space(void) {
+	size_t pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	must(f && fscanf(f, "%zu", &pages) == 1);
+	fclose(f);
+	return pages * PAGE;
+}
+
+/* ---- where slots are (SEC-6) ---- */
+
+enum { SHUFFLED = 32, ROOM_SHUFFLED = 192 * 1024 };
+
+/* How many of these, allocated in a row, lie next to the one before. */
+static size_t adjacent(const struct stack *s, size_t count) {
+	size_t n = 0;
+	for (size_t i = 1; i < count; i++) {
+		size_t apart = (size_t)(s[i].lo > s[i - 1].lo ? s[i].lo - s[i - 1].lo : s[i - 1].lo - s[i].lo);
+		n += apart < 2 * ROOM_SHUFFLED;
+	}
+	return n;
+}
+
+static void slots_are_shuffled(void) {
+	static struct stack s[2][SHUFFLED];
+	/* What is left of the slab, in a child's own order: the same slots are there, and each is given once. */
+	for (int again = 0; again < 2; again++) {
+		for (size_t i = 0; i < SHUFFLED; i++)
+			must(stack_alloc(ROOM_SHUFFLED, PAGE, &s[again][i]) == 0);
+		must(adjacent(s[again], SHUFFLED) < SHUFFLED / 2);
+		must(stack_init() == 0);
+	}
+	for (size_t i = 0; i < SHUFFLED; i++) {
+		for (size_t k = 0; k < SHUFFLED; k++)
+			must(s[0][i].lo != s[1][k].lo);
+		*s[0][i].lo = *s[1][i].lo = 1;
+	}
+	/* The beginnings are spread over all sixteen lines, as good as surely. */
+	unsigned lines = 0;
+	for (size_t i = 0; i < 2 * SHUFFLED; i++)
+		lines |= 1u << stack_colour(&s[i / SHUFFLED][i % SHUFFLED]) / 64;
+	must(__builtin_popcount(lines) >= 12);
+}
+
+Test(stack, slots_are_shuffled) {
+	for (int i = 0; i < 2; i++) {
+		sched_config.stack_mprotect = i;
+		expect_child_ok(slots_are_shuffled);
+	}
+}
+
+/* Two processes that were one, each with a slab of its own at the same place: not in the same order. */
+static void a_child_has_its_own_order(void) {
+	static struct stack s[SHUFFLED];
+	int place[2][2];
+	ptrdiff_t from[2][SHUFFLED];
+	for (int child = 0; child < 2; child++) {
+		must(pipe(place[child]) == 0);
+		if (fork() == 0) {
+			must(stack_init() == 0);
+			for (size_t i = 0; i < SHUFFLED; i++)
+				must(stack_alloc(ROOM_SHUFFLED, PAGE, &s[i]) == 0);
+			for (size_t i = 0; i < SHUFFLED; i++)
+				from[0][i] = s[i].lo - s[0].lo;
+			must(write(place[child][1], from[0], sizeof from[0]) == sizeof from[0]);
+			_exit(0);
+		}
+		close(place[child][1]);
+	}
+	for (int child = 0; child < 2; child++)
+		must(read(place[child][0], from[child], sizeof from[child]) == sizeof from[child]);
+	must(memcmp(from[0], from[1], sizeof from[0]) != 0);
+}
+
+Test(stack, a_child_has_its_own_order) {
+	sched_config.stack_mprotect = false;
+	expect_child_ok(a_child_has_its_own_order);
+}
+
+/* What nobody uses of a slab goes, what is used stays, also where the two alternate. */
+static void unused_slots_go(void) {
+	static struct stack s[2 * SHUFFLED];
+	must(stack_init() == 0);
+	size_t before = address_space();
+	for (size_t i = 0; i < SHUFFLED; i++)
+		must(stack_alloc(ROOM_SHUFFLED, PAGE, &s[i]) == 0);
+	must(address_space() - before >= SHUFFLED * 2 * (size_t)ROOM_SHUFFLED);
+	stack_reserve_drop();
+	must(address_space() - before < SHUFFLED * (ROOM_SHUFFLED + 64 * KIB));
+	for (size_t i = SHUFFLED; i < 2 * SHUFFLED; i++)
+		must(stack_alloc(ROOM_SHUFFLED, PAGE, &s[i]) == 0);
+	for (size_t i = 0; i < 2 * SHUFFLED; i++)
+		*s[i].lo = *(s[i].hi - 1) = 1;
+}
+
+Test(stack, unused_slots_go) {
+	for (int i = 0; i < 2; i++) {
+		sched_config.stack_mprotect = i;
+		expect_child_ok(unused_slots_go);
+	}
+}
+
 /* ---- refusals ---- */
 
 static void address_space_is_out(void) {
@@ -264,14 +365,6 @@ Test(stack, address_space_is_out) {
 		sched_config.stack_mprotect = i;
 		expect_child_ok(address_space_is_out);
 	}
-}
-
-static size_t address_space(void) {
-	size_t pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-	must(f && fscanf(f, "%zu", &pages) == 1);
-	fclose(f);
-	return pages * PAGE;
 }
 
 /* MEM-6: room for a few stacks, but not for a whole slab: it takes what there is. */
