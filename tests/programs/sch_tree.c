@@ -1,5 +1,6 @@
 /* A tree of threads: each makes its children, joins them, and adds up what they return; many deep, many wide, several trees at once; and a chain
- * in which each joins the one before. The argument: how many trees of a million threads, after that. */
+ * in which each joins the one before. Then one tree after the other, over which memory stays what it is. The arguments: how many of those, and how deep: six are a
+ * million threads. */
 #include "sync_test.h"
 
 struct node {
@@ -34,13 +35,23 @@ static void *link_run(void *arg) {
 	return (void *)1;
 }
 
-/* `trees` times a million and more: a thread for each of ten children, six deep. */
-static void forest(long trees) {
-	struct node ten = {6, 10};
-	if (trees)
-		alarm((unsigned)trees * 300);
-	for (long i = 0; i < trees; i++)
-		EQ((long)node_run(&ten), 1111111);
+/* A thread for each of ten children. What the first two trees took of memory is enough for all (TLS-12): margin for how many of them live at once. */
+static void forest(long trees, int depth) {
+	struct node ten = {depth, 10};
+	long nodes = 1;
+	size_t after_two = 0, margin = depth > 3 ? 256u << 20 : 16u << 20;
+	for (int i = 0; i < depth; i++)
+		nodes = nodes * 10 + 1;
+	alarm((unsigned)(30 + trees * nodes / 3000));
+	for (long i = 0; i < trees; i++) {
+		EQ((long)node_run(&ten), nodes);
+		size_t resident = process_bytes().resident;
+		if (i < 2 || resident > after_two + margin / 2)
+			fprintf(stderr, "%zu KiB after tree %ld\n", resident >> 10, i + 1);
+		if (i == 1)
+			after_two = resident;
+	}
+	CHECK(process_bytes().resident < after_two + margin);
 }
 
 int main(int argc, char **argv) {
@@ -70,6 +81,7 @@ int main(int argc, char **argv) {
 	pthread_mutex_unlock(&gate);
 	EQ(join(last), N);
 	step("chain");
-	forest(argc > 1 ? atol(argv[1]) : 0);
+	forest(argc > 1 ? atol(argv[1]) : 10, argc > 2 ? atoi(argv[2]) : 3);
+	step("forest");
 	return test_end();
 }
