@@ -246,6 +246,34 @@ Test(settings, cgroup_quota_limits_procs) {
 	}
 }
 
+/* A cgroup is held to the tightest quota above it, wherever that is; what is not on its way up does not count, nor does a folder that cannot be seen. */
+Test(settings, quotas_of_parents_limit_procs) {
+	if (system("unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup && echo 0::/ >/sys/fs/cgroup/own && mount --bind /sys/fs/cgroup/own /proc/$$/cgroup' 2>/dev/null") != 0)
+		cr_skip_test("needs root and unshare");
+	static const struct {
+		const char *own, *root, *a, *b, *beside, *expected;
+	} cases[] = {
+		{"0::/a/b", "max", "50000", "200000", "max", "GOMAXPROCS 1,"},
+		{"0::/a/b", "max", "200000", "50000", "max", "GOMAXPROCS 1,"},
+		{"0::/a/b", "50000", "200000", "max", "max", "GOMAXPROCS 1,"},
+		{"0::/a/b", "max", "max", "max", "50000", "GOMAXPROCS 2,"},
+		{"0::/a", "max", "max", "50000", "50000", "GOMAXPROCS 2,"},
+		{"0::/a/b/unseen", "max", "50000", "max", "max", "GOMAXPROCS 1,"},
+		{"1:cpu:/a\n0::/a/b", "max", "50000", "max", "max", "GOMAXPROCS 1,"},
+		{"1:cpu:/a", "50000", "50000", "max", "max", "GOMAXPROCS 2,"},
+	};
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		cr_skip_test("needs two CPUs");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct child c = child_run("unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup; (cd /sys/fs/cgroup; mkdir -p a/b a/c; "
+		                           "q() { echo $1 100000 >$2/cpu.max; }; q %s .; q %s a; q %s a/b; q %s a/c; "
+		                           "printf \"%s\\n\" >own; mount --bind own /proc/$$/cgroup); "
+		                           "exec taskset -c 0,1 $B/goshim --set verbose=1 $B/tests/helpers/one_thread'",
+		                           cases[i].root, cases[i].a, cases[i].b, cases[i].beside, cases[i].own);
+		cr_expect(strstr(c.output, cases[i].expected), "%zu: %s", i, c.output);
+	}
+}
+
 /* ---- a program without threads costs what it costs without us ---- */
 
 Test(settings, no_thread_no_system_call) {
