@@ -1,4 +1,4 @@
-/* Runs every program of tests/programs natively and under goshim with GOMAXPROCS 1, 2 and 8, and compares.
+/* Runs every program of tests/programs natively and under goshim with GOMAXPROCS 1, 2 and 8, and compares (SCH-12).
  *
  * The programs are unmodified pthread programs that know nothing of goshim and print only what does not depend on timing. Expected
  * is what the native run did: same exit status (or signal), same standard output. Where tests/programs/NAME.out exists, that is expected

@@ -1,5 +1,5 @@
 /* For the programs of `make fail`. Plain POSIX. Each does its work over and over while one call of the runtime's, somewhere, is refused; what it may
- * see of that is what a thread library may say: EAGAIN from pthread_create, once. */
+ * see of that is what a thread library may say: EAGAIN from pthread_create, once (RES-1, RES-2). */
 #ifndef FAIL_TEST_H
 #define FAIL_TEST_H
 

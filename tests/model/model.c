@@ -1,4 +1,4 @@
-/* The checker (model.h says what it does and what it cannot). Three parts: the search, the clocks, and what the compiler and the core call.
+/* The checker (model.h says what it does and what it cannot), for what COR-1 is about. Three parts: the search, the clocks, and what the compiler and the core call.
  *
  * Search. `trace` is the current run: one node per step with who could go on there (`enabled`), who must still be tried (`todo`), who was (`done`), who
  * need not (`sleep`), and the step taken. A step is announced (`pending`) before somebody decides who goes on, so at each node the next step of everybody is

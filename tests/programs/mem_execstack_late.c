@@ -1,5 +1,5 @@
 /* A module that wants executable stacks is loaded while threads live: theirs are executable from then on, those of later threads, and main's. Its constructor runs
- * code there already. The module is compiled by the test. */
+ * code there already (MEM-16). The module is compiled by the test. */
 #include "sync_test.h"
 
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-/* Memory that threads needed for a while comes back: of 300 that were 512 KiB deep and now wait, all but what they still use; of those that ended, all
+/* Memory that threads needed for a while comes back (MEM-15): of 300 that were 512 KiB deep and now wait, all but what they still use; of those that ended, all
  * but a few. What they had below their stack pointers is gone, what is above is as it was, and they can go deep again. So it is while they are
  * woken all the time, and where the wait is on an alternate signal stack that lies within the thread's own: there nothing may be taken away, as
  * live frames are below. */

@@ -1,4 +1,4 @@
-/* Threads that compute inside libc: in qsort's callbacks, in malloc, in stdio with a lock held by somebody who lost the CPU. */
+/* Threads that compute inside libc: in qsort's callbacks, in malloc, in stdio with a lock held by somebody who lost the CPU (SCH-4). */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

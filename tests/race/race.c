@@ -1,4 +1,4 @@
-/* A race detector for the library as it runs programs: make race.
+/* A race detector for the library as it runs programs (COR-2): make race.
  *
  * core/ and shims/ are compiled with -fsanitize=thread, and this file takes the place of the compiler's runtime. That one cannot be used: it keeps its state of a thread
  * where the thread pointer points, and goroutines have thread pointers of their own, which move between kernel threads; it wants to see pthread_create() and every

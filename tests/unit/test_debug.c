@@ -76,6 +76,7 @@ static void held_over_a_switch(void) {
 	lock_none_held();
 }
 
+/* COR-3 */
 Test(debug, locks) {
 	expect_child_ok(in_order);
 	expect_child_ok(buckets_by_address);
@@ -95,6 +96,7 @@ static void one_step(void) {
 	g_state_set(&a, to_state);
 }
 
+/* COR-5 */
 Test(debug, states) {
 	static const struct {
 		enum g_state from, to;

@@ -228,7 +228,7 @@ Test(settings, affinity_limits_procs) {
 	expect_text(c, "goshim: GOMAXPROCS 1,");
 }
 
-/* cgroup v2's file, as a container shows it: in a mount namespace of our own. Quota and period; rounded up; "max" is none. */
+/* SCH-8: cgroup v2's file, as a container shows it: in a mount namespace of our own. Quota and period; rounded up; "max" is none. */
 Test(settings, cgroup_quota_limits_procs) {
 	if (system("unshare -m mount -t tmpfs none /sys/fs/cgroup 2>/dev/null") != 0)
 		cr_skip_test("needs root and unshare");

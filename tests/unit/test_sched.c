@@ -410,6 +410,7 @@ static void note_order(void *arg) {
 	}
 }
 
+/* SCH-7 */
 Test(sched, yield_is_round_robin) {
 	start(1);
 	for (int i = 0; i < 5; i++)

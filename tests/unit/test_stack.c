@@ -249,6 +249,32 @@ static size_t address_space(void) {
 	return pages * PAGE;
 }
 
+/* MEM-7: one page of a stack is one page of memory. */
+static void no_huge_pages(void) {
+	struct stack s;
+	char line[300], low[40];
+	bool found = false, refused = false;
+	must(stack_init() == 0);
+	must(stack_alloc(8 * MIB, PAGE, &s) == 0);
+	FILE *f = fopen("/proc/self/smaps", "r");
+	while (f && fgets(line, sizeof line, f) && !(found && refused)) {
+		unsigned long lo, hi;
+		if (sscanf(line, "%lx-%lx %39s", &lo, &hi, low) == 3)
+			found = lo <= (uintptr_t)s.lo && (uintptr_t)s.hi <= hi;
+		refused = found && strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " nh");
+	}
+	must(f && found && refused);
+}
+
+Test(stack, no_huge_pages) {
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0)
+		cr_skip_test("this kernel has no transparent huge pages");
+	for (int i = 0; i < 2; i++) {
+		sched_config.stack_mprotect = i;
+		expect_child_ok(no_huge_pages);
+	}
+}
+
 /* ---- where slots are (SEC-6) ---- */
 
 enum { SHUFFLED = 32, ROOM_SHUFFLED = 192 * 1024 };
