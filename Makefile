@@ -312,7 +312,7 @@ check-clang:
 
 helpers: $(HELPERS)
 
-unit: $(UNIT_TESTS) helpers $(filter $(BUILD)/tests/programs/iso_%,$(PROGRAMS)) $(GOLIB) $(EXAMPLES) lib
+unit: $(UNIT_TESTS) helpers $(filter $(addprefix $(BUILD)/tests/programs/,iso_% pre_unwind pre_libc),$(PROGRAMS)) $(GOLIB) $(EXAMPLES) lib
 	@status=0; for test in $(UNIT_TESTS); do \
 		echo "  RUN      $${test##*/}"; \
 		$(RUN_TEST) timeout -k 5 240 $$test -j$(TEST_JOBS) || status=1; \

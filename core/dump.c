@@ -8,7 +8,8 @@
  *   - kernel threads that are no goroutines may hold what these wait for, so a thread counts as ended only when the kernel does not know it either.
  *
  * A parked goroutine's registers lie where arch_switch() left them. One that sits in a system call can be followed from what
- * /proc/self/task/TID/syscall says. One that computes is only named; stopping it would need a signal, which the program could notice.
+ * /proc/self/task/TID/syscall says. One that computes is interrupted as for preemption, which the program cannot notice, and writes down itself where it is: all of
+ * them at once, at the beginning, and none is waited for longer than SEE_NS. Only for who asks from outside: somebody who is about to abort waits for nobody.
  *
  * "for 1.5 s": wait_begin() notes sched.coarse_now, which sysmon keeps at most a few milliseconds old; a clock read in every wait would cost more
  * than the wait's other bookkeeping.
@@ -35,6 +36,8 @@
 #define CYCLES_MAX 32
 #define POLLED_MAX 4 /* descriptors of one poll() that are named */
 #define SETTLE_NS 20000000
+#define SEE_NS 200000000
+#define SEE_LOOK_NS 1000000
 
 const char *(*dump_name_hook)(struct g *g);
 bool (*dump_owner_hook)(struct g *g, const char *what, uintptr_t on, struct dump_owners *owners, int32_t *tid);
@@ -420,11 +423,47 @@ static void stack_put(struct text *t, struct g *g, uint64_t sp) {
 	text_str(t, "\n");
 }
 
-static void running_put(struct text *t, struct g *g, struct unwind_frame *f) {
+/* ---- who computes ---- */
+
+static bool is_on_cpu(struct m *m) {
+	struct kernel_call c = kernel_call_of(m->ktid);
+	return c.known && c.running;
+}
+
+/* Has them that compute write down where they are, for seen_put(). */
+static void see_all(void) {
+	struct timespec ts = {0, SEE_LOOK_NS};
+	bool any = false;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
+		if (g && is_live(g) && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && is_on_cpu(m))
+			any |= preempt_see(m, g);
+	}
+	if (any)
+		sysmon_poke();
+	for (int64_t until = nanotime() + SEE_NS; any && nanotime() < until && preempt_see_waits();)
+		SYS2(SYS_nanosleep, &ts, 0);
+}
+
+static void seen_put(struct text *t, struct g *g, const struct seen *seen) {
+	if (!seen) {
+		text_str(t, "    no backtrace: ");
+		text_str(t, !preempt_is_on()	? "nobody is interrupted here (preempt=0, or an old kernel)"
+			    : g->wired_m ? "its kernel thread is its own, and is not interrupted"
+					 : "it was not met outside of the kernel and the runtime in time");
+		text_str(t, "\n");
+		return;
+	}
+	for (uint32_t n = 0; n < seen->count; n++)
+		frame_put(t, n, seen->pc[n], seen->exact >> n & 1);
+}
+
+/* True: it computes. */
+static bool running_put(struct text *t, struct g *g, struct unwind_frame *f) {
 	struct m *m = m_of(g);
 	text_str(t, "runs");
 	if (!m)
-		return;
+		return false;
 	struct kernel_call c = kernel_call_of(m->ktid);
 	struct p *p = p_of(m);
 	text_str(t, " on kernel thread ");
@@ -445,12 +484,15 @@ static void running_put(struct text *t, struct g *g, struct unwind_frame *f) {
 		f->known = 1ull << ARCH_DWARF_PC | 1ull << ARCH_DWARF_SP;
 		f->interrupted = true; /* behind the syscall instruction is still the same function */
 	}
+	return c.known && c.running;
 }
 
 static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cache) {
 	struct unwind_frame f = {.known = 0};
 	struct wait_info w;
 	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	struct seen *seen = NULL;
+	bool computes = false;
 	dump_who(t, g);
 	text_str(t, ": ");
 	bool waits = wait_of(g, &w);
@@ -461,7 +503,8 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 		text_str(t, "is ready to run");
 		dump_parked(g, &f);
 	} else {
-		running_put(t, g, &f);
+		computes = running_put(t, g, &f);
+		seen = computes ? preempt_seen(g) : NULL;
 		if (waits) {
 			text_str(t, ", ");
 			wait_put(t, g, &w, 0);
@@ -476,10 +519,12 @@ static void goroutine_put(struct text *t, struct g *g, struct unwind_cache *cach
 	if (g->wired_m)
 		text_str(t, ", wired");
 	text_str(t, "]\n");
-	stack_put(t, g, f.known >> ARCH_DWARF_SP & 1 ? f.reg[ARCH_DWARF_SP] : 0);
+	stack_put(t, g, seen ? seen->sp : f.known >> ARCH_DWARF_SP & 1 ? f.reg[ARCH_DWARF_SP] : 0);
 	if (f.known && g != tls_g) {
 		unwind_find_base(&f, cache, (uintptr_t)arch_start);
 		dump_frames(t, &f, cache);
+	} else if (computes) {
+		seen_put(t, g, seen);
 	}
 	text_str(t, "\n");
 }
@@ -510,7 +555,7 @@ void dump_threads(struct text *t) {
 	}
 }
 
-void dump_all(struct text *t) {
+static void put_all(struct text *t) {
 	struct unwind_cache *cache = unwind_cache_get();
 	for (struct g *g = g_all(); g && !t->failed; g = g->all_next) {
 		if (is_live(g))
@@ -522,12 +567,18 @@ void dump_all(struct text *t) {
 	text_flush(t);
 }
 
+void dump_all(struct text *t) {
+	see_all();
+	put_all(t);
+	preempt_see_end();
+}
+
 void dump_to(int fd) {
 	struct text t;
 	t.fd = fd;
 	t.is_socket = t.failed = false;
 	t.length = 0;
-	dump_all(&t);
+	put_all(&t);
 }
 
 /* ---- deadlocks ---------------------------------------------------------------------------------------------------------------

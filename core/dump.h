@@ -25,10 +25,10 @@ extern uintptr_t (*dump_object_hook)(const char *what, uintptr_t on);
 /* A remark on a mutex whose owner has ended (a goroutine that a panic isolated), or NULL. */
 extern const char *(*dump_lost_hook)(int32_t tid);
 
-/* Every live goroutine with what it waits on and its backtrace, then the kernel threads, then deadlocks. Any thread, any time: takes no lock,
- * allocates nothing but pages for the search for deadlocks, never faults. From a thread that is itself a goroutine, its own backtrace is left out. */
+/* Every live goroutine with what it waits on and its backtrace, then the kernel threads, then deadlocks: takes no lock, allocates nothing but pages for the search
+ * for deadlocks, never faults. Waits up to 0.2 s for those that compute to say where. One thread at a time, the control socket's. */
 void dump_all(struct text *t);
-/* The same into a descriptor, for whoever is about to abort. */
+/* The same into a descriptor, for whoever is about to abort: any thread, any time. Of those that compute there is no backtrace, and none of the caller. */
 void dump_to(int fd);
 
 /* Kernel threads: what each runs, and for how long a goroutine has held one in a call that the runtime does not see the end of. */

@@ -29,6 +29,9 @@
  * behind them would cost every one of them an M. There the timer is set again, TRIES times; then sysmon takes the P and the
  * kernel shares the CPU. So preemption is never needed for progress, it only makes it cheaper.
  *
+ * The same interruption serves reports (dump.c): where a goroutine computes only its own kernel thread can tell without that it moves on meanwhile. The handler
+ * follows the stack and writes down the frames, wherever the goroutine is but in the runtime and in bracketed calls; nothing else happens to it.
+ *
  * Ownership: sysmon creates, sets and deletes the timers; the handler only sets its own M's again. m->preempt_g says who was meant; the
  * schedtick or the missing P tells whether that is still so.
  */
@@ -43,6 +46,7 @@
 #include "cpuclock.h"
 #include "race.h"
 #include "runtime.h"
+#include "unwind.h"
 
 #define TRIES 8u                    /* ticks of the kernel that a request stays */
 #define C_ROOM (6ul << 10)          /* what preempt_here() may use below the injected frame, with a handler's frame on top */
@@ -56,6 +60,7 @@ static struct {
 static uint32_t ranges;
 static uintptr_t main_low;          /* the first thread's stack does not reach below this */
 static bool supported;
+static _Atomic bool sees;           /* somebody waits for frames */
 
 static int range_of(struct dl_phdr_info *info, size_t size, void *arg) {
 	const uintptr_t *anchors = arg;
@@ -119,6 +124,7 @@ void preempt_init(void) {
 	dl_iterate_phdr(range_of, (void *)anchors);
 	main_low = main_stack_low();
 	supported = kernel_fits() && arch_preempt_init();
+	atomic_store_explicit(&sees, false, memory_order_relaxed); /* in a fork's child nobody waits */
 }
 
 /* ---- sysmon's side ------------------------------------------------------------------------------------------------- */
@@ -160,8 +166,12 @@ unsigned preempt_timers(void) {
 	return n;
 }
 
+bool preempt_is_on(void) {
+	return supported && sched_config.preempt;
+}
+
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
-	if (!supported || !sched_config.preempt || !__atomic_load_n(&m->sigstack, __ATOMIC_RELAXED) ||
+	if (!preempt_is_on() || !__atomic_load_n(&m->sigstack, __ATOMIC_RELAXED) ||
 	    (__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !atomic_load_explicit(&g->wish, memory_order_relaxed)) || !timer_have(m))
 		return false;
 	/* relaxed, also in the handler: asked for the second time the first question may still be looked at, and mixed with this one it costs a try or a
@@ -171,6 +181,82 @@ bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
 	/* release: the handler, which finds g there, sees the two above */
 	atomic_store_explicit(&m->preempt_g, g, memory_order_release);
 	return timer_fire_soon(m->timer_id) == 0;
+}
+
+/* ---- for reports ---- */
+
+bool preempt_see(struct m *m, struct g *g) {
+	/* Who has a kernel thread to itself may have a filter of system calls, and to follow a stack takes some. */
+	if (!preempt_is_on() || !__atomic_load_n(&m->sigstack, __ATOMIC_RELAXED) || __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED))
+		return false;
+	/* relaxed: a handler that was late for the last report has it until it is done */
+	if (atomic_load_explicit(&m->seen.state, memory_order_relaxed) != SEE_NOTHING)
+		return false;
+	m->seen.g = g;
+	atomic_store_explicit(&sees, true, memory_order_relaxed); /* sysmon_poke() comes after it */
+	/* release: the handler, which finds this, sees g */
+	atomic_store_explicit(&m->seen.state, SEE_WANTED, memory_order_release);
+	return true;
+}
+
+struct seen *preempt_seen(struct g *g) {
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		/* acquire: pairs with see_here() */
+		if (atomic_load_explicit(&m->seen.state, memory_order_acquire) == SEE_DONE && m->seen.g == g)
+			return &m->seen;
+	}
+	return NULL;
+}
+
+bool preempt_see_waits(void) {
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		uint32_t state = atomic_load_explicit(&m->seen.state, memory_order_relaxed);
+		if (state == SEE_WANTED || state == SEE_NOW)
+			return true;
+	}
+	return false;
+}
+
+void preempt_see_end(void) {
+	atomic_store_explicit(&sees, false, memory_order_relaxed);
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		/* What a handler writes just now it goes on to write, and the next report passes that M by. */
+		uint32_t wanted = SEE_WANTED, done = SEE_DONE;
+		if (!atomic_compare_exchange_strong_explicit(&m->seen.state, &wanted, SEE_NOTHING, memory_order_relaxed, memory_order_relaxed))
+			atomic_compare_exchange_strong_explicit(&m->seen.state, &done, SEE_NOTHING, memory_order_relaxed, memory_order_relaxed);
+	}
+}
+
+void preempt_see_ask(void) {
+	if (!atomic_load_explicit(&sees, memory_order_relaxed))
+		return;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
+		if (atomic_load_explicit(&m->seen.state, memory_order_relaxed) == SEE_WANTED && atomic_load_explicit(&m->ktid, memory_order_relaxed) && timer_have(m))
+			timer_fire_soon(m->timer_id);
+	}
+}
+
+/* In the handler. Its stack has room: to follow a frame takes less than a handler's own frames do. */
+static void see_here(struct g *g, const void *context) {
+	uint32_t wanted = SEE_WANTED;
+	if (g->kind > G_MAIN || g->in_vfork || g->in_rt != 0 || atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
+		return;
+	struct seen *seen = &g->m->seen;
+	/* acquire: pairs with preempt_see() */
+	if (atomic_load_explicit(&seen->state, memory_order_relaxed) != SEE_WANTED ||
+	    !atomic_compare_exchange_strong_explicit(&seen->state, &wanted, SEE_NOW, memory_order_acquire, memory_order_relaxed))
+		return;
+	struct unwind_frame f = {.interrupted = true};
+	arch_signal_regs(context, f.reg, &f.known);
+	seen->sp = f.reg[ARCH_DWARF_SP];
+	seen->count = 0;
+	seen->exact = 0;
+	do {
+		seen->exact |= (uint64_t)f.interrupted << seen->count;
+		seen->pc[seen->count++] = unwind_pc(&f);
+	} while (seen->count < SEEN_FRAMES && unwind_step(&f, NULL));
+	/* release: pairs with preempt_seen(). Another one that runs here meanwhile was not meant. */
+	atomic_store_explicit(&seen->state, seen->g == g ? SEE_DONE : SEE_NOTHING, memory_order_release);
 }
 
 /* ---- the M's side ---------------------------------------------------------------------------------------------------- */
@@ -240,6 +326,7 @@ void preempt_signal(void *context) {
 	if (!g)
 		return;
 	RACE_SAME_THREAD();
+	see_here(g, context);
 	give_way(g, context);
 	RACE_SAME_THREAD();
 }

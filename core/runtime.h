@@ -54,6 +54,18 @@ struct p {
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
 };
 
+/* Where a goroutine computes, for a report: preempt_see(). Written by its M's signal handler between SEE_NOW and SEE_DONE, else by who asks. */
+#define SEEN_FRAMES 64
+enum see { SEE_NOTHING, SEE_WANTED, SEE_NOW, SEE_DONE };
+struct seen {
+	_Atomic uint32_t state; /* enum see */
+	uint32_t count;
+	struct g *g;
+	uint64_t sp;
+	uint64_t exact;         /* bit per frame: a signal came in at that pc, which is not behind a call */
+	uint64_t pc[SEEN_FRAMES];
+};
+
 struct m {
 	struct g g0;
 	struct arch_thread thread;
@@ -95,6 +107,7 @@ struct m {
 	uint64_t woken_tick;
 	int64_t woken_at;
 	int64_t asked_way;            /* nanotime() when its G was last told to make way. sysmon's */
+	struct seen seen;
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */
 };
 
@@ -212,10 +225,18 @@ void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's altern
 /* preempt.c */
 #define PREEMPT_SIGNAL 33              /* libc's SIGSETXID, with si_code SI_TIMER */
 void preempt_init(void);
+bool preempt_is_on(void);
 /* The stack of the process's first thread, as far down as its limit was when the runtime started. */
 void preempt_main_stack(uintptr_t *lo, uintptr_t *hi);
 /* sysmon only: g, which runs on m (as the schedtick says), shall give way soon. false: it cannot be asked. */
 bool preempt_ask(struct m *m, struct g *g, uint32_t tick);
+/* For a report; one thread at a time, which is no M and not sysmon. preempt_see: g's backtrace is wanted, which computes on m. false: it is not interrupted. sysmon asks
+ * until preempt_see_end(): it must be poked. preempt_seen: it is there, until preempt_see() or _end(), or NULL. preempt_see_waits: not yet, but it may come. */
+bool preempt_see(struct m *m, struct g *g);
+struct seen *preempt_seen(struct g *g);
+bool preempt_see_waits(void);
+void preempt_see_end(void);
+void preempt_see_ask(void);            /* sysmon only */
 /* How many timers it has made in the kernel, each of which counts as a pending signal of the user. */
 unsigned preempt_timers(void);
 /* The CPU time m's kernel thread has used, ns. */

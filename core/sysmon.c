@@ -501,6 +501,7 @@ static bool doze(int64_t period, bool hogs) {
 
 /* acquire: they may come up while sysmon runs already */
 static void shims_look(void) {
+	preempt_see_ask();
 	void (*hook)(void) = __atomic_load_n(&sig_sysmon_hook, __ATOMIC_ACQUIRE);
 	if (hook)
 		hook();

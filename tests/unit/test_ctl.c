@@ -59,6 +59,36 @@ Test(ctl, dump_has_backtraces) {
 	expect_text(c, "  _start+"); /* through libc, which has no frame pointers */
 }
 
+/* They write it down themselves, when they are interrupted; on a busy machine not all in one report. Also how much of its stack each uses. */
+Test(ctl, dump_shows_who_computes) {
+	struct child c = session("program=hogs; export GOMAXPROCS=4; start ctl=$d/s; i=0; n=0; "
+				 "while [ $n -lt 4 ] && [ $i -lt 200 ]; do i=$((i+1)); o=$($B/goshim ctl $pid dump); "
+				 "n=$(printf %%s \"$o\" | grep -A2 'runs on kernel thread' | grep -A1 'in use of' | grep -c '#0 .* computes+'); done; "
+				 "printf '%%s\\n' \"$o\"; finish");
+	char *one = strstr(c.output, " runs on kernel thread ");
+	cr_assert(one, "%s", c.output);
+	cr_expect(strstr(one, "KiB in use of ") && strstr(one, "  computes+") && strstr(one, "#3 "), "%s", c.output);
+	cr_expect(!strstr(c.output, "no backtrace"), "%s", c.output);
+}
+
+Test(ctl, dump_says_why_it_does_not_show_who_computes) {
+	struct child c = session("program=hogs; start ctl=$d/s,preempt=0; until_text 'no backtrace: nobody is interrupted here' $B/goshim ctl $pid dump; finish");
+	expect_text(c, "no backtrace: nobody is interrupted here");
+}
+
+/* Reports, one after the other, on threads that throw exceptions and compute in malloc() and stdio: these notice nothing. */
+Test(ctl, dump_disturbs_nobody_who_computes) {
+	static const char *const programs[] = {"pre_unwind", "pre_libc"};
+	for (size_t i = 0; i < 2; i++) {
+		struct child plain = child_run("$B/tests/programs/%s", programs[i]);
+		struct child c = session("mkdir -m 700 $d/s; GOSHIM=ctl=$d/s LD_PRELOAD=$B/libgoshim.so $B/tests/programs/%s & pid=$!; "
+					 "while kill -0 $pid 2>/dev/null; do $B/goshim ctl $pid dump >>$d/dumps 2>&1; done; wait $pid; s=$?; "
+					 "grep -q '%s' $d/dumps || echo 'no report'; exit $s",
+					 programs[i], i ? "runs on kernel thread" : ""); /* the first may be over before */
+		cr_expect(c.status == plain.status && strcmp(c.output, plain.output) == 0, "%s: %s", programs[i], c.output);
+	}
+}
+
 Test(ctl, deadlocks_are_found) {
 	struct child c = session("start ctl=$d/s; until_text 'stuck:' $B/goshim ctl $pid deadlocks; finish");
 	expect_text(c, "deadlock: goroutine 2 \"lefty\" waits: mutex 0x");
