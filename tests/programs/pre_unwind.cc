@@ -1,4 +1,5 @@
-// Exceptions and destructors while threads compete for the CPU; a profiler's signal that walks the stack from wherever it hits.
+// Exceptions and destructors while threads compete for the CPU; a profiler's signal that walks the stack from wherever it hits: where that is the program's own
+// code, it must find the place that it hit, and who called that.
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -10,16 +11,20 @@
 #include <sys/time.h>
 #include <vector>
 
-static std::atomic<int> wrong{0}, walks{0}, alive{0};
+static std::atomic<int> wrong{0}, walks{0}, hits{0}, alive{0};
 
 struct Counted {
 	Counted() { alive++; }
 	~Counted() { alive--; }
 };
 
-static long deep(int n, long x) {
+// Sections of their own: what is theirs is told by the address.
+extern "C" const char __start_walked[], __stop_walked[], __start_outer[], __stop_outer[];
+enum { LOOPS = 3000 };
+
+__attribute__((noinline, section("walked"))) static long deep(int n, long x) {
 	Counted c;
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < LOOPS; i++) {
 		x += i;
 		__asm__ volatile("");
 	}
@@ -28,23 +33,41 @@ static long deep(int n, long x) {
 	return deep(n - 1, x) + 1;
 }
 
-static void thrower() {
-	for (int i = 0; i < 600; i++) {
+__attribute__((noinline, section("outer"))) static void thrower() {
+	for (int i = 0; i < 600 || hits < 20; i++) {
 		try {
 			deep(12, i);
 			wrong++;
 		} catch (const std::exception &e) {
-			if (std::stol(e.what()) != i + 13L * 300 * 299 / 2)
+			if (std::stol(e.what()) != i + 13L * LOOPS * (LOOPS - 1) / 2)
 				wrong++;
 		}
 	}
 }
 
-static void walk(int) {
+static const char *interrupted_pc(void *context) {
+	const auto &mc = static_cast<ucontext_t *>(context)->uc_mcontext;
+#if defined __x86_64__
+	return reinterpret_cast<const char *>(mc.gregs[REG_RIP]);
+#else
+	return reinterpret_cast<const char *>(mc.pc);
+#endif
+}
+
+static void walk(int, siginfo_t *, void *context) {
 	void *frames[64];
-	int saved = errno;
-	if (backtrace(frames, 64) < 1)
+	int saved = errno, n = backtrace(frames, 64);
+	const char *pc = interrupted_pc(context);
+	bool place = false, outer = false, own = pc >= __start_walked && pc < __stop_walked;
+	for (int i = 0; i < n; i++) {
+		const char *at = static_cast<const char *>(frames[i]);
+		place |= at == pc;
+		outer |= at > __start_outer && at <= __stop_outer;
+	}
+	// A signal that came while a library could not be interrupted is handled a little later: where is that library's affair.
+	if (own ? !place || !outer : n < 2)
 		wrong++;
+	hits += own;
 	walks++;
 	errno = saved;
 }
@@ -53,8 +76,8 @@ int main() {
 	void *warm[4];
 	backtrace(warm, 4); // loads libgcc_s outside of a handler
 	struct sigaction sa = {};
-	sa.sa_handler = walk;
-	sa.sa_flags = SA_RESTART;
+	sa.sa_sigaction = walk;
+	sa.sa_flags = SA_RESTART | SA_SIGINFO;
 	sigaction(SIGPROF, &sa, nullptr);
 	itimerval every = {{0, 5000}, {0, 5000}};
 	setitimer(ITIMER_PROF, &every, nullptr);
