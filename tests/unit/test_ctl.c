@@ -71,6 +71,15 @@ Test(ctl, dump_shows_who_computes) {
 	cr_expect(!strstr(c.output, "no backtrace"), "%s", c.output);
 }
 
+/* One that was interrupted, and waits for its turn, is shown from there on. */
+Test(ctl, dump_shows_who_was_preempted) {
+	struct child c = session("program=hogs; export GOMAXPROCS=1; start ctl=$d/s; i=0; "
+				 "while o=$($B/goshim ctl $pid dump | grep -A5 'is ready to run'); ! printf %%s \"$o\" | grep -q ' computes+' && [ $i -lt 200 ]; do i=$((i+1)); done; "
+				 "printf '%%s\n' \"$o\"; finish");
+	expect_text(c, "KiB in use of ");
+	expect_text(c, " computes+");
+}
+
 Test(ctl, dump_says_why_it_does_not_show_who_computes) {
 	struct child c = session("program=hogs; start ctl=$d/s,preempt=0; until_text 'no backtrace: nobody is interrupted here' $B/goshim ctl $pid dump; finish");
 	expect_text(c, "no backtrace: nobody is interrupted here");
