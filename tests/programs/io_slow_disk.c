@@ -105,7 +105,7 @@ int main(void) {
 		EQ(join(t[i]), 0);
 	EQ(ended, N);
 	step("all done");
-	while (kernel_threads() > 50)
+	while (kernel_threads() > kernel_threads_idle())
 		usleep(1000);
 	step("threads gone");
 	kill(server, SIGKILL);

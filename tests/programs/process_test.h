@@ -4,7 +4,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* The exit status of a child; -1: it did not exit. */
 static inline int reap(pid_t pid) {
@@ -24,6 +26,12 @@ static inline int kernel_threads(void) {
 	if (d)
 		closedir(d);
 	return n - 2;
+}
+
+/* How many of them may stand by for the next call that only the kernel can wait in (SCH-6): sixteen more than threads may run at once. */
+static inline int kernel_threads_idle(void) {
+	const char *procs = getenv("GOMAXPROCS");
+	return 16 + (procs ? atoi(procs) : (int)sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 #endif

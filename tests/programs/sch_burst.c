@@ -19,12 +19,6 @@ static void *wants_lock(void *arg) {
 	return (void *)wrong;
 }
 
-/* As many as may run at once. */
-static int procs(void) {
-	const char *text = getenv("GOMAXPROCS");
-	return text ? atoi(text) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-}
-
 int main(void) {
 	static pthread_t t[N];
 	test_begin();
@@ -46,12 +40,12 @@ int main(void) {
 	EQ(ended, N);
 	step("all done");
 	int left = kernel_threads();
-	for (int i = 0; i < 20 && left > procs() + 16; i++) {
+	for (int i = 0; i < 20 && left > kernel_threads_idle(); i++) {
 		usleep(100000);
 		left = kernel_threads();
 	}
 	fprintf(stderr, "%d kernel threads, then %d\n", most, left);
-	CHECK(left <= procs() + 16);
+	CHECK(left <= kernel_threads_idle());
 	step("threads gone");
 	close(fd);
 	unlink(path);
