@@ -19,8 +19,15 @@
  *
  * Before there are goroutines a timer that names main is the kernel's, and stays it: main is pinned when the runtime starts.
  *
- * Records are type-stable: an entry in a queue may outlive its timer.
- *     FREE --record_new--> MAKING --timer_create--> LIVE --timer_delete--> MAKING --> FREE
+ * Records are type-stable: an entry in a queue may outlive its timer, and the handler of a late signal may look at a record that is another timer's by then, or is being made
+ * one. So what such a handler asks of a record is in three words. `name` says which timer it is, of which kind, and whether it is one at all:
+ *     0 --record_new--> MAKING --timer_create--> NAMED, number and kind --timer_delete--> MAKING --> 0
+ * `waiting` says which setting of it that is, a number that is never the same again; what waits in a queue has that number with it. And `expired` has a
+ * number for each time that the record is made. Who counts something changes the number's own word, from what it was when he asked: then nothing has come between.
+ *     who makes or deletes    name = MAKING;  waiting = new number (release);  ...;  name = ... (release)
+ *     who comes with a signal old = waiting (acquire);  is name that of my timer (acquire)?  waiting: old -> old + 1
+ * He took the name from an earlier life? Not after he has seen the number that was begun after its end. From a later one? Then that one's number was begun before its name was
+ * there, and his change fails. (That needs name's acquire: it orders his change after the beginning, which it therefore cannot miss.)
  *
  * Locks: record.lock is a leaf (LOCK_STACK). record.cpu_lock (LOCK_CPUTIMER) comes before all that a timer of the runtime needs; cpu_check() is called with
  * none held. Both are taken inside the runtime. */
@@ -35,33 +42,34 @@
 #include "thread.h"
 
 #define LIFE_BITS 15u        /* what the alignment of a record leaves free in its address */
-#define NONE_TOLD (-1)
 #define NEAR 1024u           /* timers found without a search; power of two */
 #define DELETED 64u          /* so many timers' signals may still be under way; power of two */
 #define COUNT 0xffffffffull
 #define ARMED (COUNT + 1)
 #define CPU_STEP_NS 1000000  /* no look at a CPU clock is sooner */
 
-enum record_state { RECORD_FREE, RECORD_MAKING, RECORD_LIVE };
+/* record.name: a number as the program has it, and these, in bits that none has: the kernel's are below 2^31, and glibc's own bit 63 and a pointer, halved */
+#define MAKING (1ull << 56)
+#define NAMED (1ull << 57)
+#define OF_MAIN (1ull << 58)    /* made when there was main only: the kernel's */
+#define TO_PROCESS (1ull << 59) /* it signals the process */
+#define CPU_OF_PROCESS (1ull << 60)
+#define NAME_BITS (MAKING | NAMED | OF_MAIN | TO_PROCESS | CPU_OF_PROCESS)
 
 struct record {
 	struct record *next;
-	_Atomic uint32_t state;
-	timer_t id;
-	bool of_main;             /* made when there was main only: the kernel's */
-	bool pins_main;           /* that, or on main's CPU clock */
-	bool to_process;          /* it signals the process; for the two below */
+	_Atomic uint64_t name;
+	bool pins_main;           /* OF_MAIN, or on main's CPU clock */
 	_Atomic uint64_t waiting; /* COUNT: so often expired since a signal of it waits in the library; 0: none does. Above: of which setting; that is odd, ARMED, until its
-				   * signals are too late. One word, so that what comes late counts for no other */
-	_Atomic int32_t told_process; /* as `told`; NONE_TOLD: the kernel knows */
+				   * signals are too late */
+	_Atomic uint64_t told_process; /* as `told`, by the signals of the setting above; of another: the kernel knows */
 	clockid_t clock;          /* that the kernel's timer is on */
 
 	struct g *g;              /* whom it signals; NULL: not SIGEV_THREAD_ID */
 	int32_t tid;              /* g may be another thread by now */
 	int sig;
-	union sigval value;
-	uint32_t life;            /* how often the record was made a timer: a late signal of the kernel's is for an earlier one */
-	_Atomic uint32_t expired; /* so often, and sysmon has not looked yet */
+	_Atomic uintptr_t value;  /* sigev_value */
+	_Atomic uint64_t expired; /* COUNT: so often, and sysmon has not looked yet. Above: how often the record was made a timer */
 	struct lock lock;         /* for the five below */
 	uint32_t seq;             /* setting; never the same again */
 	bool pending;
@@ -87,38 +95,39 @@ static _Atomic uint32_t deleted_count;
 
 /* ---- records ------------------------------------------------------------------------------------------------------ */
 
-/* Of a timer that signals the process: a setting of its own, armed by whatever call, before the kernel is told. What has come is no signal any more. Relaxed, here and
- * below: the word is all there is to it, each of its changes is one step, and the signals of a setting come after the system call that makes it. */
+static uint32_t setting_of(uint64_t word) {
+	return (uint32_t)(word >> 32);
+}
+
+/* One more signal of the kernel's, and its overrun: as many as an int can tell. */
+static uint64_t counted(uint64_t word, const siginfo_t *info) {
+	uint64_t count = (word & COUNT) + 1 + (uint32_t)info->si_overrun;
+	return (word & ~COUNT) | (count < INT32_MAX ? count : INT32_MAX);
+}
+
+/* Of a timer that signals the process: a setting of its own, armed by whatever call, before the kernel is told. What has come is no signal any more. release: see the head. The
+ * signals of a setting come after the system call that makes it. */
 static void count_begin(struct record *r) {
 	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, ((old | ARMED) + 2 * ARMED) & ~COUNT, memory_order_relaxed, memory_order_relaxed))
+	while (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, ((old | ARMED) + 2 * ARMED) & ~COUNT, memory_order_release, memory_order_relaxed))
 		continue;
-	atomic_store_explicit(&r->told_process, NONE_TOLD, memory_order_relaxed);
 }
 
 /* After the kernel was told to stop it, which was at `before`: what comes from now on is late, but not if somebody has set it again meanwhile. */
 static void count_end(struct record *r, uint64_t before) {
 	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed);
-	while ((old | COUNT) == (before | COUNT)) {
-		if (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, old & ~COUNT & ~ARMED, memory_order_relaxed, memory_order_relaxed))
-			continue;
-		atomic_store_explicit(&r->told_process, NONE_TOLD, memory_order_relaxed);
-		return;
-	}
-}
-
-/* None waits any more; so many did. */
-static uint32_t count_clear(struct record *r) {
-	return (uint32_t)atomic_fetch_and_explicit(&r->waiting, ~COUNT, memory_order_relaxed);
+	while ((old | COUNT) == (before | COUNT) &&
+	       !atomic_compare_exchange_weak_explicit(&r->waiting, &old, ((old | ARMED) + ARMED) & ~COUNT, memory_order_release, memory_order_relaxed))
+		continue;
 }
 
 static struct record *record_new(void) {
-	/* acquire, both: the first pairs with the release in state_set(), the second with the one below */
+	/* acquire, both: the first pairs with the release in record_free(), the second with the one below */
 	bool any_free = atomic_load_explicit(&records_free, memory_order_acquire) != 0;
 	struct record *r = any_free ? atomic_load_explicit(&records, memory_order_acquire) : NULL;
-	uint32_t none = RECORD_FREE;
-	while (r && !atomic_compare_exchange_strong(&r->state, &none, RECORD_MAKING)) {
-		none = RECORD_FREE;
+	uint64_t none = 0;
+	while (r && !atomic_compare_exchange_strong(&r->name, &none, MAKING)) {
+		none = 0;
 		r = r->next;
 	}
 	if (r) {
@@ -129,40 +138,59 @@ static struct record *record_new(void) {
 			return NULL;
 		memset(r, 0, sizeof *r);
 		/* relaxed: not published yet */
-		atomic_store_explicit(&r->state, RECORD_MAKING, memory_order_relaxed);
+		atomic_store_explicit(&r->name, MAKING, memory_order_relaxed);
 		r->next = atomic_load_explicit(&records, memory_order_relaxed);
 		/* release: whoever walks the list finds it complete */
 		while (!atomic_compare_exchange_weak_explicit(&records, &r->next, r, memory_order_release, memory_order_relaxed))
 			continue;
 	}
-	r->of_main = r->pins_main = r->to_process = r->kernel_counts = false;
+	r->pins_main = r->kernel_counts = false;
 	r->g = r->of = NULL;
 	r->target = 0;
-	__atomic_store_n(&r->life, (r->life + 1) & LIFE_BITS, __ATOMIC_RELAXED); /* a late signal's handler may just compare */
-	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
+	/* relaxed, the load: nobody else makes it; what comes late just adds. The timer's own signals come after the system call that makes it */
+	atomic_store_explicit(&r->expired, ((atomic_load_explicit(&r->expired, memory_order_relaxed) >> 32) + 1) << 32, memory_order_relaxed);
 	count_begin(r);
 	return r;
 }
 
-/* acquire and release: who finds a timer live finds what it was made of. */
-static bool is_live(struct record *r) {
-	return atomic_load_explicit(&r->state, memory_order_acquire) == RECORD_LIVE;
+/* acquire and release: who finds a timer's name finds what it was made of. */
+static uint64_t name_of(struct record *r) {
+	return atomic_load_explicit(&r->name, memory_order_acquire);
 }
 
-static void state_set(struct record *r, enum record_state state) {
-	atomic_store_explicit(&r->state, state, memory_order_release);
-	if (state == RECORD_FREE)
-		atomic_fetch_add_explicit(&records_free, 1, memory_order_release);
+static bool is_live(struct record *r) {
+	return name_of(r) & NAMED;
+}
+
+static bool names(uint64_t name, timer_t id) {
+	return (name & NAMED) && (name & ~NAME_BITS) == (uintptr_t)id;
+}
+
+static bool is_named(struct record *r, timer_t id) {
+	return names(name_of(r), id);
+}
+
+static timer_t id_of(struct record *r) {
+	return (timer_t)(uintptr_t)(name_of(r) & ~NAME_BITS);
+}
+
+static void name_set(struct record *r, uint64_t name) {
+	atomic_store_explicit(&r->name, name, memory_order_release);
+}
+
+static void record_free(struct record *r) {
+	name_set(r, 0);
+	atomic_fetch_add_explicit(&records_free, 1, memory_order_release);
 }
 
 /* Async-signal-safe. */
 static struct record *record_of(timer_t id) {
 	_Atomic(struct record *) *near = &records_near[(uintptr_t)id % NEAR];
 	struct record *r = atomic_load_explicit(near, memory_order_acquire);
-	if (likely(r && is_live(r) && r->id == id))
+	if (likely(r && is_named(r, id)))
 		return r;
 	r = atomic_load_explicit(&records, memory_order_acquire);
-	while (r && !(is_live(r) && r->id == id))
+	while (r && !is_named(r, id))
 		r = r->next;
 	if (r)
 		atomic_store_explicit(near, r, memory_order_release);
@@ -187,21 +215,27 @@ static void setting_begin(struct record *r, int64_t first) {
 	r->pending = false;
 	r->first = first;
 	r->overruns = r->told = 0;
-	atomic_store_explicit(&r->expired, 0, memory_order_relaxed);
+	atomic_fetch_and_explicit(&r->expired, ~COUNT, memory_order_relaxed);
 	count_begin(r);
 	record_unlock(r, held);
 }
 
 /* ---- SIGEV_THREAD_ID ---------------------------------------------------------------------------------------------- */
 
+static uint64_t life_of(uint64_t expired) {
+	return expired >> 32 & LIFE_BITS;
+}
+
 bool sigtimer_expired(const siginfo_t *info) {
 	uintptr_t value = (uintptr_t)info->si_value.sival_ptr;
 	struct record *r = (struct record *)(value & ~(uintptr_t)LIFE_BITS);
 	if (!r)
 		return false;
-	if (__atomic_load_n(&r->life, __ATOMIC_RELAXED) != (value & LIFE_BITS))
-		return true;
-	atomic_fetch_add_explicit(&r->expired, 1 + (uint32_t)info->si_overrun, memory_order_relaxed);
+	uint64_t old = atomic_load_explicit(&r->expired, memory_order_relaxed);
+	do {
+		if (life_of(old) != (value & LIFE_BITS))
+			return true;
+	} while (!atomic_compare_exchange_weak_explicit(&r->expired, &old, counted(old, info), memory_order_relaxed, memory_order_relaxed));
 	atomic_store_explicit(&expired_any, true, memory_order_relaxed);
 	sysmon_poke(); /* release */
 	return true;
@@ -214,10 +248,12 @@ static bool is_due(const struct record *r) {
 }
 
 static void look_at(struct record *r) {
-	int expired = (int)atomic_exchange_explicit(&r->expired, 0, memory_order_relaxed);
+	int expired = (int)(atomic_fetch_and_explicit(&r->expired, ~COUNT, memory_order_relaxed) & COUNT);
 	if (!expired)
 		return;
-	struct g *held = record_lock(r);
+	siginfo_t info;
+	struct g *g = NULL, *held = record_lock(r);
+	/* live, and for as long as the lock is held: who deletes it takes that before he frees it */
 	bool sends = is_live(r) && is_due(r) && r->g->tid == r->tid && is_alive(r->g);
 	if (sends && r->pending) {
 		r->overruns += expired;
@@ -225,15 +261,15 @@ static void look_at(struct record *r) {
 	} else if (sends) {
 		r->pending = true;
 		r->overruns = expired - 1;
+		g = r->g;
+		memset(&info, 0, sizeof info);
+		info.si_signo = r->sig;
+		info.si_code = TIMER_CODE;
+		info.si_value.sival_ptr = r;
+		info.si_overrun = (int)r->seq;
 	}
-	siginfo_t info;
-	memset(&info, 0, sizeof info);
-	info.si_signo = r->sig;
-	info.si_code = TIMER_CODE;
-	info.si_value.sival_ptr = r;
-	info.si_overrun = (int)r->seq;
 	record_unlock(r, held);
-	if (sends && sig_thread_send(r->g, r->sig, &info) < 0)
+	if (sends && sig_thread_send(g, info.si_signo, &info) < 0)
 		sigtimer_taken(&info); /* there was no room in the queue */
 }
 
@@ -269,97 +305,122 @@ static bool was_deleted(int id) {
 	return found;
 }
 
-static bool record_signals_process(const struct record *r) {
-	return r && r->to_process;
-}
-
-static struct record *process_record(const siginfo_t *info) {
-	struct record *r = record_of((timer_t)(intptr_t)info->si_timerid);
-	return record_signals_process(r) ? r : NULL;
+/* Whose signal it is, if that is a timer to the process, and which setting is counted (*waiting). The order is the head's. */
+static struct record *process_record(const siginfo_t *info, uint64_t *waiting) {
+	timer_t id = (timer_t)(intptr_t)info->si_timerid;
+	struct record *r = record_of(id);
+	if (!r)
+		return NULL;
+	*waiting = atomic_load_explicit(&r->waiting, memory_order_acquire);
+	uint64_t name = name_of(r);
+	return names(name, id) && (name & TO_PROCESS) ? r : NULL;
 }
 
 enum arrival { ARRIVES_LATE, ARRIVES_FIRST, ARRIVES_ON_TOP };
 
-/* ON_TOP: one waits already. r: NULL for a timer that is no more, or that the library knows nothing of. */
-static enum arrival count_add(struct record *r, const siginfo_t *info) {
-	if (!r)
-		return was_deleted(info->si_timerid) ? ARRIVES_LATE : ARRIVES_FIRST;
-	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed), now;
+/* ON_TOP: one waits already. *r: NULL for a timer that is no more, or that the library knows nothing of; else *now is what it was counted to. */
+static enum arrival count_add(const siginfo_t *info, struct record **r, uint64_t *now) {
+	uint64_t old;
 	do {
+		*r = process_record(info, &old);
+		if (!*r)
+			return was_deleted(info->si_timerid) ? ARRIVES_LATE : ARRIVES_FIRST;
 		if (!(old & ARMED))
 			return ARRIVES_LATE;
-		now = (old & COUNT) + 1 + (uint32_t)info->si_overrun;
-		now = (old & ~COUNT) | (now < INT32_MAX ? now : INT32_MAX);
-	} while (!atomic_compare_exchange_weak_explicit(&r->waiting, &old, now, memory_order_relaxed, memory_order_relaxed));
+		*now = counted(old, info);
+		/* relaxed: what it says is all there is to it */
+	} while (!atomic_compare_exchange_weak_explicit(&(*r)->waiting, &old, *now, memory_order_relaxed, memory_order_relaxed));
 	return old & COUNT ? ARRIVES_ON_TOP : ARRIVES_FIRST;
 }
 
+static void told_set(struct record *r, uint32_t setting, int overrun) {
+	atomic_store_explicit(&r->told_process, (uint64_t)setting << 32 | (uint32_t)overrun, memory_order_relaxed);
+}
+
+/* None waits any more of this setting; so many did. */
+static uint32_t count_clear(struct record *r, uint32_t setting) {
+	uint64_t old = atomic_load_explicit(&r->waiting, memory_order_relaxed);
+	while (setting_of(old) == setting) {
+		if (atomic_compare_exchange_weak_explicit(&r->waiting, &old, old & ~COUNT, memory_order_relaxed, memory_order_relaxed))
+			return (uint32_t)(old & COUNT);
+	}
+	return 0;
+}
+
 /* The signal is taken: the program sees it as *info. False: there is none. */
-static bool count_take(struct record *r, siginfo_t *info) {
-	uint32_t expired = count_clear(r);
+static bool count_take(struct record *r, uint32_t setting, siginfo_t *info) {
+	uint32_t expired = count_clear(r, setting);
 	if (!expired)
 		return false;
 	info->si_overrun = (int)(expired - 1);
-	atomic_store_explicit(&r->told_process, info->si_overrun, memory_order_relaxed);
+	told_set(r, setting, info->si_overrun);
 	return true;
 }
 
-static struct record *process_record_given(const siginfo_t *info) {
-	struct record *r = info->si_value.sival_ptr;
-	return info->si_code == TIMER_CODE && record_signals_process(r) ? r : NULL;
-}
+/* In the ring or a queue: si_value is the record, and this, which an address leaves free, where the signal is to the process; si_overrun the setting. */
+#define ENTRY_TO_PROCESS 1u
 
-static bool is_of_this_life(const struct record *r, const siginfo_t *info) {
-	return __atomic_load_n(&r->life, __ATOMIC_RELAXED) == (uint32_t)info->si_overrun;
+static struct record *entry_record(const siginfo_t *info, bool *to_process) {
+	uintptr_t value = (uintptr_t)info->si_value.sival_ptr;
+	*to_process = value & ENTRY_TO_PROCESS;
+	return (struct record *)(value & ~(uintptr_t)ENTRY_TO_PROCESS);
 }
 
 bool sigtimer_arrives(siginfo_t *info) {
-	struct record *r = process_record(info);
-	if (count_add(r, info) != ARRIVES_FIRST)
+	struct record *r;
+	uint64_t now;
+	if (count_add(info, &r, &now) != ARRIVES_FIRST)
 		return false;
 	if (!r)
 		return true;
-	__atomic_store_n(&r->value.sival_ptr, info->si_value.sival_ptr, __ATOMIC_RELAXED); /* always the same */
 	info->si_code = TIMER_CODE;
-	info->si_overrun = (int)r->life;
-	info->si_value.sival_ptr = r;
+	info->si_overrun = (int)setting_of(now);
+	info->si_value.sival_ptr = (void *)((uintptr_t)r | ENTRY_TO_PROCESS);
 	return true;
 }
 
 bool sigtimer_handled(siginfo_t *info) {
-	struct record *r = process_record(info);
-	return count_add(r, info) == ARRIVES_FIRST && (!r || count_take(r, info));
+	struct record *r;
+	uint64_t now;
+	return count_add(info, &r, &now) == ARRIVES_FIRST && (!r || count_take(r, setting_of(now), info));
 }
 
 void sigtimer_received(const siginfo_t *info) {
-	struct record *r = process_record(info);
+	uint64_t waiting;
+	struct record *r = process_record(info, &waiting);
 	if (r)
-		atomic_store_explicit(&r->told_process, info->si_overrun, memory_order_relaxed);
+		told_set(r, setting_of(waiting), info->si_overrun);
 }
 
 void sigtimer_lost(const siginfo_t *info) {
-	struct record *r = process_record_given(info);
-	if (r && is_of_this_life(r, info))
-		count_clear(r);
+	bool to_process;
+	struct record *r = entry_record(info, &to_process);
+	if (info->si_code == TIMER_CODE && to_process)
+		count_clear(r, (uint32_t)info->si_overrun);
 }
 
 /* told(), below */
 static bool told_process(struct record *r, siginfo_t *info, bool taken) {
-	uint32_t expired = (uint32_t)atomic_load_explicit(&r->waiting, memory_order_relaxed);
-	if (!is_live(r) || !is_of_this_life(r, info) || !expired)
+	uint32_t setting = (uint32_t)info->si_overrun;
+	uint64_t name = name_of(r);
+	/* acquire, both: if they are a later timer's, its setting was begun before, and is found */
+	uintptr_t value = atomic_load_explicit(&r->value, memory_order_acquire);
+	uint64_t now = atomic_load_explicit(&r->waiting, memory_order_relaxed);
+	if (setting_of(now) != setting || !(now & COUNT) || !(name & NAMED))
 		return false;
 	info->si_code = SI_TIMER;
-	info->si_timerid = (int)(intptr_t)r->id;
-	info->si_overrun = (int)(expired - 1);
-	info->si_value.sival_ptr = __atomic_load_n(&r->value.sival_ptr, __ATOMIC_RELAXED);
-	return !taken || count_take(r, info);
+	info->si_timerid = (int)(name & ~NAME_BITS);
+	info->si_overrun = (int)((now & COUNT) - 1);
+	info->si_value.sival_ptr = (void *)value;
+	return !taken || count_take(r, setting, info);
 }
 
 /* ---- what comes out of queues --------------------------------------------------------------------------------------- */
 
 static bool told(siginfo_t *info, bool taken) {
-	struct record *r = info->si_value.sival_ptr;
-	if (r->to_process)
+	bool to_process;
+	struct record *r = entry_record(info, &to_process);
+	if (to_process)
 		return told_process(r, info, taken);
 	struct g *held = record_lock(r);
 	bool valid = is_live(r) && r->seq == (uint32_t)info->si_overrun;
@@ -367,9 +428,9 @@ static bool told(siginfo_t *info, bool taken) {
 	if (valid) {
 		r->pending &= !taken;
 		r->told = r->overruns;
-		info->si_timerid = (int)(intptr_t)r->id;
+		info->si_timerid = (int)(intptr_t)id_of(r);
 		info->si_overrun = r->overruns;
-		info->si_value = r->value;
+		info->si_value.sival_ptr = (void *)atomic_load_explicit(&r->value, memory_order_relaxed);
 	}
 	record_unlock(r, held);
 	return valid;
@@ -383,14 +444,19 @@ bool sigtimer_shown(siginfo_t *info) {
 	return told(info, false);
 }
 
+static bool is_of_kind(const siginfo_t *info, uint64_t kind) {
+	timer_t id = (timer_t)(intptr_t)info->si_timerid;
+	struct record *r = record_of(id);
+	uint64_t name = r ? name_of(r) : 0;
+	return names(name, id) && (name & kind) == kind;
+}
+
 bool sigtimer_of_main(const siginfo_t *info) {
-	struct record *r = record_of((timer_t)(intptr_t)info->si_timerid);
-	return r && r->of_main;
+	return is_of_kind(info, OF_MAIN);
 }
 
 bool sigtimer_counts_cpu(const siginfo_t *info) {
-	struct record *r = process_record(info);
-	return r && r->clock == CLOCK_PROCESS_CPUTIME_ID;
+	return is_of_kind(info, TO_PROCESS | CPU_OF_PROCESS);
 }
 
 /* ---- another goroutine's CPU clock -------------------------------------------------------------------------------- */
@@ -410,7 +476,7 @@ static bool cpu_alive(const struct record *r) {
 
 static void expire_now(struct record *r) {
 	struct itimerspec soon = spec_of(1, 0);
-	real.timer_settime(r->id, 0, &soon, NULL);
+	real.timer_settime(id_of(r), 0, &soon, NULL);
 }
 
 /* cpu_lock held, check not queued. */
@@ -457,7 +523,7 @@ static int cpu_settime(struct record *r, int flags, const struct itimerspec *spe
 		if (old)
 			*old = cpu_left(r);
 		timer_del(&r->check);
-		real.timer_settime(r->id, 0, &none, NULL);
+		real.timer_settime(id_of(r), 0, &none, NULL);
 		setting_begin(r, 0);
 		r->period = ns_of(&spec->it_interval);
 		r->target = !value ? 0 : flags & TIMER_ABSTIME ? value : now + value;
@@ -496,9 +562,9 @@ void sigtimer_fork_child(void) {
 		r->check = (struct timer){0};
 		r->pending = false;
 		r->seq++;
-		count_clear(r);
-		if (atomic_load_explicit(&r->state, memory_order_relaxed) != RECORD_FREE)
-			state_set(r, RECORD_FREE);
+		count_begin(r);
+		if (name_of(r))
+			record_free(r);
 	}
 	for (uint32_t i = 0; i < DELETED; i++)
 		atomic_store_explicit(&deleted[i], 0, memory_order_relaxed);
@@ -513,13 +579,25 @@ static bool signals_process(const struct sigevent *event) {
 	return !event || event->sigev_notify == SIGEV_SIGNAL;
 }
 
-/* r is done with, or its timer is `id`. */
-static int record_made(struct record *r, int done, const timer_t *id) {
-	if (done == 0) {
-		r->id = *id;
-		deleted_forget(*id);
+/* What the program's timer is, beside its number. */
+static uint64_t kind_of(clockid_t clock, const struct sigevent *event) {
+	return (signals_process(event) ? TO_PROCESS : 0) | (clock == CLOCK_PROCESS_CPUTIME_ID ? CPU_OF_PROCESS : 0);
+}
+
+/* release: see told_process() */
+static void value_set(struct record *r, union sigval value) {
+	atomic_store_explicit(&r->value, (uintptr_t)value.sival_ptr, memory_order_release);
+}
+
+/* r is done with, or its timer is `id`; event: as the program gave it. */
+static int record_made(struct record *r, int done, const timer_t *id, uint64_t kind, const struct sigevent *event) {
+	if (done != 0) {
+		record_free(r);
+		return done;
 	}
-	state_set(r, done == 0 ? RECORD_LIVE : RECORD_FREE);
+	value_set(r, event ? event->sigev_value : (union sigval){.sival_ptr = *id});
+	deleted_forget(*id);
+	name_set(r, NAMED | kind | (uintptr_t)*id);
 	return done;
 }
 
@@ -530,29 +608,24 @@ static int create_for_main(clockid_t clock, struct sigevent *event, timer_t *id)
 	int done = real.timer_create(clock, event, id);
 	if (!r)
 		return done;
-	r->of_main = names;
 	r->pins_main = names || counts;
 	r->clock = clock;
-	r->to_process = signals_process(event);
-	return record_made(r, done, id);
+	return record_made(r, done, id, kind_of(clock, event) | (names ? OF_MAIN : 0), event);
 }
 
 /* r says what is meant. */
 static int create_recorded(struct record *r, clockid_t clock, struct sigevent *event, timer_t *id) {
-	struct sigevent ours;
+	struct sigevent ours, *asked = event;
 	if (r->g) {
 		memset(&ours, 0, sizeof ours);
 		ours.sigev_notify = SIGEV_THREAD_ID;
 		ours.sigev_signo = SIGSETXID_NR;
-		ours.sigev_value.sival_ptr = (void *)((uintptr_t)r | r->life);
+		ours.sigev_value.sival_ptr = (void *)((uintptr_t)r | life_of(atomic_load_explicit(&r->expired, memory_order_relaxed)));
 		ours._sigev_un._tid = sysmon_ktid();
 		r->tid = r->g->tid;
 		r->sig = event->sigev_signo;
-		r->value = event->sigev_value;
-		event = &ours;
+		asked = &ours;
 		sig_reserve();
-	} else {
-		r->to_process = signals_process(event);
 	}
 	r->clock = clock;
 	if (r->of) {
@@ -560,7 +633,7 @@ static int create_recorded(struct record *r, clockid_t clock, struct sigevent *e
 		r->check = (struct timer){.fire = cpu_check, .arg = r, .unlocked = true};
 	}
 	setting_begin(r, INT64_MAX);
-	return record_made(r, real.timer_create(clock, event, id), id);
+	return record_made(r, real.timer_create(clock, asked, id), id, kind_of(clock, event), event);
 }
 
 static int create_for_process(clockid_t clock, struct sigevent *event, timer_t *id) {
@@ -569,8 +642,7 @@ static int create_for_process(clockid_t clock, struct sigevent *event, timer_t *
 	if (!r)
 		return done; /* its overruns are not counted */
 	r->clock = clock;
-	r->to_process = signals_process(event);
-	return record_made(r, done, id);
+	return record_made(r, done, id, kind_of(clock, event), event);
 }
 
 SHIM int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict id) {
@@ -665,24 +737,27 @@ SHIM int timer_gettime(timer_t id, struct itimerspec *left) {
 SHIM int timer_getoverrun(timer_t id) {
 	REAL_READY();
 	struct record *r = record_of(id);
-	int32_t told = r ? atomic_load_explicit(&r->told_process, memory_order_relaxed) : NONE_TOLD;
-	return r && r->g ? r->told : told != NONE_TOLD ? told : real.timer_getoverrun(id);
+	if (r && r->g)
+		return r->told;
+	uint64_t told = r ? atomic_load_explicit(&r->told_process, memory_order_relaxed) : 0;
+	uint64_t now = r ? atomic_load_explicit(&r->waiting, memory_order_relaxed) : ARMED;
+	return setting_of(told) == setting_of(now) ? (int)(uint32_t)told : real.timer_getoverrun(id);
 }
 
 SHIM int timer_delete(timer_t id) {
 	REAL_READY();
 	struct record *r = record_of(id);
+	bool of_process = !r || (name_of(r) & (OF_MAIN | TO_PROCESS));
 	if (r) {
 		deleted_note(id);
-		state_set(r, RECORD_MAKING); /* before the kernel may use the number again */
+		name_set(r, MAKING); /* before the kernel may use the number again */
 		if (r->of && !r->kernel_counts)
 			cpu_stop(r);
 		setting_begin(r, INT64_MAX);
 	}
 	int done = real.timer_delete(id);
-	bool of_process = !r || r->of_main || r->to_process;
 	if (r)
-		state_set(r, RECORD_FREE);
+		record_free(r);
 	if (done == 0 && of_process)
 		stopped(0);
 	return done;
