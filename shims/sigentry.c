@@ -496,11 +496,7 @@ static void settle_answer(const struct m *m, const ucontext_t *uc) {
 /* SIGSETXID. From a timer it is the program's (sigtimer.c) or preemption's; from another process a tgkill(); with KICK_CODE it is and_broadcast()'s or
  * sig_stopped_settle()'s; else libc asks this kernel thread to change its identity, and its handler must find the kernel thread's TCB, not a goroutine's. Everything is
  * blocked in here. */
-static void reserved_entry(int sig, siginfo_t *info, void *context) {
-	arch_tp_settle(context);
-	if (RACE_COMES_AGAIN(sig, info, context))
-		return;
-	RACE_AFTER(&sigp.reserved);
+static void reserved_signal(int sig, siginfo_t *info, void *context) {
 	if (info->si_code == SI_TIMER) {
 		if (!sigtimer_expired(info))
 			preempt_signal(context);
@@ -546,6 +542,16 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	setxid_libc(sig, info, context);
 	if (tcb && tcb != mine)
 		process_tp_set(thread, mine);
+}
+
+static void reserved_entry(int sig, siginfo_t *info, void *context) {
+	arch_tp_settle(context);
+	if (RACE_COMES_AGAIN(sig, info, context))
+		return;
+	RACE_AFTER(&sigp.reserved);
+	RACE_SAME_THREAD(); /* the stack that it runs on is the M's, whoever's G that runs */
+	reserved_signal(sig, info, context);
+	RACE_SAME_THREAD();
 }
 
 /* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means
