@@ -210,8 +210,9 @@ static struct m *m_alloc(void) {
 	__atomic_store_n(&m->kmask, ALL_SIGNALS, __ATOMIC_RELAXED); /* who walks the list may still ask for the thread that had the struct before */
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 	m->exiting = m->parent = m->first = false;
-	m->wired_g = NULL;
-	m->pinned = m->ending = false;
+	m_pin(m, false);
+	m_wire(m, NULL);
+	m->ending = false;
 	atomic_store_explicit(&m->wired_note, 0, memory_order_relaxed);
 	atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
 	atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
@@ -444,8 +445,8 @@ struct m *m_new_pinned(struct g *g) {
 		return NULL;
 	m->p = m->next_p = NULL;
 	m->spinning = false;
-	m->pinned = g != NULL;
-	m->wired_g = g;
+	m_wire(m, g);
+	m_pin(m, g != NULL);
 	struct g *self = g_self();
 	enum tp_hold hold = g_tp_hold(self);
 	uint64_t all = ALL_SIGNALS, old;

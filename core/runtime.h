@@ -81,7 +81,7 @@ struct m {
 	uint32_t id;
 	_Atomic int32_t ktid;
 	struct g *wired_g;           /* runs nobody else; wired.c */
-	bool pinned;                 /* ... ever: it ends with it */
+	bool pinned;                 /* ... ever: it ends with it. Others look: m_wire(), m_pin(), m_owner() */
 	bool ending;                 /* it has */
 	_Atomic uint32_t wired_note; /* futex word: 1 = wired_p and wired_g are there to be run */
 	struct p *wired_p;
@@ -284,6 +284,25 @@ void disk_fork_child(void);
 
 /* m.c: the maker shall call gfree_give_back() until it has nothing left to do. */
 void maker_chore(void);
+
+/* Relaxed: others ask for reports, or after m_pin(). g NULL: whoever is queued. */
+static inline void m_wire(struct m *m, struct g *g) {
+	__atomic_store_n(&m->wired_g, g, __ATOMIC_RELAXED);
+}
+
+/* release, after m_wire(): pairs with the acquire in m_is_pinned() */
+static inline void m_pin(struct m *m, bool pinned) {
+	__atomic_store_n(&m->pinned, pinned, __ATOMIC_RELEASE);
+}
+
+static inline bool m_is_pinned(const struct m *m) {
+	return __atomic_load_n(&m->pinned, __ATOMIC_ACQUIRE);
+}
+
+/* Whose it is until it ends; NULL: nobody's. From any thread. */
+static inline struct g *m_owner(const struct m *m) {
+	return m_is_pinned(m) ? __atomic_load_n(&m->wired_g, __ATOMIC_RELAXED) : NULL;
+}
 
 /* From now on g keeps m without a P (since 0: from now). For reports only. */
 static inline void m_pinned(struct m *m, struct g *g, int64_t since) {

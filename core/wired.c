@@ -78,7 +78,7 @@ bool g_wire(struct g *g, bool on) {
 	rt_enter(g);
 	bool was = g->wired_m != NULL;
 	if (!g->m->pinned) {
-		g->m->wired_g = on ? g : NULL;
+		m_wire(g->m, on ? g : NULL);
 		wired_m_set(g, on ? g->m : NULL);
 	}
 	rt_exit(g);
@@ -107,9 +107,9 @@ void g_tp_release(struct g *g, enum tp_hold was) {
 }
 
 static void pin_to_its_m(struct g *g) {
-	g->m->wired_g = g;
+	m_wire(g->m, g);
 	wired_m_set(g, g->m);
-	g->m->pinned = true;
+	m_pin(g->m, true);
 }
 
 /* The process's first kernel thread is what others take for the process: its nice value, its filter. It is main's. And what others have submitted
@@ -153,7 +153,7 @@ bool g_pin_if_spare(struct g *g) {
 
 static struct m *own_m(const struct g *g) {
 	struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED); /* others ask, too */
-	return g->kind <= G_MAIN && m && m->pinned ? m : NULL;
+	return g->kind <= G_MAIN && m && m_is_pinned(m) ? m : NULL;
 }
 
 bool g_pinned(struct g *g) {

@@ -52,7 +52,7 @@ static struct g *owner_on(const struct g *g, int sig, const siginfo_t *info) {
 	bool of_descriptor = (info->si_code >= POLL_IN && info->si_code <= POLL_HUP && sig != SIGCHLD) ||
 			     info->si_code == SI_SIGIO || (sig == SIGIO && info->si_code == SI_KERNEL);
 	struct m *m = of_descriptor && g->kind != G_FOREIGN ? g->m : NULL;
-	return m && m->pinned ? m->wired_g : NULL;
+	return m ? m_owner(m) : NULL;
 }
 
 /* tgkill() of another process to this process's number, or, while nobody runs here, of this one: that is main's. From one that runs here libc means itself. */

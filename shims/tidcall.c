@@ -47,8 +47,7 @@ pid_t tid_own(pid_t id) {
 /* And back. */
 pid_t tid_of_own(pid_t ktid) {
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
-		struct g *g =
-			atomic_load_explicit(&m->ktid, memory_order_relaxed) == ktid && m->pinned ? m->wired_g : NULL;
+		struct g *g = atomic_load_explicit(&m->ktid, memory_order_relaxed) == ktid ? m_owner(m) : NULL;
 		if (g)
 			return g->tid;
 	}
