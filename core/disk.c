@@ -11,7 +11,7 @@
  *
  * Rejected: a pool of Ms to which each call is handed. It costs two wake-ups a call, also for what the cache would have answered, and
  * takes the call away from the thread it belongs to (credentials, seccomp, signals, cancellation). io_uring: refused by default in
- * containers; a regular file read by it may block a kernel worker in the same way.
+ * containers; what is no read past the page cache, fsync() for one, blocks a kernel worker in the same way and costs as much. Those reads would cost a fifth (scripts/files).
  *
  *     g->in_syscall:  SYSCALL_DISK       may lose its P to sysmon (retake is RETAKE_TAKEN_DISK then); holds the slot from there to its next rt_enter()
  *                     SYSCALL_DISK_SLOT  was given a slot before it entered; syscall_exit() gives it back
