@@ -28,8 +28,10 @@ static void accepting_give(struct pd *pd) {
 	__atomic_fetch_and(&pd->spare, (uint8_t)~SPARE_ACCEPTING, __ATOMIC_RELEASE);
 }
 
+/* Who was woken alone does not come to take what is there: the next one tries. */
 static void accept_undo(struct fdcall *c) {
 	accepting_give(c->pd);
+	pd_more(c->pd, PD_READ);
 }
 
 /* The one that got the turn. -EAGAIN: nothing there. Anything else is the result. Another process may have been faster between the
