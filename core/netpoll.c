@@ -5,7 +5,9 @@
  * Stale events (FD-3): an event carries the pd's address and the low bits of its generation; a pd that was let go has another one.
  * Numbers that are given away under a call: pd_try_begin() and tries_await().
  * Several waiters (POL-2): poll()ers are `shared` and all woken; readers, writers and acceptors are woken one per event, and who
- * finds more than it takes passes the readiness on (pd_pass), so a shared listener has no thundering herd.
+ * finds more than it takes passes the readiness on (pd_pass). So much for one process. Of several that have the description each one's epoll is told of
+ * each event. EPOLLEXCLUSIVE is no cure: the one process that is told may have nobody left who waits, and the others sleep on. Where it matters, at
+ * listeners, who waits does so in the kernel (shims/connect.c), which wakes one of those who wait.
  *
  * Ghosts and fork: a kernel thread's blocked read() keeps its description from no peer's sight in a fork's child, so a ghost must not live on there.
  * The child closes those that the memory it got names (pd->ghost_fd). A fork copies the descriptors before the memory; the name therefore is
@@ -270,20 +272,39 @@ void pd_close(struct pd *pd) {
 	}
 }
 
+static int pd_arm_locked(struct pd *pd, uint8_t mode) {
+	if ((pd->armed & mode) == mode)
+		return 0;
+	int r = backend_arm(pd->fd, pd->armed | mode, pd_tag(pd), pd->armed == 0);
+	if (r == 0)
+		__atomic_store_n(&pd->armed, pd->armed | mode, __ATOMIC_RELAXED); /* pd_armed() */
+	else if (r == -EPERM)
+		__atomic_store_n(&pd->unpollable, true, __ATOMIC_RELAXED);
+	return r;
+}
+
 static int pd_arm(struct pd *pd, uint8_t mode) {
-	int r = 0;
 	if (__atomic_load_n(&pd->unpollable, __ATOMIC_RELAXED)) /* it stays so */
 		return -EPERM;
 	lock_acquire(&pd->lock, LOCK_NETPOLL);
-	if ((pd->armed & mode) != mode) {
-		r = backend_arm(pd->fd, pd->armed | mode, pd_tag(pd), pd->armed == 0);
-		if (r == 0)
-			__atomic_store_n(&pd->armed, pd->armed | mode, __ATOMIC_RELAXED); /* pd_armed() */
-		else if (r == -EPERM)
-			__atomic_store_n(&pd->unpollable, true, __ATOMIC_RELAXED);
-	}
+	int r = pd_arm_locked(pd, mode);
 	lock_release(&pd->lock);
 	return r;
+}
+
+void netpoll_disarm(struct pd *pd) {
+	if (!pd_armed(pd, PD_READ | PD_WRITE))
+		return;
+	struct g *g = g_self();
+	rt_enter(g);
+	lock_acquire(&pd->lock, LOCK_NETPOLL);
+	/* relaxed: who links himself has the lock. One who has armed it and is not linked yet finds it so in wait_link(). */
+	if (pd->armed && atomic_load_explicit(&pd->waiting, memory_order_relaxed) == 0) {
+		backend_disarm(pd->fd);
+		__atomic_store_n(&pd->armed, 0, __ATOMIC_RELAXED);
+	}
+	lock_release(&pd->lock);
+	rt_exit(g);
 }
 
 static void wait_unlink_locked(struct pdwait *w) {
@@ -307,6 +328,9 @@ static void wait_link(struct pd *pd, struct pdwait *w) {
 	/* seq_cst RMWs: the store half of the Dekker pair described at the top */
 	atomic_fetch_add(&pd->waiting, 1);
 	atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);
+	/* Disarmed since the caller armed it. Refused, it tries again, and is told so. */
+	if (__builtin_expect((pd->armed & w->mode) != w->mode, 0) && pd_arm_locked(pd, w->mode) < 0)
+		pd_set(pd, w->mode);
 	lock_release(&pd->lock);
 }
 

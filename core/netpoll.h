@@ -41,6 +41,7 @@ struct pd {
 	_Atomic uint8_t kind;
 	_Atomic uint8_t shared_desc; /* the description may be shared (dup, fork, SCM_RIGHTS) */
 	uint8_t spare;
+	_Atomic uint32_t kernel_turn; /* connect.c: 0 free, 1 somebody waits in the kernel, 2 and others may wait for his turn */
 	_Atomic uint32_t refs;      /* operations that may park on it: pd_hold/pd_drop */
 	_Atomic uint32_t fl_epoch;  /* epoch of the cached O_NONBLOCK */
 	_Atomic uint32_t fl;        /* cached F_GETFL */
@@ -120,6 +121,9 @@ void pd_pass(struct pd *pd, uint8_t mode);
 int netpoll_link(struct pd *pd, struct pdwait *w, struct g *g, uint8_t mode);
 void netpoll_unlink(struct pdwait *w);
 
+/* The caller is going to wait for pd in the kernel: what nobody waits for here is taken out of the set, so that its events wake no kernel thread for nothing.
+ * The next wait registers it anew, and is told what is there then. */
+void netpoll_disarm(struct pd *pd);
 
 /* ---- scheduler's side -------------------------------------------------------------------------------------- */
 int netpoll_init(void);                  /* 0 or negative error */

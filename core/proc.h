@@ -304,6 +304,9 @@ void syscall_exit(struct g *g);
 void syscall_enter_disk(struct g *g);
 /* For calls that are known to block for long (waitpid, flock, sigwait): hands the P over at once if anything is runnable. */
 void syscall_enter_blocking(struct g *g);
+/* For one that a server makes again and again, and waits in most of the time: hands the P over in any case, so that sysmon need not look after it. Its caller
+ * repeats it, as with syscall_repeats(). */
+void syscall_enter_idling(struct g *g);
 /* After one of these: its caller repeats the call if it fails with EINTR and nothing was done for the program meanwhile. Where the kernel gives no more threads,
  * sysmon ends the wait so that others can use this one; before it is repeated, the caller makes way (g_make_way). */
 void syscall_repeats(struct g *g);

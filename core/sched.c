@@ -881,13 +881,13 @@ static bool p_put_unneeded(struct p *p) {
 	return unneeded;
 }
 
-static void p_hand_over(struct g *g) {
+static void p_hand_over(struct g *g, bool at_once) {
 	rt_enter(g);
 	struct m *m = g->m;
 	struct p *p = m->p;
 	bool queued = p && (!runq_empty(p) || globq_waiting());
 	/* A wired one waits like this for each descriptor: what sysmon would do about it comes too late, and too often. */
-	if (queued || (p && g->wired_m)) {
+	if (queued || (p && (at_once || g->wired_m))) {
 		p_detach(m);
 		m_pinned(m, g, 0);
 		if (queued || !p_put_unneeded(p)) {
@@ -901,8 +901,15 @@ static void p_hand_over(struct g *g) {
 void syscall_enter_blocking(struct g *g) {
 	if (!g || g->kind > G_MAIN)
 		return;
-	p_hand_over(g);
+	p_hand_over(g, false);
 	atomic_store_explicit(&g->in_syscall, SYSCALL_PLAIN, memory_order_relaxed);
+}
+
+void syscall_enter_idling(struct g *g) {
+	if (!g || g->kind > G_MAIN)
+		return;
+	p_hand_over(g, true);
+	atomic_store_explicit(&g->in_syscall, SYSCALL_WAITS, memory_order_relaxed);
 }
 
 void syscall_repeats(struct g *g) {
@@ -921,6 +928,6 @@ void syscall_enter_disk(struct g *g) {
 		how = SYSCALL_DISK_SLOT;
 	}
 	if (hands_over)
-		p_hand_over(g);
+		p_hand_over(g, false);
 	atomic_store_explicit(&g->in_syscall, how, memory_order_relaxed);
 }

@@ -2,11 +2,17 @@
  *
  * accept and connect have no flag that keeps one call from blocking, and O_NONBLOCK is not ours to set. So a readiness check precedes
  * accept, with one goroutine at a time between the check and the call (SPARE_ACCEPTING); connect is left to the kernel where it
- * ends at once, which is everywhere but over a network, and to a listener whose backlog is full: with GOSHIM=io_deadline that has a limit. */
+ * ends at once, which is everywhere but over a network, and to a listener whose backlog is full: with GOSHIM=io_deadline that has a limit.
+ *
+ * Forked processes that accept from one listener would all be woken for each connection: each has an epoll, and none is told what the others take, nor that
+ * it was woken for nothing, as epoll_wait() sleeps on then. The kernel's own accept wakes one of those who wait in it. So where another process may have the
+ * listener, one goroutine of this one waits in the kernel, at the price of a kernel thread, and the others for its turn (pd->kernel_turn): who leaves, in whichever
+ * way, wakes the next, who goes there at once. No event for the epoll is needed then, and the listener is taken out of it. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "../core/futex.h"
 #include "io.h"
 
 #define SOCK_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -57,6 +63,49 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	return r;
 }
 
+/* ---- in the kernel ---- */
+
+enum { TURN_FREE, TURN_TAKEN, TURN_AWAITED };
+
+static bool kernel_turn_take(struct pd *pd, bool waited) {
+	uint32_t turn = TURN_FREE;
+	/* acquire: nothing is handed over but the turn itself. Who has waited does not know whether others do. */
+	return (!waited && atomic_compare_exchange_strong_explicit(&pd->kernel_turn, &turn, TURN_TAKEN, memory_order_acquire, memory_order_relaxed)) ||
+	       atomic_exchange_explicit(&pd->kernel_turn, TURN_AWAITED, memory_order_acquire) == TURN_FREE;
+}
+
+static void kernel_turn_give(struct fdcall *c) {
+	if (atomic_exchange_explicit(&c->pd->kernel_turn, TURN_FREE, memory_order_release) == TURN_AWAITED)
+		futex_wake(&c->pd->kernel_turn, 1, FUTEX_ANY);
+}
+
+/* Not where a wait has a limit, which the kernel would begin anew; nor where threads are short. */
+static bool accept_must_queue(struct fdcall *c) {
+	return unlikely(atomic_load_explicit(&c->pd->shared_desc, memory_order_relaxed) & SHARED_PROCESS) && fdcall_may_wait(c, PD_READ) == 0 &&
+	       c->deadline == -1 && !c->limited && !io_waits_itself(c->g) && !atomic_load_explicit(&sched.m_lacking, memory_order_relaxed);
+}
+
+/* False: try again, with c->pd as it is now. -EAGAIN: O_NONBLOCK or SO_RCVTIMEO was set while it waited for the turn, too late to concern it. */
+static bool accept_queue(struct fdcall *c, void *addr, unsigned *addr_size, int flags, long *result) {
+	struct pd *pd = c->pd;
+	netpoll_disarm(pd);
+	for (bool waited = false; !kernel_turn_take(pd, waited); waited = true) {
+		int r = futex_wait(&pd->kernel_turn, TURN_AWAITED, -1, FUTEX_ANY, true, "turn to accept");
+		if (r == -EINTR && !shim_stray(c->g)) {
+			*result = fdcall_interrupted(c, false);
+			return *result != 0;
+		}
+	}
+	c->undo = kernel_turn_give;
+	*result = FDCALL_WAITS(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+	if (c->undo)
+		kernel_turn_give(c);
+	c->undo = NULL;
+	return true;
+}
+
+/* ---- either ---- */
+
 static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int flags) {
 	c->patient = true;
 	if (unlikely(flags & ~SOCK_FLAGS))
@@ -66,13 +115,21 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 		long r = -EAGAIN;
 		if (fd_flags_known(pd) & FL_NONBLOCK)
 			return FD_TRY(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
-		if (accepting_take(pd)) {
+		bool turn = accepting_take(pd);
+		if (turn) {
 			r = accept_turn(c, addr, addr_size, flags);
 			if (r != -EAGAIN) {
 				pd_more(c->pd, PD_READ); /* the next acceptor tries, too (POL-2) */
 				return r;
 			}
-		} else if (atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_READ) {
+		}
+		if (accept_must_queue(c)) {
+			if (accept_queue(c, addr, addr_size, flags, &r) && r != -EAGAIN)
+				return r;
+			c->limited = r == -EAGAIN; /* from here on the kernel's wait is not this call's: never there */
+			continue;
+		}
+		if (!turn && atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_READ) {
 			fdcall_yield(c); /* somebody is at it; the bit is his to clear */
 			continue;
 		}

@@ -82,6 +82,16 @@ void fdcall_yield(struct fdcall *c) {
 		c->pd = fd_hold_again(c->number);
 }
 
+bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts) {
+	if (!io_disturbed(c->g, before, restarts))
+		return false;
+	fdcall_open(c);
+	pd_try_end(c->g);
+	g_make_way(c->g);
+	fdcall_close(c);
+	return io_disturbed(c->g, before, restarts);
+}
+
 void fdcall_abandon(struct g *g) {
 	struct thread *t = thread_of(g);
 	if (likely(!t->fdcall))
@@ -118,18 +128,35 @@ static bool shut_for_reading(struct fdcall *c) {
 
 int64_t io_deadline_ns;
 
+int fdcall_may_wait(struct fdcall *c, uint8_t mode) {
+	if (c->deadline != 0)
+		return 0;
+	if (fdcall_flags(c) & FL_NONBLOCK)
+		return -EAGAIN;
+	int64_t timeout = fd_is_socket(pd_kind(c->pd)) ? socket_timeout(c, mode) : 0;
+	if (!timeout && io_deadline_ns && fd_is_socket(pd_kind(c->pd)) && !c->patient) {
+		timeout = io_deadline_ns;
+		c->limited = true;
+	}
+	c->deadline = timeout ? deadline_in(timeout) : -1;
+	return 0;
+}
+
+int fdcall_interrupted(struct fdcall *c, bool progress) {
+	pd_drop(c->pd);
+	c->pd = NULL;
+	fdcall_leave(c);
+	if (io_interrupted(c->g, !progress && (c->deadline == -1 || c->limited)))
+		return -EINTR;
+	fdcall_reenter(c);
+	c->pd = io_hold(c->g, c->number);
+	return c->pd ? 0 : -EBADF;
+}
+
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	struct pd *pd = c->pd;
-	if (c->deadline == 0) {
-		if (fdcall_flags(c) & FL_NONBLOCK)
-			return -EAGAIN;
-		int64_t timeout = fd_is_socket(pd_kind(pd)) ? socket_timeout(c, mode) : 0;
-		if (!timeout && io_deadline_ns && fd_is_socket(pd_kind(pd)) && !c->patient) {
-			timeout = io_deadline_ns;
-			c->limited = true;
-		}
-		c->deadline = timeout ? deadline_in(timeout) : -1;
-	}
+	if (unlikely(fdcall_may_wait(c, mode) < 0))
+		return -EAGAIN;
 	if (unlikely(mode == PD_READ && shut_for_reading(c))) {
 		pd_more(pd, PD_READ); /* all who wait are told */
 		return FDCALL_BLOCK;
@@ -146,16 +173,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		return 0;
 	if (r == -ETIMEDOUT)
 		return -EAGAIN;
-	if (r != -EINTR)
-		return FDCALL_BLOCK;
-	pd_drop(pd);
-	c->pd = NULL;
-	fdcall_leave(c);
-	if (io_interrupted(c->g, !progress && (c->deadline == -1 || c->limited)))
-		return -EINTR;
-	fdcall_reenter(c);
-	c->pd = io_hold(c->g, c->number);
-	return c->pd ? 0 : -EBADF;
+	return r == -EINTR ? fdcall_interrupted(c, progress) : FDCALL_BLOCK;
 }
 
 int iov_window(struct iovec *out, const struct iovec *iov, size_t count, size_t skip) {

@@ -174,7 +174,7 @@ struct fdcall {
 	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
 	bool patient;     /* io_deadline_ns is not for it: who accepts waits for no peer that could be dead */
 	bool inside;      /* the runtime: no handler of the program runs while pd is held */
-	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without */
+	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without. The kernel must not wait for it */
 	void (*undo)(struct fdcall *c); /* by fdcall_abandon(), before it lets go; or NULL */
 	void *undo_arg;
 };
@@ -265,6 +265,8 @@ void fdcall_open(struct fdcall *c);
 void fdcall_close(struct fdcall *c);
 /* Lets others run, and handlers. */
 void fdcall_yield(struct fdcall *c);
+/* io_repeats() in the middle of an operation. */
+bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 
 /* The last call of an operation, which may block for a while. */
 #define FDCALL_BRACKET(c, call)                                                       \
@@ -307,7 +309,7 @@ void fdcall_yield(struct fdcall *c);
 				io_cancel_close((c)->g, fd_held_opened);                \
 			fdcall_close(c);                                                \
 		} while (unlikely(fd_held_result == -EINTR) &&                          \
-			 io_disturbed((c)->g, fd_held_before, io_restarts((c)->fd)));   \
+			 fdcall_repeats(c, fd_held_before, io_restarts((c)->fd)));      \
 		if (unlikely(!(c)->pd))                                                 \
 			(c)->pd = fd_hold_again((c)->number);                           \
 		fd_held_result;                                                         \
@@ -319,6 +321,8 @@ void fdcall_yield(struct fdcall *c);
 #define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, true, call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
 #define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, true, call)
+/* The same for one that waits for what does not go away (BRACKET_WAITS). */
+#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, true, call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;
@@ -327,6 +331,10 @@ extern int64_t io_deadline_ns;
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,
  * -EBADF; or FDCALL_BLOCK. progress: the call has moved bytes already, so it is not restarted after a handler, nor is it ever FDCALL_BLOCK. */
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress);
+/* Its parts, for who waits in another way. May the call wait for `mode`? 0, with c->deadline known, or -EAGAIN. */
+int fdcall_may_wait(struct fdcall *c, uint8_t mode);
+/* The wait ended with -EINTR and is published nowhere. 0: try again; else what the call returns. */
+int fdcall_interrupted(struct fdcall *c, bool progress);
 
 /* poll(fd, events) now: revents. */
 static inline short fd_poll_now(int fd, short events) {
