@@ -343,18 +343,21 @@ mutate-list:
 # Every call that may be refused is, one at a time.
 .PHONY: fail fail-quick
 FAIL_PROGRAMS := $(patsubst tests/fail/%.c,$(BUILD)/tests/fail/%,$(wildcard tests/fail/*.c))
+$(BUILD)/tests/fail/go: FAIL_LINK = -Ishims -Wl,--no-as-needed $(GOLIB_LINK)
+$(BUILD)/tests/fail/go: | $(BUILD)/libgoshim.so
 $(BUILD)/tests/fail/%: tests/fail/%.c tests/fail/fail_test.h
 	$(call say,PROGRAM,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(PROGRAM_FLAGS) $< -o $@ $(FAIL_LINK)
 
 fail: $(FAIL_PROGRAMS) lib
-	@BUILD=$(abspath $(BUILD)) scripts/fail sync io
+	@BUILD=$(abspath $(BUILD)) scripts/fail sync io signal go
 	@BUILD=$(abspath $(BUILD)) scripts/fail -s 41 churn # a guard per stack: thousands of calls
 
 # A few of them: part of `make test`.
 fail-quick: $(FAIL_PROGRAMS) lib
-	@BUILD=$(abspath $(BUILD)) scripts/fail -s 17 sync io
+	@BUILD=$(abspath $(BUILD)) PROCS=2 scripts/fail -s 17 sync io
+	@BUILD=$(abspath $(BUILD)) PROCS=1 scripts/fail -s 31 signal go
 
 # The programs with forced bad luck (core/chaos.c): once per seed. SEEDS, CHAOS_FIRST, CHAOS_PERCENT, PROCS, ONLY
 .PHONY: chaos

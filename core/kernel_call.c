@@ -1,9 +1,11 @@
 /* Reads what the kernel tells in /proc, of kernel threads above all: the file `syscall` of one says where it waits. It may be refused, or not be there:
  * then nothing is known. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
 #include "arch.h"
+#include "chaos.h"
 #include "kernel_call.h"
 
 static const char *number_get(const char *s, int64_t *value) {
@@ -31,7 +33,7 @@ static char *number_put(char *to, uint32_t n) {
 }
 
 long kernel_file_read(const char *path, char *text, size_t room) {
-	long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	long fd = MAY_FAIL(-EMFILE, SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
 	if (fd < 0)
 		return fd;
 	long n = SYS3(SYS_read, fd, text, room - 1);

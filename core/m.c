@@ -172,7 +172,7 @@ void m_sigstack_arm(struct m *m) {
 	stack_t ss = {.ss_sp = stack, .ss_size = sigstack_size()};
 	/* The kernel refuses who runs on an alternate stack: the runtime started in a handler there. It goes by the stack pointer, so the call is made from
 	 * elsewhere, where no signal may come meanwhile. */
-	if (SYS2(SYS_sigaltstack, &ss, 0) < 0) {
+	if (MAY_FAIL_UNSEEN(-EPERM, SYS2(SYS_sigaltstack, &ss, 0)) < 0) {
 		uint64_t all = ALL_SIGNALS, old;
 		SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 		arch_call_on(stack + ss.ss_size, sigstack_set, &ss);

@@ -149,7 +149,7 @@ static long ghost_make(struct pd *pd) {
 		return fd;
 	atomic_fetch_add(&ghost_count, 1);
 	atomic_store(&pd->ghost_fd, (int)fd);
-	long r = SYS3(SYS_dup3, pd->fd, fd, O_CLOEXEC);
+	long r = MAY_FAIL(-EMFILE, SYS3(SYS_dup3, pd->fd, fd, O_CLOEXEC));
 	if (r < 0) {
 		SYS1(SYS_close, fd);
 		atomic_store(&pd->ghost_fd, 0);

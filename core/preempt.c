@@ -35,6 +35,7 @@
  * Ownership: sysmon creates, sets and deletes the timers; the handler only sets its own M's again. m->preempt_g says who was meant; the
  * schedtick or the missing P tells whether that is still so.
  */
+#include <errno.h>
 #include <link.h>
 #include <signal.h>
 #include <string.h>
@@ -43,6 +44,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "chaos.h"
 #include "cpuclock.h"
 #include "race.h"
 #include "runtime.h"
@@ -153,7 +155,7 @@ static bool timer_have(struct m *m) {
 	event.sigev_notify = SIGEV_THREAD_ID;
 	event.sigev_signo = PREEMPT_SIGNAL;
 	event._sigev_un._tid = m->ktid;
-	if (SYS3(SYS_timer_create, cpuclock_user_of_ktid(m->ktid), &event, &m->timer_id) < 0)
+	if (MAY_FAIL_UNSEEN(-EAGAIN, SYS3(SYS_timer_create, cpuclock_user_of_ktid(m->ktid), &event, &m->timer_id)) < 0)
 		return false; /* RLIMIT_SIGPENDING, or the thread is ending */
 	m->timer_ktid = m->ktid;
 	return true;

@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "../core/chaos.h"
 #include "../core/dump.h"
 #include "../core/proc.h"
 #include "../core/procs.h"
@@ -272,9 +273,10 @@ static void *ctl_main(void *arg) {
 	tls_g = &ctl_g;
 	SYS2(SYS_prctl, PR_SET_NAME, "goshim-ctl");
 	const char *why = "the kernel does not give a thread its own descriptors (close_range, Linux 5.9)";
-	long fd = SYS3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE);
+	long refused = MAY_FAIL(-EMFILE, 0); /* for the socket: there is no stderr to say so any more then */
+	long fd = MAY_FAIL(-EINVAL, SYS3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE));
 	if (fd == 0)
-		fd = socket_open(&why);
+		fd = refused < 0 ? refused : socket_open(&why);
 	up_why = why;
 	/* release: publishes up_why and socket_path to ctl_start() */
 	atomic_store_explicit(&up, fd < 0 ? 2 : 1, memory_order_release);
@@ -296,7 +298,7 @@ static int thread_start(void *(*fn)(void *)) {
 	uint64_t all = ~(3ull << 31),
 		 old; /* but libc's own two: setuid() waits for an answer from every kernel thread */
 	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8);
-	int r = sched_thread_create(fn, NULL);
+	int r = MAY_FAIL(-EAGAIN, sched_thread_create(fn, NULL));
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
 	return r;
 }

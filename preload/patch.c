@@ -16,12 +16,14 @@
  * libc is there and protects as it does its other constants (RELRO). Data, not code; the page is writable for a moment. */
 #include "patch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "../core/chaos.h"
 #include "object.h"
 #include "symbols.h"
 
@@ -68,7 +70,7 @@ static bool page_copy(struct page *page, const struct object *o, int fd) {
 	off_t offset = file_offset(o, page->at);
 	if (offset < 0 || offset % (off_t)PAGE)
 		return false;
-	long copy = SYS6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset);
+	long copy = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset));
 	if ((unsigned long)copy > -4096ul)
 		return false;
 	page->copy = (unsigned char *)copy;
@@ -107,11 +109,11 @@ static void patch_prepare(struct patch *p, const struct object *o, int fd, struc
 static const char *pages_commit(struct page *pages, size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		arch_code_written(pages[i].copy, PAGE);
-		if (SYS3(SYS_mprotect, pages[i].copy, PAGE, PROT_READ | PROT_EXEC) < 0)
+		if (MAY_FAIL(-EACCES, SYS3(SYS_mprotect, pages[i].copy, PAGE, PROT_READ | PROT_EXEC)) < 0)
 			return "changed code may not be made executable here";
 	}
 	for (size_t i = 0; i < count; i++) {
-		long r = SYS5(SYS_mremap, pages[i].copy, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, pages[i].at);
+		long r = MAY_FAIL(-ENOMEM, SYS5(SYS_mremap, pages[i].copy, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, pages[i].at));
 		if (r < 0)
 			return "libc's pages may not be replaced here";
 		pages[i].copy = NULL;
@@ -155,7 +157,7 @@ const char *patch_apply(struct patch *list, size_t n) {
 		return "the process has several threads already, or no /proc";
 	if (!libc_open(&libc))
 		return "libc's symbol table was not found";
-	long fd = SYS4(SYS_openat, AT_FDCWD, libc.map->l_name, O_RDONLY | O_CLOEXEC, 0);
+	long fd = MAY_FAIL(-EMFILE, SYS4(SYS_openat, AT_FDCWD, libc.map->l_name, O_RDONLY | O_CLOEXEC, 0));
 	if (fd < 0)
 		return "libc's file cannot be opened";
 	const char *why = patch_all(list, n, &libc, (int)fd);
@@ -199,7 +201,7 @@ bool patch_loader(const char *name, mutex_function *to, mutex_function **libc) {
 		}
 	}
 	uintptr_t page = found & ~(PAGE - 1);
-	if (!found || SYS3(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE) < 0)
+	if (!found || MAY_FAIL(-EACCES, SYS3(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE)) < 0)
 		return false;
 	*(mutex_function **)found = to;
 	SYS3(SYS_mprotect, page, PAGE, PROT_READ);

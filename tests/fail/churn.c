@@ -3,7 +3,7 @@
 
 #include "fail_test.h"
 
-enum { THREADS = 1500, ROUNDS = 2 };
+enum { THREADS = 1500, ROUNDS = 3 };
 
 static sem_t go;
 static __thread int mine;

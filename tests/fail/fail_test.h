@@ -22,7 +22,7 @@
 
 static _Atomic int refused;
 
-static pthread_t start(void *(*fn)(void *), void *arg) {
+__attribute__((unused)) static pthread_t start(void *(*fn)(void *), void *arg) {
 	pthread_t t;
 	int r = pthread_create(&t, NULL, fn, arg);
 	if (r != 0) {
@@ -33,15 +33,15 @@ static pthread_t start(void *(*fn)(void *), void *arg) {
 	return t;
 }
 
-static void *join(pthread_t t) {
+__attribute__((unused)) static void *join(pthread_t t) {
 	void *r;
 	CHECK(pthread_join(t, &r) == 0);
 	return r;
 }
 
-static int open_files(void) {
+static int entries(const char *folder) {
 	int n = 0;
-	DIR *d = opendir("/proc/self/fd");
+	DIR *d = opendir(folder);
 	CHECK(d);
 	while (readdir(d))
 		n++;
@@ -49,14 +49,48 @@ static int open_files(void) {
 	return n;
 }
 
-/* The first round may leave what is made once; after it every descriptor that a round opens is closed again. */
+/* What the process has: descriptors, kernel threads, kilobytes mapped, and of these resident. */
+struct held {
+	int files, threads;
+	long mapped, resident;
+};
+
+static struct held held_now(void) {
+	struct held h = {.files = entries("/proc/self/fd"), .threads = entries("/proc/self/task")};
+	FILE *f = fopen("/proc/self/statm", "r");
+	CHECK(f && fscanf(f, "%ld %ld", &h.mapped, &h.resident) == 2);
+	fclose(f);
+	h.mapped *= 4;
+	h.resident *= 4;
+	return h;
+}
+
+enum {
+	ARENA_KB = 65536, /* malloc's arenas take so much room each, whenever two threads meet there */
+	MAPPED_KB = 1024, /* what else may be mapped meanwhile: a stack of 8 MB, or the TCBs of a thousand threads, are more */
+	RESIDENT_KB = 1024,
+	THREADS_MORE = 8, /* how many must block at once, and how many are kept for the next time (GOSHIM=idle_ms), is the scheduler's luck */
+	THREAD_KB = 256,  /* of a kernel thread */
+};
+
+/* The first round may leave what is made once, the second what the first to need it a few times over keeps for the next: from then on every descriptor that
+ * a round opens is closed again, and what it takes of memory and kernel threads comes from what is kept. */
 static void rounds(int n, void (*round)(void)) {
 	round();
-	int before = open_files();
-	for (int i = 1; i < n; i++)
+	held_now(); /* libc makes what it needs for that */
+	round();
+	struct held before = held_now();
+	for (int i = 2; i < n; i++)
 		round();
-	int after = open_files();
-	CHECK(before == after);
+	struct held after = held_now();
+	if (getenv("FAIL_SHOW"))
+		fprintf(stderr, "held: files %d %d, threads %d %d, mapped %ld %ld, resident %ld %ld\n", before.files, after.files, before.threads, after.threads, before.mapped,
+			after.mapped, before.resident, after.resident);
+	CHECK(before.files == after.files);
+	int more = after.threads > before.threads ? after.threads - before.threads : 0;
+	CHECK(more <= THREADS_MORE);
+	CHECK(after.mapped <= before.mapped || (after.mapped - before.mapped) % ARENA_KB <= MAPPED_KB + more * THREAD_KB);
+	CHECK(after.resident <= before.resident + RESIDENT_KB);
 	puts("ok");
 }
 

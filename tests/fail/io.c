@@ -8,7 +8,7 @@
 
 #include "fail_test.h"
 
-enum { PAIRS = 20, ROUNDS = 3 };
+enum { PAIRS = 20, ROUNDS = 4 };
 
 struct echo {
 	int fd[2];

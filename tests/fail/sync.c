@@ -1,7 +1,7 @@
 /* Threads, mutexes, condition variables and timed waits under refused calls. More timed waits than a timer heap starts with. */
 #include "fail_test.h"
 
-enum { THREADS = 70, ROUNDS = 3 };
+enum { THREADS = 70, ROUNDS = 4 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turn = PTHREAD_COND_INITIALIZER, never = PTHREAD_COND_INITIALIZER;
