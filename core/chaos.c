@@ -34,7 +34,8 @@
 /* Sixteenths of p. Never 16 where a loop tries again until it is spared. */
 static const uint8_t weight[CHAOS_SITES] = {
 	[CHAOS_YIELD] = 16, [CHAOS_MIGRATE] = 16, [CHAOS_STEAL] = 16, [CHAOS_HANDOFF] = 8,
-	[CHAOS_DELAY] = 4,  [CHAOS_PART] = 16,    [CHAOS_INTR] = 8,  [CHAOS_REFUSE] = 8,
+	[CHAOS_DELAY] = 4,  [CHAOS_WAKE] = 8,     [CHAOS_PART] = 16, [CHAOS_INTR] = 8,
+	[CHAOS_REFUSE] = 8,
 };
 
 uint8_t chaos_modes;

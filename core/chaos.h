@@ -15,6 +15,7 @@ enum chaos_site {
 	CHAOS_STEAL,   /* an M looks at other Ps' queues, runnext included, before its own */
 	CHAOS_HANDOFF, /* a P is taken from a running goroutine, or given away before a system call, at once */
 	CHAOS_DELAY,   /* the kernel takes the CPU away here */
+	CHAOS_WAKE,    /* an M that was given a P wakes later, or is not woken for what sysmon finds, too */
 	CHAOS_PART,    /* a read or write moves a part first */
 	CHAOS_INTR,    /* a wait ends as by a signal that turns out to be for somebody else */
 	CHAOS_REFUSE,  /* the kernel or libc says no where the runtime has another way */

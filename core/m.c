@@ -136,6 +136,34 @@ static void note_wake(struct m *m) {
 	SYS3(SYS_futex, &m->note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+/* Chaos: Ms that have been given a P and are not told yet, as if the kernel were slow to run them. Not one but may be late by sched.c's rules: each counts as what
+ * it will be, spinning or with a P, until it wakes and looks. Who comes by next wakes them, an M that looks for work or sysmon; and while a P is in nobody's hands sysmon
+ * does not sleep deeply, or is woken here. */
+static struct m *_Atomic late_ms; /* by idle_next */
+
+static bool wake_put_off(struct m *m) {
+	if (!chaos(CHAOS_WAKE))
+		return false;
+	m->idle_next = atomic_load_explicit(&late_ms, memory_order_relaxed);
+	/* seq_cst, then the load of sysmon_note: Dekker with sleep_deeply(), as in p_attach() */
+	while (!atomic_compare_exchange_weak(&late_ms, &m->idle_next, m))
+		continue;
+	if (atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP)
+		sysmon_wake();
+	return true;
+}
+
+unsigned m_wake_late(void) {
+	unsigned n = 0;
+	struct m *next;
+	/* acquire: pairs with the push. All at once: no ABA */
+	for (struct m *m = atomic_exchange_explicit(&late_ms, NULL, memory_order_acquire); m; m = next, n++) {
+		next = m->idle_next;
+		note_wake(m);
+	}
+	return n;
+}
+
 /* Ms that the maker (below) has yet to make, and the one it is at. Each has its P already, and until it runs it may lose it again (maker_give). */
 static struct m *maker_queue, *maker_making; /* sched.lock */
 
@@ -475,7 +503,8 @@ static void m_start(struct p *p, bool spinning) {
 	if (m) {
 		m->spinning = spinning;
 		m->next_p = p;
-		note_wake(m);
+		if (!wake_put_off(m))
+			note_wake(m);
 		return;
 	}
 	m_new(p, spinning);
@@ -812,6 +841,7 @@ void sched_fork_child(void) {
 	maker_busy = false;
 	maker_held = 0;
 	maker_queue = maker_making = NULL;
+	late_ms = NULL;
 	futex_fork_child();
 	wired_fork_child();
 	netpoll_fork_child();

@@ -197,6 +197,7 @@ struct p *p_new(uint32_t id);          /* the struct, made or as it is; NULL: no
 void m_keep_all(void);                 /* from now on the kernel ties more to an M than the G it runs; any thread, in the runtime or not */
 bool m_keeps(void);
 void m_surplus_wake(void);             /* there are fewer Ps: idle Ms above the limit look at it again */
+unsigned m_wake_late(void);            /* those whose wake chaos has put off; how many */
 void wakep(void);
 void startm(struct p *p);
 struct p *p_idle_get(void);

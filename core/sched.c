@@ -310,6 +310,8 @@ static struct g *poll_as_poller(struct m *m) {
 static struct g *find_runnable(struct m *m) {
 	for (;;) {
 		struct g *g = m->next_g;
+		if (__builtin_expect(chaos_modes != 0, 0))
+			m_wake_late();
 		deliver_pending();
 		if (g) {
 			m->next_g = NULL;
@@ -627,7 +629,7 @@ static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	g_state_set(g, GS_RUNNABLE);
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
-		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && worth_waking(p)) {
+		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && worth_waking(p) && !chaos(CHAOS_WAKE)) {
 			p->singles = 0;
 			wakep();
 		}

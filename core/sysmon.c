@@ -557,6 +557,8 @@ static void sysmon_loop(void) {
 			return;
 		int64_t now = coarse_now_set();
 		shims_look();
+		if (__builtin_expect(chaos_modes != 0, 0))
+			m_wake_late();
 		debug_look(now);
 		if (all_idle()) {
 			idle++;

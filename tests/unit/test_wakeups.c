@@ -64,3 +64,44 @@ TEST_PROCS(wakeups, none_is_lost_without_sysmon) {
 	release_sysmon();
 	cr_expect(answered == ROUNDS);
 }
+
+static _Atomic uint32_t ran;
+
+static void runs(void *arg) {
+	(void)arg;
+	atomic_fetch_add(&ran, 1);
+}
+
+/* Chaos withholds the wake of an M, or does it later: who makes others ready and then computes on, without a look at the scheduler, need not be the one to make up for it. */
+TEST_PROCS(wakeups, put_off_come_all_the_same) {
+	unsigned put_off = 0;
+	start(procs);
+	chaos_configure(1, 100, 0);
+	for (int site = 0; site < CHAOS_SITES; site++) {
+		if (site != CHAOS_WAKE)
+			chaos_spare((enum chaos_site)site);
+	}
+	__atomic_store_n(&sig_sysmon_hook, hold_sysmon, __ATOMIC_RELEASE);
+	while (!atomic_load(&is_held))
+		usleep(100);
+	for (uint32_t round = 1; round <= 200; round++) {
+		yield_until(atomic_load(&sched.idle_p_count) == procs - 1); /* the others sleep */
+		go(runs, NULL);
+		go(runs, NULL);
+		put_off += m_wake_late(); /* as the next M that looks for work does */
+		sched_brief_over();
+		yield_until(atomic_load(&ran) == round * 2);
+	}
+	release_sysmon();
+	for (uint32_t round = 1; round <= 100; round++) {
+		atomic_store(&ran, 0);
+		go(runs, NULL);
+		go(runs, NULL);
+		while (atomic_load(&ran) != 2) {
+			if (procs == 1)
+				g_yield(g_self());
+		}
+	}
+	wait_all();
+	cr_expect((put_off != 0) == (procs > 1), "%u", put_off);
+}
