@@ -60,6 +60,11 @@ static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
 	return ns;
 }
 
+void fdcall_chaos(struct fdcall *c) {
+	c->before = io_handlers(c->g);
+	chaos_yield();
+}
+
 void fdcall_open(struct fdcall *c) {
 	/* Read before a handler may run, which begins as the runtime is left: who is interrupted before his call is in the kernel has not begun it. */
 	c->fd = c->pd ? pd_try_begin(c->g, c->pd) : c->number;
@@ -157,6 +162,13 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	struct pd *pd = c->pd;
 	if (unlikely(fdcall_may_wait(c, mode) < 0))
 		return -EAGAIN;
+	if (io_ends_by_chaos(c->g, c->before, !progress && (c->deadline == -1 || c->limited))) {
+		pd_drop(pd);
+		c->pd = NULL;
+		fdcall_leave(c);
+		shim_testcancel(c->g);
+		return -EINTR;
+	}
 	if (unlikely(mode == PD_READ && shut_for_reading(c))) {
 		pd_more(pd, PD_READ); /* all who wait are told */
 		return FDCALL_BLOCK;

@@ -93,6 +93,13 @@ static inline bool io_repeats(struct g *g, struct io_handlers before, bool resta
 	return io_disturbed(g, before, restarts);
 }
 
+/* Chaos: a handler that ends such a call ran on this goroutine since the program made it, and now it is about to wait. Natively the signal may as well have come a
+ * moment later, in the wait, and nobody can tell the two apart: the call fails with EINTR, or with progress says how far it came. Never where no handler ran, nor instead
+ * of what is there already: the kernel looks for that first. */
+static inline bool io_ends_by_chaos(struct g *g, struct io_handlers before, bool restarts) {
+	return unlikely(chaos_modes != 0) && !io_disturbed(g, before, restarts) && chaos(CHAOS_INTR);
+}
+
 /* Does the kernel restart a call on this descriptor? Not if it is a socket with a timeout, in whichever direction. */
 bool io_restarts(int fd);
 
@@ -177,7 +184,11 @@ struct fdcall {
 	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without. The kernel must not wait for it */
 	void (*undo)(struct fdcall *c); /* by fdcall_abandon(), before it lets go; or NULL */
 	void *undo_arg;
+	struct io_handlers before; /* under chaos: that had run when the program made the call */
 };
+
+/* Under chaos, at the beginning of a call: others run, and handlers. */
+void fdcall_chaos(struct fdcall *c);
 
 enum {
 	FDCALL_BLOCK = -4000
@@ -213,8 +224,9 @@ static inline void fdcall_reenter(struct fdcall *c) {
 
 /* False: no pd; make a bracketed plain call on c->fd. Every true one needs fdcall_end(). */
 static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
-	chaos_yield();
 	c->g = g;
+	if (unlikely(chaos_modes != 0))
+		fdcall_chaos(c);
 	c->number = c->fd = fd;
 	c->deadline = 0;
 	c->patient = c->limited = false;

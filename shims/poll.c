@@ -239,6 +239,7 @@ static bool pollcall_over(struct pollcall *call, long *found) {
 /* The result as the kernel's, or FDCALL_BLOCK. */
 static long pollcall_run(struct pollcall *call) {
 	call->handlers = sig_handlers_run(call->g);
+	chaos_yield(); /* a handler that runs meanwhile ends the wait, below */
 	bool small = call->own && call->count(call) <= POLL_INLINE;
 	for (;;) {
 		struct pollset s;

@@ -58,6 +58,8 @@ static __attribute__((noinline, cold)) int fail(int error) {
 /* A goroutine waits for one. With `until` the kernel's call would not restart. */
 static int park(struct g *g, struct semaphore *s, clockid_t clock, const struct timespec *until) {
 	int64_t deadline = until ? deadline_abs(until, clock) : -1;
+	struct io_handlers before = io_handlers(g);
+	chaos_yield();
 	for (;;) {
 		shim_testcancel(g);
 		atomic_fetch_add_explicit(&s->word, WAITER_ONE, memory_order_relaxed); /* announces only */
@@ -65,6 +67,11 @@ static int park(struct g *g, struct semaphore *s, clockid_t clock, const struct 
 		do {
 			if (sem_take(s, WAITER_ONE))
 				return 0;
+			if (io_ends_by_chaos(g, before, !until)) {
+				atomic_fetch_sub_explicit(&s->word, WAITER_ONE, memory_order_relaxed);
+				shim_testcancel(g);
+				return fail(EINTR);
+			}
 			r = futex_wait((_Atomic uint32_t *)(void *)&s->word, 0, deadline, FUTEX_ANY, true, "semaphore");
 		} while (r == 0 || r == -EAGAIN);
 		atomic_fetch_sub_explicit(&s->word, WAITER_ONE, memory_order_relaxed);

@@ -245,7 +245,7 @@ static ssize_t splice_goroutine(struct g *g, int in, int out, struct splice_args
 	}
 	if ((a->flags & SPLICE_F_NONBLOCK) || a->n == 0 || !splice_fits(a))
 		return io_ret(g, BRACKET(g, splice_raw(a, in, out, a->flags)));
-	struct fdcall from = {.g = g, .number = in}, to = {.g = g, .number = out};
+	struct fdcall from = {.g = g, .number = in, .before = io_handlers(g)}, to = {.g = g, .number = out, .before = io_handlers(g)};
 	long r = splice_ends(&from, &to, a);
 	fdcall_end(&to);
 	fdcall_end(&from);
