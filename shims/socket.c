@@ -13,14 +13,16 @@
 /* ---- receiving ---------------------------------------------------------------------------------------------------- */
 
 /* How much to ask for: all, but for chaos. TCP may bring less than there is, but what fits the smallest segment comes whole on every network, and
- * programs rely on that. With MSG_WAITALL the rest is fetched here anyway. */
+ * programs rely on that. With MSG_WAITALL the rest is fetched here anyway. Never with O_NONBLOCK: epoll(7) lets who read less than he asked for take that for the
+ * end of what there is, and wait for the next edge, which would not come. For the same reason no write on such a descriptor is cut: a short count says that the buffer
+ * is full. */
 #define SEGMENT_MIN 536
-static inline size_t recv_part(struct pd *pd, size_t n, int flags) {
-	if (likely(!chaos_modes) || (flags & ~(MSG_WAITALL | MSG_NOSIGNAL)))
+static inline size_t recv_part(struct fdcall *c, size_t n, int flags) {
+	if (likely(!chaos_modes) || (flags & ~(MSG_WAITALL | MSG_NOSIGNAL)) || pd_kind(c->pd) != KIND_TCP || (fdcall_flags(c) & FL_NONBLOCK))
 		return n;
 	if (flags & MSG_WAITALL)
-		return pd_kind(pd) == KIND_TCP ? chaos_part(n) : n;
-	return pd_kind(pd) == KIND_TCP && n > SEGMENT_MIN ? SEGMENT_MIN + chaos_part(n - SEGMENT_MIN) : n;
+		return chaos_part(n);
+	return n > SEGMENT_MIN ? SEGMENT_MIN + chaos_part(n - SEGMENT_MIN) : n;
 }
 
 /* What a successful receive says about the next one. */
@@ -93,7 +95,7 @@ long sock_recv(struct fdcall *c, void *buf, size_t n, int flags, void *addr, uns
 		size_t part = n - got;
 		if (unlikely(n > RW_MAX) || !pd_drained(pd)) {
 			pd_try(pd, PD_READ);
-			part = recv_part(pd, part, flags);
+			part = recv_part(c, part, flags);
 			r = FD_TRY(c, SYS6(SYS_recvfrom, c->fd, (char *)buf + got, part, flags | MSG_DONTWAIT, addr,
 					   addr_size));
 		}
