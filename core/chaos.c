@@ -6,13 +6,17 @@
  *
  * A program must not be able to tell chaos from a busy machine. So:
  *   - a wait is interrupted (CHAOS_INTR), but no handler ran: the shim finds that and waits on, the program sees no EINTR. POSIX allows that error
- *     after a handler that ran only, so a program without handlers need not expect it, and one with handlers has it from the signals that it is sent: chaos makes
- *     those meet short parts, delays and hand-overs. The runtime's own calls into the kernel do fail with EINTR;
- *   - a read of a TCP socket comes back short, as the network may cut it, but never shorter than the smallest segment. Pipes and Unix sockets give natively what is there, so chaos does
- *     not shorten their reads. Writes go out in parts, but the loop that writes the rest is ours, and nothing that the kernel moves as a
- *     whole (PIPE_BUF, messages) is cut;
+ *     after a handler that ran only, so a program without handlers need not expect it. Where one did run, one that ends such a call, after the program made the
+ *     call and before it waits, the wait may end at once, with EINTR or what has been moved (io_ends_by_chaos()): natively the signal may have come then. The runtime's
+ *     own calls into the kernel do fail with EINTR;
+ *   - a read of a TCP socket that blocks comes back short, as the network may cut it, but never shorter than the smallest segment. Pipes and Unix sockets give natively
+ *     what is there, so chaos does not shorten their reads. On a descriptor with O_NONBLOCK a short count says that nothing more is there, or that the buffer is full,
+ *     and who waits for edges believes it (epoll(7)): none is forced there. Writes that block go out in parts, but the loop that writes the rest is ours, and nothing
+ *     that the kernel moves as a whole (PIPE_BUF, messages) is cut;
+ *   - a kernel thread that was given a P wakes late (CHAOS_WAKE, m.c), as on a machine whose CPUs are busy; what sysmon would find too wakes none;
  *   - what is refused (CHAOS_REFUSE) is what the runtime can do without: a kernel thread, a registration with epoll, a guard marker, a cache. Where
- *     the program would see an error it is left alone; fail=N is for those.
+ *     the program would see an error it is left alone; fail=N is for those, and GOSHIM=chaos_errors=1 for memory and threads, in programs that take EAGAIN from
+ *     pthread_create() as NPTL's may say it.
  *
  * What a seed reproduces. Each decision is a hash of the seed, the site, the goroutine (its number in order of creation; an M's or P-less
  * thread's own number) and how many decisions that goroutine has made. No state is shared, so what a goroutine is told depends on
@@ -52,6 +56,16 @@ void chaos_configure(uint64_t seed, uint32_t percent, uint64_t nth) {
 	for (int i = 0; i < CHAOS_SITES; i++)
 		threshold[i] = (uint32_t)((uint64_t)UINT32_MAX * percent * weight[i] / (100 * FULL_WEIGHT));
 	chaos_modes = (seed ? CHAOS_RANDOM : 0) | (nth ? CHAOS_NTH : 0);
+}
+
+void chaos_show_errors(void) {
+	if (chaos_modes & CHAOS_RANDOM)
+		chaos_modes |= CHAOS_ERRORS;
+}
+
+/* Not before the runtime has started: it would stand aside, and there would be no chaos at all. */
+bool chaos_error(void) {
+	return (chaos_modes & CHAOS_ERRORS) && sched_started() && chaos_roll(CHAOS_REFUSE);
 }
 
 void chaos_spare(enum chaos_site site) {

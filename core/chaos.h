@@ -22,8 +22,8 @@ enum chaos_site {
 	CHAOS_SITES
 };
 
-enum { CHAOS_RANDOM = 1, CHAOS_NTH = 2 };
-/* Which of the two modes is on. Written once, before the runtime starts. */
+enum { CHAOS_RANDOM = 1, CHAOS_NTH = 2, CHAOS_ERRORS = 4 };
+/* Which of the modes is on. Written once, before the runtime starts. */
 extern uint8_t chaos_modes __attribute__((visibility("hidden")));
 
 /* seed 0: no chaos. percent: of the decisions at sites of full weight, 1..100. nth 0: nothing fails. */
@@ -32,7 +32,11 @@ void chaos_configure(uint64_t seed, uint32_t percent, uint64_t nth);
 /* After chaos_configure(): this never happens. */
 void chaos_spare(enum chaos_site site);
 
+/* After chaos_configure() with a seed: calls are refused as well where the program sees that as an error of its own. */
+void chaos_show_errors(void);
+
 bool chaos_roll(enum chaos_site site);
+bool chaos_error(void);
 void chaos_delay_slow(void);
 size_t chaos_part_slow(size_t bytes);
 void chaos_yield_slow(void);
@@ -65,6 +69,11 @@ static inline size_t chaos_part(size_t bytes) {
  * call and GOSHIM=fail=N. For calls whose failure the program gets to see (as an error that NPTL could give as well). */
 #define MAY_FAIL(refused, call) \
 	(__builtin_expect(chaos_modes != 0, 0) && chaos_nth(__FILE__, __LINE__, #refused) ? (refused) : (call))
+
+/* The same for memory and threads, which a program may find refused on any machine: chaos refuses them, too, if the program is said to accept it
+ * (GOSHIM=chaos_errors=1). */
+#define MAY_FAIL_SEEN(refused, call) \
+	(__builtin_expect(chaos_modes != 0, 0) && (chaos_nth(__FILE__, __LINE__, #refused) || chaos_error()) ? (refused) : (call))
 
 /* The same where the runtime has another way, so that the program sees nothing: chaos refuses such calls, too. */
 #define MAY_FAIL_UNSEEN(refused, call) \

@@ -480,7 +480,7 @@ struct m *m_new_pinned(struct g *g) {
 	uint64_t all = ALL_SIGNALS, old;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	RACE_BEFORE(m);
-	int r = MAY_FAIL(-EAGAIN, sched_thread_create(m_main, m));
+	int r = MAY_FAIL_SEEN(-EAGAIN, sched_thread_create(m_main, m));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	g_tp_release(self, hold);
 	if (r == 0) {

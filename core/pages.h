@@ -14,7 +14,7 @@
 
 /* Zeroed; NULL: refused. */
 static inline void *pages_map(size_t bytes) {
-	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	long r = MAY_FAIL_SEEN(-ENOMEM, SYS6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	if ((unsigned long)r > -4096UL)
 		return NULL;
 	RACE_OURS((void *)r, bytes);

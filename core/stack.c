@@ -89,8 +89,8 @@ static bool failed(long r) {
 
 static void *map(size_t bytes) {
 	int prot = PROT_READ | PROT_WRITE | (sched_config.stack_exec ? PROT_EXEC : 0);
-	long r = MAY_FAIL(-ENOMEM, SYS6(SYS_mmap, 0, bytes, prot,
-	                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0));
+	long r = MAY_FAIL_SEEN(-ENOMEM, SYS6(SYS_mmap, 0, bytes, prot,
+	                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0));
 	return failed(r) ? NULL : (void *)r;
 }
 
@@ -254,7 +254,7 @@ static bool guard_install(char *lo, size_t bytes) {
 	if (markers && MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, lo, bytes, MADV_GUARD_INSTALL)) == 0)
 		return true;
 	/* Markers are also refused in locked memory (MEM-14). */
-	return MAY_FAIL(-ENOMEM, SYS3(SYS_mprotect, lo, bytes, PROT_NONE)) == 0;
+	return MAY_FAIL_SEEN(-ENOMEM, SYS3(SYS_mprotect, lo, bytes, PROT_NONE)) == 0;
 }
 
 /* A slot whose guard was refused must not come back as a used one, which has its guard (MEM-5). */

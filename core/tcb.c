@@ -350,7 +350,7 @@ uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
 	uintptr_t tcb = place((uintptr_t)hi, stack_top);
 	memset((void *)tcb_thread(tcb), 0, lay.struct_bytes);
 	tls_tcb_set(g, tcb);
-	if (!MAY_FAIL(NULL, lay.allocate((void *)tcb))) {
+	if (!MAY_FAIL_SEEN(NULL, lay.allocate((void *)tcb))) {
 		tls_tcb_clear(g);
 		return 0;
 	}

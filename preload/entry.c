@@ -124,6 +124,8 @@ void goshim_configure(void) {
 	sched_config.preempt = !settings.no_preempt;
 	sig_trap_wanted = settings.fsbase_trap;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
+	if (settings.chaos_errors)
+		chaos_show_errors();
 	if (settings.panic_isolate) /* a socket that lacks memory for its notes is nobody's, and stays open */
 		chaos_spare(CHAOS_REFUSE);
 	if (!settings.verbose)

@@ -162,6 +162,10 @@ static bool parse_chaos(const char *text) {
 	return parse_count(text, &settings.chaos);
 }
 
+static bool parse_chaos_errors(const char *text) {
+	return parse_bool(text, &settings.chaos_errors);
+}
+
 static bool parse_fail(const char *text) {
 	return parse_count(text, &settings.fail);
 }
@@ -273,6 +277,8 @@ static const struct setting table[] = {
 	{"chaos", parse_chaos, "must be a whole number of 0 to 10^15", "SEED",
 	 "for tests: force yields, migrations, steals, handoffs, delays, parts and refusals at random; default 0, none"},
 	{"p", parse_percent, "must be a number of 1 to 100", "PERCENT", "how often chaos strikes; default 10"},
+	{"chaos_errors", parse_chaos_errors, ACCEPTS_BOOL, "0|1",
+	 "1: chaos also refuses memory and threads where the program sees it, as EAGAIN from pthread_create; default 0"},
 	{"fail", parse_fail, "must be a whole number of 0 to 10^15", "N",
 	 "for tests: the runtime's N-th allocation or system call that may fail does, once; default 0, none"},
 	{"ctl", parse_ctl, "must be 0, 1 or the full path of a folder of at most 47 characters", "0|1|/FOLDER",

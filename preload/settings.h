@@ -17,6 +17,7 @@ struct settings {
 	bool no_preempt;       /* GOSHIM=preempt=0: never interrupt a goroutine */
 	bool guard_mprotect;   /* GOSHIM=guard=markers|mprotect */
 	uint64_t chaos;        /* GOSHIM=chaos=SEED: force what is rare (core/chaos.c); 0 = no */
+	bool chaos_errors;     /* GOSHIM=chaos_errors=1: also where the program sees an error */
 	uint32_t chaos_percent; /* GOSHIM=p=PERCENT: how often */
 	uint64_t fail;         /* GOSHIM=fail=N: refuse the runtime's N-th call that may fail; 0 = none */
 	bool patch;            /* GOSHIM=patch=0|1: may libc's own calls be led to us by changing its code in memory */

@@ -1,7 +1,6 @@
 /* Chaos: what a seed decides, how often, and that the N-th call fails and no other. */
 #include "chaos.h"
-#include "core_test.h"
-#include "runtime.h"
+#include "sched_test.h"
 
 #define ROUNDS 4000
 
@@ -97,4 +96,29 @@ Test(chaos, the_nth_call_fails_once) {
 	chaos_configure(0, 100, 1000000);
 	for (int i = 0; i < CHAOS_SITES; i++)
 		cr_expect(!chaos((enum chaos_site)i));
+}
+
+static uint32_t refusals(void) {
+	uint32_t n = 0;
+	for (int i = 0; i < 1000; i++)
+		n += MAY_FAIL_SEEN(-ENOMEM, 0) != 0;
+	return n;
+}
+
+/* Where the program would see it only if it is said to accept that, and once the runtime runs: else that would stand aside. */
+Test(chaos, errors_are_shown_to_who_accepts_them) {
+	chaos_configure(5, 100, 0);
+	be(1);
+	cr_expect(refusals() == 0);
+	chaos_show_errors();
+	cr_expect(refusals() == 0);
+	tls_g = NULL;
+	start(1);
+	uint32_t n = refusals();
+	cr_expect(n > 300 && n < 700, "%u", n);
+	chaos_configure(5, 100, 0);
+	cr_expect(refusals() == 0);
+	chaos_configure(0, 100, 0);
+	chaos_show_errors();
+	cr_expect(refusals() == 0);
 }

@@ -80,7 +80,11 @@ Test(parser, the_last_value_counts) {
 
 Test(parser, chaos) {
 	cr_assert(list("chaos=18,p=3,fail=1000000000000000"));
-	cr_expect(settings.chaos == 18 && settings.chaos_percent == 3 && settings.fail == 1000000000000000);
+	cr_expect(settings.chaos == 18 && settings.chaos_percent == 3 && settings.fail == 1000000000000000 && !settings.chaos_errors);
+	cr_assert(list("chaos=18,chaos_errors=1"));
+	cr_expect(settings.chaos_errors);
+	cr_assert(list("chaos_errors=0"));
+	cr_expect(!settings.chaos_errors);
 }
 
 /* The one value with a comma in it. */
@@ -100,7 +104,7 @@ Test(parser, panic) {
 Test(parser, malformed_lists) {
 	static const char *const bad[] = {",", "off=1,", ",off=1", "off=1,,off=0", "off", "off=", "=1", "OFF=1", "off =1", "off= 1",
 	                                  "off=1 ", "off=2", "off=11", "off=1;verbose=1", "guard=", "idle_ms=1025", "chaos=-1",
-	                                  "chaos=x", "p=0", "p=101", "fail=1000000000000001", "panic=", "panic=isolate,", "panic=isolate,released", "panic=crash,release",
+	                                  "chaos=x", "chaos_errors=2", "p=0", "p=101", "fail=1000000000000001", "panic=", "panic=isolate,", "panic=isolate,released", "panic=crash,release",
 	                                  "release", "panic=isolate,release,release", "panic_limit=0", "panic_limit=1000001"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		error = NULL;
