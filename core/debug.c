@@ -219,8 +219,12 @@ void debug_look(int64_t now) {
 	}
 }
 
+bool debug_looks_asleep = true;
+
 int64_t debug_asleep(int64_t next) {
 	int64_t now = nanotime();
+	if (!debug_looks_asleep)
+		return next;
 	debug_look(now);
 	return next - now < LOOK_NS ? next : now + LOOK_NS;
 }

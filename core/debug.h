@@ -15,6 +15,7 @@ void debug_die(const char *why) __attribute__((noreturn));
 void debug_look(int64_t now);
 /* sysmon, which has nothing to watch and would sleep until `next`: looks, and says until when it may sleep to look again. */
 int64_t debug_asleep(int64_t next);
+extern bool debug_looks_asleep; /* false: not even then; for a test that counts how often an idle process wakes */
 /* The kernel refused a thread: what is queued may wait for a while. */
 void debug_m_refused(void);
 /* wakep() ended the poller's sleep: it will look for work. */

@@ -9,6 +9,7 @@
 #include <fenv.h>
 #include <math.h>
 
+#include "debug.h"
 #include "netpoll.h"
 
 /* ---- start ---- */
@@ -1072,6 +1073,7 @@ TEST_PROCS(sched, an_idle_process_sleeps) {
 	static _Atomic uint32_t gate;
 	pthread_t watcher;
 	long woken;
+	debug_looks_asleep = false;
 	start(procs);
 	for (int i = 0; i < 50; i++)
 		go(wait_for_gate, (void *)&gate);
