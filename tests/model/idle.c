@@ -226,11 +226,6 @@ static void queue_0_1(void) {
 	queue(1);
 }
 
-static void queue_2_3(void) {
-	queue(2);
-	queue(3);
-}
-
 static void queue_0(void) {
 	queue(0);
 }
@@ -307,20 +302,12 @@ static void polls_3(void) {
 	reset_polls(3);
 }
 
-static void polls_4(void) {
-	reset_polls(4);
-}
-
 static void sleeps_2(void) {
 	reset_sleeps(2);
 }
 
 static void sleeps_3(void) {
 	reset_sleeps(3);
-}
-
-static void sleeps_4(void) {
-	reset_sleeps(4);
 }
 
 /* With the kernel's futex as it is. */
@@ -359,7 +346,5 @@ const struct scenario scenarios[] = {
 	{"idle: in the kernel", sleeps_in_kernel, {queue_0, queue_1, m_0}, finish, true},
 	{"idle: with the maker", with_maker, {queue_0, queue_1, m_0, maker}, finish, true},
 	{"idle: sleeps, two and one", sleeps_3, {queue_0_1, queue_2, m_0}, finish, true},
-	{"idle: polls, two and two", polls_4, {queue_0_1, queue_2_3, m_0}, finish, true},
-	{"idle: sleeps, two and two", sleeps_4, {queue_0_1, queue_2_3, m_0}, finish, true},
 	{NULL, NULL, {NULL}, NULL, false},
 };
