@@ -257,13 +257,15 @@ static void watch_p(struct p *p, struct look *look) {
 	look->stuck |= ran >= SYSCALL_NS;
 	look->hogs += ran >= WOKEN_NS;
 	bool leaving = p_leaving(p);
-	if (!woken && !leaving && !atomic_load_explicit(&sched.late.size, memory_order_relaxed))
-		return;
+	bool wanted = woken || leaving || atomic_load_explicit(&sched.late.size, memory_order_relaxed);
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed)) {
-		if (ran >= SYSCALL_NS)
+		/* Also if nobody needs the P: while it is not idle sysmon must not sleep deeply, for as long as the call waits. As in Go. */
+		if (ran >= (wanted ? SYSCALL_NS : SLICE_NS))
 			take(p, m, g, look);
 		return;
 	}
+	if (!wanted)
+		return;
 	if (blocks_unseen(p, m, look, woken ? STILL_NS : SYSCALL_NS) || chaos(CHAOS_HANDOFF)) {
 		if (take(p, m, g, look))
 			look->again = true; /* rarely alone */
