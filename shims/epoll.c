@@ -5,7 +5,6 @@
 #include <sys/epoll.h>
 
 #include "io.h"
-#include "thread.h"
 
 struct epoll_ask {
 	int fd;
@@ -77,38 +76,6 @@ static int ms_left(int64_t deadline) {
 	return deadline < 0 ? -1 : ns <= 0 ? 0 : ns / 1000000 >= INT_MAX ? INT_MAX : (int)((ns + 999999) / 1000000);
 }
 
-/* How many wait in the kernel, each with a kernel thread; relaxed: one more or less. */
-static _Atomic uint32_t alone;
-
-/* An event loop is one thread for many descriptors: to park it costs two looks more, a wake-up of the poller and the P's way there and back for each batch of
- * events, and saves one kernel thread. So up to GOMAXPROCS of them wait in their own epoll_wait(). */
-static bool alone_begin(struct g *g) {
-	struct thread *t = thread_of(g);
-	if (g->kind > G_MAIN || sig_fd_blocked(g) || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) || chaos(CHAOS_HANDOFF))
-		return false;
-	if (t->waits_alone) /* a handler or a cancellation has led out of the last one */
-		return true;
-	if (atomic_load_explicit(&alone, memory_order_relaxed) >= sched.procs)
-		return false;
-	atomic_fetch_add_explicit(&alone, 1, memory_order_relaxed);
-	t->waits_alone = true;
-	return true;
-}
-
-void epoll_alone_end(struct g *g) {
-	struct thread *t = thread_of(g);
-	if (!t->waits_alone)
-		return;
-	t->waits_alone = false;
-	atomic_fetch_sub_explicit(&alone, 1, memory_order_relaxed);
-}
-
-void epoll_fork_child(struct g *g) {
-	atomic_store_explicit(&alone, 0, memory_order_relaxed);
-	if (g)
-		thread_of(g)->waits_alone = false;
-}
-
 static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int room, int64_t deadline,
 			  const sigset_t *mask) {
 	struct epoll_ask a = {fd, events, room};
@@ -121,11 +88,6 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 		r = io_ask_lent(g, epoll_ask, &a);
 	if (r != 0 || (deadline == 0 && !mask))
 		return r;
-	if (!mask && alone_begin(g)) {
-		r = BRACKET_AS(syscall_enter_idling, g, true, false, SYS6(SYS_epoll_pwait, fd, events, room, ms_left(deadline), NULL, 8));
-		epoll_alone_end(g);
-		return r;
-	}
 	if (mask || !io_waits_itself(g)) {
 		/* The mask is the goroutine's for the time of the wait: a signal that is pending, or comes, ends it (SIG-16). */
 		if (mask)

@@ -98,7 +98,6 @@ void process_child_fixup(void) {
 		loader_fork_child();
 		inside_fork_child();
 		sig_fork_child();
-		epoll_fork_child(g_goroutine());
 	}
 	sched_fork_child(); /* from here on the caller is a plain thread */
 	sigtimer_fork_child();
@@ -185,6 +184,8 @@ static __thread struct child_birth vfork_birth;
 
 void vfork_before(void) {
 	struct g *g = g_goroutine();
+	if (!vfork_depth)
+		g_wish_look(g); /* before anything is counted: it may run handlers */
 	if (vfork_depth++)
 		return;
 	if (!g) { /* nothing will tell what the child does with descriptors */
@@ -192,7 +193,6 @@ void vfork_before(void) {
 		return;
 	}
 	fdtable_spawn_prepare();
-	g_wish_look(g);
 	m_parent(g);
 	sig_child_begin(&vfork_birth);
 	vfork_hold = g_tp_hold(g);
@@ -220,11 +220,11 @@ pid_t vfork_after(long result) {
 /* libc does these with internal calls only: no shim runs inside the bracket. So nobody tells which descriptors file actions pass on either. */
 static struct g *spawn_begin(const posix_spawn_file_actions_t *actions) {
 	struct g *g = g_goroutine();
+	g_wish_look(g);
 	if (actions)
 		fdtable_fork_prepare();
 	else
 		fdtable_spawn_prepare();
-	g_wish_look(g);
 	m_parent(g);
 	return g;
 }
@@ -296,9 +296,9 @@ struct popen_file {
 /* Not bracketed: it allocates, and the program's malloc may be anything. */
 SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
-	fdtable_spawn_prepare();
 	struct g *g = g_goroutine();
 	g_wish_look(g);
+	fdtable_spawn_prepare();
 	enum tp_hold hold = g_tp_hold(g);
 	struct child_birth birth;
 	sig_child_begin(&birth);

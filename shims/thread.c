@@ -121,7 +121,6 @@ static void thread_gone(struct g *g, int status) {
 	uint32_t left = atomic_load_explicit(&vanished, memory_order_acquire);
 	if (unlikely(left) && left == g_count())
 		SYS1(SYS_exit_group, status);
-	epoll_alone_end(g);
 	sig_thread_exit(g);
 	robust_release(g);
 	uint32_t life = THREAD_LIVE;

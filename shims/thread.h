@@ -48,7 +48,6 @@ struct thread {
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
 	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
 	int32_t robust_ktid;         /* its kernel thread for life, by whose number robust mutexes shared with other processes know it; 0: none. robust.c */
-	bool waits_alone;            /* in its own epoll_wait(): epoll.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;
 };
@@ -64,10 +63,6 @@ static inline bool thread_ended(struct g *g) {
 	/* acquire: as a joiner's */
 	return atomic_load_explicit(&thread_of(g)->life, memory_order_acquire) == THREAD_EXITED;
 }
-
-/* epoll.c: a thread that ends, perhaps out of its epoll_wait(), is in none any more; a fork's child, whose caller is g, has no others. */
-void epoll_alone_end(struct g *g);
-void epoll_fork_child(struct g *g);
 
 /* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
 struct g *thread_g(pthread_t t);

@@ -231,6 +231,16 @@ static bool may_answer(struct g *g) {
 	return state == GS_RUNNABLE || (state == GS_RUNNING && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed));
 }
 
+/* From a wait in the kernel that its caller makes again. */
+static void call_back(struct g *g) {
+	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED); /* another's by now: that one's wait is made again, or has ended */
+	sig_reserve();
+	struct g *held = rt_hold();
+	if (m)
+		sig_disturb_hook(g, m);
+	rt_drop(held);
+}
+
 int32_t thread_give_own(struct g *g) {
 	int32_t ktid = thread_own_ktid(g);
 	if (ktid)
@@ -241,6 +251,8 @@ int32_t thread_give_own(struct g *g) {
 		/* Its wait finds that nothing happened, and goes on, as when another thread takes a signal that was for both. */
 		if (atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING)
 			g_interrupt(g);
+		else if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_WAITS)
+			call_back(g);
 		else if (may_answer(g) && now < latest)
 			until = now + GIVE_NS;
 		futex_nap(GIVE_LOOK_NS, "another thread to be pinned");
