@@ -129,8 +129,9 @@ static long ioprio_set_named(pid_t id, long priority) {
 
 static long ioprio_get_named(pid_t id) {
 	struct g *g = thread_meant(id);
-	if (g && !g_own_ktid(g) && thread_of(g)->ioprio)
-		return thread_of(g)->ioprio;
+	uint16_t told = g ? __atomic_load_n(&thread_of(g)->ioprio, __ATOMIC_RELAXED) : 0; /* others may be telling */
+	if (told && !g_own_ktid(g))
+		return told;
 	return SYS2(SYS_ioprio_get, IOPRIO_WHO_PROCESS, of_thread(id, false));
 }
 
