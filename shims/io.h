@@ -65,7 +65,6 @@ static inline long io_ret(struct g *g, long r) {
 
 /* A cancellation point that waits in the kernel: while it does, cancellation acts at once, as it does in libc's own calls. */
 bool io_cancel_open(struct g *g);
-/* At once when the call is back, before its P: what it made, or took, is the thread's, and a cancellation must not act any more (CAN-1). */
 void io_cancel_close(struct g *g, bool opened);
 
 /* The handlers that have run on a goroutine, before a call of its. */
@@ -113,11 +112,11 @@ bool io_restarts(int fd);
 			bool bracket_opened = (cancel_point) && io_cancel_open(g);                           \
 			enter(g);                                                                            \
 			bracket_result = (call);                                                             \
-			if (cancel_point)                                                                    \
-				io_cancel_close((g), bracket_opened);                                        \
 			sig_raised_by((g), bracket_result);                                                  \
 			arch_tp_mend();                                                                      \
 			syscall_exit(g);                                                                     \
+			if (cancel_point)                                                                    \
+				io_cancel_close((g), bracket_opened);                                        \
 		} while (unlikely(bracket_result == -EINTR) && io_repeats((g), bracket_before, (restarts))); \
 		bracket_result;                                                                              \
 	}))
@@ -315,11 +314,11 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 			bool fd_held_opened = (cancel_point) && io_cancel_open((c)->g); \
 			enter((c)->g);                                                  \
 			fd_held_result = (call);                                        \
-			if (cancel_point)                                               \
-				io_cancel_close((c)->g, fd_held_opened);                \
 			sig_raised_by((c)->g, fd_held_result);                          \
 			pd_try_end((c)->g);                                             \
 			syscall_exit((c)->g);                                           \
+			if (cancel_point)                                               \
+				io_cancel_close((c)->g, fd_held_opened);                \
 			fdcall_close(c);                                                \
 		} while (unlikely(fd_held_result == -EINTR) &&                          \
 			 fdcall_repeats(c, fd_held_before, io_restarts((c)->fd)));      \

@@ -561,9 +561,7 @@ static void cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	/* What a call has made while the kernel was at it would be nobody's (CAN-1): the next cancellation point acts. */
-	bool made = g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && arch_context_call_done(context);
-	if (g && !made && !sig_must_defer(g))
+	if (g && !sig_must_defer(g))
 		cancel_now(g);
 }
 
