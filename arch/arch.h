@@ -117,6 +117,8 @@ void arch_code_written(void *code, size_t size);
 
 uintptr_t arch_context_pc(const void *context);
 uintptr_t arch_context_sp(const void *context);
+/* A signal's frame on code of this library that makes a system call: it is just back, with a result that is no error. */
+bool arch_context_call_done(const void *context);
 
 /* Preemption: false if this CPU's registers cannot all be saved. Once, at start. */
 bool arch_preempt_init(void);

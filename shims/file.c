@@ -93,7 +93,7 @@ SHIM int flock(int fd, int how) {
 		return CALL_REAL(flock, fd, how);
 	long r = BRACKET(g, SYS2(SYS_flock, fd, how | LOCK_NB));
 	if (r == -EWOULDBLOCK && !(how & LOCK_NB))
-		r = BRACKET_WAITS(g, false, SYS2(SYS_flock, fd, how));
+		r = BRACKET_WAITS(g, CANCEL_NOT, SYS2(SYS_flock, fd, how));
 	return (int)sys_ret(r);
 }
 
@@ -114,7 +114,7 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	case F_LOCK:
 		shim_testcancel(g);
-		return (int)io_ret(g, BRACKET_WAITS(g, true, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
+		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
 	case F_TLOCK:
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	default:
@@ -176,7 +176,7 @@ static inline void open_enter(struct g *g) {
 /* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
-	long r = BRACKET_AS(open_enter, g, true, true, SYS4(SYS_openat, dir, path, flags, mode));
+	long r = BRACKET_AS(open_enter, g, CANCEL_MAKES, true, SYS4(SYS_openat, dir, path, flags, mode));
 	r = taskfile_opened(path, flags, r);
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

@@ -63,9 +63,21 @@ static inline long io_ret(struct g *g, long r) {
 	return sys_ret(r);
 }
 
-/* A cancellation point that waits in the kernel: while it does, cancellation acts at once, as it does in libc's own calls. */
-bool io_cancel_open(struct g *g);
+/* What a call that waits in the kernel is to cancellation. CANCEL_WAITS: while it does, cancellation acts at once, as it does in libc's own calls, also on one that is
+ * back with a part of its bytes, because the canceller's signal ended it. CANCEL_MAKES: it makes or takes something whole (a descriptor, a child's status, a lock, a
+ * message), which would be nobody's: once it has succeeded, a cancellation waits for the next point (CAN-1; libc before 2.41 loses it). */
+enum io_cancel { CANCEL_NOT, CANCEL_WAITS, CANCEL_MAKES };
+/* False: cancellation acts at once anyhow. */
+bool io_cancel_open(struct g *g, enum io_cancel how);
 void io_cancel_close(struct g *g, bool opened);
+
+/* First thing when the call is back, before the wait for a P. Returns what is left to io_cancel_close(). */
+static inline bool io_cancel_made(struct g *g, enum io_cancel how, long result, bool opened) {
+	if (how != CANCEL_MAKES || result < 0)
+		return opened;
+	io_cancel_close(g, opened);
+	return false;
+}
 
 /* The handlers that have run on a goroutine, before a call of its. */
 struct io_handlers {
@@ -104,33 +116,34 @@ static inline bool io_ends_by_chaos(struct g *g, struct io_handlers before, bool
 bool io_restarts(int fd);
 
 /* A raw system call between brackets, repeated when it was disturbed. `restarts` is looked at only then. */
-#define BRACKET_AS(enter, g, cancel_point, restarts, call)                                                   \
+#define BRACKET_AS(enter, g, cancel, restarts, call)                                                         \
 	(__extension__({                                                                                     \
 		long bracket_result;                                                                         \
 		struct io_handlers bracket_before = io_handlers(g);                                          \
 		do {                                                                                         \
-			bool bracket_opened = (cancel_point) && io_cancel_open(g);                           \
+			bool bracket_opened = (cancel) != CANCEL_NOT && io_cancel_open((g), (cancel));       \
 			enter(g);                                                                            \
 			bracket_result = (call);                                                             \
+			bracket_opened = io_cancel_made((g), (cancel), bracket_result, bracket_opened);      \
 			sig_raised_by((g), bracket_result);                                                  \
 			arch_tp_mend();                                                                      \
 			syscall_exit(g);                                                                     \
-			if (cancel_point)                                                                    \
+			if ((cancel) != CANCEL_NOT)                                                          \
 				io_cancel_close((g), bracket_opened);                                        \
 		} while (unlikely(bracket_result == -EINTR) && io_repeats((g), bracket_before, (restarts))); \
 		bracket_result;                                                                              \
 	}))
 
 /* One that may block this kernel thread for a while: sysmon then gives the P away. Whether the kernel restarts it, we do not know. */
-#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, false, false, call)
+#define BRACKET(g, call) BRACKET_AS(syscall_enter, g, CANCEL_NOT, false, call)
 /* One that waits for a disk at most; EINTR is then what a file system in user space says, and the kernel does not restart it. */
-#define BRACKET_DISK(g, call) BRACKET_AS(syscall_enter_disk, g, false, false, call)
+#define BRACKET_DISK(g, call) BRACKET_AS(syscall_enter_disk, g, CANCEL_NOT, false, call)
 /* The same for a cancellation point: what is named like a file may wait for more than a disk (/proc/kmsg, a pipe of tracefs, a server of files). */
-#define BRACKET_DISK_CANCEL(g, call) BRACKET_AS(syscall_enter_disk, g, true, false, call)
+#define BRACKET_DISK_CANCEL(g, call) BRACKET_AS(syscall_enter_disk, g, CANCEL_WAITS, false, call)
 /* For a cancellation point that may take long, on a descriptor. */
-#define BRACKET_CANCEL(g, fd, call) BRACKET_AS(syscall_enter, g, true, io_restarts(fd), call)
+#define BRACKET_CANCEL(g, fd, call) BRACKET_AS(syscall_enter, g, CANCEL_WAITS, io_restarts(fd), call)
 /* One that is known to block for long, a cancellation point: the P is given away at once. */
-#define BRACKET_BLOCKING(g, restarts, call) BRACKET_AS(syscall_enter_blocking, g, true, restarts, call)
+#define BRACKET_BLOCKING(g, restarts, call) BRACKET_AS(syscall_enter_blocking, g, CANCEL_WAITS, restarts, call)
 /* One that waits for long for what does not go away (a lock of a file, a child's end, the other end of a FIFO, a semaphore of System V): sysmon may end it for want
  * of kernel threads. Then others run, and it is made again, unless a handler that ends such a call ran since it began, or while it made way: one without SA_RESTART
  * where the kernel restarts the call, else any. */
@@ -139,11 +152,11 @@ static inline void io_enter_waiting(struct g *g) {
 	syscall_repeats(g);
 }
 
-#define BRACKET_WAITS(g, cancel_point, call) BRACKET_AS(io_enter_waiting, g, cancel_point, true, call)
-#define BRACKET_QUEUE(g, call) BRACKET_AS(io_enter_waiting, g, true, false, call)
-#define BRACKET_SEMOP(g, call) BRACKET_AS(io_enter_waiting, g, false, false, call)
+#define BRACKET_WAITS(g, cancel, call) BRACKET_AS(io_enter_waiting, g, cancel, true, call)
+#define BRACKET_QUEUE(g, call) BRACKET_AS(io_enter_waiting, g, CANCEL_MAKES, false, call)
+#define BRACKET_SEMOP(g, call) BRACKET_AS(io_enter_waiting, g, CANCEL_NOT, false, call)
 /* BRACKET_BLOCKING that is no cancellation point. */
-#define BRACKET_LONG(g, restarts, call) BRACKET_AS(syscall_enter_blocking, g, false, restarts, call)
+#define BRACKET_LONG(g, restarts, call) BRACKET_AS(syscall_enter_blocking, g, CANCEL_NOT, restarts, call)
 
 /* A wired goroutine waits for descriptors in the kernel, as a kernel thread does: parked, each event would cost two hand-overs between kernel
  * threads (core/wired.c). Not where a signal mask is exchanged for the time of the wait, or there is a signalfd: what is pending
@@ -284,7 +297,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 #define FDCALL_BRACKET(c, call)                                                       \
 	(__extension__({                                                              \
 		fdcall_release(c);                                                    \
-		BRACKET_AS(syscall_enter, (c)->g, false, io_restarts((c)->fd), call); \
+		BRACKET_AS(syscall_enter, (c)->g, CANCEL_NOT, io_restarts((c)->fd), call); \
 	}))
 
 /* The same for a disk, a cancellation point. */
@@ -304,20 +317,21 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 /* One in the middle of it, which may block, with c->pd held: what it began on one description it goes on with there, whatever the number comes to
  * mean. A handler of the program may run, and may jump away, and so may a cancellation: before it does, fdcall_abandon() lets go. Then c->pd is what
  * the number names now. */
-#define FDCALL_HELD_AS(enter, c, cancel_point, call)                                    \
+#define FDCALL_HELD_AS(enter, c, cancel, call)                                          \
 	(__extension__({                                                                \
 		long fd_held_result;                                                    \
 		struct io_handlers fd_held_before;                                      \
 		do {                                                                    \
 			fdcall_open(c);                                                 \
 			fd_held_before = io_handlers((c)->g);                           \
-			bool fd_held_opened = (cancel_point) && io_cancel_open((c)->g); \
+			bool fd_held_opened = (cancel) != CANCEL_NOT && io_cancel_open((c)->g, (cancel)); \
 			enter((c)->g);                                                  \
 			fd_held_result = (call);                                        \
+			fd_held_opened = io_cancel_made((c)->g, (cancel), fd_held_result, fd_held_opened); \
 			sig_raised_by((c)->g, fd_held_result);                          \
 			pd_try_end((c)->g);                                             \
 			syscall_exit((c)->g);                                           \
-			if (cancel_point)                                               \
+			if ((cancel) != CANCEL_NOT)                                     \
 				io_cancel_close((c)->g, fd_held_opened);                \
 			fdcall_close(c);                                                \
 		} while (unlikely(fd_held_result == -EINTR) &&                          \
@@ -328,11 +342,11 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 	}))
 
 /* It is not expected to block, but nobody can promise. */
-#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, false, call)
+#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_NOT, call)
 /* The same for a cancellation point. */
-#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, true, call)
+#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_WAITS, call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
-#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, true, call)
+#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_WAITS, call)
 /* The same for one that waits for what does not go away (BRACKET_WAITS). */
 #define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, true, call)
 

@@ -14,6 +14,7 @@
 #include "isolate.h"
 #include "race.h"
 #include "siginternal.h"
+#include "thread.h"
 
 static void *restorer; /* libc's or arch/'s, for our raw rt_sigaction */
 static void (*setxid_libc)(int, siginfo_t *, void *);
@@ -561,7 +562,10 @@ static void cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	if (g && !sig_must_defer(g))
+	/* What a call made while this signal was on its way would be nobody's (CAN-1): the next cancellation point acts. */
+	bool made = g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
+		    atomic_load_explicit(&thread_of(g)->cancel_makes, memory_order_relaxed) && arch_context_call_done(context);
+	if (g && !made && !sig_must_defer(g))
 		cancel_now(g);
 }
 
