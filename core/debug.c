@@ -30,8 +30,7 @@
 #define STARVED_LOOKS 10u
 #define OVERTAKEN 200u
 #define ON_ITS_WAY_NS 10000000000 /* no thread lacks a CPU for so long */
-#define LOOK_NS 2500000           /* sysmon's longest tick */
-#define ON_TIME_NS 6000000        /* two of them */
+#define ON_TIME_NS 6000000        /* two ticks of sysmon's */
 
 void debug_die(const char *why) {
 	static _Atomic bool dying; /* a dump that fails a check itself */
@@ -226,6 +225,6 @@ int64_t debug_asleep(int64_t next) {
 	if (!debug_looks_asleep)
 		return next;
 	debug_look(now);
-	return next - now < LOOK_NS ? next : now + LOOK_NS;
+	return next - now < SYSMON_TICK_MAX_NS ? next : now + SYSMON_TICK_MAX_NS;
 }
 #endif

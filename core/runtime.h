@@ -18,6 +18,7 @@
 /* But libc's own 32 and 33: setuid() waits until every kernel thread has answered. */
 #define ALL_SIGNALS (~(3ull << 31) & ~arch_signals_open)
 
+#define SYSMON_TICK_MAX_NS 2500000 /* its period in a steady state, while it is awake at all */
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
 /* Is a P in use? See procs.c. */
 enum p_part { P_HERE, P_PARTED, P_GONE };

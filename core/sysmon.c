@@ -4,7 +4,7 @@
  * tick while others wait: is the G in a bracketed syscall (SYSCALL_NS) or blocked where nobody sees it (its CPU clock stands still), its P is
  * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, (3) wakes an M for
  * goroutines that are queued while a P is idle (SCH-1).
- * The tick is TICK_MIN while there was something to do lately, TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
+ * The tick is TICK_MIN while there was something to do lately, SYSMON_TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
  * sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
  * While every P computes, sysmon is who waits for the network and for timers (doze).
  *
@@ -30,7 +30,6 @@
 #include "tcb.h"
 
 #define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs about 8 us of CPU, so this is 1 % of a core, and only while it pays */
-#define TICK_MAX_NS 2500000
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
 #define IDLE_TICKS 20u           /* ticks with every P idle until deep sleep */
 #define TICK_SOON_NS 100000      /* once more, where two looks decide */
@@ -42,7 +41,7 @@
 #define GRACE_NS 10000000        /* from the question until its P is taken */
 #define GRACE_CPU_NS 500000      /* ... if it used so much CPU time meanwhile */
 #define STRAY_NS 4000000         /* what one that runs beside those with a P may keep a CPU for: a slice of the kernel's */
-#define POLL_NS (10000000 - TICK_MAX_NS) /* looked at once a tick: every 10 ms at the latest */
+#define POLL_NS (10000000 - SYSMON_TICK_MAX_NS) /* looked at once a tick: every 10 ms at the latest */
 #define WISH_BATCH 64
 #define WISH_TRIES 1000u
 #define SLICE_MIN_NS 100000      /* the shortest that the kernel grants */
@@ -546,7 +545,7 @@ static void sysmon_loop(void) {
 			look = (struct look){0};
 		}
 		bool hogs = look.hogs == sched.procs;
-		int64_t period = look.again ? TICK_SOON_NS : calm < CALM_TICKS ? TICK_MIN_NS : TICK_MAX_NS;
+		int64_t period = look.again ? TICK_SOON_NS : calm < CALM_TICKS ? TICK_MIN_NS : SYSMON_TICK_MAX_NS;
 		/* Only for those whom sysmon woke, who on a busy machine are few: on queues that are never empty it would double the ticks. */
 		if (look.woke && look.until && period > look.until)
 			period = look.until;

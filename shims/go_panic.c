@@ -211,6 +211,7 @@ static bool run(go_fn fn, void *arg, void **result, bool *recovered, void **payl
 	__attribute__((cleanup(level_leave))) struct panic_level level;
 	REAL_READY();
 	level.left = true;
+	level.outer = NULL; /* level_enter() writes it; readers behind setjmp() look for it here */
 	if (__sigsetjmp_cancel(level.buf.__cancel_jmp_buf, 0) == 0) {
 		level_enter(&level);
 		void *r = level_call(&level, fn, arg);

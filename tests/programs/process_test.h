@@ -4,7 +4,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +34,14 @@ static inline int kernel_threads(void) {
 static inline int kernel_threads_idle(void) {
 	const char *procs = getenv("GOMAXPROCS");
 	return 16 + (procs ? atoi(procs) : (int)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+/* Waits for a lock on a file that somebody else has; 0, or -1. */
+static inline int await_file_lock(const char *path) {
+	int fd = open(path, O_RDONLY);
+	int r = fd < 0 ? -1 : flock(fd, LOCK_SH);
+	close(fd);
+	return r;
 }
 
 #endif

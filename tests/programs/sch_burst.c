@@ -10,10 +10,8 @@ static char path[] = "/tmp/sch_burst.XXXXXX";
 static _Atomic int begun, ended;
 
 static void *wants_lock(void *arg) {
-	int fd = open(path, O_RDONLY);
 	begun++;
-	long wrong = fd < 0 || flock(fd, LOCK_SH) != 0;
-	close(fd);
+	long wrong = await_file_lock(path);
 	ended++;
 	(void)arg;
 	return (void *)wrong;

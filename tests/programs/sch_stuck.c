@@ -13,10 +13,8 @@ static char lock_path[60], fifo_path[60], dir[] = "/tmp/sch_stuck.XXXXXX";
 static _Atomic int begun, ended;
 
 static void *wants_lock(void *arg) {
-	int fd = open(lock_path, O_RDONLY);
 	begun++;
-	long wrong = fd < 0 || flock(fd, LOCK_SH) != 0;
-	close(fd);
+	long wrong = await_file_lock(lock_path);
 	ended++;
 	(void)arg;
 	return (void *)wrong;
