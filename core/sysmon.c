@@ -285,7 +285,9 @@ static void watch_p(struct p *p, struct look *look) {
 }
 
 /* Somebody was woken and no P is idle: whoever has run longest makes room (design: NPTL's wake-ups preempt, too). Not by preemption alone, which takes
- * until the kernel's next tick: its P goes to another M at once, and it is stopped when that tick comes. */
+ * until the kernel's next tick: its P goes to another M at once, and it is stopped when that tick comes. Nor is it stopped if nobody else waits: where all that the one
+ * who was woken does is to look and wait again, it goes on beside it on its own M, and has a P again soon (strays_look). Stopped, it would go on on the M of that
+ * one, whose kernel thread would then have used up what makes the kernel prefer it the next time: 1 of 20 wake-ups was 2 ms late. */
 static void make_room(struct look *look) {
 	struct p *p = look->longest;
 	if (atomic_load(&sched.idle_p_count) || !atomic_load_explicit(&sched.runq.size, memory_order_relaxed))
@@ -294,8 +296,11 @@ static void make_room(struct look *look) {
 		return;
 	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
 	struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
+	bool more = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1 || !runq_empty(p) ||
+		    atomic_load_explicit(&sched.late.size, memory_order_relaxed);
 	if (g && take(p, m, g, look)) {
-		preempt_ask(m, g, p->mon_tick);
+		if (more)
+			preempt_ask(m, g, p->mon_tick);
 		look->woke = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1;
 		look->again |= look->woke;
 	}
@@ -310,8 +315,8 @@ static struct p *p_of(struct m *m) {
 }
 
 /* Goroutines that lost their P while they computed (the kernel let them stand still, or others were to go first) go on beside those that have one: as many of them
- * as there are CPUs missing. So that they do not become more and more, each is asked to give way as one with a P is. An M without a P is not to be seen
- * from its own fields, which it changes late. */
+ * as there are CPUs missing. So that they do not become more and more, each is asked to give way as one with a P is; if a P is idle it gets that, and goes on where it
+ * is. An M without a P is not to be seen from its own fields, which it changes late. */
 static void strays_look(struct look *look) {
 	static int64_t next;
 	if (look->now < next)
