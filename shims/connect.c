@@ -135,7 +135,7 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 		}
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
-			return FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_MAKES, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+			return FDCALL_HELD_AS(io_enter_waiting, c, CANCEL_MAKES, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
 		if (r < 0)
 			return r;
 	}
@@ -155,7 +155,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 		return accept_foreign(CALL_REAL(accept4, fd, addr.__sockaddr__, addr_size, flags));
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd)) {
-		r = BRACKET_AS(syscall_enter, g, CANCEL_MAKES, io_restarts(c.fd), SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
+		r = BRACKET_AS(io_enter_waiting, g, CANCEL_MAKES, io_restarts(c.fd), SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 		if (r >= 0)
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 		return (int)io_ret(g, r);

@@ -167,7 +167,8 @@ static void frame_move(struct g *g, const struct sigrecord *h, int sig, siginfo_
 	arch_sigframe_enter(frame, sig, info, context, sig_entry);
 }
 
-/* A handler has returned; g is to have `mask`, and the kernel will put `asked` into this M, whichever it is by now, when sigreturn is made of `context`. */
+/* A handler has returned; g is to have `mask`, and the kernel will put `asked`, at least, into this M, whichever it is by now, when sigreturn is made of
+ * `context`. */
 static void handler_left(struct g *g, uint64_t mask, uint64_t asked, ucontext_t *context, uint32_t in_syscall) {
 	struct sigstate *s = sig_of(g);
 	mask_store(g, mask);
@@ -212,8 +213,10 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	if (!self_g()) /* it forked, and this is the child */
 		return;
 	uint64_t asked = sigset_bits(&context->uc_sigmask);
+	/* What only the frames below block whose handlers have not begun: the kernel had several to deliver at once. They end one by one, and some run no handler. */
+	uint64_t below = kernel_before & ~virtual_before;
 	/* Unless it changed the mask it returns to. */
-	handler_left(g, asked == kernel_before ? virtual_before : asked & ~SIG_NEVER_BLOCKED, asked, context,
+	handler_left(g, asked == kernel_before ? virtual_before : asked & ~below & ~SIG_NEVER_BLOCKED, asked & ~below, context,
 		     in_syscall);
 	if (arch_context_pc(context) == (uintptr_t)sig_entry)
 		ending = was; /* on top of a frame that the kernel had made and whose handler has not begun: that one decides */

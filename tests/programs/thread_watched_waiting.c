@@ -92,9 +92,11 @@ int main(void) {
 	EQ(bind(listener, (struct sockaddr *)&any, sizeof any), 0);
 	EQ(listen(listener, 8), 0);
 	child = fork();
-	if (!child)
+	if (!child) {
+		alarm(60); /* should its parent end before it */
 		for (;;)
 			pause();
+	}
 	locked = open("/proc/self/exe", O_RDONLY);
 	EQ(flock(locked, LOCK_EX), 0);
 	watch("accept", accepts, ends_accept);

@@ -242,7 +242,9 @@ static void *told(void *arg) {
 	EQ(timer_delete(id), 0);
 	EQ(timer_delete(plain), 0);
 	EQ(timer_delete(silent), 0);
-	FAILS(timer_create(clock, &none, &silent), EINVAL);
+	while (timer_create(clock, &none, &silent) == 0) /* natively the kernel may know it for a moment longer */
+		EQ(timer_delete(silent), 0);
+	EQ(errno, EINVAL);
 	return arg;
 }
 

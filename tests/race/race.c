@@ -200,8 +200,7 @@ bool race_comes_again(int sig, siginfo_t *info, void *context) {
 	uint64_t others = ~faults, *mask = (uint64_t *)&((ucontext_t *)context)->uc_sigmask;
 	if (!busy || (faults >> (sig - 1) & 1 && info->si_code > 0))
 		return false;
-	if (!put_off)
-		unblocked = *mask;
+	unblocked = *mask; /* the last is the innermost of the frames that the kernel made at once: no other comes, since all is blocked */
 	put_off = true;
 	*mask |= others;
 	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &others, 0, 8); /* first: not one in the other */
