@@ -89,14 +89,26 @@ static void syscall_again(struct g *g, uint32_t in_syscall) {
 		syscall_repeats(g);
 }
 
-/* Outside the runtime on g: route what is in the ring, run what is ours. */
+/* Outside the runtime on g, in a signal's frame: route what is in the ring, run what is ours. It may park in here, and come back elsewhere: the M that it leaves goes on
+ * with what this frame, and those below, block in the kernel. So kmask says that meanwhile; by single bits, as reserved_entry() may add some on top. */
 static void look_now(struct g *g) {
 	uint32_t in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	uint64_t frames;
+	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, 0, &frames, 8);
+	in_rt_up(g);
+	frames &= ~g->m->kmask;
+	__atomic_fetch_or(&g->m->kmask, frames, __ATOMIC_RELAXED);
+	rt_leave(g);
 	if (in_syscall)
 		syscall_exit(g);
 	sig_deliver(g);
 	if (in_syscall && self_g())
 		syscall_again(g, in_syscall);
+	if (!self_g())
+		return;
+	in_rt_up(g);
+	__atomic_fetch_and(&g->m->kmask, ~(frames & ~mask_of(g)), __ATOMIC_RELAXED);
+	rt_leave(g);
 }
 
 /* The process stops in here and goes on from here, if the kernel does not ignore that (an orphaned process group). After it the default action may have to wait
