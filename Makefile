@@ -448,10 +448,10 @@ asan: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
 		$(if $(ONLY),,--filter 'programs/!($(subst $(space),|,$(ASAN_LEFT_OUT)))')
 
 # The programs with the checks of core/debug.c, which end the process where a rule of the runtime's own is broken.
-# Not sch_idle_waits, which counts how often an idle process looks, because these look all the time; nor sch_stalled, which stops kernel threads for so long that they are
-# taken for lost.
+# Not sch_idle and sch_idle_waits, which measure how little an idle process does, because these look all the time; nor sch_stalled, which stops kernel threads for so long
+# that they are taken for lost.
 DEBUG_BUILD = $(BUILD)/debug
-DEBUG_LEFT_OUT = sch_idle_waits sch_stalled
+DEBUG_LEFT_OUT = sch_idle sch_idle_waits sch_stalled
 .PHONY: debug debug-quick
 debug: PROCS = 1,2,8
 debug: $(BUILD)/tests/run_programs $(WATCHED_PROGRAMS)
