@@ -20,6 +20,7 @@
 #include <sys/sysinfo.h>
 
 #include "asan.h"
+#include "futex.h"
 #include "pages.h"
 #include "race.h"
 #include "runtime.h"
@@ -33,6 +34,8 @@
 #define GFREE_DEPTH (8ul << 10) /* what a dead one keeps of its stack in the long run; the next one needs it, too */
 #define GFREE_LEAST 64u         /* so many are never given back */
 #define GFREE_SINGLE_MAX (40ul << 20) /* NPTL's bound for the stacks that it keeps */
+#define STRIP_TRIES 20          /* ... and naps, until what dead ones elsewhere keep is given up as lost */
+#define STRIP_NAP_NS 1000000
 #define TAKE_TRIES 100          /* looks at a dead G that somebody is still switching away from */
 #define GFREE_BATCH 16u         /* dead Gs that the maker deals with before it looks whether a thread is to be made */
 
@@ -382,15 +385,27 @@ static void gfree_strip_all(struct g *self) {
 		g_strip(g);
 }
 
-/* Refused: what dead Gs and slabs of other sizes keep of a limited address space may do (MEM-6). */
+/* Others may give back what dead Gs keep: Ps when they fall idle, and who is on its way out. Relaxed: looked at again and again. */
+static bool gfree_elsewhere(void) {
+	return atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || __atomic_load_n(&sched.gfree, __ATOMIC_RELAXED);
+}
+
+/* Refused: what dead Gs and slabs of other sizes keep of a limited address space may do (MEM-6). Who has been joined is gone for the program: so it waits a little
+ * for what an M that lacks a CPU has of them. */
 static bool stack_get(struct g *self, const struct g_stack_req *req, struct stack *out) {
 	if (stack_alloc(req->size, req->guard, out) == 0)
 		return true;
 	if (!stack_reserve_is_costly())
 		return false;
-	gfree_strip_all(self);
-	stack_reserve_drop();
-	return stack_alloc(req->size, req->guard, out) == 0;
+	for (int i = 0;; i++) {
+		gfree_strip_all(self);
+		stack_reserve_drop();
+		if (stack_alloc(req->size, req->guard, out) == 0)
+			return true;
+		if (i >= STRIP_TRIES || !gfree_elsewhere())
+			return false;
+		futex_nap(STRIP_NAP_NS, "the stacks of ended threads");
+	}
 }
 
 struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *err) {

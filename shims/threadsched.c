@@ -34,6 +34,7 @@ static int process_policy, process_priority, process_nice;
 #define GIVE_NS 100000000
 #define GIVE_LATEST_NS 2000000000 /* one that computes may go on for so long before */
 #define GIVE_LOOK_NS 300000
+#define GIVE_LOOKS 20 /* ... of these at least */
 
 /* What of struct thread is written down only, and not yet the kernel thread's. */
 enum { SET_CPUS = 1, SET_POLICY = 2, SET_NICE = 4, SET_IOPRIO = 8 };
@@ -247,14 +248,20 @@ int32_t thread_give_own(struct g *g) {
 		return ktid;
 	sched_wish(g, 0);
 	int64_t now = nanotime(), until = now + GIVE_NS, latest = now + GIVE_LATEST_NS;
-	for (; !(ktid = g_own_ktid(g)) && !thread_ended(g) && now < until; now = nanotime()) {
+	/* Not by time alone: the caller may lack a CPU as well, for longer than that. */
+	for (int looks = 0; !(ktid = g_own_ktid(g)) && !thread_ended(g) && (now < until || looks < GIVE_LOOKS); now = nanotime(), looks++) {
 		/* Its wait finds that nothing happened, and goes on, as when another thread takes a signal that was for both. */
-		if (atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING)
+		bool waits = atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING;
+		if (waits)
 			g_interrupt(g);
 		else if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_WAITS)
 			call_back(g);
-		else if (may_answer(g) && now < latest)
+		/* One whose wait was ended is on its way, however long that takes. */
+		bool coming = waits ? atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_ARMED : may_answer(g);
+		if (coming && now < latest) {
 			until = now + GIVE_NS;
+			looks = 0;
+		}
 		futex_nap(GIVE_LOOK_NS, "another thread to be pinned");
 	}
 	return ktid;
