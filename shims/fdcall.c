@@ -24,11 +24,12 @@
 bool io_cancel_open(struct g *g, enum io_cancel how) {
 	if (!g)
 		return false;
-	atomic_store_explicit(&thread_of(g)->cancel_makes, how == CANCEL_MAKES, memory_order_relaxed);
 	/* acq_rel: a canceller either finds the bit and nudges us out of the kernel, or we find its own below */
 	int old = atomic_fetch_or_explicit(tcb_cancelhandling(g->ctx.tp), CANCEL_ASYNC, memory_order_acq_rel);
+	bool opened = !(old & CANCEL_ASYNC);
+	atomic_store_explicit(&thread_of(g)->cancel_makes, opened && how == CANCEL_MAKES, memory_order_relaxed);
 	shim_testcancel(g);
-	return !(old & CANCEL_ASYNC);
+	return opened;
 }
 
 void io_cancel_close(struct g *g, bool opened) {

@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 
 #include "../core/stack.h"
+#include "io.h"
 #include "isolate.h"
 #include "race.h"
 #include "siginternal.h"
@@ -405,8 +406,17 @@ static uint64_t mask_after(const struct g *g, uint64_t asked) {
 	return want;
 }
 
+/* What a call made, or took, while a signal was on its way would be nobody's if a cancellation acted in that one's frame (CAN-1): the next cancellation point does. */
+static void cancel_made(struct g *g, const void *context) {
+	if (unlikely(atomic_load_explicit(&g->in_syscall, memory_order_relaxed)) &&
+	    atomic_load_explicit(&thread_of(g)->cancel_makes, memory_order_relaxed) && arch_context_call_done(context))
+		io_cancel_close(g, true);
+}
+
 static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
+	if (goroutines)
+		cancel_made(self_g(), context);
 	entry(sig, info, context);
 	if (!kicked)
 		sig_seen_add(sig);
@@ -577,10 +587,11 @@ static void cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	/* What a call made while this signal was on its way would be nobody's (CAN-1): the next cancellation point acts. */
-	bool made = g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
-		    atomic_load_explicit(&thread_of(g)->cancel_makes, memory_order_relaxed) && arch_context_call_done(context);
-	if (g && !made && !sig_must_defer(g))
+	/* On top of a frame whose handler has not begun nobody knows: that one looks, or the call does at its end. */
+	if (!g || arch_context_pc(context) == (uintptr_t)sig_entry)
+		return;
+	cancel_made(g, context);
+	if (!sig_must_defer(g))
 		cancel_now(g);
 }
 
