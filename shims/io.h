@@ -348,7 +348,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 /* A cancellation point that blocks in the kernel for lack of anything better. */
 #define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_WAITS, call)
 /* The same for one that waits for what does not go away (BRACKET_WAITS). */
-#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, true, call)
+#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, CANCEL_MAKES, call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;

@@ -587,8 +587,7 @@ static void cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	/* On top of a frame whose handler has not begun nobody knows: that one looks, or the call does at its end. */
-	if (!g || arch_context_pc(context) == (uintptr_t)sig_entry)
+	if (!g)
 		return;
 	cancel_made(g, context);
 	if (!sig_must_defer(g))
