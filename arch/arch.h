@@ -113,12 +113,21 @@ size_t arch_jump_write(unsigned char *copy, uintptr_t at, uintptr_t target);
 /* Before [code, code + size), just written, is executed, here or through another mapping of the same memory. */
 void arch_code_written(void *code, size_t size);
 
+/* ---- cancellation ---------------------------------------------------------------------------------------------------------- */
+
+/* A system call that makes or takes something whole, and waits for it: cancellation may act as long as it has not, and no longer from the very instruction on at
+ * which it has. `word`: libc's state of this thread's cancellation, in which the bit for asynchronous is set meanwhile; already set: a plain call. -EINTR, and nothing
+ * was made, if the cancellation has come before the kernel was reached: the caller looks for that. */
+long arch_syscall_makes(_Atomic int *word, long n, long a, long b, long c, long d, long e) __attribute__((visibility("hidden")));
+/* What the kernel is to call for a signal: they close what a frame shows to be back from arch_syscall_makes() with success, and go on to sig_entry() and
+ * sig_cancel_entry(). Two, so that the frame under another signal's can be told from its instruction pointer. */
+void arch_signal_entry(int sig, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
+void arch_cancel_entry(int sig, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
+
 /* ---- signal frames: a handler's third argument is `context` ----------------------------------------------------------------- */
 
 uintptr_t arch_context_pc(const void *context);
 uintptr_t arch_context_sp(const void *context);
-/* A signal's frame on code of this library that makes a system call: it is just back, with a result that is no error. */
-bool arch_context_call_done(const void *context);
 
 /* Preemption: false if this CPU's registers cannot all be saved. Once, at start. */
 bool arch_preempt_init(void);

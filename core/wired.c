@@ -35,7 +35,9 @@
 #define WISH_WAIT_NS 100000000 /* an answer to a preemption takes until one of the kernel's ticks finds the thread running */
 #define REFUSALS 4
 #define WISH_LOOK_NS 300000
+#define WISH_LOOKS (WISH_WAIT_NS / WISH_LOOK_NS)
 #define WISH_STILL_NS 20000000 /* it uses no CPU: it waits in the kernel where nobody sees it */
+#define WISH_STILL_LOOKS (WISH_STILL_NS / WISH_LOOK_NS)
 
 void (*wish_hook)(struct g *g);
 struct m m_elsewhere;
@@ -204,13 +206,18 @@ void g_wish(struct g *g) {
 	sysmon_poke();
 	struct m *on = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
 	int64_t now = nanotime(), until = now + WISH_WAIT_NS, used = 0, ran = now;
-	while (g != tls_g && on && wish_unknown(g, looks) && now < until && now - ran < WISH_STILL_NS) {
+	/* Not by time alone: on a busy machine the caller lacks a CPU as well as the other, and one look may take as long as all of them should. */
+	for (int looks_left = WISH_LOOKS, still_left = WISH_STILL_LOOKS;
+	     g != tls_g && on && wish_unknown(g, looks) && (now < until || looks_left > 0) && (now - ran < WISH_STILL_NS || still_left > 0);
+	     looks_left--, still_left--) {
 		futex_nap(WISH_LOOK_NS, "another thread to do as is wished");
 		int64_t before = used;
 		used = preempt_cpu_time(on);
 		now = nanotime();
-		if (used != before)
+		if (used != before) {
 			ran = now;
+			still_left = WISH_STILL_LOOKS;
+		}
 	}
 }
 

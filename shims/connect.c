@@ -48,7 +48,7 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	c->undo = accept_undo;
 	pd_try(pd, PD_READ);
 	if (fdcall_poll_now(c, POLLIN)) {
-		r = FDCALL_HELD_AS(syscall_enter, c, CANCEL_MAKES, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+		r = FDCALL_HELD_AS(syscall_enter, c, CANCEL_MAKES, SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
 	} else if (!(pd_spare(pd) & SPARE_LISTENS)) {
 		int listens = 0;
 		unsigned size = sizeof listens;
@@ -97,7 +97,7 @@ static bool accept_queue(struct fdcall *c, void *addr, unsigned *addr_size, int 
 		}
 	}
 	c->undo = kernel_turn_give;
-	*result = FDCALL_WAITS(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+	*result = FDCALL_WAITS(c, SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
 	if (c->undo)
 		kernel_turn_give(c);
 	c->undo = NULL;
@@ -135,7 +135,7 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 		}
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
-			return FDCALL_HELD_AS(io_enter_waiting, c, CANCEL_MAKES, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
+			return FDCALL_HELD_AS(io_enter_waiting, c, CANCEL_MAKES, SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
 		if (r < 0)
 			return r;
 	}
@@ -155,7 +155,7 @@ SHIM int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size, int
 		return accept_foreign(CALL_REAL(accept4, fd, addr.__sockaddr__, addr_size, flags));
 	shim_testcancel(g);
 	if (!fdcall_begin(&c, g, fd)) {
-		r = BRACKET_AS(io_enter_waiting, g, CANCEL_MAKES, io_restarts(c.fd), SYS4(SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
+		r = BRACKET_AS(io_enter_waiting, g, CANCEL_MAKES, io_restarts(c.fd), SYS_MAKES4(g, SYS_accept4, c.fd, addr.__sockaddr__, addr_size, flags));
 		if (r >= 0)
 			fd_made((int)r, KIND_UNKNOWN, 0, NULL);
 		return (int)io_ret(g, r);

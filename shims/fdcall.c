@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "../core/tcb.h"
 #include "io.h"
 #include "thread.h"
 
@@ -24,10 +23,12 @@
 bool io_cancel_open(struct g *g, enum io_cancel how) {
 	if (!g)
 		return false;
-	/* acq_rel: a canceller either finds the bit and nudges us out of the kernel, or we find its own below */
-	int old = atomic_fetch_or_explicit(tcb_cancelhandling(g->ctx.tp), CANCEL_ASYNC, memory_order_acq_rel);
-	bool opened = !(old & CANCEL_ASYNC);
-	atomic_store_explicit(&thread_of(g)->cancel_makes, opened && how == CANCEL_MAKES, memory_order_relaxed);
+	bool opened = false;
+	if (how == CANCEL_WAITS) {
+		/* acq_rel: a canceller either finds the bit and nudges us out of the kernel, or we find its own below */
+		int old = atomic_fetch_or_explicit(tcb_cancelhandling(g->ctx.tp), CANCEL_ASYNC, memory_order_acq_rel);
+		opened = !(old & CANCEL_ASYNC);
+	}
 	shim_testcancel(g);
 	return opened;
 }

@@ -159,7 +159,7 @@ static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 	case F_SETLKW:
 	case F_OFD_SETLKW:
 		shim_testcancel(g);
-		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS3(SYS_fcntl, fd, command, arg)));
+		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, fd, command, arg)));
 	case F_SETOWN_EX:
 		return (int)sys_ret(owner_set(fd, arg));
 	case F_GETOWN_EX:

@@ -25,9 +25,7 @@
 	}
 #define CALL(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_DISK_CANCEL, raw)
 #define PLAIN(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, false, BRACKET_DISK, raw)
-#define BRACKET_OTHERS(g, call) BRACKET_BLOCKING(g, true, call)
 #define BRACKET_DEVICE(g, call) BRACKET_BLOCKING(g, false, call)
-#define LONG(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_OTHERS, raw)
 
 /* ---- at an offset: files only --------------------------------------------------------------------------------------- */
 
@@ -114,7 +112,7 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	case F_LOCK:
 		shim_testcancel(g);
-		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS3(SYS_fcntl, fd, F_SETLKW, &lock)));
+		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, fd, F_SETLKW, &lock)));
 	case F_TLOCK:
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, F_SETLK, &lock)));
 	default:
@@ -125,9 +123,9 @@ SHIM int lockf64(int fd, int command, off64_t n) {
 SHIM_ALIAS(lockf64, lockf);
 
 TABLE_ENTRY(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags), true, BRACKET_QUEUE,
-	    SYS4(SYS_msgsnd, id, msg, n, flags))
+	    SYS_MAKES4(g, SYS_msgsnd, id, msg, n, flags))
 TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags), true,
-	    BRACKET_QUEUE, SYS5(SYS_msgrcv, id, msg, n, type, flags))
+	    BRACKET_QUEUE, SYS_MAKES5(g, SYS_msgrcv, id, msg, n, type, flags))
 TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_SEMOP,
 	    SYS3(SYS_semop, id, ops, n))
 
@@ -152,17 +150,20 @@ SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec 
 	return (int)sys_ret(BRACKET_SEMOP(g, SYS4(SYS_semtimedop, id, ops, n, timeout_left(&left, timeout, &deadline))));
 }
 
-LONG(ssize_t, mq_timedreceive,
+/* Nothing ends one for want of kernel threads: each begins anew with its time. */
+#define BRACKET_POSIX_QUEUE(g, call) BRACKET_AS(syscall_enter_blocking, g, CANCEL_MAKES, true, call)
+#define TAKING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_POSIX_QUEUE, raw)
+TAKING(ssize_t, mq_timedreceive,
      (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
-     (q, msg, n, priority, until), SYS5(SYS_mq_timedreceive, q, msg, n, priority, until))
-#define BRACKET_TELLING(g, call) sig_mq_sent(g, BRACKET_OTHERS(g, call))
+     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedreceive, q, msg, n, priority, until))
+#define BRACKET_TELLING(g, call) sig_mq_sent(g, BRACKET_POSIX_QUEUE(g, call))
 #define TELLING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_TELLING, raw)
 TELLING(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
-     (q, msg, n, priority, until), SYS5(SYS_mq_timedsend, q, msg, n, priority, until))
-LONG(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned *priority), (q, msg, n, priority),
-     SYS5(SYS_mq_timedreceive, q, msg, n, priority, NULL))
+     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedsend, q, msg, n, priority, until))
+TAKING(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned *priority), (q, msg, n, priority),
+     SYS_MAKES5(g, SYS_mq_timedreceive, q, msg, n, priority, NULL))
 TELLING(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned priority), (q, msg, n, priority),
-     SYS5(SYS_mq_timedsend, q, msg, n, priority, NULL))
+     SYS_MAKES5(g, SYS_mq_timedsend, q, msg, n, priority, NULL))
 /* The kernel says EINTR itself, after any handler. */
 TABLE_ENTRY(int, tcdrain, (int fd), (fd), true, BRACKET_DEVICE, SYS3(SYS_ioctl, fd, TCSBRK, 1))
 
@@ -176,7 +177,7 @@ static inline void open_enter(struct g *g) {
 /* A FIFO blocks until somebody opens its other end; a file on a network or a device as long as that takes. */
 static long open_goroutine(struct g *g, int dir, const char *path, int flags, mode_t mode) {
 	shim_testcancel(g);
-	long r = BRACKET_AS(open_enter, g, CANCEL_MAKES, true, SYS4(SYS_openat, dir, path, flags, mode));
+	long r = BRACKET_AS(open_enter, g, CANCEL_MAKES, true, SYS_MAKES4(g, SYS_openat, dir, path, flags, mode));
 	r = taskfile_opened(path, flags, r);
 	if (r >= 0)
 		fd_made((int)r, KIND_UNKNOWN, 0, NULL);

@@ -8,6 +8,7 @@
 
 #include "../core/chaos.h"
 #include "../core/runtime.h"
+#include "../core/tcb.h"
 #include "fdtable.h"
 #include "sigstate.h"
 
@@ -65,19 +66,17 @@ static inline long io_ret(struct g *g, long r) {
 
 /* What a call that waits in the kernel is to cancellation. CANCEL_WAITS: while it does, cancellation acts at once, as it does in libc's own calls, also on one that is
  * back with a part of its bytes, because the canceller's signal ended it. CANCEL_MAKES: it makes or takes something whole (a descriptor, a child's status, a lock, a
- * message), which would be nobody's: once it has succeeded, a cancellation waits for the next point (CAN-1; libc before 2.41 loses it). */
+ * message), which would be nobody's: once it has succeeded, a cancellation waits for the next point (CAN-1; libc before 2.41 loses it). Its call is a SYS_MAKES(),
+ * which opens and closes by itself. */
 enum io_cancel { CANCEL_NOT, CANCEL_WAITS, CANCEL_MAKES };
-/* False: cancellation acts at once anyhow. */
+/* False: cancellation acts at once anyhow, or is SYS_MAKES()'s. */
 bool io_cancel_open(struct g *g, enum io_cancel how);
 void io_cancel_close(struct g *g, bool opened);
 
-/* First thing when the call is back, before the wait for a P. Returns what is left to io_cancel_close(). */
-static inline bool io_cancel_made(struct g *g, enum io_cancel how, long result, bool opened) {
-	if (how != CANCEL_MAKES || result < 0)
-		return opened;
-	io_cancel_close(g, opened);
-	return false;
-}
+#define SYS_MAKES5(g, n, a, b, c, d, e) \
+	arch_syscall_makes(tcb_cancelhandling((g)->ctx.tp), (n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
+#define SYS_MAKES4(g, n, a, b, c, d) SYS_MAKES5(g, n, a, b, c, d, 0)
+#define SYS_MAKES3(g, n, a, b, c) SYS_MAKES5(g, n, a, b, c, 0, 0)
 
 /* The handlers that have run on a goroutine, before a call of its. */
 struct io_handlers {
@@ -124,7 +123,6 @@ bool io_restarts(int fd);
 			bool bracket_opened = (cancel) != CANCEL_NOT && io_cancel_open((g), (cancel));       \
 			enter(g);                                                                            \
 			bracket_result = (call);                                                             \
-			bracket_opened = io_cancel_made((g), (cancel), bracket_result, bracket_opened);      \
 			sig_raised_by((g), bracket_result);                                                  \
 			arch_tp_mend();                                                                      \
 			syscall_exit(g);                                                                     \
@@ -327,7 +325,6 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 			bool fd_held_opened = (cancel) != CANCEL_NOT && io_cancel_open((c)->g, (cancel)); \
 			enter((c)->g);                                                  \
 			fd_held_result = (call);                                        \
-			fd_held_opened = io_cancel_made((c)->g, (cancel), fd_held_result, fd_held_opened); \
 			sig_raised_by((c)->g, fd_held_result);                          \
 			pd_try_end((c)->g);                                             \
 			syscall_exit((c)->g);                                           \

@@ -457,7 +457,7 @@ uint64_t isolate_open(const struct g *g) {
 }
 
 void isolate_arm(int sig) {
-	struct sigaction set = {.sa_sigaction = sig_entry, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+	struct sigaction set = {.sa_sigaction = arch_signal_entry, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
 	sigset_store(&set.sa_mask, ~0ull);
 	sig_kernel_action(sig, &set, NULL);
 }

@@ -58,7 +58,7 @@ static void default_show(int sig, struct sigaction *out) {
 void sig_default_arm(int sig) {
 	struct sigaction now, set;
 	memset(&set, 0, sizeof set);
-	set.sa_sigaction = sig_entry;
+	set.sa_sigaction = arch_signal_entry;
 	set.sa_flags = SA_SIGINFO | SA_RESTART;
 	if (!(SIGBIT(sig) & DEFAULT_WAITS) || !(atomic_load_explicit(&sigp.masked_ever, memory_order_relaxed) & SIGBIT(sig)) || handler_of(sig) ||
 	    sig_kernel_action(sig, NULL, &now) < 0 || now.sa_handler != SIG_DFL)
@@ -116,11 +116,11 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		atomic_store(&sig_handlers[sig], NULL);
 		sig_default_note(sig, act->sa_flags, sigset_bits(&act->sa_mask));
 		if (default_is_ours(sig)) {
-			set.sa_sigaction = sig_entry;
+			set.sa_sigaction = arch_signal_entry;
 			set.sa_flags = SA_SIGINFO | SA_RESTART;
 		}
 		if (unlikely(isolate_catches(sig))) {
-			set.sa_sigaction = sig_entry;
+			set.sa_sigaction = arch_signal_entry;
 			set.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
 			sigfillset(&set.sa_mask);
 		}
@@ -129,7 +129,7 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		masks_note((record->mask | SIGBIT(sig)) & ~SIG_NEVER_BLOCKED);
 		/* Ours first, then the kernel's: when it calls sig_entry() the record is there. */
 		atomic_store_explicit(&sig_handlers[sig], record, memory_order_release);
-		set.sa_sigaction = sig_entry;
+		set.sa_sigaction = arch_signal_entry;
 		/* SA_RESETHAND is ours to carry out (sig_handler_take()): the kernel would do it for a kick as well, which is no signal, and then
 		 * the signal itself, or a second kick, would end the process. */
 		set.sa_flags = (set.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
@@ -148,11 +148,11 @@ SHIM int sigaction(int sig, const struct sigaction *act, struct sigaction *old) 
 		sig_discard(SIGBIT(sig));
 	if (old) {
 		*old = was;
-		if (was.sa_sigaction == sig_entry && before) {
+		if (was.sa_sigaction == arch_signal_entry && before) {
 			sigset_store(&old->sa_mask, before->mask);
 			old->sa_sigaction = before->handler;
 			old->sa_flags = (was.sa_flags & ~SA_SIGINFO) | (before->flags & (SA_SIGINFO | (int)SA_RESETHAND));
-		} else if (was.sa_sigaction == sig_entry) {
+		} else if (was.sa_sigaction == arch_signal_entry) {
 			*old = was_default;
 			old->sa_flags |= was.sa_flags & (int)SA_RESTORER_FLAG; /* libc's, which is in what the kernel shows */
 		}

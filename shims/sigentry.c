@@ -231,7 +231,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	/* Unless it changed the mask it returns to. */
 	handler_left(g, asked == kernel_before ? virtual_before : asked & ~below & ~SIG_NEVER_BLOCKED, asked & ~below, context,
 		     in_syscall);
-	if (arch_context_pc(context) == (uintptr_t)sig_entry)
+	if (arch_context_pc(context) == (uintptr_t)arch_signal_entry)
 		ending = was; /* on top of a frame that the kernel had made and whose handler has not begun: that one decides */
 	s->ending = ending; /* without those that ran on top of it, or after it: it alone decided about the call */
 }
@@ -406,17 +406,8 @@ static uint64_t mask_after(const struct g *g, uint64_t asked) {
 	return want;
 }
 
-/* What a call made, or took, while a signal was on its way would be nobody's if a cancellation acted in that one's frame (CAN-1): the next cancellation point does. */
-static void cancel_made(struct g *g, const void *context) {
-	if (unlikely(atomic_load_explicit(&g->in_syscall, memory_order_relaxed)) &&
-	    atomic_load_explicit(&thread_of(g)->cancel_makes, memory_order_relaxed) && arch_context_call_done(context))
-		io_cancel_close(g, true);
-}
-
 static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
-	if (goroutines)
-		cancel_made(self_g(), context);
 	entry(sig, info, context);
 	if (!kicked)
 		sig_seen_add(sig);
@@ -582,14 +573,13 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 
 /* SIGCANCEL: pthread_cancel() sends it to an M. It may be another goroutine by now that runs there; then it means
  * nothing. */
-static void cancel_entry(int sig, siginfo_t *info, void *context) {
+void sig_cancel_entry(int sig, siginfo_t *info, void *context) {
 	arch_tp_settle(context);
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
 	if (!g)
 		return;
-	cancel_made(g, context);
 	if (!sig_must_defer(g))
 		cancel_now(g);
 }
@@ -616,7 +606,7 @@ void sig_reserve(void) {
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
 	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
 	 * blocked. */
-	set = (struct ksigaction){.handler = (void *)cancel_entry,
+	set = (struct ksigaction){.handler = (void *)arch_cancel_entry,
 				  .flags = SA_SIGINFO | SA_NODEFER | SA_RESTORER_FLAG,
 				  .restorer = restorer,
 				  .mask = 0};

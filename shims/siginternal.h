@@ -338,8 +338,10 @@ void sig_deliver(struct g *g);
 
 /* ---- sigentry.c ----------------------------------------------------------------------------------------------- */
 
-/* What the kernel calls for every signal that the program handles. */
+/* What the kernel calls, by arch_signal_entry(), for every signal that the program handles. */
 void sig_entry(int sig, siginfo_t *info, void *context);
+/* The same, by arch_cancel_entry(), for SIGCANCEL. */
+void sig_cancel_entry(int sig, siginfo_t *info, void *context);
 /* sig_resync_hook, sig_idle_hook, sig_sysmon_hook */
 void sig_resync(struct g *g);
 /* The kernel's mask of this M, which the caller runs on, inside the runtime. */

@@ -46,7 +46,7 @@ static void segv_entry(int sig, siginfo_t *info, void *context) {
 	if (act.sa_handler == SIG_IGN && info->si_code <= 0)
 		return; /* a fault cannot be ignored */
 	if (act.sa_handler == SIG_DFL || act.sa_handler == SIG_IGN)
-		act.sa_sigaction = sig_entry;
+		act.sa_sigaction = arch_signal_entry;
 	act.sa_sigaction(sig, info, context); /* one that was set past us: itself */
 }
 

@@ -6,12 +6,10 @@
 /* BRACKET_BLOCKING, but whoever was disturbed must look at its queue: the signal may be there, and what ended the wait be of another number
  * (sig_kick). */
 static long kernel_await(struct g *g, uint64_t want, siginfo_t *info, const struct timespec *timeout) {
-	bool opened = io_cancel_open(g, CANCEL_MAKES);
+	io_cancel_open(g, CANCEL_MAKES);
 	io_enter_waiting(g);
-	long r = SYS4(SYS_rt_sigtimedwait, &want, info, timeout, 8);
-	opened = io_cancel_made(g, CANCEL_MAKES, r, opened);
+	long r = SYS_MAKES4(g, SYS_rt_sigtimedwait, &want, info, timeout, 8);
 	syscall_exit(g);
-	io_cancel_close(g, opened);
 	if (r == -EINTR)
 		g_make_way(g);
 	return r;

@@ -49,7 +49,6 @@ struct thread {
 	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
 	int32_t robust_ktid;         /* its kernel thread for life, by whose number robust mutexes shared with other processes know it; 0: none. robust.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
-	_Atomic bool cancel_makes;   /* the last call that cancellation ends in the kernel was of CANCEL_MAKES, and that alone is why it does; its own and its handlers'. fdcall.c */
 	struct sigstate sig;
 };
 

@@ -19,7 +19,7 @@ static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, st
 	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
 	bool waits = r == 0 && !(options & WNOHANG);
 	if (waits)
-		r = BRACKET_WAITS(g, CANCEL_MAKES, SYS4(SYS_wait4, pid, status, options, usage));
+		r = BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES4(g, SYS_wait4, pid, status, options, usage));
 	if (r > 0 && (WIFEXITED(*status) || WIFSIGNALED(*status)))
 		child_ended(g, (pid_t)r, waits, seen);
 	rt_check(g); /* what the child sent to this thread, it has before it learns that the child ended */
@@ -62,7 +62,7 @@ SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 	long r = SYS5(SYS_waitid, type, id, at, options | WNOHANG, NULL);
 	bool waits = r == 0 && at->si_pid == 0 && !(options & WNOHANG);
 	if (waits)
-		r = BRACKET_WAITS(g, CANCEL_MAKES, SYS5(SYS_waitid, type, id, at, options, NULL));
+		r = BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES5(g, SYS_waitid, type, id, at, options, NULL));
 	if (r == 0 && at->si_pid != 0 && (at->si_code == CLD_EXITED || at->si_code == CLD_KILLED || at->si_code == CLD_DUMPED))
 		child_ended(g, at->si_pid, waits, seen);
 	rt_check(g); /* as above */

@@ -86,12 +86,6 @@ uintptr_t arch_context_pc(const void *context) {
 	return ((const ucontext_t *)context)->uc_mcontext.pc;
 }
 
-bool arch_context_call_done(const void *context) {
-	const mcontext_t *regs = &((const ucontext_t *)context)->uc_mcontext;
-	int64_t result = (int64_t)regs->regs[0];
-	return ((const uint32_t *)regs->pc)[-1] == 0xd4000001u && (result >= 0 || result < -4095);
-}
-
 uintptr_t arch_context_sp(const void *context) {
 	return ((const ucontext_t *)context)->uc_mcontext.sp;
 }

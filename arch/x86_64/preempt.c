@@ -52,12 +52,6 @@ uintptr_t arch_context_pc(const void *context) {
 	return (uintptr_t)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
 }
 
-bool arch_context_call_done(const void *context) {
-	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
-	const unsigned char *pc = (const unsigned char *)regs[REG_RIP];
-	return pc[-2] == 0x0f && pc[-1] == 0x05 && (regs[REG_RAX] >= 0 || regs[REG_RAX] < -4095);
-}
-
 uintptr_t arch_context_sp(const void *context) {
 	return (uintptr_t)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RSP];
 }
