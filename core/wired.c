@@ -28,16 +28,18 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 
+#include "chaos.h"
 #include "futex.h"
+#include "kernel_call.h"
 #include "runtime.h"
 
-#define WISH_WAIT_NS 100000000 /* an answer to a preemption takes until one of the kernel's ticks finds the thread running */
 #define REFUSALS 4
 #define WISH_LOOK_NS 300000
-#define WISH_LOOKS (WISH_WAIT_NS / WISH_LOOK_NS)
-#define WISH_STILL_NS 20000000 /* it uses no CPU: it waits in the kernel where nobody sees it */
-#define WISH_STILL_LOOKS (WISH_STILL_NS / WISH_LOOK_NS)
+#define WISH_WAIT_NS 100000000	  /* CPU time: an answer to a preemption takes until one of the kernel's ticks finds the thread running */
+#define WISH_STILL_NS 20000000	  /* it uses no CPU */
+#define WISH_LATEST_NS 2000000000 /* whatever it does */
 
 void (*wish_hook)(struct g *g);
 struct m m_elsewhere;
@@ -190,11 +192,15 @@ bool wishes_listed(void) {
 	return atomic_load(&wish_head) != NULL;
 }
 
-/* It executes what the program wrote, with a wish that it may not know of. In a system call it does not know either until sysmon has been there. */
-static bool wish_unknown(struct g *g, uint32_t looks) {
-	return atomic_load(&g->wish) && atomic_load_explicit(&g->state, memory_order_relaxed) == GS_RUNNING &&
-	       (!atomic_load_explicit(&g->in_syscall, memory_order_relaxed) || atomic_load(&g->wish_listed) ||
-	        (int32_t)(atomic_load(&sched.wish_looked) - looks) <= 0);
+/* It executes what the program wrote, with a wish that it may not know of. In a system call it does not know either until sysmon has been there. Not RUNNING, it
+ * looks when it will be: if it was so after a barrier (`ordered`), ours or sysmon's. */
+static bool wish_unknown(struct g *g, uint32_t looks, bool ordered) {
+	bool looked = (int32_t)(atomic_load(&sched.wish_looked) - looks) > 0;
+	if (!atomic_load(&g->wish))
+		return false;
+	if (atomic_load_explicit(&g->state, memory_order_relaxed) != GS_RUNNING)
+		return !ordered && !looked;
+	return !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) || atomic_load(&g->wish_listed) || !looked;
 }
 
 void g_wish(struct g *g) {
@@ -205,19 +211,25 @@ void g_wish(struct g *g) {
 	uint32_t looks = atomic_load(&sched.wish_looks); /* one with a higher number begins after this */
 	sysmon_poke();
 	struct m *on = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
-	int64_t now = nanotime(), until = now + WISH_WAIT_NS, used = 0, ran = now;
-	/* Not by time alone: on a busy machine the caller lacks a CPU as well as the other, and one look may take as long as all of them should. */
-	for (int looks_left = WISH_LOOKS, still_left = WISH_STILL_LOOKS;
-	     g != tls_g && on && wish_unknown(g, looks) && (now < until || looks_left > 0) && (now - ran < WISH_STILL_NS || still_left > 0);
-	     looks_left--, still_left--) {
+	if (g == tls_g || !on)
+		return;
+	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
+	int64_t now = nanotime(), latest = now + WISH_LATEST_NS, moved = now, before = preempt_cpu_time(on), used = before;
+	/* By its kernel thread's time, since a busy machine may let it wait for a CPU for longer than any answer takes: until it has had so much of it without one
+	 * (it cannot be preempted, then), or neither runs nor is ready to. */
+	while (wish_unknown(g, looks, ordered) && now < latest && used - before < WISH_WAIT_NS) {
 		futex_nap(WISH_LOOK_NS, "another thread to do as is wished");
-		int64_t before = used;
+		int64_t had = used;
 		used = preempt_cpu_time(on);
 		now = nanotime();
-		if (used != before) {
-			ran = now;
-			still_left = WISH_STILL_LOOKS;
-		}
+		if (used != had)
+			moved = now;
+		if (now - moved < WISH_STILL_NS)
+			continue;
+		struct kernel_call call = kernel_call_of(atomic_load_explicit(&on->ktid, memory_order_relaxed));
+		if (!call.known || !call.running)
+			return; /* it waits in the kernel where nobody sees it */
+		moved = now;
 	}
 }
 

@@ -38,7 +38,7 @@ static int wait_park_fd(struct g *g, struct pd *pd, int events, int64_t deadline
 	struct pdwait link = {.pd = pd, .mode = mode, .until_closed = true};
 	struct chan_waiter watch;
 	bool watching = false;
-	wait_begin(g, g->kind <= G_MAIN, "go_wait_fd", (uintptr_t)pd->fd);
+	wait_begin(g, g->kind <= G_MAIN, "go_wait_fd", (uintptr_t)__atomic_load_n(&pd->fd, __ATOMIC_RELAXED));
 	int linked = netpoll_link(pd, &link, g, mode);
 	if (linked < 0 || __atomic_load_n(&link.closed, __ATOMIC_RELAXED) || (*found = revents_ask(__atomic_load_n(&pd->fd, __ATOMIC_RELAXED), events)) != 0 ||
 	    (done && !(watching = chan_watch(done, &watch, g))))
