@@ -18,7 +18,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/membarrier.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -178,7 +177,7 @@ static bool is_in_call(struct m *m) {
 /* The number of pd has just been replaced. Until nobody may be using the old one: who is not found trying here reads the new one. */
 static void tries_await(struct pd *pd, struct g *self) {
 	/* pairs with pd_try_begin(): our store of pd->fd, this, our loads of `trying`. It needs memory on large machines. */
-	while (MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == -ENOMEM)
+	while (threads_fence() == -ENOMEM)
 		SYS0(SYS_sched_yield);
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);

@@ -2,7 +2,10 @@
 #ifndef GOSHIM_RUNTIME_H
 #define GOSHIM_RUNTIME_H
 
+#include <errno.h>
+#include <linux/membarrier.h>
 
+#include "chaos.h"
 #include "proc.h"
 #include "stats.h"
 #include "timer.h"
@@ -359,6 +362,12 @@ static inline void rt_enter(struct g *g) {
 	if (m && __builtin_expect(atomic_load_explicit(&m->retake, memory_order_relaxed) != RETAKE_NONE, 0))
 		rt_enter_slow(g);
 }
+/* A full fence on every running thread of the process, paid by who needs it so that the others' plain accesses need none. 0 or a negative error; -ENOMEM: not now,
+ * it needs memory on large machines. */
+static inline long threads_fence(void) {
+	return MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0));
+}
+
 /* By g, when its state has become RUNNING: all that is behind it comes after sysmon's look at that, or sees the wish (wired.c). */
 static inline void wish_check(struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst); /* sysmon pays for the order: membarrier */

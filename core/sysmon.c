@@ -14,7 +14,6 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -128,7 +127,7 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 		return false; /* it has lost its P already and does not know yet */
 	uint64_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 	/* It needs memory on large machines: without the barrier, no answer is to be trusted. */
-	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
+	bool ordered = threads_fence() == 0;
 	/* acquire: in order. No switch on p from before the first look at curg until after the last (the tick is raised before curg is stored):
 	 * so in_rt was that of the G on this M, and g did not leave, run elsewhere and come back meanwhile. */
 	bool outside = ordered && atomic_load_explicit(&m->curg, memory_order_acquire) == g && is_outside(g) &&
@@ -433,7 +432,7 @@ static void wishes_look(struct look *look) {
 		else
 			wish_list(g);
 	}
-	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
+	bool ordered = threads_fence() == 0;
 	bool left = false;
 	for (int i = 0; i < n; i++) {
 		g = batch[i];

@@ -28,9 +28,7 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <linux/membarrier.h>
 
-#include "chaos.h"
 #include "futex.h"
 #include "kernel_call.h"
 #include "runtime.h"
@@ -213,7 +211,7 @@ void g_wish(struct g *g) {
 	struct m *on = __atomic_load_n(&g->m, __ATOMIC_RELAXED);
 	if (g == tls_g || !on)
 		return;
-	bool ordered = MAY_FAIL_UNSEEN(-ENOMEM, SYS3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)) == 0;
+	bool ordered = threads_fence() == 0;
 	int64_t now = nanotime(), latest = now + WISH_LATEST_NS, moved = now, before = preempt_cpu_time(on), used = before;
 	/* By its kernel thread's time, since a busy machine may let it wait for a CPU for longer than any answer takes: until it has had so much of it without one
 	 * (it cannot be preempted, then), or neither runs nor is ready to. */

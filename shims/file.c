@@ -1,7 +1,8 @@
 /* Calls that can block the kernel thread and cannot wait for readiness: files, locks, System V and POSIX queues. Each is its raw system call
  * between brackets, so that sysmon gives the P away when the kernel takes its time (FD-7). One line of a table each.
  *
- * CALL: a cancellation point that waits for a disk at most (core/disk.c); PLAIN: the same, not a cancellation point; LONG: a cancellation point known to wait for others, the P is given away at once. */
+ * CALL: a cancellation point that waits for a disk at most (core/disk.c); PLAIN: the same, not a cancellation point; TAKING and TELLING:
+ * cancellation points of POSIX queues, which wait for others: the P is given away at once. */
 #include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>

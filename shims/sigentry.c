@@ -11,11 +11,9 @@
 #include <linux/futex.h>
 
 #include "../core/stack.h"
-#include "io.h"
 #include "isolate.h"
 #include "race.h"
 #include "siginternal.h"
-#include "thread.h"
 
 static void *restorer; /* libc's or arch/'s, for our raw rt_sigaction */
 static void (*setxid_libc)(int, siginfo_t *, void *);
@@ -578,9 +576,7 @@ void sig_cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	if (!g)
-		return;
-	if (!sig_must_defer(g))
+	if (g && !sig_must_defer(g))
 		cancel_now(g);
 }
 

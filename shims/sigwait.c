@@ -3,10 +3,10 @@
 
 #include "siginternal.h"
 
-/* BRACKET_BLOCKING, but whoever was disturbed must look at its queue: the signal may be there, and what ended the wait be of another number
+/* BRACKET_WAITS with CANCEL_MAKES, but whoever was disturbed must look at its queue: the signal may be there, and what ended the wait be of another number
  * (sig_kick). */
 static long kernel_await(struct g *g, uint64_t want, siginfo_t *info, const struct timespec *timeout) {
-	io_cancel_open(g, CANCEL_MAKES);
+	shim_testcancel(g);
 	io_enter_waiting(g);
 	long r = SYS_MAKES4(g, SYS_rt_sigtimedwait, &want, info, timeout, 8);
 	syscall_exit(g);

@@ -1,7 +1,7 @@
 /* Cancellation and calls that make or take something whole, for x86-64; what it is for is in arch.h.
  *
- * Asynchronous cancellation is open from the RMW before the kernel to the RMW behind it, and nowhere else. rbx holds the word over the call (0: the program has it
- * open itself), so that a signal's frame in between says all: behind the system call with a result that is no error, it is to be closed before anybody acts on it.
+ * Asynchronous cancellation is open from the RMW before the kernel to the RMW behind it, and nowhere else. rbx holds the word over the call (0: it was
+ * open before: the program's type, or a call below a handler), so that a signal's frame in between says all: behind the system call with a result that is no error, it is to be closed before anybody acts on it.
  * arch_signal_entry and arch_cancel_entry do so before they go on to sig_entry() and sig_cancel_entry() in shims/sigentry.c. A frame on top of one that has not got so
  * far finds rdx as the kernel left it, the lower frame's context, and does it for that.
  *
@@ -46,10 +46,10 @@ arch_syscall_makes:
 1:	syscall
 .Lmade:
 	testq	%rbx, %rbx
-	je	2f
+	je	.Lclosed
 	lock andl $~CANCEL_ASYNC, (%rbx)
 .Lclosed:
-2:	popq	%rbx
+	popq	%rbx
 	.cfi_remember_state
 	.cfi_adjust_cfa_offset -8
 	.cfi_restore rbx
