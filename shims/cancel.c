@@ -73,8 +73,12 @@ void shim_cancel_release(struct g *g, bool held) {
 	atomic_fetch_and_explicit(tcb_cancelhandling(g->ctx.tp), ~CANCEL_DISABLED, memory_order_relaxed);
 }
 
+bool cancel_due(struct g *g) {
+	return unlikely(shim_cancel_pending(g)) && (cancel_word(g) & CANCEL_ASYNC);
+}
+
 void cancel_now(struct g *g) {
-	if (likely(!shim_cancel_pending(g)) || !(cancel_word(g) & CANCEL_ASYNC))
+	if (!cancel_due(g))
 		return;
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
 		syscall_exit(g);

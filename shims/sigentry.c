@@ -157,6 +157,18 @@ static void frame_end(ucontext_t *context) {
 	context->uc_stack = (stack_t){.ss_flags = 0x40};
 }
 
+/* Asynchronous cancellation of g, outside the runtime, in a signal's frame, `here`, or below one: what that blocks in the kernel may be more than kmask says, no
+ * sigreturn follows, and the M goes on. Not on the M's own stack, which it must not wait on: that frame is moved first. Who comes where this may not act
+ * leaves it to the end of the frame below it (entry_and_end()), or to who leaves the runtime. */
+static void cancel_in_frame(struct g *g, const void *here) {
+	if (likely(!cancel_due(g)) || sig_must_defer(g) || on_sigstack(g->m, (uintptr_t)here))
+		return;
+	in_rt_up(g);
+	sig_kernel_mask(g->m, mask_of(g));
+	rt_leave(g);
+	cancel_now(g);
+}
+
 /* A frame on the M's own stack, for a handler that will run now. Returns if it may stay there. The kernel has SA_ONSTACK for SIGSEGV also where the
  * program has not: then it goes to the stack that was interrupted, if there is room. */
 static void frame_move(struct g *g, const struct sigrecord *h, int sig, siginfo_t *info, void *context) {
@@ -216,6 +228,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 	fdcall_abandon(g);
 	sig_queue_hand_on(g, sig);
+	cancel_in_frame(g, context); /* it may compute for ever */
 
 	uint32_t was = s->ending, ending = was + !(h->flags & (int)SA_RESTART);
 	s->ending = ending;
@@ -415,6 +428,7 @@ static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	if (g->kind <= G_MAIN) {
 		if (unlikely(!goroutines))
 			started_inside(g, context);
+		cancel_in_frame(g, context); /* the call below may be restarted, and nobody else looks */
 		frame_end(context);
 	}
 	ucontext_t *uc = context;
@@ -576,8 +590,8 @@ void sig_cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	if (g && !sig_must_defer(g))
-		cancel_now(g);
+	if (g)
+		cancel_in_frame(g, context);
 }
 
 void sig_reserve(void) {

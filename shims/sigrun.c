@@ -74,6 +74,7 @@ static void handler_call(void *arg) {
 	struct handler_call *call = arg;
 	rt_leave(call->g);
 	fdcall_abandon(call->g);
+	cancel_now(call->g); /* SIGCANCEL may have come in the runtime, and the handler may compute for ever */
 	call->h->handler(call->sig, call->info, call->context);
 	call->forked = !self_g();
 	if (!call->forked)
@@ -214,6 +215,8 @@ void sig_deliver(struct g *g) {
 		sig_interrupt_spend(g); /* before the queue: who queues later interrupts again */
 		if (sig_queue_run(g) && self_g())
 			rt_check(g); /* what a handler masked may have gone to the kernel meanwhile, and have come back as the mask did */
+		if (self_g() && !sig_must_defer(g))
+			cancel_now(g); /* SIGCANCEL may have come inside the runtime meanwhile */
 	}
 }
 

@@ -175,6 +175,8 @@ void sig_reserve(void);
 /* SIGCANCEL arrived on the goroutine that runs here, outside the runtime: act if it is cancelled asynchronously. In
  * cancel.c. */
 void cancel_now(struct g *g);
+/* Would it act? */
+bool cancel_due(struct g *g);
 
 /* A wait ended with -EINTR and begins anew, whatever ran, in a call that is no cancellation point: asynchronous cancellation acts there, too. */
 static inline void shim_interrupted_anew(struct g *g) {
