@@ -143,6 +143,15 @@ static long timer_fire_soon(int32_t timer) {
 	return SYS4(SYS_timer_settime, timer, 0, &soon, 0);
 }
 
+/* By sysmon. A timer that is set already stays: expired at a tick it goes off on its thread's way back to the program, which on a busy machine may have to wait for a
+ * CPU for much longer than until the next question. Set again meanwhile it would begin anew, and so never go off. */
+static bool timer_fires(struct m *m) {
+	struct itimerspec left;
+	if (SYS2(SYS_timer_gettime, m->timer_id, &left) == 0 && (left.it_value.tv_sec || left.it_value.tv_nsec))
+		return true;
+	return timer_fire_soon(m->timer_id) == 0;
+}
+
 /* m's timer; a struct m that has a new kernel thread gets a new one. */
 static bool timer_have(struct m *m) {
 	if (m->timer_ktid == m->ktid)
@@ -182,7 +191,7 @@ bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
 	atomic_store_explicit(&m->preempt_tries, TRIES, memory_order_relaxed);
 	/* release: the handler, which finds g there, sees the two above */
 	atomic_store_explicit(&m->preempt_g, g, memory_order_release);
-	return timer_fire_soon(m->timer_id) == 0;
+	return timer_fires(m);
 }
 
 /* ---- for reports ---- */
@@ -234,7 +243,7 @@ void preempt_see_ask(void) {
 		return;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		if (atomic_load_explicit(&m->seen.state, memory_order_relaxed) == SEE_WANTED && atomic_load_explicit(&m->ktid, memory_order_relaxed) && timer_have(m))
-			timer_fire_soon(m->timer_id);
+			timer_fires(m);
 	}
 }
 

@@ -34,7 +34,8 @@
 #include "runtime.h"
 
 #define REFUSALS 4
-#define WISH_LOOK_NS 300000
+#define WISH_LOOK_NS 300000	  /* the first look; the others come later and later: on a busy machine each takes the CPU away from g, again and again before a tick */
+#define WISH_LOOK_LATE_NS 5000000
 #define WISH_WAIT_NS 100000000	  /* CPU time: an answer to a preemption takes until one of the kernel's ticks finds the thread running */
 #define WISH_STILL_NS 20000000	  /* it uses no CPU */
 #define WISH_LATEST_NS 2000000000 /* whatever it does */
@@ -215,8 +216,10 @@ void g_wish(struct g *g) {
 	int64_t now = nanotime(), latest = now + WISH_LATEST_NS, moved = now, before = preempt_cpu_time(on), used = before;
 	/* By its kernel thread's time, since a busy machine may let it wait for a CPU for longer than any answer takes: until it has had so much of it without one
 	 * (it cannot be preempted, then), or neither runs nor is ready to. */
-	while (wish_unknown(g, looks, ordered) && now < latest && used - before < WISH_WAIT_NS) {
-		futex_nap(WISH_LOOK_NS, "another thread to do as is wished");
+	for (int64_t nap = WISH_LOOK_NS; wish_unknown(g, looks, ordered) && now < latest && used - before < WISH_WAIT_NS;) {
+		futex_nap(nap, "another thread to do as is wished");
+		if (nap < WISH_LOOK_LATE_NS)
+			nap += nap / 2;
 		int64_t had = used;
 		used = preempt_cpu_time(on);
 		now = nanotime();

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -139,6 +140,15 @@ static void *computes(void *arg) {
 	return NULL;
 }
 
+static void *computes_once(void *arg) {
+	(void)arg;
+	phase = 1;
+	while (phase == 1)
+		;
+	looks(1);
+	return NULL;
+}
+
 static void computing(void) {
 	pthread_t t = start(computes, NULL);
 	for (int which = 1; which >= 0; which--) {
@@ -153,6 +163,33 @@ static void computing(void) {
 	}
 	join(t);
 	shown("computes");
+}
+
+/* Its kernel thread waits for a CPU most of the time, for longer than it would take to tell it anything. */
+static void computing_crowded(void) {
+	pid_t burner[4];
+	for (int i = 0; i < 4; i++) {
+		burner[i] = fork();
+		if (burner[i] == 0) {
+			alarm(60);
+			for (;;)
+				;
+		}
+	}
+	for (int round = 0; round < 20; round++) {
+		phase = 0;
+		pthread_t t = start(computes_once, NULL);
+		while (phase != 1)
+			usleep(1000);
+		bind_to(t, 1);
+		phase = 2;
+		join(t);
+	}
+	for (int i = 0; i < 4; i++) {
+		kill(burner[i], SIGKILL);
+		EQ(waitpid(burner[i], NULL, 0), burner[i]);
+	}
+	shown("computes, on a busy machine");
 }
 
 /* ---- attributes, and who made it ------------------------------------------------------------------------------------------- */
@@ -236,6 +273,7 @@ int main(void) {
 	just_made();
 	parked();
 	computing();
+	computing_crowded();
 	made();
 	freed();
 	return test_end();
