@@ -11,7 +11,8 @@
  *    the poller whose sleep was broken. The count starts again when a look comes late, because sysmon itself lacked a CPU and with it its chance to wake
  *    somebody, and after a kernel thread was refused.
  *  - Who is on the way arrives. On a busy machine an M that was woken lacks a CPU, which is nobody's mistake, and how long that lasts says little. So it
- *    is compared with one that was woken later: each look wakes the maker, and when that has had OVERTAKEN turns, the other does not wait for the kernel.
+ *    is compared with one that was woken later: each look, but not sooner than the longest of sysmon's ticks after another, wakes the maker, and when that has had
+ *    OVERTAKEN turns, the other does not wait for the kernel. (At looks 20 us apart all turns were over in 10 ms; where 50 processes compute, that is one turn of theirs.)
  *    ON_ITS_WAY_NS is for a maker that waits itself. (What the kernel says of the M would be better than this, but /proc is read through a descriptor,
  *    and the program sees that.)
  *
@@ -160,8 +161,12 @@ static bool on_its_way(void) {
 }
 
 /* Has the maker run since an earlier look woke it? */
-static bool maker_ran(void) {
+static bool maker_ran(int64_t now) {
 	static uint32_t seen;
+	static int64_t nudged;
+	if (now - nudged < SYSMON_TICK_MAX_NS)
+		return false;
+	nudged = now;
 	uint32_t turn = maker_nudge();
 	bool ran = turn != seen;
 	seen = turn;
@@ -207,7 +212,7 @@ void debug_look(int64_t now) {
 	bool again = now - last_look < ON_TIME_NS && atomic_load(&sched.idle_p_count) > 0;
 	again &= !atomic_exchange_explicit(&forgiven, false, memory_order_relaxed);
 	last_look = now;
-	struct state is = {now, again, on_its_way(), waits && maker_ran()};
+	struct state is = {now, again, on_its_way(), waits && maker_ran(now)};
 	uint32_t n = sched.procs;
 	/* Relaxed and without the lock: only compared. */
 	waits = watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED), 0, &is);
