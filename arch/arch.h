@@ -122,6 +122,7 @@ long arch_syscall_makes(_Atomic int *word, long n, long a, long b, long c, long 
 /* What the kernel is to call for a signal: they close what a frame shows to be back from arch_syscall_makes() with success, and go on to sig_entry() and
  * sig_cancel_entry(). Two, so that the frame under another signal's can be told from its instruction pointer. */
 void arch_signal_entry(int sig, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
+extern const char arch_entries_end[] __attribute__((visibility("hidden"))); /* behind both */
 void arch_cancel_entry(int sig, siginfo_t *info, void *context) __attribute__((visibility("hidden")));
 
 /* ---- signal frames: a handler's third argument is `context` ----------------------------------------------------------------- */

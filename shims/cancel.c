@@ -80,6 +80,7 @@ bool cancel_due(struct g *g) {
 void cancel_now(struct g *g) {
 	if (!cancel_due(g))
 		return;
+	sig_frames_leave(g);
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
 		syscall_exit(g);
 	cancel_act(g);

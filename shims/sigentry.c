@@ -157,16 +157,11 @@ static void frame_end(ucontext_t *context) {
 	context->uc_stack = (stack_t){.ss_flags = 0x40};
 }
 
-/* Asynchronous cancellation of g, outside the runtime, in a signal's frame, `here`, or below one: what that blocks in the kernel may be more than kmask says, no
- * sigreturn follows, and the M goes on. Not on the M's own stack, which it must not wait on: that frame is moved first. Who comes where this may not act
- * leaves it to the end of the frame below it (entry_and_end()), or to who leaves the runtime. */
+/* Asynchronous cancellation of g, in a signal's frame, `here`. Not on the M's own stack, which it must not wait on: that frame is moved first. Who comes where
+ * this may not act leaves it to the end of the frame below it (entry_and_end()), or to who leaves the runtime. */
 static void cancel_in_frame(struct g *g, const void *here) {
-	if (likely(!cancel_due(g)) || sig_must_defer(g) || on_sigstack(g->m, (uintptr_t)here))
-		return;
-	in_rt_up(g);
-	sig_kernel_mask(g->m, mask_of(g));
-	rt_leave(g);
-	cancel_now(g);
+	if (unlikely(cancel_due(g)) && !sig_must_defer(g) && !on_sigstack(g->m, (uintptr_t)here))
+		cancel_now(g);
 }
 
 /* A frame on the M's own stack, for a handler that will run now. Returns if it may stay there. The kernel has SA_ONSTACK for SIGSEGV also where the
@@ -456,6 +451,13 @@ void sig_kernel_mask(struct m *m, uint64_t want) {
 	} while (!__atomic_compare_exchange_n(&m->kmask, &both, want, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
+/* g is about to unwind, maybe out of frames: what they block in the kernel may be more than kmask says, or than the program asked for, and no sigreturn follows. */
+void sig_frames_leave(struct g *g) {
+	in_rt_up(g);
+	sig_kernel_mask(g->m, mask_of(g));
+	rt_leave(g);
+}
+
 /* Makes the kernel's mask of this M that of g. In the switch, inside the runtime. */
 void sig_resync(struct g *g) {
 	struct m *m = g->m;
@@ -590,7 +592,8 @@ void sig_cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	if (g)
+	/* On top of a frame that the kernel had made and that has not begun: its signal may be for another, so that one goes on first. */
+	if (g && arch_context_pc(context) - (uintptr_t)arch_signal_entry >= (uintptr_t)arch_entries_end - (uintptr_t)arch_signal_entry)
 		cancel_in_frame(g, context);
 }
 

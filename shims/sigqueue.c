@@ -148,13 +148,17 @@ static void ring_push(int sig, const siginfo_t *info, struct g *to) {
 
 /* A full ring loses the signal, as RLIMIT_SIGPENDING does. */
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
+	siginfo_t timers;
+	struct g *self = rt_hold(); /* no cancellation on top: half in the ring it would stay there */
 	if (likely(info->si_code != SI_TIMER)) {
 		ring_push(sig, info, to);
-		return;
+	} else {
+		timers = *info;
+		if (sigtimer_arrives(&timers))
+			ring_push(sig, &timers, to);
 	}
-	siginfo_t timers = *info;
-	if (sigtimer_arrives(&timers))
-		ring_push(sig, &timers, to);
+	if (self)
+		rt_leave(self); /* who has pushed looks when it may */
 }
 
 /* sigstate.lock held. */

@@ -177,6 +177,8 @@ void sig_interrupt_spend(struct g *g) {
 static unsigned queue_run_all(struct g *g, bool one_mask) {
 	struct sigstate *s = sig_of(g);
 	attention_clear(s); /* before the look: who queues after it sets it again */
+	if (unlikely(cancel_due(g)))
+		attention_set(s); /* SIGCANCEL has met the runtime, and no caller need ask for it */
 	if (unlikely(atomic_load(&s->pending) & atomic_load(&s->waiting)))
 		attention_set(
 			s); /* on its way into sigwait(), which will not look any more: it needs the kick that sysmon repeats */

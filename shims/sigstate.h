@@ -177,6 +177,8 @@ void sig_reserve(void);
 void cancel_now(struct g *g);
 /* Would it act? */
 bool cancel_due(struct g *g);
+/* Before an unwinding that may begin in a signal's frame. In sigentry.c. */
+void sig_frames_leave(struct g *g);
 
 /* A wait ended with -EINTR and begins anew, whatever ran, in a call that is no cancellation point: asynchronous cancellation acts there, too. */
 static inline void shim_interrupted_anew(struct g *g) {

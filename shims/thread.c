@@ -429,29 +429,38 @@ static int join_begin(struct g *g, struct g *self) {
 	return 0;
 }
 
+/* The joiner leaves without the result, or ends: the thread is joinable again. */
+static void join_given_up(struct g **target) {
+	if (*target)
+		atomic_store_explicit(&thread_of(*target)->joiner, NULL, memory_order_relaxed);
+}
+
 static int join_until(struct g *g, void **result, int64_t deadline) {
 	struct thread *t = thread_of(g);
 	struct g *self = g_self();
+	__attribute__((cleanup(join_given_up))) struct g *joining = NULL;
 	int err = join_begin(g, self);
 	if (err)
 		return err;
+	joining = g;
 	/* acquire: the result was stored before */
 	while (atomic_load_explicit(&t->done, memory_order_acquire) == 0) {
 		int r = futex_wait(&t->done, 0, deadline, FUTEX_ANY, self->kind <= G_MAIN, "join");
-		if (r == -ETIMEDOUT) {
-			atomic_store_explicit(&t->joiner, NULL, memory_order_relaxed);
+		if (r == -ETIMEDOUT)
 			return ETIMEDOUT;
-		}
 		if (r == -EINTR) {
 			/* Signals do not end a join; a cancellation does, and leaves the thread joinable. */
 			shim_interrupted(self, true);
 			if (shim_cancel_pending(self)) {
-				atomic_store_explicit(&t->joiner, NULL, memory_order_relaxed);
+				join_given_up(&joining);
+				joining = NULL;
 				if (join_begin(g, self))
 					return EINVAL;
+				joining = g;
 			}
 		}
 	}
+	joining = NULL;
 	return join_result(g, result);
 }
 

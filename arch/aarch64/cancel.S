@@ -110,5 +110,8 @@ arch_syscall_makes:
 	entry	arch_signal_entry, sig_entry
 	entry	arch_cancel_entry, sig_cancel_entry
 .Lentries_end:
+	.globl	arch_entries_end
+	.hidden	arch_entries_end
+arch_entries_end:
 
 	.section .note.GNU-stack,"",%progbits

@@ -179,6 +179,37 @@ static void meet(int round) {
 		sem_wait(&done);
 }
 
+/* ---- one that joins ------------------------------------------------------------------------------------------------------ */
+
+static void *joins(void *arg) {
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	waits = 1;
+	pthread_join((pthread_t)arg, NULL);
+	return NULL;
+}
+
+static void *waits_for_go(void *arg) {
+	while (sem_wait(&go) < 0)
+		;
+	return arg;
+}
+
+/* It leaves the other one to be joined by somebody else. */
+static void joiner_ends(void) {
+	for (int i = 0; i < 200; i++) {
+		waits = 0;
+		pthread_t t = start(waits_for_go, (void *)7), joiner = start(joins, (void *)t);
+		while (!waits)
+			sched_yield();
+		usleep(i % 5 * 20);
+		pthread_kill(joiner, SIGUSR1);
+		pthread_cancel(joiner);
+		EQ(join(joiner), (long)PTHREAD_CANCELED);
+		sem_post(&go);
+		EQ(join(t), 7);
+	}
+}
+
 int main(void) {
 	struct sigaction sa = {.sa_handler = hears};
 	sigaction(SIGUSR2, &sa, NULL);
@@ -201,6 +232,7 @@ int main(void) {
 	EQ(waitpid(child, NULL, 0), child);
 	for (int i = 0; i < OTHERS && !failures; i++)
 		join(other[i]);
+	joiner_ends();
 	close(ask[1]);
 	EQ(waitpid(tracer, NULL, 0), tracer);
 	msgctl(queue, IPC_RMID, NULL);
