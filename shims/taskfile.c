@@ -501,25 +501,33 @@ BY_PATH(int, -1, statx, (int dir, const char *restrict path, int flags, unsigned
 	path, flags, mask, st)
 BY_PATH(DIR *, NULL, opendir, (const char *path), path)
 
-/* What the kernel has said the link is, in `r` bytes, if that is not the caller's own thread. */
-static ssize_t link_said(const char *path, char *to, size_t n, ssize_t r) {
+/* The link that is the caller's own: into *r what the call returns. The kernel's text is not the caller's, and may be longer, so it does not go to `to`. */
+static bool link_own(const char *path, char *to, size_t n, ssize_t *r) {
 	struct g *g = io_g();
-	char text[LINK_ROOM];
-	if (r <= 0 || likely(strcmp(path, CALLER) != 0) || !g)
-		return r;
+	char text[LINK_ROOM], kernel[LINK_ROOM];
+	if (!g || n == 0 || n > INT_MAX || address_bad(path) || likely(strcmp(path, CALLER) != 0))
+		return false;
+	long said = SYS4(SYS_readlinkat, AT_FDCWD, path, kernel, sizeof kernel);
 	size_t length = (size_t)snprintf(text, sizeof text, "%d/task/%d", (int)SYS0(SYS_getpid), (int)g->tid);
 	length = length < n ? length : n;
-	memcpy(to, text, length);
-	return (ssize_t)length;
+	if (said > 0 && address_refused(to, length, true))
+		said = -EFAULT;
+	*r = sys_ret(said < 0 ? said : (long)length);
+	if (said > 0)
+		memcpy(to, text, length);
+	return true;
 }
 
 /* The same, of links. */
 #define LINK_BY_PATH(name, params, ...)                                                                                          \
 	SHIM ssize_t name params {                                                                                               \
 		char other[PATH_ROOM];                                                                                           \
-		ssize_t r = CALL_REAL(name, __VA_ARGS__);                                                                        \
+		ssize_t r;                                                                                                       \
+		if (unlikely(link_own(path, to, n, &r)))                                                                         \
+			return r;                                                                                                \
+		r = CALL_REAL(name, __VA_ARGS__);                                                                                \
 		if (likely(r != -1) || errno != ENOENT || !path_instead(path, other))                                            \
-			return link_said(path, to, n, r);                                                                        \
+			return r;                                                                                                \
 		path = other;                                                                                                    \
 		return real.name(__VA_ARGS__);                                                                                   \
 	}

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 
 #include "../core/futex.h"
+#include "../core/kernel_call.h"
 #include "../core/pages.h"
 #include "../core/runtime.h"
 #include "ceiling.h"
@@ -232,14 +233,20 @@ static bool may_answer(struct g *g) {
 	return state == GS_RUNNABLE || (state == GS_RUNNING && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed));
 }
 
-/* From a wait in the kernel that its caller makes again. */
-static void call_back(struct g *g) {
+/* From a wait in the kernel that its caller makes again. True: it has been called back already, and its kernel thread wants for a CPU. */
+static bool call_back(struct g *g) {
 	struct m *m = __atomic_load_n(&g->m, __ATOMIC_RELAXED); /* another's by now: that one's wait is made again, or has ended */
+	int32_t ktid = m ? atomic_load_explicit(&m->ktid, memory_order_relaxed) : 0;
+	if (!ktid)
+		return false;
+	struct kernel_call call = kernel_call_of(ktid);
+	if (call.known && call.running)
+		return true;
 	sig_reserve();
 	struct g *held = rt_hold();
-	if (m)
-		sig_disturb_hook(g, m);
+	sig_disturb_hook(g, m);
 	rt_drop(held);
+	return false;
 }
 
 int32_t thread_give_own(struct g *g) {
@@ -251,13 +258,13 @@ int32_t thread_give_own(struct g *g) {
 	/* Not by time alone: the caller may lack a CPU as well, for longer than that. */
 	for (int looks = 0; !(ktid = g_own_ktid(g)) && !thread_ended(g) && (now < until || looks < GIVE_LOOKS); now = nanotime(), looks++) {
 		/* Its wait finds that nothing happened, and goes on, as when another thread takes a signal that was for both. */
-		bool waits = atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING;
+		bool waits = atomic_load_explicit(&g->state, memory_order_relaxed) == GS_WAITING, called = false;
 		if (waits)
 			g_interrupt(g);
 		else if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_WAITS)
-			call_back(g);
+			called = call_back(g);
 		/* One whose wait was ended is on its way, however long that takes. */
-		bool coming = waits ? atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_ARMED : may_answer(g);
+		bool coming = waits ? atomic_load_explicit(&g->wake, memory_order_relaxed) != WAKE_ARMED : called || may_answer(g);
 		if (coming && now < latest) {
 			until = now + GIVE_NS;
 			looks = 0;
