@@ -170,6 +170,8 @@ int main(void) {
 	sigaddset(&set, SIGRTMIN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
+	/* libc makes a thread for each notification of a timer, and keeps its stack. Where one has not ended yet when the next comes there are two, as natively. */
+	lucky_kb = (8 << 20) / 1024 + 4;
 	rounds(ROUNDS, round_once);
 	CHECK(handled > ROUNDS * SENT);
 	return 0;
