@@ -78,7 +78,7 @@ enum {
 	MAPPED_KB = 1024, /* what else may be mapped meanwhile: a stack of 8 MB, or the TCBs of a thousand threads, are more */
 	RESIDENT_KB = 1024,
 	THREADS_MORE = 8, /* how many must block at once, and how many are kept for the next time (GOSHIM=idle_ms), is the scheduler's luck */
-	THREAD_KB = 512,  /* of a kernel thread */
+	THREAD_KB = 512,  /* of a kernel thread, also of one that has ended: libc keeps its stack */
 };
 
 /* What of a program may be mapped once more or not, by luck. */
@@ -104,7 +104,7 @@ static void rounds(int n, void (*round)(void)) {
 	grown -= grown >= SLAB_KB ? SLAB_KB : 0;
 	long odd = grown % ARENA_KB;
 	odd -= lucky_kb && odd >= lucky_kb ? lucky_kb : 0;
-	CHECK(odd <= MAPPED_KB + more * THREAD_KB);
+	CHECK(odd <= MAPPED_KB + THREADS_MORE * THREAD_KB);
 	CHECK(after.resident <= before.resident + RESIDENT_KB);
 	printf("ok %d %ld\n", after.threads, after.mapped);
 }
