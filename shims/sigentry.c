@@ -157,11 +157,16 @@ static void frame_end(ucontext_t *context) {
 	context->uc_stack = (stack_t){.ss_flags = 0x40};
 }
 
+/* Is this frame on top of another that the kernel had made, and whose handling has not begun? */
+static bool on_unbegun(const void *context) {
+	return arch_context_pc(context) - (uintptr_t)arch_signal_entry < (uintptr_t)arch_entries_end - (uintptr_t)arch_signal_entry;
+}
+
 /* Asynchronous cancellation of g, in a signal's frame, `here`. Not on the M's own stack, which it must not wait on: that frame is moved first. Who comes where
  * this may not act leaves it to the end of the frame below it (entry_and_end()), or to who leaves the runtime. */
 static void cancel_in_frame(struct g *g, const void *here) {
-	if (unlikely(cancel_due(g)) && !sig_must_defer(g) && !on_sigstack(g->m, (uintptr_t)here))
-		cancel_now(g);
+	if (likely(!on_sigstack(g->m, (uintptr_t)here)))
+		sig_cancel_look(g);
 }
 
 /* A frame on the M's own stack, for a handler that will run now. Returns if it may stay there. The kernel has SA_ONSTACK for SIGSEGV also where the
@@ -237,8 +242,8 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	/* Unless it changed the mask it returns to. */
 	handler_left(g, asked == kernel_before ? virtual_before : asked & ~below & ~SIG_NEVER_BLOCKED, asked & ~below, context,
 		     in_syscall);
-	if (arch_context_pc(context) == (uintptr_t)arch_signal_entry)
-		ending = was; /* on top of a frame that the kernel had made and whose handler has not begun: that one decides */
+	if (on_unbegun(context))
+		ending = was; /* that one decides */
 	s->ending = ending; /* without those that ran on top of it, or after it: it alone decided about the call */
 }
 
@@ -592,8 +597,7 @@ void sig_cancel_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	struct g *g = self_g();
-	/* On top of a frame that the kernel had made and that has not begun: its signal may be for another, so that one goes on first. */
-	if (g && arch_context_pc(context) - (uintptr_t)arch_signal_entry >= (uintptr_t)arch_entries_end - (uintptr_t)arch_signal_entry)
+	if (g && !on_unbegun(context)) /* whose signal may be for another, so that one goes on first */
 		cancel_in_frame(g, context);
 }
 

@@ -333,6 +333,7 @@ unsigned sig_queue_run(struct g *g);
 unsigned sig_queue_run_some(struct g *g, uint64_t allowed);
 void sig_interrupt_spend(struct g *g);
 bool sig_must_defer(struct g *g);
+void sig_cancel_look(struct g *g);
 /* rt_deliver_hook */
 void sig_deliver(struct g *g);
 

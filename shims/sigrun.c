@@ -177,11 +177,10 @@ void sig_interrupt_spend(struct g *g) {
 static unsigned queue_run_all(struct g *g, bool one_mask) {
 	struct sigstate *s = sig_of(g);
 	attention_clear(s); /* before the look: who queues after it sets it again */
-	if (unlikely(cancel_due(g)))
-		attention_set(s); /* SIGCANCEL has met the runtime, and no caller need ask for it */
-	if (unlikely(atomic_load(&s->pending) & atomic_load(&s->waiting)))
-		attention_set(
-			s); /* on its way into sigwait(), which will not look any more: it needs the kick that sysmon repeats */
+	/* Not yet: SIGCANCEL has met the runtime, and no caller need ask for it; or g is on its way into sigwait(), which will not look any more, and needs the kick
+	 * that sysmon repeats. */
+	if (unlikely(cancel_due(g)) || unlikely(atomic_load(&s->pending) & atomic_load(&s->waiting)))
+		attention_set(s);
 	return queue_run(g, ~0ull, one_mask);
 }
 
@@ -194,6 +193,12 @@ unsigned sig_queue_run(struct g *g) {
 bool sig_must_defer(struct g *g) {
 	return g->in_rt || g->in_vfork || sig_of(g)->defer ||
 	       atomic_load_explicit(&g->wake, memory_order_relaxed) == WAKE_INTR;
+}
+
+/* Outside the runtime, after what was inside: SIGCANCEL may have come there, where it does not act. */
+void sig_cancel_look(struct g *g) {
+	if (self_g() && !sig_must_defer(g))
+		cancel_now(g);
 }
 
 /* The core calls this when the current goroutine (or foreign thread) leaves the runtime, or from a g0 (NULL), while
@@ -217,8 +222,7 @@ void sig_deliver(struct g *g) {
 		sig_interrupt_spend(g); /* before the queue: who queues later interrupts again */
 		if (sig_queue_run(g) && self_g())
 			rt_check(g); /* what a handler masked may have gone to the kernel meanwhile, and have come back as the mask did */
-		if (self_g() && !sig_must_defer(g))
-			cancel_now(g); /* SIGCANCEL may have come inside the runtime meanwhile */
+		sig_cancel_look(g);
 	}
 }
 

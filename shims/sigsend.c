@@ -89,8 +89,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info, bool of_process) {
 		sig_kick(g, self_ktid(), sig);
 		if (self_g())
 			sig_queue_run_some(g, SIGBIT(sig));
-		if (self_g() && !sig_must_defer(g))
-			cancel_now(g); /* as in sig_deliver() */
+		sig_cancel_look(g);
 	}
 	return r;
 }

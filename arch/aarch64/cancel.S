@@ -79,7 +79,7 @@ arch_syscall_makes:
 	hint	#34			/* BTI c */
 	mov	x9, x2
 	adr	x10, arch_signal_entry
-	adr	x11, .Lentries_end
+	adr	x11, arch_entries_end
 1:	ldr	x12, [x9, #CONTEXT_PC]
 	cmp	x12, x10
 	b.lo	2f
@@ -109,7 +109,6 @@ arch_syscall_makes:
 
 	entry	arch_signal_entry, sig_entry
 	entry	arch_cancel_entry, sig_cancel_entry
-.Lentries_end:
 	.globl	arch_entries_end
 	.hidden	arch_entries_end
 arch_entries_end:

@@ -76,7 +76,7 @@ arch_syscall_makes:
 1:	movq	CONTEXT_RIP(%rax), %rcx
 	movq	%rcx, %r9
 	subq	%r8, %r9
-	cmpq	$.Lentries_end - arch_signal_entry, %r9
+	cmpq	$arch_entries_end - arch_signal_entry, %r9
 	jae	2f
 	movq	CONTEXT_RDX(%rax), %rax
 	jmp	1b
@@ -97,7 +97,6 @@ arch_syscall_makes:
 
 	entry	arch_signal_entry, sig_entry
 	entry	arch_cancel_entry, sig_cancel_entry
-.Lentries_end:
 	.globl	arch_entries_end
 	.hidden	arch_entries_end
 arch_entries_end:
