@@ -28,7 +28,7 @@
 #include "runtime.h"
 #include "tcb.h"
 
-#define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs about 8 us of CPU, so this is 1 % of a core, and only while it pays */
+#define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs 8 us of CPU, on a virtual machine 30, so this is 1 to 3 % of a core, and only while it pays */
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
 #define IDLE_TICKS 20u           /* ticks with every P idle until deep sleep */
 #define TICK_SOON_NS 100000      /* once more, where two looks decide */
@@ -185,17 +185,24 @@ struct look {
 /* Goroutines that compute without a P, when last counted and since. */
 static uint32_t strays;
 
+static void cpu_clock_note(struct p *p, int64_t used, int64_t now) {
+	p->mon_cpu = used;
+	p->mon_cpu_at = now;
+}
+
 /* Blocked in a system call that nobody bracketed? Its CPU clock stands still between two looks. (So does that of a thread that only lacks a CPU:
  * then its P is better used elsewhere as well, unless it is the strays who have the CPU, for they would become more. /proc would tell, but to open a file
- * there takes the lowest free descriptor from under the program's nose.) */
+ * there takes the lowest free descriptor from under the program's nose.) Where it may have blocked between the first two looks, the third comes soon; not
+ * where it had the CPU most of the time: each look costs a computing program some 30 us, and was two of three that sysmon took. */
 static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t least) {
-	int64_t used = preempt_cpu_time(m);
+	int64_t used = preempt_cpu_time(m), between = look->now - p->mon_cpu_at;
 	least += strays * STRAY_NS;
 	if (p->mon_cpu_at && used == p->mon_cpu)
-		return look->now - p->mon_cpu_at >= least || (look->again = true, false);
-	look->again |= p->mon_cpu_at == 0;
-	p->mon_cpu = used;
-	p->mon_cpu_at = look->now;
+		return between >= least || (look->again |= least - between <= TICK_SOON_NS, false); /* far from it: the next tick tells */
+	if (!p->mon_compared)
+		look->again |= p->mon_cpu_at == 0 || used - p->mon_cpu < between / 2;
+	p->mon_compared = true;
+	cpu_clock_note(p, used, look->now);
 	return false;
 }
 
@@ -218,10 +225,8 @@ static void slice_is_over(struct p *p, struct m *m, struct g *g, struct look *lo
 	if (!p->mon_asked) {
 		p->mon_asked = look->now;
 		p->mon_asked_cpu = preempt_cpu_time(m);
-		if (preempt_ask(m, g, p->mon_tick)) {
-			look->did = true;
-			return;
-		}
+		if (preempt_ask(m, g, p->mon_tick))
+			return; /* which is no reason to look more often: the answer comes with the kernel's tick, and the next question a slice later */
 	} else if (look->now - p->mon_asked < GRACE_NS || preempt_cpu_time(m) - p->mon_asked_cpu < GRACE_CPU_NS) {
 		return; /* or it had no CPU to hear the question on */
 	}
@@ -240,10 +245,14 @@ static void watch_p(struct p *p, struct look *look) {
 		return;
 	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 	int64_t since = atomic_load_explicit(&p->mon_since, memory_order_relaxed);
+	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq.size, memory_order_relaxed);
 	if (tick != p->mon_tick || !since) {
 		p->mon_tick = tick;
 		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
+		p->mon_compared = false;
+		if (woken)
+			cpu_clock_note(p, preempt_cpu_time(m), look->now);
 		soon(look, 0);
 		return;
 	}
@@ -251,7 +260,6 @@ static void watch_p(struct p *p, struct look *look) {
 	if (!g)
 		return;
 	int64_t ran = look->now - since;
-	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq.size, memory_order_relaxed);
 	look->stuck |= ran >= SYSCALL_NS;
 	look->hogs += ran >= WOKEN_NS;
 	bool leaving = p_leaving(p);
