@@ -191,7 +191,8 @@ static char *library(void) {
 	return text_format("%s/libgoshim.so%s", root_of("GOSHIM_BUILD", "build"), root_of("RUN_PROGRAMS_AFTER", ""));
 }
 
-/* The child: a process group of its own, so that the watchdog reaches its children; no core files. */
+/* The child: a process group of its own, so that the watchdog reaches its children; no core files. What a shell ignores for those in its background (SIGINT and
+ * SIGQUIT), and nohup and Python for theirs, would be inherited, and what a native run printed is kept for later runs, which may have been started otherwise. */
 __attribute__((noreturn)) static void child_run(const struct config *c, int procs, int out, int err) {
 	char number[16];
 	setpgid(0, 0);
@@ -201,6 +202,8 @@ __attribute__((noreturn)) static void child_run(const struct config *c, int proc
 	dup2(out, 1);
 	dup2(err, 2);
 	closefrom(3);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
 	unsetenv("GOSHIM");
 	unsetenv("GOMAXPROCS");
 	unsetenv("LD_PRELOAD");
