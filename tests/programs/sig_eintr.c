@@ -10,9 +10,12 @@ enum { SIGNALS = 6, PAUSE_US = 20000 };
 
 static __thread struct cell *here;
 
+/* A call says why it failed after that. One signal more may come when it just has, and errno is not read yet: on a busy machine a thread may stand there for longer
+ * than PAUSE_US. It is not the first then, for that one ended the call. */
 static void on_signal(int sig) {
 	(void)sig;
-	errno = EXFULL; /* a call says why it failed after that */
+	if (errno != EINTR || !here->handled)
+		errno = EXFULL;
 	__atomic_fetch_add(&here->handled, 1, __ATOMIC_SEQ_CST);
 }
 
