@@ -105,9 +105,12 @@ int main(void) {
 		long n = switches() - before;
 		fewest = n < fewest ? n : fewest;
 	}
-	if (fewest >= SWITCHES * BATCH)
+	/* Forced bad luck puts threads to sleep that had something to do, 250 to 400 times a batch: then it tells nothing. */
+	const char *settings = getenv("GOSHIM");
+	if (fewest >= SWITCHES * BATCH && !(settings && strstr(settings, "chaos="))) {
 		printf("FAIL %ld switches for %d connections\n", fewest, BATCH);
-	failures += fewest >= SWITCHES * BATCH;
+		failures++;
+	}
 	done("all are answered, and few are woken");
 	for (int i = 0; i < THREADS - 1; i++) {
 		held[i] = call();
