@@ -8,6 +8,7 @@
  * The code runs on its own stacks by the core's own arch_switch().
  */
 #include <linux/futex.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,20 @@ void model_fail(const char *file, int line, const char *what) {
 	snprintf(text, sizeof text, "%s:%d: failed: %s", file, line, what);
 	search_say(text);
 	_exit(1);
+}
+
+/* A wrong pointer is a failure as any other: what a protocol left behind, followed by who comes next. */
+static void crashed(int sig) {
+	search_say(sig == SIGSEGV ? "a wrong address" : "a signal");
+	_exit(1);
+}
+
+static void crashes_report(void) {
+	static char stack[64 << 10];
+	struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK | SA_RESETHAND};
+	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
 }
 
 /* ---- the search ---- */
@@ -610,6 +625,7 @@ int main(int argc, char **argv) {
 	all_orders = argc > 1 && !strcmp(argv[1], "all-orders");
 	const char *only = argc > 1 && !quick && !all_orders ? argv[1] : "";
 	arch_init();
+	crashes_report();
 	for (scenario = scenarios; scenario->name; scenario++) {
 		if (!(quick && scenario->slow) && strstr(scenario->name, only))
 			explore();
