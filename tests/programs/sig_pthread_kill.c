@@ -71,7 +71,10 @@ static void *thread(void *arg) {
 	return NULL;
 }
 
+static _Atomic pid_t nobody;
+
 static void *nothing(void *arg) {
+	nobody = gettid();
 	return arg;
 }
 
@@ -137,7 +140,8 @@ int main(void) {
 
 	/* Exited and not joined: success, no effect, a default action neither (CAN-6). Bad numbers. */
 	pthread_create(&gone, NULL, nothing, NULL);
-	usleep(50000);
+	while (!nobody || tgkill(getpid(), nobody, 0) == 0)
+		usleep(1000);
 	void *result = &missed;
 	char name[16];
 	printf("exited, and wrong: %d %d, its name: %d %d\n", pthread_kill(gone, 999), pthread_kill(gone, 32), pthread_setname_np(gone, "x"),
