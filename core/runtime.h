@@ -55,7 +55,6 @@ struct p {
 	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
 	int64_t mon_asked_cpu;       /* ... and its CPU clock then */
 	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
-	bool mon_compared;           /* ... and has been read twice during this run */
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
 };
 

@@ -197,11 +197,13 @@ static void cpu_clock_note(struct p *p, int64_t used, int64_t now) {
 static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t least) {
 	int64_t used = preempt_cpu_time(m), between = look->now - p->mon_cpu_at;
 	least += strays * STRAY_NS;
-	if (p->mon_cpu_at && used == p->mon_cpu)
-		return between >= least || (look->again |= least - between <= TICK_SOON_NS, false); /* far from it: the next tick tells */
-	if (!p->mon_compared)
+	if (p->mon_cpu_at && used == p->mon_cpu) {
+		look->again |= between < least && least - between <= TICK_SOON_NS; /* farther from it, the next tick tells */
+		return between >= least;
+	}
+	/* Not read since the run was first seen, or only then. relaxed: an M that has just taken the P may set it to 0, which costs one look less. */
+	if (p->mon_cpu_at <= atomic_load_explicit(&p->mon_since, memory_order_relaxed))
 		look->again |= p->mon_cpu_at == 0 || used - p->mon_cpu < between / 2;
-	p->mon_compared = true;
 	cpu_clock_note(p, used, look->now);
 	return false;
 }
@@ -250,7 +252,6 @@ static void watch_p(struct p *p, struct look *look) {
 		p->mon_tick = tick;
 		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
-		p->mon_compared = false;
 		if (woken)
 			cpu_clock_note(p, preempt_cpu_time(m), look->now);
 		soon(look, 0);
