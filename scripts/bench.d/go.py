@@ -131,7 +131,7 @@ def chaos(options):
     wrong = []
     program = os.path.join(lab.BUILD, "tests", "golib", "chan")
     if not os.path.exists(program):
-        subprocess.run(["make", "-s", "-C", lab.ROOT, program], check=True)
+        subprocess.run(["make", "-s", "-C", lab.ROOT, os.path.relpath(program, lab.ROOT)], check=True)
     for seed in range(1, seeds + 1):
         say(f"select under chaos: seed {seed} of {seeds}")
         env = {**environment(2), "GOSHIM": f"chaos={seed}", "SELECT_ROUNDS": str(rounds // seeds)}
