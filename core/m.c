@@ -635,7 +635,7 @@ void m_stop(struct m *m) {
 	}
 	m_idle(m, false);
 	if (m->next_p) {
-		m_woken(m);
+		m_helps(m, m->next_p);
 		p_attach(m, m->next_p);
 	}
 	m->next_p = NULL;

@@ -107,9 +107,9 @@ struct m {
 	_Atomic(struct g *) preempt_g; /* who is to give way */
 	_Atomic uint32_t preempt_tick;  /* schedtick of its P when that was asked */
 	_Atomic uint32_t preempt_tries; /* kernel ticks left to find it at a good place */
-	struct p *woken_p;            /* what it was handed when it last woke, and what that P had done by then, and when; NULL: that is over */
-	uint64_t woken_tick;
-	int64_t woken_at;
+	struct p *helps_p;            /* its P when it last was woken or stole, and what that P had done by then, and when; NULL: that is over */
+	uint64_t helps_tick;
+	int64_t helps_since;
 	int64_t asked_way;            /* nanotime() when its G was last told to make way. sysmon's */
 	struct seen seen;
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */
@@ -217,7 +217,7 @@ static inline struct p *p_detach(struct m *m) {
 	atomic_store_explicit(&p->m, NULL, memory_order_release);
 	return p;
 }
-void m_woken(struct m *m);             /* with next_p */
+void m_helps(struct m *m, struct p *p); /* begins to, with p */
 void sched_brief_over(void);           /* sysmon */
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
 void m_parent(struct g *g);            /* g is about to make a process, or just has; NULL or a foreign G: nothing */

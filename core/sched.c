@@ -20,8 +20,9 @@
  * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody (wake_skip), and sysmon lowers it when it meets
  * one that waited behind another for a whole tick. A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
  * Gs that do next to nothing before they park or end are cheaper run where they were made ready, on warm caches, than on another CPU, which needs a wake-up and
- * all their memory. An M that ran out of work after it was woken says what its Gs took on average; if that was less than BRIEF_NS each, new Gs wake nobody, and
- * others only as BRIEF_BACKLOG, for two ticks of sysmon at most: who is not brief waits so long for its M, once.
+ * all their memory. An M that runs out of work knows what the Gs took on average that it has run since it was woken or stole; if that was less than BRIEF_NS each, it
+ * steals no more, but from a P that stays with one of them, and goes idle. Then new Gs wake nobody, and others only as BRIEF_BACKLOG, for two ticks of sysmon at
+ * most: who is not brief waits so long for its M, once.
  * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
  * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
  *
@@ -195,12 +196,11 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 	return g ? g : globq_get(p, RUNQ_SIZE);
 }
 
-/* runnext usually runs on its own P within the microsecond; moving it here then costs both CPUs. Only if that P stays with another G. */
-static bool runnext_waits(struct p *victim) {
+/* The victim stays with one G while others are queued. */
+static bool queue_waits(struct p *victim) {
 	uint64_t tick = atomic_load_explicit(&victim->schedtick, memory_order_relaxed);
 	for (int i = 0; i < STEAL_WATCH; i++) {
-		if (!atomic_load_explicit(&victim->runnext, memory_order_relaxed) ||
-		    atomic_load_explicit(&victim->schedtick, memory_order_relaxed) != tick)
+		if (runq_empty(victim) || atomic_load_explicit(&victim->schedtick, memory_order_relaxed) != tick)
 			return false;
 		arch_relax();
 	}
@@ -211,20 +211,25 @@ void sched_single_waited(void) {
 	atomic_store_explicit(&wake_skip, atomic_load_explicit(&wake_skip, memory_order_relaxed) / 4, memory_order_relaxed);
 }
 
-void m_woken(struct m *m) {
-	m->woken_p = m->next_p;
-	m->woken_tick = atomic_load_explicit(&m->next_p->schedtick, memory_order_relaxed);
-	m->woken_at = nanotime();
+void m_helps(struct m *m, struct p *p) {
+	m->helps_p = p;
+	m->helps_tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+	m->helps_since = nanotime();
 }
 
-/* Its P p goes idle. */
-static void m_ran_out(struct m *m, struct p *p) {
-	if (m->woken_p == p) { /* else it lost that one meanwhile, or was not woken */
-		uint64_t ran = atomic_load_explicit(&p->schedtick, memory_order_relaxed) - m->woken_tick;
-		if (ran)
-			atomic_store_explicit(&brief, nanotime() - m->woken_at < (int64_t)ran * BRIEF_NS, memory_order_relaxed);
-	}
-	m->woken_p = NULL;
+enum helped { HELPED_UNKNOWN, HELPED_BRIEF, HELPED_LONG };
+
+/* What it has run since it was woken or last stole. Unknown where it has lost that P since, or had it for itself. */
+static enum helped m_helped(struct m *m, struct p *p) {
+	uint64_t ran = m->helps_p == p ? atomic_load_explicit(&p->schedtick, memory_order_relaxed) - m->helps_tick : 0;
+	return !ran ? HELPED_UNKNOWN : nanotime() - m->helps_since < (int64_t)ran * BRIEF_NS ? HELPED_BRIEF : HELPED_LONG;
+}
+
+/* Its P goes idle. */
+static void m_ran_out(struct m *m, enum helped helped) {
+	if (helped != HELPED_UNKNOWN)
+		atomic_store_explicit(&brief, helped == HELPED_BRIEF, memory_order_relaxed);
+	m->helps_p = NULL;
 }
 
 void sched_brief_over(void) {
@@ -232,7 +237,7 @@ void sched_brief_over(void) {
 		atomic_store_explicit(&brief, false, memory_order_relaxed);
 }
 
-static struct g *steal_work(struct m *m, struct p *p) {
+static struct g *steal_work(struct m *m, struct p *p, enum helped helped) {
 	uint32_t n = sched.procs_all; /* what leaving Ps hold, too */
 	if (n == 1)
 		return NULL;
@@ -242,12 +247,17 @@ static struct g *steal_work(struct m *m, struct p *p) {
 		struct p *victim = sched.all_p[(start + i) % n];
 		if (victim == p || runq_empty(victim))
 			continue;
+		bool at_work = atomic_load_explicit(&victim->m, memory_order_relaxed) != NULL && !chaos(CHAOS_STEAL);
+		/* Its own P is done with brief ones before they are here and have their memory here, too. */
+		if (helped == HELPED_BRIEF && at_work && !queue_waits(victim))
+			continue;
 		struct g *g = runq_steal(p, victim, false);
-		if (!g && (atomic_load_explicit(&victim->m, memory_order_relaxed) == NULL || (m->spinning && runnext_waits(victim)) ||
-		           chaos(CHAOS_STEAL)))
+		/* The same of a runnext, whichever it is: it usually runs on its own P within the microsecond. */
+		if (!g && (!at_work || (m->spinning && queue_waits(victim))))
 			g = runq_steal(p, victim, true);
 		if (g) {
 			stat_count(p->stat, STAT_STEALS, 1);
+			m_helps(m, p);
 			/* That proves little: on a busy machine the watched P may have been off its CPU. sysmon decides (sched_single_waited). */
 			return g;
 		}
@@ -336,9 +346,12 @@ static struct g *find_runnable(struct m *m) {
 			continue;
 		}
 		timers_run_all(runq_empty(p) ? TIMER_BATCH : TIMER_SHARE);
-		if (chaos(CHAOS_STEAL) && (g = steal_work(m, p)))
+		if (chaos(CHAOS_STEAL) && (g = steal_work(m, p, HELPED_UNKNOWN)))
 			return g;
-		if ((g = pick_local(p, true)) || (g = steal_work(m, p)))
+		if ((g = pick_local(p, true)))
+			return g;
+		enum helped helped = m_helped(m, p);
+		if ((g = steal_work(m, p, helped)))
 			return g;
 
 		/* Nothing at hand: this P goes idle. */
@@ -354,7 +367,7 @@ static struct g *find_runnable(struct m *m) {
 			lock_release(&sched.lock);
 			continue;
 		}
-		m_ran_out(m, p);
+		m_ran_out(m, helped);
 		p_idle_push(p);
 		m->p = NULL;
 		bool all_idle = sched.idle_p_count == sched.procs;
@@ -734,7 +747,7 @@ void g_yield(struct g *g) {
 						next = list_take(p, list);
 				}
 				if (!next)
-					next = steal_work(g->m, p);
+					next = steal_work(g->m, p, HELPED_UNKNOWN);
 			}
 			if (!next) {
 				rt_exit(g);
