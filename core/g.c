@@ -425,7 +425,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		ctx_tp_set(g, 0); /* a fork's child must not find it half done */
 		if (g->orphan)
 			tcb_orphan(tcb);
-		tcb_reuse(tcb, g);
+		tcb_reuse(tcb, g, g->orphan);
 		ctx_tp_set(g, tcb);
 		stack_top = g->stack_top;
 	} else {

@@ -112,6 +112,7 @@ struct g {
 	void *stack_top;           /* where frames begin, below static TLS */
 	uintptr_t tls_tcb;         /* the TCB beside which it has or is getting static TLS; 0: none, and its memory may go. tcb.c */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
+	uint32_t tls_epoch;        /* tcb.c: the modules that its TCB knows */
 	_Atomic int64_t cpu_ns;    /* cpuclock.c */
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */
 	uint32_t id;               /* for people: main is 1, then 2, 3, ... in the order they were made; 0 a foreign thread */

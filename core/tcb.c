@@ -19,6 +19,11 @@
  * tcb_module_init() for each goroutine. That is called with libc's lock held under which a TCB is given the images of the modules that are there; a
  * G says where its TCB is (tls_tcb) before libc takes that lock for it. So one that is being made has it from the one or the other.
  *
+ * A used TCB has its entries for each module already, and needs the initial images only. As long as the modules are those it knows (tls_epoch) it takes them from a copy
+ * here, without that lock: for a thread that does little, the lock is what costs most, and with several Ps many wait for it. The copy is read as under a seqlock: who
+ * finds that it changed meanwhile asks libc after all. Not from the modules themselves: they may be unmapped meanwhile. Nor is one that comes meanwhile missed:
+ *     tcb_reuse: tls_tcb = ... ; look at the epoch      tcb_modules_changing: the epoch is odd ; tcb_module_init: look at tls_tcb
+ *
  * Locks: images_lock, walk_lock, rank LOCK_STACK.
  */
 #include <dlfcn.h>
@@ -92,6 +97,20 @@ static struct image *images, *image_shells; /* filled ones; empty ones */
 static struct lock walk_lock;
 
 #define IMAGE_SLAB_BYTES (16ul << 10)
+
+/* What a fresh thread has in static TLS. */
+#define FRESH_MODULES 16u /* where there are more, or their images are larger, libc is asked each time */
+#define FRESH_WORDS 512u
+static struct {
+	_Atomic uint32_t epoch; /* odd: nobody knows */
+	/* Relaxed, what follows: see fresh_take(). */
+	_Atomic uint32_t count, words;
+	struct {
+		_Atomic ptrdiff_t offset;
+		_Atomic uint32_t image_bytes, bytes;
+	} module[FRESH_MODULES];
+	_Atomic uint64_t image[FRESH_WORDS]; /* each module's begins with a word */
+} fresh = {.epoch = 1};
 
 static bool descriptor_read(const char *name, size_t *offset, uint32_t bits) {
 	const struct descriptor *d = tcb_lookup(name);
@@ -300,6 +319,87 @@ void tcb_module_init(const struct tcb_module *m) {
 	rt_drop(held);
 }
 
+void tcb_modules_changing(void) {
+	/* acq_rel, and the fence: before the copy changes, and Dekker with tcb_reuse(), see the top. Its half is none but the compiler's: a fence there would wait for
+	 * the whole struct to be written, and modules are rare. Needs memory on large machines; not to be had before the runtime has started, when nobody is there. */
+	atomic_fetch_or_explicit(&fresh.epoch, 1, memory_order_acq_rel);
+	while (threads_fence() == -ENOMEM)
+		SYS0(SYS_sched_yield);
+	atomic_store_explicit(&fresh.count, 0, memory_order_relaxed);
+	atomic_store_explicit(&fresh.words, 0, memory_order_relaxed);
+}
+
+static uint32_t words_of(size_t bytes) {
+	return (uint32_t)((bytes + 7) / 8);
+}
+
+void tcb_modules_is(const struct tcb_module *m) {
+	uint32_t n = atomic_load_explicit(&fresh.count, memory_order_relaxed), at = atomic_load_explicit(&fresh.words, memory_order_relaxed);
+	atomic_store_explicit(&fresh.count, n + 1, memory_order_relaxed);
+	if (n >= FRESH_MODULES || m->image_bytes > m->bytes || m->bytes > UINT32_MAX || words_of(m->image_bytes) > FRESH_WORDS - at) {
+		atomic_store_explicit(&fresh.count, FRESH_MODULES + 1, memory_order_relaxed);
+		return;
+	}
+	atomic_store_explicit(&fresh.module[n].offset, m->offset, memory_order_relaxed);
+	atomic_store_explicit(&fresh.module[n].image_bytes, (uint32_t)m->image_bytes, memory_order_relaxed);
+	atomic_store_explicit(&fresh.module[n].bytes, (uint32_t)m->bytes, memory_order_relaxed);
+	for (size_t done = 0; done < m->image_bytes; done += 8) {
+		uint64_t word = 0;
+		memcpy(&word, (const char *)m->image + done, m->image_bytes - done < 8 ? m->image_bytes - done : 8);
+		atomic_store_explicit(&fresh.image[at++], word, memory_order_relaxed);
+	}
+	atomic_store_explicit(&fresh.words, at, memory_order_relaxed);
+}
+
+void tcb_modules_settled(void) {
+	if (atomic_load_explicit(&fresh.count, memory_order_relaxed) > FRESH_MODULES)
+		return; /* it stays unknown */
+	/* release: publishes the copy to the acquire in fresh_take() */
+	atomic_fetch_add_explicit(&fresh.epoch, 1, memory_order_release);
+}
+
+static uint32_t fresh_epoch(void) {
+	return atomic_load_explicit(&fresh.epoch, memory_order_acquire);
+}
+
+/* The copy has been read: was it that of `epoch` all the time? */
+static bool fresh_is_still(uint32_t epoch) {
+	atomic_thread_fence(memory_order_acquire); /* pairs with the fence in tcb_modules_changing() */
+	return atomic_load_explicit(&fresh.epoch, memory_order_relaxed) == epoch;
+}
+
+/* Gives a used TCB of g's the initial images, all but libc's. False: libc must. */
+static bool fresh_take(uintptr_t tcb, const struct g *g) {
+	struct {
+		ptrdiff_t offset;
+		uint32_t image_bytes, bytes;
+	} module[FRESH_MODULES];
+	uint32_t epoch = fresh_epoch(), n = atomic_load_explicit(&fresh.count, memory_order_relaxed), at = 0;
+	if (epoch != g->tls_epoch || epoch & 1 || n > FRESH_MODULES)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		module[i].offset = atomic_load_explicit(&fresh.module[i].offset, memory_order_relaxed);
+		module[i].image_bytes = atomic_load_explicit(&fresh.module[i].image_bytes, memory_order_relaxed);
+		module[i].bytes = atomic_load_explicit(&fresh.module[i].bytes, memory_order_relaxed);
+	}
+	if (!fresh_is_still(epoch)) /* before anything is written where a torn entry says */
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		char *to = (char *)(tcb + (uintptr_t)module[i].offset);
+		uint32_t words = words_of(module[i].image_bytes), left = module[i].image_bytes;
+		if (module[i].offset == lay.libc_tls) {
+			at += words;
+			continue;
+		}
+		memset(to + left, 0, module[i].bytes - left);
+		for (; words; words--, to += 8, left -= 8) {
+			uint64_t word = atomic_load_explicit(&fresh.image[at++], memory_order_relaxed);
+			memcpy(to, &word, left < 8 ? left : 8);
+		}
+	}
+	return fresh_is_still(epoch);
+}
+
 static struct image *image_get(struct image **list) {
 	struct g *held = rt_hold();
 	lock_acquire(&images_lock, LOCK_STACK);
@@ -350,10 +450,12 @@ uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
 	uintptr_t tcb = place((uintptr_t)hi, stack_top);
 	memset((void *)tcb_thread(tcb), 0, lay.struct_bytes);
 	tls_tcb_set(g, tcb);
+	uint32_t epoch = fresh_epoch();
 	if (!MAY_FAIL_SEEN(NULL, lay.allocate((void *)tcb))) {
 		tls_tcb_clear(g);
 		return 0;
 	}
+	g->tls_epoch = fresh_is_still(epoch) ? epoch : 1;
 	struct_fill(tcb, g);
 	if (__atomic_load_n(&images, __ATOMIC_RELAXED)) { /* a hint: missing one costs a fresh state */
 		struct image *im = image_get(&images);
@@ -382,16 +484,25 @@ static void **specific_of(uintptr_t tcb) {
 	return (void **)(tcb + lay.specific);
 }
 
-void tcb_reuse(uintptr_t tcb, struct g *g) {
+/* All of static TLS as libc does it, but its own block as it was. */
+static void fresh_from_libc(uintptr_t tcb, struct g *g) {
 	unsigned char libc_tls[lay.libc_tls_bytes];
-	void *blocks[SPECIFIC_BLOCKS];
 	memcpy(libc_tls, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
+	uint32_t epoch = fresh_epoch();
+	lay.allocate_init((void *)tcb, true);
+	g->tls_epoch = fresh_is_still(epoch) ? epoch : 1;
+	memcpy((void *)(tcb + lay.libc_tls), libc_tls, lay.libc_tls_bytes);
+}
+
+void tcb_reuse(uintptr_t tcb, struct g *g, bool orphan) {
+	void *blocks[SPECIFIC_BLOCKS];
 	memcpy(blocks, specific_of(tcb), sizeof blocks);
 	dynamic_tls_free(tcb);
 	struct_fill(tcb, g);
 	tls_tcb_set(g, tcb);
-	lay.allocate_init((void *)tcb, true);
-	memcpy((void *)(tcb + lay.libc_tls), libc_tls, lay.libc_tls_bytes);
+	atomic_signal_fence(memory_order_seq_cst); /* Dekker with tcb_modules_changing() */
+	if (orphan || !fresh_take(tcb, g))
+		fresh_from_libc(tcb, g);
 	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++) { /* second-level TSD blocks are kept, emptied (TLS-7) */
 		if (blocks[i]) {
 			memset(blocks[i], 0, SPECIFIC_BLOCK_BYTES);

@@ -19,8 +19,8 @@ size_t tcb_bytes(void);
 /* Builds a TCB below `hi`, with g->tid, tls_g = g; returns its address (thread pointer) or 0 when libc cannot allocate the dtv.
  * *stack_top: frames start below it. */
 uintptr_t tcb_make(void *hi, struct g *g, void **stack_top);
-/* Prepares a used TCB for a new goroutine: TLS images of all modules but libc's reset, TSD empty, tid set. */
-void tcb_reuse(uintptr_t tcb, struct g *g);
+/* Prepares a used TCB for a new goroutine: TLS images of all modules but libc's reset, TSD empty, tid set. `orphan`: tcb_orphan() was called for it. */
+void tcb_reuse(uintptr_t tcb, struct g *g, bool orphan);
 /* On the goroutine itself, which is not to be trusted any more and about to end: libc's per-thread state becomes that of a thread that has just
  * begun. What it had (malloc's cache, destructors of thread_local objects that are due) is lost. */
 void tcb_forget(void);
@@ -36,6 +36,11 @@ struct tcb_module {
 /* A module that was loaded or is in use has just got that place in static TLS: every goroutine gets them. With libc's lock held that tcb_make() and tcb_reuse()
  * take (dl_load_tls_lock), so before anybody can use them. */
 void tcb_module_init(const struct tcb_module *m);
+/* Which modules have a place there, so that a used TCB is made new without libc's lock, which all threads that make threads would wait for. With that lock
+ * held: _changing() before a module may come or go; then, when none does any more, _is() for each, and _settled(). */
+void tcb_modules_changing(void);
+void tcb_modules_is(const struct tcb_module *m);
+void tcb_modules_settled(void);
 /* On the goroutine itself, first thing: what start_thread does for a new thread (locale tables, resolver state). */
 void tcb_thread_start(void);
 /* Where struct pthread is, from the thread pointer (mod 2^64). */

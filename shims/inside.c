@@ -333,6 +333,8 @@ static void loader_patch(void) {
 	loader_mutex_trylock = patch_libc("pthread_mutex_trylock");
 	sees_modules = loader_mutex_trylock && patch_loader("pthread_mutex_lock", loader_lock, &loader_mutex_lock) && patch_loader("pthread_mutex_unlock", loader_unlock, &loader_mutex_unlock) &&
 	               modules_known();
+	if (sees_modules)
+		modules_tell();
 }
 
 bool inside_sees_modules(void) {

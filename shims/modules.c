@@ -199,17 +199,33 @@ static void stacks_follow(void) {
 	stack_exec_all(); /* refused (a policy forbids it): the module faults if it does run code there, as it would have without dlopen's consent */
 }
 
+static struct tcb_module tls_module(const struct link_map *map) {
+	const struct map_tls *t = tls_of(map);
+	return (struct tcb_module){ARCH_TLS_BELOW ? -t->offset : t->offset, t->image, t->image_bytes, t->bytes};
+}
+
 static void follow(void) {
 	for (size_t n = 0; n < NAMESPACES; n++) {
 		for (const struct link_map *map = namespace_first(n); map; map = map->l_next) {
 			size_t id = id_of(map);
-			const struct map_tls *t = tls_of(map);
+			struct tcb_module m = tls_module(map);
 			if (id && !(before[id / 64] >> id % 64 & 1))
-				tcb_module_init(&(struct tcb_module){ARCH_TLS_BELOW ? -t->offset : t->offset, t->image, t->image_bytes, t->bytes});
+				tcb_module_init(&m);
 			if (!sched_config.stack_exec && wants_exec(map))
 				stacks_follow();
 		}
 	}
+}
+
+void modules_tell(void) {
+	for (size_t n = 0; n < NAMESPACES; n++) {
+		for (const struct link_map *map = namespace_first(n); map; map = map->l_next) {
+			struct tcb_module m = tls_module(map);
+			if (id_of(map))
+				tcb_modules_is(&m);
+		}
+	}
+	tcb_modules_settled();
 }
 
 /* ---- the loader's locks ----------------------------------------------------------------------------------------------- */
@@ -220,18 +236,23 @@ static bool is_opening(void) {
 }
 
 void modules_locked(const pthread_mutex_t *m) {
-	if (likely(m != tls_lock) || !sched_started() || !is_opening())
+	if (likely(m != tls_lock) || !is_opening())
 		return;
 	RACE_AFTER(m);
+	tcb_modules_changing();
+	if (!sched_started())
+		return;
 	note();
 	noted = true;
 }
 
 void modules_unlocking(const pthread_mutex_t *m) {
-	if (likely(m != tls_lock) || !is_opening() || !noted)
+	if (likely(m != tls_lock) || !is_opening())
 		return;
+	if (noted)
+		follow();
 	noted = false;
-	follow();
+	modules_tell();
 	RACE_BEFORE(m);
 }
 
