@@ -133,8 +133,9 @@ static bool cond_over(void *arg) {
 /* Queued, mutex unlocked: sleeps until signalled (0) or -ETIMEDOUT. */
 static int cond_sleep(struct cond *c, pthread_mutex_t *m, struct fwaiter *w, const struct cond_seen *seen, int64_t deadline) {
 	struct cond_again again = {c, seen};
+	int64_t slice = 0;
 	for (;;) {
-		int64_t until = sync_slice(w->g, deadline);
+		int64_t until = sync_slice(w->g, deadline, &slice);
 		int r = futex_commit(w, &c->key, NULL, until);
 		if (r == 0)
 			return 0;

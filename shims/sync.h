@@ -72,14 +72,16 @@ static inline void sync_testcancel(void) {
 }
 
 /* Until when one sleep of a cancellation point may last. libc cannot reach a kernel thread in the parking lot to
- * cancel it, so such a thread looks for itself now and then; alone in its process it need not. A goroutine's wait is
- * ended by pthread_cancel(). */
+ * cancel it, so such a thread looks for itself now and then, ever more rarely (*slice, 0 at first): most are never cancelled, and an idle process is to stay idle.
+ * Alone in its process it need not. A goroutine's wait is ended by pthread_cancel(). */
 #define SYNC_SLICE_NS 50000000
-static inline int64_t sync_slice(struct g *g, int64_t deadline) {
+#define SYNC_SLICE_MAX_NS 800000000
+static inline int64_t sync_slice(struct g *g, int64_t deadline, int64_t *slice) {
 	if (likely(g->kind <= G_MAIN) || __libc_single_threaded)
 		return deadline;
-	int64_t slice = deadline_in(SYNC_SLICE_NS);
-	return deadline < 0 || deadline > slice ? slice : deadline;
+	*slice = !*slice ? SYNC_SLICE_NS : *slice < SYNC_SLICE_MAX_NS ? *slice * 2 : SYNC_SLICE_MAX_NS;
+	int64_t until = deadline_in(*slice);
+	return deadline < 0 || deadline > until ? until : deadline;
 }
 
 /* glibc's check of the clocks that the clock variants take. */
