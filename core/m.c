@@ -150,7 +150,7 @@ static bool wake_put_off(struct m *m) {
 		continue;
 	if (atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP)
 		sysmon_wake();
-	return true;
+	return true; /* it does not doze under chaos */
 }
 
 unsigned m_wake_late(void) {
@@ -262,6 +262,7 @@ static void m_lacks(struct p *p, bool spinning) {
 	/* Nobody else tries again, and it may sleep: no P was taken into use that it would have been told of. seq_cst: as in p_attach(). */
 	if (atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP)
 		sysmon_wake();
+	sysmon_stir(0);
 }
 
 /* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
@@ -534,8 +535,10 @@ void wakep(void) {
 	 * spinning_end(): either that M finds what was queued, or it does not count as spinning any more. (Who comes here for its own queue
 	 * has none of this, and needs none: that P runs, and sysmon sees what waits there.) */
 	arch_rmw_fence();
-	if (atomic_load(&sched.idle_p_count) == 0 || !atomic_compare_exchange_strong(&sched.spinning, &none, 1))
+	if (atomic_load(&sched.idle_p_count) == 0 || !atomic_compare_exchange_strong(&sched.spinning, &none, 1)) {
+		sysmon_stir(0);
 		return;
+	}
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	bool poller = sched.idle_m == NULL && atomic_load_explicit(&sched.poller, memory_order_relaxed);
 	struct p *p = poller ? NULL : p_idle_pop();

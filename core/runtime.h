@@ -21,8 +21,9 @@
 /* But libc's own 32 and 33: setuid() waits until every kernel thread has answered. */
 #define ALL_SIGNALS (~(3ull << 31) & ~arch_signals_open)
 
-#define SYSMON_TICK_MAX_NS 2500000 /* its period in a steady state, while it is awake at all */
-enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED };
+#define SYSMON_TICK_MAX_NS 2500000 /* its period in a steady state where somebody may come to wait for a P ... */
+#define SYSMON_DOZE_NS 10000000    /* ... and where nobody does: Go's */
+enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED, SYSMON_DOZES };
 /* Is a P in use? See procs.c. */
 enum p_part { P_HERE, P_PARTED, P_GONE };
 enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN, RETAKE_TAKEN_DISK };
@@ -157,7 +158,8 @@ struct sched {
 	_Atomic int64_t poll_until;  /* deadline of the M that blocks in netpoll; INT64_MAX none */
 	_Atomic int64_t last_poll;
 	_Atomic int32_t disk_held;   /* slots of disk.c that are held */
-	_Atomic int64_t coarse_now;  /* nanotime(), a few ms old at most: by sysmon; for "since when" in reports */
+	_Atomic int64_t coarse_now;  /* nanotime(), 10 ms old at most: by sysmon; for "since when" in reports */
+	_Atomic int64_t doze_until;  /* while sysmon dozes */
 	_Atomic bool need_poller;    /* sysmon: a P has run one G for a while: let an idle M block in netpoll */
 	_Atomic bool started;
 	int64_t started_at;          /* nanotime() */
@@ -326,6 +328,13 @@ void sysmon_stop(void);             /* only before the Ps run: the start failed 
 int sysmon_start(const char **why); /* starts before the Ps run; also takes the TCB template */
 void sysmon_wake(void);
 void sysmon_poke(void);
+/* Somebody is queued behind another one, or waits for a descriptor or a timer (`when`; 0: at once) that no M looks at. Where sysmon has found that nobody does, it sleeps
+ * for longer, until the first one does. Relaxed: who is missed, because it was just about to, is seen when it wakes. */
+static inline void sysmon_stir(int64_t when) {
+	if (__builtin_expect(atomic_load_explicit(&sched.sysmon_note, memory_order_relaxed) == SYSMON_DOZES, 0) &&
+	    when < atomic_load_explicit(&sched.doze_until, memory_order_relaxed))
+		sysmon_poke();
+}
 int32_t sysmon_ktid(void);          /* once the runtime has started */
 /* A P whose M sits in a bracketed syscall, taken from it; NULL: there is none. For an M that came back from its own and has work. */
 struct p *sysmon_take_from_syscall(void);

@@ -24,7 +24,7 @@
  * steals no more, but from a P that stays with one of them, and goes idle. Then new Gs wake nobody, and others only as BRIEF_BACKLOG, for two ticks of sysmon at
  * most: who is not brief waits so long for its M, once.
  * While any M runs Gs, idle Ms sleep on their note and the running one polls the network when it runs out; only the last one to go
- * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller.
+ * idle blocks in netpoll. When sysmon sees a P busy with one G for a while it lets an idle M become the poller, and as long as that is so whoever goes idle does.
  *
  * Timeouts. Thousands of threads that wait for one lock with a timeout of milliseconds (CPython's) time out faster than one CPU can run
  * them, only to wait again; the one that was handed the lock must not stand in the queue behind them all. So while others are queued
@@ -153,6 +153,8 @@ static struct g *list_take(struct p *p, struct g *list) {
 	}
 	if (n >= WAKE_BACKLOG)
 		wakep();
+	else if (n)
+		sysmon_stir(0);
 	return first;
 }
 
@@ -166,6 +168,8 @@ static void list_queue(struct g *list) {
 	globq_put_list(list, tail, n);
 	if (n >= WAKE_BACKLOG)
 		wakep();
+	else
+		sysmon_stir(0);
 }
 
 /* What P p should run next, from what is at hand. On a parking G's stack it does nothing that needs much stack (idle goroutines are
@@ -356,10 +360,13 @@ static struct g *find_runnable(struct m *m) {
 
 		/* Nothing at hand: this P goes idle. */
 		bool others = atomic_load(&sched.idle_p_count) + 1 < sched.procs;
-		if (others && netpoll_has_waiters()) {
-			struct g *list = netpoll_poll(0);
+		/* relaxed: who blocks in netpoll in a moment need not look before */
+		if (others && !atomic_load_explicit(&sched.need_poller, memory_order_relaxed)) {
+			struct g *list = netpoll_has_waiters() ? netpoll_poll(0) : NULL;
 			if (list)
 				return list_take(p, list);
+			/* If they go on and on, nobody looks. */
+			sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
 		}
 		chaos_delay();
 		lock_acquire(&sched.lock, LOCK_SCHED);
@@ -555,12 +562,18 @@ static void timer_fire(struct timer *t) {
 		ready(g);
 }
 
-/* A timer earlier than the blocked poller's deadline ends its sleep. */
-void timer_wake_poller(int64_t when) {
+/* A timer earlier than the blocked poller's deadline ends its sleep. False: nobody blocks there. */
+static bool poller_told(int64_t when) {
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with poll_as_poller(); on this path only for timed waits */
 	int64_t until = atomic_load(&sched.poll_until);
 	if (until && until > when)
 		netpoll_break();
+	return until != 0;
+}
+
+void timer_wake_poller(int64_t when) {
+	if (!poller_told(when))
+		sysmon_stir(when); /* the caller's goroutine may go on and on */
 }
 
 /* A kernel thread sleeps outside the runtime, so that handlers run on it at once, as without us. (One that waits in the parking lot itself would
@@ -603,7 +616,7 @@ int wait_park(struct g *g, int64_t deadline) {
 				g->timer.fire = timer_fire;
 				g->timer.arg = g;
 				timer_add(h, &g->timer);
-				timer_wake_poller(deadline);
+				poller_told(deadline);
 			}
 			chaos_delay();
 			g_switch_out(g, NULL);
@@ -645,6 +658,8 @@ static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && worth_waking(p) && !chaos(CHAOS_WAKE)) {
 			p->singles = 0;
 			wakep();
+		} else {
+			sysmon_stir(0);
 		}
 	} else {
 		globq_put(g);

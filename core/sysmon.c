@@ -4,7 +4,8 @@
  * tick while others wait: is the G in a bracketed syscall (SYSCALL_NS) or blocked where nobody sees it (its CPU clock stands still), its P is
  * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, (3) wakes an M for
  * goroutines that are queued while a P is idle (SCH-1).
- * The tick is TICK_MIN while there was something to do lately, SYSMON_TICK_MAX in a steady state; when every P is idle for IDLE_TICKS it
+ * The tick is TICK_MIN while there was something to do lately, SYSMON_TICK_MAX in a steady state. Where nobody waits for a P it dozes for as long as Go's does, and who comes
+ * to wait stirs it: each of its wake-ups takes the CPU from a goroutine, which on a busy machine gets it back when others have had theirs. When every P is idle for IDLE_TICKS it
  * sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
  * While every P computes, sysmon is who waits for the network and for timers (doze).
  *
@@ -102,6 +103,18 @@ static bool all_idle(void) {
 	return nobody_works() && nobody_queued();
 }
 
+/* Goroutines that compute without a P, when last counted and since. */
+static uint32_t strays;
+
+/* Nothing to do until somebody stirs us, however long those run that do. Relaxed: hints, and it is not for long. */
+static bool nobody_waits(void) {
+	if (!nobody_queued() || strays || procs_leaving() || disk_waited() || wishes_listed() || chaos_modes)
+		return false;
+	if (atomic_load_explicit(&rt_pending, memory_order_relaxed) || atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) || m_coming())
+		return false;
+	return atomic_load_explicit(&sched.poller, memory_order_relaxed) || !netpoll_has_waiters();
+}
+
 int32_t sysmon_ktid(void) {
 	return sysmon_g.tid;
 }
@@ -181,9 +194,6 @@ struct look {
 	struct p *longest;     /* ... the one that has for longest, if it may be taken */
 	int64_t longest_ran;
 };
-
-/* Goroutines that compute without a P, when last counted and since. */
-static uint32_t strays;
 
 static void cpu_clock_note(struct p *p, int64_t used, int64_t now) {
 	p->mon_cpu = used;
@@ -346,7 +356,8 @@ static void strays_look(struct look *look) {
 /* An idle M may block in netpoll while a P is stuck with one G. */
 static void poller_wanted(struct look *look) {
 	bool need = look->stuck && atomic_load(&sched.idle_p_count) > 0 && (netpoll_has_waiters() || globq_waiting());
-	atomic_store_explicit(&sched.need_poller, need, memory_order_relaxed);
+	/* Also where no M is idle now: the next one that is would sleep, and its goroutine's descriptor be looked at a tick later. */
+	atomic_store_explicit(&sched.need_poller, look->stuck, memory_order_relaxed);
 	if (need && !atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		wakep();
 		look->did = true;
@@ -493,10 +504,12 @@ static void tick(struct look *look, bool poll) {
 
 /* ---- the loop ------------------------------------------------------------------------------------------------------------ */
 
-/* Sleeps for a period, less if a timer is due that no M will run. With every P in the hands of a goroutine that computes, the network ends
- * the sleep as well: true if it did. */
+/* Sleeps for a period, less if a timer is due that no M will run, and if that is SYSMON_DOZE_NS until it is stirred. With every P in the hands of a goroutine that
+ * computes, the network ends the sleep as well: true if it did. */
 static bool doze(int64_t period, bool hogs) {
 	static bool vain; /* the descriptor was ready for nobody (a break meant for an M): not twice in a row */
+	bool stirs = period == SYSMON_DOZE_NS;
+	uint32_t awake = SYSMON_AWAKE;
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		int64_t left = timers_first() - nanotime(), least = hogs ? DOZE_MIN_NS / 8 : DOZE_MIN_NS;
 		if (left < period)
@@ -509,7 +522,14 @@ static bool doze(int64_t period, bool hogs) {
 	}
 	vain = false;
 	struct timespec ts = {0, period};
-	SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, SYSMON_AWAKE, &ts);
+	if (stirs) {
+		atomic_store_explicit(&sched.doze_until, nanotime() + period, memory_order_relaxed);
+		/* seq_cst: before the second look. Who is queued after it may still be missed (sysmon_stir) */
+		if (!atomic_compare_exchange_strong(&sched.sysmon_note, &awake, SYSMON_DOZES) || !nobody_waits())
+			return false;
+		awake = SYSMON_DOZES;
+	}
+	SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, awake, &ts);
 	return false;
 }
 
@@ -548,7 +568,7 @@ static void sleep_deeply(void) {
 
 static void sysmon_loop(void) {
 	struct look look = {0};
-	uint32_t calm = 0, idle = 0;
+	uint32_t calm = 0, idle = 0, restless = 0; /* ticks, the last one until it may doze */
 	int64_t scavenge_at = 0;
 	for (;;) {
 		if (idle >= IDLE_TICKS) {
@@ -564,9 +584,15 @@ static void sysmon_loop(void) {
 			period = look.until;
 		if (hogs && netpoll_has_waiters() && period > TICK_MIN_NS)
 			period = TICK_MIN_NS;
+		if (restless)
+			restless--;
+		else if (period == SYSMON_TICK_MAX_NS && nobody_waits())
+			period = SYSMON_DOZE_NS;
 		bool poll = doze(period, hogs);
 		/* acquire: pairs with sysmon_poke() */
-		atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
+		uint32_t was = atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
+		if (period == SYSMON_DOZE_NS && was != SYSMON_DOZES)
+			restless = CALM_TICKS;
 		if (atomic_load_explicit(&start_word, memory_order_relaxed) == SYSMON_STOPPING)
 			return;
 		int64_t now = coarse_now_set();

@@ -105,3 +105,50 @@ TEST_PROCS(wakeups, put_off_come_all_the_same) {
 	wait_all();
 	cr_expect((put_off != 0) == (procs > 1), "%u", put_off);
 }
+
+static _Atomic uint32_t looks;
+
+static void count_looks(void) {
+	atomic_fetch_add(&looks, 1);
+}
+
+static bool dozes(void) {
+	return atomic_load(&sched.sysmon_note) == SYSMON_DOZES;
+}
+
+#define spin_until(condition) \
+	do { \
+		int64_t spin_end = nanotime() + LONG_NS; \
+		while (!(condition)) \
+			must(nanotime() < spin_end); \
+	} while (0)
+
+/* Each of sysmon's wake-ups takes a CPU from somebody who computes. */
+Test(wakeups, sysmon_dozes_while_nobody_waits) {
+	start(1);
+	__atomic_store_n(&sig_sysmon_hook, count_looks, __ATOMIC_RELEASE);
+	spin_until(dozes());
+	int64_t since = nanotime();
+	uint32_t before = atomic_load(&looks);
+	spin_until(atomic_load(&looks) - before >= 40);
+	cr_expect(nanotime() - since >= 39 * SYSMON_DOZE_NS, "no sleep is shorter than it was asked to be");
+}
+
+Test(wakeups, sysmon_is_stirred_by_who_is_queued) {
+	start(1);
+	__atomic_store_n(&sig_sysmon_hook, count_looks, __ATOMIC_RELEASE);
+	/* Who is run at once: it does not doze again for a while, or each that is queued would wake it. */
+	spin_until(dozes());
+	go(runs, NULL);
+	cr_expect(!dozes());
+	g_yield(g_self());
+	must(atomic_load(&ran) == 1);
+	for (uint32_t before = atomic_load(&looks); atomic_load(&looks) - before < 20;)
+		must(!dozes());
+	/* Who is not: the goroutine that computes makes room. */
+	spin_until(dozes());
+	go(runs, NULL);
+	cr_expect(!dozes());
+	spin_until(atomic_load(&ran) == 2);
+	wait_all();
+}
