@@ -525,8 +525,12 @@ static bool doze(int64_t period, bool hogs) {
 	if (stirs) {
 		atomic_store_explicit(&sched.doze_until, nanotime() + period, memory_order_relaxed);
 		/* seq_cst: before the second look. Who is queued after it may still be missed (sysmon_stir) */
-		if (!atomic_compare_exchange_strong(&sched.sysmon_note, &awake, SYSMON_DOZES) || !nobody_waits())
+		if (!atomic_compare_exchange_strong(&sched.sysmon_note, &awake, SYSMON_DOZES))
 			return false;
+		if (!nobody_waits()) {
+			atomic_store_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_relaxed); /* as if stirred; over a poke, too: we look now */
+			return false;
+		}
 		awake = SYSMON_DOZES;
 	}
 	SYS4(SYS_futex, &sched.sysmon_note, FUTEX_WAIT_PRIVATE, awake, &ts);

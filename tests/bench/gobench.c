@@ -118,7 +118,10 @@ static void *skynet_node(void *arg) {
 	go_chan *c = go_chan_make(sizeof(long), 0);
 	for (int i = 0; i < 10; i++) {
 		child[i] = (struct node){c, self.number + i * (self.size / 10), self.size / 10};
-		go_spawn(skynet_node, &child[i]);
+		if (go_spawn(skynet_node, &child[i]) < 0) { /* on kernel threads, where there cannot be so many */
+			fputs("skynet: go_spawn() failed\n", stderr);
+			exit(1);
+		}
 	}
 	for (int i = 0; i < 10; i++) {
 		go_recv(c, &part);
