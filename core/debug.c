@@ -62,11 +62,16 @@ void lock_note_acquire(struct lock *l, enum lock_rank rank) {
 		if (!may_follow(g->ranks[i], g->locks[i], rank, l))
 			debug_die("takes a lock out of order");
 	}
-	if (!g->locks_lost) {
-		g->locks[g->locks_held] = l;
-		g->ranks[g->locks_held] = (uint8_t)rank;
+	uint32_t n = g->locks_held;
+	/* Twice: a handler that takes locks itself uses the same place until it counts, and looks at it afterwards. */
+	for (int i = 0; i < 2 && !g->locks_lost; i++) {
+		g->locks[n] = l;
+		g->ranks[n] = (uint8_t)rank;
+		atomic_signal_fence(memory_order_seq_cst);
+		g->locks_held = n + 1;
+		atomic_signal_fence(memory_order_seq_cst);
 	}
-	g->locks_held++;
+	g->locks_held = n + 1;
 }
 
 void lock_note_release(struct lock *l) {
@@ -81,12 +86,14 @@ void lock_note_release(struct lock *l) {
 			debug_die("lets go of a lock that it does not hold");
 		return;
 	}
-	g->locks_held--;
+	uint32_t last = g->locks_held - 1;
 	if (!g->locks_lost) {
-		g->locks[i] = g->locks[g->locks_held];
-		g->ranks[i] = g->ranks[g->locks_held];
+		g->locks[i] = g->locks[last];
+		g->ranks[i] = g->ranks[last];
 	}
-	g->locks_lost &= g->locks_held != 0;
+	atomic_signal_fence(memory_order_seq_cst); /* before a handler uses that place */
+	g->locks_held = last;
+	g->locks_lost &= last != 0;
 }
 
 void lock_none_held(void) {

@@ -257,11 +257,15 @@ static struct g *steal_work(struct m *m, struct p *p, enum helped helped) {
 			continue;
 		struct g *g = runq_steal(p, victim, false);
 		/* The same of a runnext, whichever it is: it usually runs on its own P within the microsecond. */
-		if (!g && (!at_work || (m->spinning && queue_waits(victim))))
+		bool passed_over = !g && at_work && m->spinning && queue_waits(victim);
+		if (!g && (!at_work || passed_over))
 			g = runq_steal(p, victim, true);
 		if (g) {
 			stat_count(p->stat, STAT_STEALS, 1);
-			m_helps(m, p);
+			if (passed_over)
+				m->helps_p = NULL; /* that helps, however brief it is */
+			else
+				m_helps(m, p);
 			/* That proves little: on a busy machine the watched P may have been off its CPU. sysmon decides (sched_single_waited). */
 			return g;
 		}
