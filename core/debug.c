@@ -64,14 +64,15 @@ void lock_note_acquire(struct lock *l, enum lock_rank rank) {
 	}
 	uint32_t n = g->locks_held;
 	/* Twice: a handler that takes locks itself uses the same place until it counts, and looks at it afterwards. */
-	for (int i = 0; i < 2 && !g->locks_lost; i++) {
-		g->locks[n] = l;
-		g->ranks[n] = (uint8_t)rank;
+	for (int i = 0; i < 2; i++) {
+		if (!g->locks_lost) {
+			g->locks[n] = l;
+			g->ranks[n] = (uint8_t)rank;
+		}
 		atomic_signal_fence(memory_order_seq_cst);
 		g->locks_held = n + 1;
 		atomic_signal_fence(memory_order_seq_cst);
 	}
-	g->locks_held = n + 1;
 }
 
 void lock_note_release(struct lock *l) {

@@ -145,12 +145,12 @@ static bool wake_put_off(struct m *m) {
 	if (!chaos(CHAOS_WAKE))
 		return false;
 	m->idle_next = atomic_load_explicit(&late_ms, memory_order_relaxed);
-	/* seq_cst, then the load of sysmon_note: Dekker with sleep_deeply(), as in p_attach() */
+	/* seq_cst, then the load of sysmon_note: Dekker with sleep_deeply(), as in p_attach(). It does not doze under chaos. */
 	while (!atomic_compare_exchange_weak(&late_ms, &m->idle_next, m))
 		continue;
 	if (atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP)
 		sysmon_wake();
-	return true; /* it does not doze under chaos */
+	return true;
 }
 
 unsigned m_wake_late(void) {

@@ -177,14 +177,16 @@ static size_t id_of(const struct link_map *map) {
 	return t->id && t->id < IDS && t->offset > 0 ? t->id : 0;
 }
 
-static void note(void) {
-	memset(before, 0, sizeof before);
+static void each(void (*f)(const struct link_map *map)) {
 	for (size_t n = 0; n < NAMESPACES; n++) {
-		for (const struct link_map *map = namespace_first(n); map; map = map->l_next) {
-			size_t id = id_of(map);
-			before[id / 64] |= 1ull << id % 64;
-		}
+		for (const struct link_map *map = namespace_first(n); map; map = map->l_next)
+			f(map);
 	}
+}
+
+static void note(const struct link_map *map) {
+	size_t id = id_of(map);
+	before[id / 64] |= 1ull << id % 64;
 }
 
 static bool wants_exec(const struct link_map *map) {
@@ -204,27 +206,23 @@ static struct tcb_module tls_module(const struct link_map *map) {
 	return (struct tcb_module){ARCH_TLS_BELOW ? -t->offset : t->offset, t->image, t->image_bytes, t->bytes};
 }
 
-static void follow(void) {
-	for (size_t n = 0; n < NAMESPACES; n++) {
-		for (const struct link_map *map = namespace_first(n); map; map = map->l_next) {
-			size_t id = id_of(map);
-			struct tcb_module m = tls_module(map);
-			if (id && !(before[id / 64] >> id % 64 & 1))
-				tcb_module_init(&m);
-			if (!sched_config.stack_exec && wants_exec(map))
-				stacks_follow();
-		}
-	}
+static void follow(const struct link_map *map) {
+	size_t id = id_of(map);
+	struct tcb_module m = tls_module(map);
+	if (id && !(before[id / 64] >> id % 64 & 1))
+		tcb_module_init(&m);
+	if (!sched_config.stack_exec && wants_exec(map))
+		stacks_follow();
+}
+
+static void tell(const struct link_map *map) {
+	struct tcb_module m = tls_module(map);
+	if (id_of(map))
+		tcb_modules_is(&m);
 }
 
 void modules_tell(void) {
-	for (size_t n = 0; n < NAMESPACES; n++) {
-		for (const struct link_map *map = namespace_first(n); map; map = map->l_next) {
-			struct tcb_module m = tls_module(map);
-			if (id_of(map))
-				tcb_modules_is(&m);
-		}
-	}
+	each(tell);
 	tcb_modules_settled();
 }
 
@@ -242,7 +240,8 @@ void modules_locked(const pthread_mutex_t *m) {
 	tcb_modules_changing();
 	if (!sched_started())
 		return;
-	note();
+	memset(before, 0, sizeof before);
+	each(note);
 	noted = true;
 }
 
@@ -250,7 +249,7 @@ void modules_unlocking(const pthread_mutex_t *m) {
 	if (likely(m != tls_lock) || !is_opening())
 		return;
 	if (noted)
-		follow();
+		each(follow);
 	noted = false;
 	modules_tell();
 	RACE_BEFORE(m);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "module_test.h"
+
 static const char source[] =
 	"#include <pthread.h>\n"
 	"__attribute__((tls_model(\"initial-exec\"))) __thread int answer = 42;\n"
@@ -76,17 +78,13 @@ static void *opens(void *arg) {
 }
 
 int main(void) {
-	char command[300], text[80];
+	char command[300], text[MODULE_PATH_BYTES];
 	pthread_t p[PARKED], s, o, f;
 	void *handle;
 	sem_init(&loaded, 0, 0);
-	if (!mkdtemp(dir))
+	if (!module_write(dir, text, source))
 		return 1;
-	snprintf(text, sizeof text, "%s/m.c", dir);
 	snprintf(path, sizeof path, "%s/m.so", dir);
-	FILE *file = fopen(text, "w");
-	fputs(source, file);
-	fclose(file);
 	snprintf(command, sizeof command, "cc -shared -fPIC -O1 -o %s %s", path, text);
 	if (system(command) != 0)
 		return 1;

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "module_test.h"
+
 static const char source[] =
 	"__attribute__((tls_model(\"initial-exec\"))) __thread int first = N;\n"
 	"__attribute__((tls_model(\"initial-exec\"))) __thread int more[50] = {[N % 50] = N};\n"
@@ -57,14 +59,10 @@ static void *maker(void *arg) {
 }
 
 int main(void) {
-	char command[300], text[80];
+	char command[300], text[MODULE_PATH_BYTES];
 	pthread_t m[MAKERS];
-	if (!mkdtemp(dir))
+	if (!module_write(dir, text, source))
 		return 1;
-	snprintf(text, sizeof text, "%s/m.c", dir);
-	FILE *file = fopen(text, "w");
-	fputs(source, file);
-	fclose(file);
 	for (int i = 0; i < MODULES; i++) {
 		snprintf(path[i], sizeof path[i], "%s/m%d.so", dir, i);
 		snprintf(command, sizeof command, "cc -DN=%d -shared -fPIC -O1 -o %s %s", 41 + i, path[i], text);

@@ -1,6 +1,7 @@
 /* Modules with initial-exec thread-local variables that are loaded in other ways than by dlopen() on a thread of the program's (TLS-3): on one that libc made for
  * a timer, by dlmopen(), and into a namespace of their own, in which a second one leaves the first one's variables alone. Threads that were there before have
  * their initial values. The modules are compiled by the test. */
+#include "module_test.h"
 #include "sync_test.h"
 
 #include <dlfcn.h>
@@ -95,17 +96,13 @@ static void *opens(void *arg) {
 }
 
 int main(void) {
-	char command[600], text[80];
+	char command[600], text[MODULE_PATH_BYTES];
 	pthread_t t[PARKED];
 	test_begin();
 	sem_init(&go, 0, 0);
 	sem_init(&done, 0, 0);
-	if (!mkdtemp(dir))
+	if (!module_write(dir, text, source))
 		return 1;
-	snprintf(text, sizeof text, "%s/m.c", dir);
-	FILE *file = fopen(text, "w");
-	fputs(source, file);
-	fclose(file);
 	for (int i = 0; i < MODULES; i++) {
 		snprintf(path[i], sizeof path[i], "%s/m%d.so", dir, i);
 		if (i == 0)

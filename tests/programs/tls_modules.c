@@ -1,5 +1,6 @@
 /* Thread-local variables of modules loaded and unloaded while threads live: general dynamic, and by TLS descriptors (TLS-3, TLS-4, TLS-14).
  * Each thread sees the initial value on first touch, keeps its own, and a reloaded module starts anew. The test compiles the modules. */
+#include "module_test.h"
 #include "sync_test.h"
 
 #include <dlfcn.h>
@@ -77,15 +78,11 @@ static void *lives_short(void *arg) {
 }
 
 int main(void) {
-	char text[80];
+	char text[MODULE_PATH_BYTES];
 	pthread_t t[THREADS], s[8];
 	test_begin();
-	if (!mkdtemp(dir))
+	if (!module_write(dir, text, source))
 		return 1;
-	snprintf(text, sizeof text, "%s/m.c", dir);
-	FILE *file = fopen(text, "w");
-	fputs(source, file);
-	fclose(file);
 	if (build(0, "") || build(1, "-mtls-dialect=gnu2"))
 		return 1;
 	for (int i = 2; i < MODULES; i++) {
