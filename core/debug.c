@@ -5,6 +5,7 @@
  *    a G (none is made just for this) is not watched.
  *  - A G's state changes along the arrows in proc.h. One exchange reads the old state: who makes a G ready has claimed it before, so two never change
  *    it at once.
+ *  - A P has one M: whoever is given it finds that nobody has it, and it goes idle once.
  *  - No goroutine is runnable while a P is idle for STARVED_NS (SCH-1). sysmon looks at each tick, and as often while it sleeps because there is nothing to
  *    watch: there it is not the net below a lost wake-up that it is else, so who is forgotten then waits for ever. What counts is that the same one
  *    heads the same queue and that nobody is on the way to it: an M that spins, or has a P and no G, or has been handed a P and does not know yet, or is
@@ -120,6 +121,20 @@ void g_state_set(struct g *g, enum g_state to) {
 	uint8_t from = atomic_exchange_explicit(&g->state, (uint8_t)to, memory_order_acq_rel);
 	if (!(state_next[from] & TO(to)))
 		debug_die("a goroutine takes a state that it cannot get to from where it is");
+}
+
+/* ---- Ps ---------------------------------------------------------------------------------------------------------------------- */
+
+void debug_p_given(struct p *p) {
+	/* relaxed: who is giving it up has done so before, by a lock or a note. One from whom it was taken (p->m is not him) may not know yet. */
+	struct m *m = atomic_load_explicit(&p->m, memory_order_relaxed);
+	if (p->idle || (m && __atomic_load_n(&m->p, __ATOMIC_RELAXED) == p))
+		debug_die("a P is given to somebody while it is another's");
+}
+
+void debug_p_idles(struct p *p) {
+	if (p->idle)
+		debug_die("a P goes idle that is idle");
 }
 
 /* ---- runnable goroutines and idle Ps ------------------------------------------------------------------------------------------- */

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct p;
+
 #ifdef GOSHIM_DEBUG
 /* Who is queued while sysmon sleeps because there is nothing to watch, and has been forgotten, waits until sysmon wakes for something else, if it ever does. A
  * debug build is to report that: it does not wake for them. */
@@ -16,6 +18,9 @@ void debug_look(int64_t now);
 /* sysmon, which has nothing to watch and would sleep until `next`: looks, and says until when it may sleep to look again. */
 int64_t debug_asleep(int64_t next);
 extern bool debug_looks_asleep; /* false: not even then; for a test that counts how often an idle process wakes */
+/* p is about to become an M's; to go into the idle list (sched.lock held). */
+void debug_p_given(struct p *p);
+void debug_p_idles(struct p *p);
 /* The kernel refused a thread: what is queued may wait for a while. */
 void debug_m_refused(void);
 /* wakep() ended the poller's sleep: it will look for work. */
@@ -31,6 +36,12 @@ static inline void debug_look(int64_t now) {
 }
 static inline int64_t debug_asleep(int64_t next) {
 	return next;
+}
+static inline void debug_p_given(struct p *p) {
+	(void)p;
+}
+static inline void debug_p_idles(struct p *p) {
+	(void)p;
 }
 static inline void debug_m_refused(void) {
 }

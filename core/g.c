@@ -124,7 +124,7 @@ struct g *g_self_slow(void) {
 	struct g *g = shell_get();
 	if (!g)
 		g = &spare;
-	g->kind = G_FOREIGN;
+	__atomic_store_n(&g->kind, G_FOREIGN, __ATOMIC_RELAXED); /* scavenge.c may pass by */
 	g->id = 0;
 	g_state_set(g, GS_RUNNING);
 	g->tid = (int32_t)SYS0(SYS_gettid);

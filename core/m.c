@@ -66,6 +66,7 @@ struct p *p_idle_pop(void) {
 }
 
 void p_idle_push(struct p *p) {
+	debug_p_idles(p);
 	gfree_surrender(p);
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	if (__builtin_expect(p_leaving(p), 0)) {
@@ -80,6 +81,7 @@ void p_idle_push(struct p *p) {
 }
 
 void p_attach(struct m *m, struct p *p) {
+	debug_p_given(p);
 	m->p = p;
 	atomic_store_explicit(&m->pinned_since, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->mon_since, 0, memory_order_relaxed);

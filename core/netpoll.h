@@ -83,6 +83,18 @@ static inline void pd_try_end(struct g *g) {
 	atomic_store_explicit(&g->trying, NULL, memory_order_release);
 }
 
+/* The same for a call that is made outside the runtime. What is inside meanwhile, the way into the call or a handler, has the P as always. */
+static inline int pd_call_begin(struct g *g, struct pd *pd) {
+	/* relaxed: is_outside() acquires `trying` first, and both stores below are releases */
+	atomic_store_explicit(&g->call_outside, true, memory_order_relaxed);
+	return pd_try_begin(g, pd);
+}
+static inline void pd_call_end(struct g *g) {
+	pd_try_end(g);
+	/* release: who finds it false, having seen this call's `trying`, finds g behind the call; g looks at `retake` before it touches the P */
+	atomic_store_explicit(&g->call_outside, false, memory_order_release);
+}
+
 /* Waits until `mode` (one bit) may be ready. Registers on first use. deadline: CLOCK_MONOTONIC ns or -1.
  * Returns 0 (try again), -ETIMEDOUT, -EINTR, or what epoll_ctl failed with (-EPERM: not pollable, -ENOMEM, -ENOSPC, -ELOOP: use a
  * bracketed blocking call instead, or netpoll_nap()). */

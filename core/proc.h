@@ -96,6 +96,7 @@ struct g {
 	uint8_t admitted;          /* connections it accepted: g_admitted() */
 	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool orphan;               /* dead: it did not come along to a fork's child, and was wherever it was */
+	_Atomic bool call_outside; /* `trying` is a call outside the runtime: pd_call_begin() */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */
 	struct m *m;               /* who runs it; valid only while it runs */

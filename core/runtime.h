@@ -188,7 +188,8 @@ void schedule(struct m *m);            /* the loop of an M's g0; returns when th
 bool wall_waited(void);                /* somebody waits for a time of the wall clock */
 void wall_look(void);                  /* has it been set? */
 int64_t timers_first(void);            /* the earliest deadline of all Ps; INT64_MAX none */
-void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner */
+void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner, and let all look for it */
+void sched_single_over(void);   /* ... and at its next look none */
 
 /* A P with this id shall be given up. */
 static inline bool p_leaving(struct p *p) {

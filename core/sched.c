@@ -18,7 +18,8 @@
  * Waking Ms. A wake-up of a sleeping M costs more than most goroutines run (10 us of CPU here), and the usual ready G is run by its own P a
  * moment later, when the current one parks. So WAKE_BACKLOG queued Gs wake an M; a single one does so only while that proves useful: an M that
  * was woken and found nothing (the G was run meanwhile) doubles the number of single Gs that wake nobody (wake_skip), and sysmon lowers it when it meets
- * one that waited behind another for a whole tick. A thief takes a runnext only after watching its P stay with one G for a while. sysmon is the net below.
+ * one that waited behind another for a whole tick. A thief takes a runnext only after watching its P stay with one G for a while, and only if it was woken or such a one
+ * waits as sysmon knows: who was woken for it may have found others first, again and again. sysmon is the net below.
  * Gs that do next to nothing before they park or end are cheaper run where they were made ready, on warm caches, than on another CPU, which needs a wake-up and
  * all their memory. An M that runs out of work knows what the Gs took on average that it has run since it was woken or stole; if that was less than BRIEF_NS each, it
  * steals no more, but from a P that stays with one of them, and goes idle. Then new Gs wake nobody, and others only as BRIEF_BACKLOG, for two ticks of sysmon at
@@ -74,7 +75,8 @@ void (*sig_sysmon_hook)(void);
 void (*sig_disturb_hook)(struct g *g, struct m *m);
 
 static _Atomic uint32_t wake_skip;
-static _Atomic bool brief; /* relaxed: a heuristic, see "Waking Ms" */
+static _Atomic bool brief; /* relaxed, both: heuristics, see "Waking Ms" */
+static _Atomic bool single_waits;
 
 int64_t nanotime(void) {
 	struct timespec ts;
@@ -212,7 +214,13 @@ static bool queue_waits(struct p *victim) {
 }
 
 void sched_single_waited(void) {
+	atomic_store_explicit(&single_waits, true, memory_order_relaxed);
 	atomic_store_explicit(&wake_skip, atomic_load_explicit(&wake_skip, memory_order_relaxed) / 4, memory_order_relaxed);
+}
+
+void sched_single_over(void) {
+	if (atomic_load_explicit(&single_waits, memory_order_relaxed))
+		atomic_store_explicit(&single_waits, false, memory_order_relaxed);
 }
 
 void m_helps(struct m *m, struct p *p) {
@@ -247,6 +255,7 @@ static struct g *steal_work(struct m *m, struct p *p, enum helped helped) {
 		return NULL;
 	m->rand = m->rand * 1664525u + 1013904223u;
 	uint32_t start = (m->rand >> 8) % n;
+	bool singles = m->spinning || atomic_load_explicit(&single_waits, memory_order_relaxed);
 	for (uint32_t i = 0; i < n; i++) {
 		struct p *victim = sched.all_p[(start + i) % n];
 		if (victim == p || runq_empty(victim))
@@ -257,7 +266,7 @@ static struct g *steal_work(struct m *m, struct p *p, enum helped helped) {
 			continue;
 		struct g *g = runq_steal(p, victim, false);
 		/* The same of a runnext, whichever it is: it usually runs on its own P within the microsecond. */
-		bool passed_over = !g && at_work && m->spinning && queue_waits(victim);
+		bool passed_over = !g && at_work && singles && queue_waits(victim);
 		if (!g && (!at_work || passed_over))
 			g = runq_steal(p, victim, true);
 		if (g) {

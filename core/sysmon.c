@@ -127,10 +127,12 @@ void sysmon_poke(void) {
 }
 
 /* Does g leave its P alone until it has looked at m->retake? In the middle of a call that does not wait (pd_try_begin()) it does, too: a page of
- * the program's that such a call touches may take its time, and may come from another goroutine. */
+ * the program's that such a call touches may take its time, and may come from another goroutine. Not on the way into a call outside. */
 static bool is_outside(struct g *g) {
+	/* acquire, each: in this order */
 	uint32_t in_rt = __atomic_load_n(&g->in_rt, __ATOMIC_ACQUIRE);
-	return in_rt == 0 || (in_rt == 1 && atomic_load_explicit(&g->trying, memory_order_acquire));
+	return in_rt == 0 || (in_rt == 1 && atomic_load_explicit(&g->trying, memory_order_acquire) &&
+	                      !atomic_load_explicit(&g->call_outside, memory_order_acquire));
 }
 
 /* Takes p from m if m is outside the runtime. */
@@ -498,6 +500,7 @@ static void tick(struct look *look, bool poll) {
 			seen = 0;
 		}
 	} else {
+		sched_single_over();
 		sched_brief_over();
 	}
 }

@@ -70,7 +70,7 @@ void fdcall_chaos(struct fdcall *c) {
 
 void fdcall_open(struct fdcall *c) {
 	/* Read before a handler may run, which begins as the runtime is left: who is interrupted before his call is in the kernel has not begun it. */
-	c->fd = c->pd ? pd_try_begin(c->g, c->pd) : c->number;
+	c->fd = c->pd ? pd_call_begin(c->g, c->pd) : c->number;
 	thread_of(c->g)->fdcall = c;
 	atomic_signal_fence(memory_order_seq_cst);
 	fdcall_leave(c);
@@ -83,7 +83,7 @@ void fdcall_close(struct fdcall *c) {
 
 void fdcall_yield(struct fdcall *c) {
 	fdcall_open(c);
-	pd_try_end(c->g);
+	pd_call_end(c->g);
 	g_yield(c->g);
 	fdcall_close(c);
 	if (!c->pd)
@@ -94,7 +94,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts) 
 	if (!io_disturbed(c->g, before, restarts))
 		return false;
 	fdcall_open(c);
-	pd_try_end(c->g);
+	pd_call_end(c->g);
 	g_make_way(c->g);
 	fdcall_close(c);
 	return io_disturbed(c->g, before, restarts);
@@ -108,7 +108,7 @@ void fdcall_abandon(struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst);
 	struct fdcall *c = t->fdcall;
 	t->fdcall = NULL;
-	pd_try_end(g);
+	pd_call_end(g);
 	if (c && c->undo) {
 		c->undo(c);
 		c->undo = NULL;

@@ -326,7 +326,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 			enter((c)->g);                                                  \
 			fd_held_result = (call);                                        \
 			sig_raised_by((c)->g, fd_held_result);                          \
-			pd_try_end((c)->g);                                             \
+			pd_call_end((c)->g);                                            \
 			syscall_exit((c)->g);                                           \
 			if ((cancel) != CANCEL_NOT)                                     \
 				io_cancel_close((c)->g, fd_held_opened);                \

@@ -118,6 +118,43 @@ Test(debug, states) {
 	}
 }
 
+static struct m one, other;
+
+static void p_given_on(void) {
+	p_attach(&one, &the_p);
+	p_detach(&one);
+	p_attach(&other, &the_p);
+	the_p.m = NULL; /* sysmon takes it, and its M does not know yet */
+	p_attach(&one, &the_p);
+	one.p = NULL;
+	p_idle_put(&the_p);
+	must(p_idle_get() == &the_p);
+	p_attach(&one, &the_p);
+}
+
+static void p_of_another(void) {
+	p_attach(&one, &the_p);
+	p_attach(&other, &the_p);
+}
+
+static void p_that_is_idle(void) {
+	p_idle_put(&the_p);
+	p_attach(&one, &the_p);
+}
+
+static void p_idle_twice(void) {
+	p_idle_put(&the_p);
+	p_idle_put(&the_p);
+}
+
+Test(debug, p_has_one_m) {
+	sched.procs = 1; /* one that is here to stay */
+	expect_child_ok(p_given_on);
+	cr_expect(dies(p_of_another));
+	cr_expect(dies(p_that_is_idle));
+	cr_expect(dies(p_idle_twice));
+}
+
 /* sysmon's looks, a tick apart, at two queued goroutines and an idle P. */
 static void queues_begin(void) {
 	sched.procs = sched.procs_all = 1;
@@ -195,9 +232,14 @@ static void waits(void *arg) {
 	futex_wait(&word, 0, deadline, FUTEX_ANY, false, "forgotten");
 }
 
+/* Nor will an M on its way to sleep, which has given up its P and looks once more; nor one that the kernel has been slow to make, whose P another has. */
+static bool nobody_looks(void) {
+	return atomic_load(&there) && sysmon_sleeps() && sched.m_count == sched.idle_m_count + sched.poller;
+}
+
 /* Once there is nothing to watch: a claimed waiter is put into the queue, and no M is told. */
 static void *forget(void *arg) {
-	until(atomic_load(&there) && sysmon_sleeps());
+	until(nobody_looks());
 	must(wait_claim(waiter, WAKE_READY));
 	g_state_set(waiter, GS_RUNNABLE);
 	globq_put(waiter);
@@ -206,7 +248,7 @@ static void *forget(void *arg) {
 
 /* ... or one has been told, as far as anybody can see, and does not come. */
 static void *leave_it_to_nobody(void *arg) {
-	until(atomic_load(&there) && sysmon_sleeps());
+	until(nobody_looks());
 	atomic_fetch_add(&sched.spinning, 1);
 	must(wait_claim(waiter, WAKE_READY));
 	ready(waiter);

@@ -523,10 +523,12 @@ Test(sched, running_without_a_p) {
 
 /* Inside the runtime nobody loses his P, however long it takes: he may be in the middle of its queue. */
 static void dawdle_inside(void *arg) {
-	(void)arg;
+	static struct pd held;
 	struct g *g = g_self();
 	atomic_store(&stop, false);
 	go(set_stop, NULL);
+	if (arg)
+		pd_call_begin(g, &held);
 	rt_enter(g);
 	struct p *p = g->m->p;
 	must(p);
@@ -534,16 +536,27 @@ static void dawdle_inside(void *arg) {
 	while (nanotime() < end)
 		must(g->m->retake != RETAKE_TAKEN && p->m == g->m);
 	rt_exit(g);
+	if (arg)
+		pd_call_end(g);
 	while (!atomic_load(&stop)) /* outside: it loses it at once */
 		;
 }
 
-Test(sched, nobody_loses_his_p_inside_the_runtime) {
+/* `arg`: nor on the way into a call that goes on outside with its descriptor held, or in a handler there. */
+static void dawdle(void *arg) {
 	start(1);
 	for (int i = 0; i < 5; i++) {
-		go(dawdle_inside, NULL);
+		go(dawdle_inside, arg);
 		wait_all();
 	}
+}
+
+Test(sched, nobody_loses_his_p_inside_the_runtime) {
+	dawdle(NULL);
+}
+
+Test(sched, nobody_loses_his_p_inside_the_runtime_in_a_call) {
+	dawdle(&counter);
 }
 
 /* ---- syscalls ---- */

@@ -152,3 +152,37 @@ Test(wakeups, sysmon_is_stirred_by_who_is_queued) {
 	spin_until(atomic_load(&ran) == 2);
 	wait_all();
 }
+
+static _Atomic bool found;
+
+static void naps(void *arg) {
+	(void)arg;
+	while (!atomic_load(&found))
+		sleep_ns(200000);
+}
+
+static void is_found(void *arg) {
+	(void)arg;
+	atomic_store(&found, true);
+}
+
+/* Holds its P inside the runtime, as one whose M lacks a CPU does, with a single goroutine behind it. No M is woken for that, and none counts as one: as if each had found others
+ * first. Those that come by for a timer and then go to sleep again must look. */
+static void sits_on_one(void *arg) {
+	(void)arg;
+	struct g *g = g_self();
+	rt_enter(g);
+	spin_until(atomic_load(&sched.poller)); /* who naps is somebody else's */
+	atomic_fetch_add(&sched.spinning, 1);
+	go(is_found, NULL);
+	spin_until(atomic_load(&found));
+	atomic_fetch_sub(&sched.spinning, 1);
+	rt_exit(g);
+}
+
+Test(wakeups, a_single_is_found_by_who_was_not_woken_for_it) {
+	start(2);
+	go(naps, NULL);
+	go(sits_on_one, NULL);
+	wait_all();
+}
