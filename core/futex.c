@@ -36,6 +36,11 @@ static bool wiped; /* the kernel empties them in a fork's child */
 
 const char futex_what_cond[] = "cond", futex_what_mutex[] = "mutex", futex_what_mutex_timed[] = "mutex";
 
+/* What is compared, whichever of its queues is meant. */
+static const _Atomic uint32_t *word_of(const void *addr) {
+	return (const _Atomic uint32_t *)((uintptr_t)addr & ~(uintptr_t)FUTEX_SECOND);
+}
+
 static struct bucket *bucket_of(const void *addr) {
 	uint64_t h = ((uint64_t)(uintptr_t)addr >> 2) * 0x9E3779B97F4A7C15ull; /* Fibonacci hashing */
 	return &buckets[h >> 52];
@@ -124,11 +129,11 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	chaos_yield();
 	waiter_init(&w, (const void *)addr, g, bitset);
 	rt_enter(g); /* until w is in no bucket: a signal that comes right after the park must not find us published either */
-	wait_begin(g, interruptible, what, (uintptr_t)addr);
+	wait_begin(g, interruptible, what, (uintptr_t)word_of((const void *)addr));
 	struct bucket *b = bucket_of((const void *)addr);
 	lock_acquire(&b->lock, LOCK_FUTEX);
 	/* relaxed: the bucket's lock orders it against a waker that stored before it locked */
-	if (atomic_load_explicit((_Atomic uint32_t *)addr, memory_order_relaxed) != expected) {
+	if (atomic_load_explicit(word_of((const void *)addr), memory_order_relaxed) != expected) {
 		lock_release(&b->lock);
 		wait_not(g);
 		return -EAGAIN;
@@ -348,7 +353,7 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 	int taken, moved;
 	rt_enter(self);
 	buckets_lock(a, z);
-	if (check && __atomic_load_n((const uint32_t *)addr, __ATOMIC_RELAXED) != expected) {
+	if (check && atomic_load_explicit(word_of(addr), memory_order_relaxed) != expected) {
 		buckets_unlock(a, z);
 		rt_exit(self);
 		return -EAGAIN;

@@ -9,6 +9,12 @@
 
 #define FUTEX_ANY 0xffffffffu
 
+/* A word has a second queue, for who must not meet those of the first: everything below takes this in its address's place. */
+#define FUTEX_SECOND 1u
+static inline const void *futex_second(const void *word) {
+	return (const char *)word + FUTEX_SECOND;
+}
+
 struct fwaiter {
 	struct fwaiter *next, *prev; /* bucket queue; guarded by the bucket's lock */
 	const void *addr;           /* what it waits on; changed by requeue under both bucket locks; NULL when not queued */

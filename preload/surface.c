@@ -82,7 +82,7 @@ static const struct way {
 			  "sigignore siginterrupt sigpending "
 			  "sigprocmask sigqueue sigrelse sigset tgkill sigblock siggetmask sigsetmask pidfd_open pidfd_send_signal access faccessat fopen fopen64 fstatat fstatat64 "
 			  "lstat lstat64 opendir readlink readlinkat stat stat64 statx "
-			  "io_uring_queue_init io_uring_queue_init_params io_uring_queue_init_mem io_uring_setup"},
+			  "io_uring_queue_init io_uring_queue_init_params io_uring_queue_init_mem io_uring_setup mmap mmap64 mremap shmat clone"},
 };
 
 static const struct alias {

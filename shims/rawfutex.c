@@ -1,7 +1,8 @@
 /* futex(2) as programs call it through syscall(): Rust's std, libstdc++'s atomic waits, home-made locks (SYN-15).
  *
- * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. Shared ones and
- * priority inheritance are the kernel's; the kernel keeps private and shared waiters of one word apart, and so do we.
+ * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. So do others on a word in memory that only this process
+ * has (mapping.c): libstdc++ makes no private ones. The kernel keeps private and shared waiters of one word apart, and so do we, in the word's two queues. Words in shared
+ * memory, and priority inheritance, are the kernel's; who wakes shared waiters does not ask where the word is, but looks at both places.
  *
  * The calls of Linux 5.16 and 6.7, futex_waitv() and futex_wait(), futex_wake(), futex_requeue(), are futex(2) with other arguments, and meet its waiters.
  * A wait for several words at once is the kernel's.
@@ -20,6 +21,7 @@
 #include <linux/futex.h>
 
 #include "io.h"
+#include "mapping.h"
 #include "sigstate.h"
 #include "sync.h"
 
@@ -62,10 +64,15 @@ static long early_futex(uint32_t *uaddr, int op, uint32_t val, const struct time
 
 /* ---- wait -------------------------------------------------------------------------------------------------------- */
 
-static long wait_private(struct g *g, uint32_t *uaddr, uint32_t val, int64_t deadline, uint32_t bitset) {
+/* From here on `queue` is a word or its second queue, for shared operations (queue_of). */
+static const void *queue_of(const uint32_t *uaddr, bool private) {
+	return private ? uaddr : futex_second(uaddr);
+}
+
+static long wait_parked(struct g *g, const void *queue, uint32_t val, int64_t deadline, uint32_t bitset) {
 	for (;;) {
 		/* relaxed is not enough for a program that goes on after EAGAIN: the kernel's compare is an acquire for it */
-		int r = futex_wait((_Atomic uint32_t *)uaddr, val, deadline, bitset, true, "futex");
+		int r = futex_wait((const _Atomic uint32_t *)queue, val, deadline, bitset, true, "futex");
 		if (r == -EAGAIN)
 			atomic_thread_fence(memory_order_acquire);
 		if (r != -EINTR)
@@ -79,10 +86,10 @@ static long wait_private(struct g *g, uint32_t *uaddr, uint32_t val, int64_t dea
 }
 
 /* `until` NULL: no deadline. */
-static long wait_until(struct g *g, uint32_t *uaddr, uint32_t val, clockid_t clock, const struct timespec *until, uint32_t bitset) {
+static long wait_until(struct g *g, const void *queue, uint32_t val, clockid_t clock, const struct timespec *until, uint32_t bitset) {
 	long r;
 	do
-		r = wait_private(g, uaddr, val, until ? deadline_abs(until, clock) : -1, bitset);
+		r = wait_parked(g, queue, val, until ? deadline_abs(until, clock) : -1, bitset);
 	while (r == -ETIMEDOUT && deadline_early(until, clock));
 	return r;
 }
@@ -94,13 +101,15 @@ static int at_least_one(uint32_t val) {
 	return (int)val < 1 ? 1 : (int)val;
 }
 
-static long wake_private(uint32_t *uaddr, uint32_t val, uint32_t bitset) {
+static long wake_both(uint32_t *uaddr, bool private, uint32_t val, uint32_t bitset) {
 	int n = at_least_one(val);
-	int woken = futex_wake(uaddr, n, bitset);
+	int woken = futex_wake(queue_of(uaddr, private), n, bitset);
 	/* seq_cst, between the caller's change of the word and our look at the count */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (unlikely(atomic_load_explicit(&kernel_waiters, memory_order_relaxed)) && woken < n) {
-		long r = SYS6(SYS_futex, uaddr, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, n - woken, 0, 0, bitset);
+	if (woken < n && (!private || unlikely(atomic_load_explicit(&kernel_waiters, memory_order_relaxed)))) {
+		long r = SYS6(SYS_futex, uaddr, FUTEX_WAKE_BITSET | (private ? FUTEX_PRIVATE_FLAG : 0), n - woken, 0, 0, bitset);
+		if (r < 0 && !private && !woken)
+			return r; /* a bad address */
 		if (r > 0)
 			woken += (int)r;
 	}
@@ -156,7 +165,7 @@ static int wake_op_compare(int old, uint32_t code) {
 	}
 }
 
-static long wake_op(uint32_t *uaddr, uint32_t val, uint32_t val2, uint32_t *uaddr2, uint32_t code) {
+static long wake_op(uint32_t *uaddr, bool private, uint32_t val, uint32_t val2, uint32_t *uaddr2, uint32_t code) {
 	int old;
 	int r = wake_op_apply((_Atomic uint32_t *)uaddr2, code, &old);
 	if (r < 0)
@@ -164,8 +173,23 @@ static long wake_op(uint32_t *uaddr, uint32_t val, uint32_t val2, uint32_t *uadd
 	int second = wake_op_compare(old, code);
 	if (second < 0)
 		return second;
-	long woken = wake_private(uaddr, val, FUTEX_ANY);
-	return second ? woken + wake_private(uaddr2, val2, FUTEX_ANY) : woken;
+	long woken = wake_both(uaddr, private, val, FUTEX_ANY);
+	return second ? woken + wake_both(uaddr2, private, val2, FUTEX_ANY) : woken;
+}
+
+/* The kernel has requeued for r of wake + move; the parking lot does it for the others. */
+static long requeue_more(long r, const void *queue, int wake, int move, const void *to, bool check, uint32_t expected) {
+	if (r < 0 || r >= (long)wake + move)
+		return r;
+	int woken = (int)(r < wake ? r : wake);
+	long more = futex_requeue(queue, wake - woken, (int)(wake + move - r - (wake - woken)), to, check, expected);
+	return more < 0 ? more : r + more;
+}
+
+static long requeue_both(uint32_t *uaddr, int op, int wake, int move, uint32_t *to, uint32_t expected) {
+	bool private = op & FUTEX_PRIVATE_FLAG;
+	long r = private ? 0 : SYS6(SYS_futex, uaddr, op, wake, move, to, expected);
+	return requeue_more(r, queue_of(uaddr, private), wake, move, queue_of(to, private), (op & FUTEX_CMD_MASK) == FUTEX_CMP_REQUEUE, expected);
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------------- */
@@ -178,16 +202,15 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
                 uint32_t val3) {
 	int cmd = op & FUTEX_CMD_MASK;
 	uint32_t val2 = (uint32_t)(uintptr_t)timeout;
-	if (!(op & FUTEX_PRIVATE_FLAG))
-		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
+	bool private = op & FUTEX_PRIVATE_FLAG;
 	if (unlikely(!sched_started()))
-		return early_futex(uaddr, op, val, timeout, uaddr2, val3);
+		return private ? early_futex(uaddr, op, val, timeout, uaddr2, val3) : kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 	switch (cmd) {
 	case FUTEX_WAIT:
 		val3 = FUTEX_ANY;
 		/* fall through */
 	case FUTEX_WAIT_BITSET:
-		if (address_bad(uaddr) || address_bad_given(timeout))
+		if (address_bad(uaddr) || address_bad_given(timeout) || (!private && mapping_shared(uaddr)))
 			return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 		if (timeout && !timespec_valid(timeout))
 			return -EINVAL;
@@ -197,8 +220,8 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -EINVAL;
 		g = g ? g : g_self();
 		if (cmd == FUTEX_WAIT && timeout)
-			return wait_private(g, uaddr, val, deadline_rel(timeout), val3);
-		return wait_until(g, uaddr, val, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, val3);
+			return wait_parked(g, queue_of(uaddr, private), val, deadline_rel(timeout), val3);
+		return wait_until(g, queue_of(uaddr, private), val, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, val3);
 	case FUTEX_WAKE:
 		val3 = FUTEX_ANY;
 		/* fall through */
@@ -209,7 +232,7 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -EINVAL;
 		if (unlikely((intptr_t)uaddr < 0)) /* the kernel's; elsewhere it does not look */
 			return -EFAULT;
-		return wake_private(uaddr, val, val3);
+		return wake_both(uaddr, private, val, val3);
 	case FUTEX_REQUEUE:
 	case FUTEX_CMP_REQUEUE:
 		if (op & FUTEX_CLOCK_REALTIME)
@@ -218,15 +241,15 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -EINVAL;
 		if (cmd == FUTEX_CMP_REQUEUE && address_bad(uaddr))
 			return -EFAULT;
-		return futex_requeue(uaddr, (int)val, (int)val2, uaddr2, cmd == FUTEX_CMP_REQUEUE, val3);
+		return requeue_both(uaddr, op, (int)val, (int)val2, uaddr2, val3);
 	case FUTEX_WAKE_OP:
 		if (op & FUTEX_CLOCK_REALTIME)
 			return -ENOSYS;
 		if (misaligned(uaddr) || misaligned(uaddr2))
 			return -EINVAL;
-		if (address_unwritable(uaddr2))
+		if (address_unwritable(uaddr2) || (!private && address_bad(uaddr)))
 			return -EFAULT;
-		return wake_op(uaddr, val, val2, uaddr2, val3);
+		return wake_op(uaddr, private, val, val2, uaddr2, val3);
 	default:
 		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 	}
@@ -242,8 +265,12 @@ struct futex_place {
 };
 
 /* What the parking lot serves; everything else is the kernel's. */
-static bool is_private(unsigned flags) {
-	return flags == (SIZE_U32 | FUTEX_PRIVATE_FLAG);
+static bool is_known(unsigned flags) {
+	return (flags & ~(unsigned)FUTEX_PRIVATE_FLAG) == SIZE_U32;
+}
+
+static const void *queue_two(uint64_t uaddr, unsigned flags) {
+	return queue_of((const uint32_t *)uaddr, flags & FUTEX_PRIVATE_FLAG);
 }
 
 static long waitv(struct g *g, const long *a) {
@@ -266,7 +293,7 @@ static long wait_two(struct g *g, const long *a) {
 	long r = SYS6(FUTEX2_WAIT, &zero, a[1] | 1, a[2], a[3], NULL, CLOCK_MONOTONIC);
 	if (r != -EAGAIN)
 		return r;
-	return wait_until(g ? g : g_self(), (uint32_t *)a[0], (uint32_t)a[1], (clockid_t)a[5], until, (uint32_t)a[2]);
+	return wait_until(g ? g : g_self(), queue_two((uint64_t)a[0], (unsigned)a[3]), (uint32_t)a[1], (clockid_t)a[5], until, (uint32_t)a[2]);
 }
 
 /* futex_wake(word, bits, n, flags); the kernel first, which knows whether the arguments are right. */
@@ -275,18 +302,15 @@ static long wake_two(const long *a) {
 	int n = (int)a[2] < 0 ? 1 : (int)a[2]; /* as the kernel's loop has it: a negative one is not reached, but looked at after the first */
 	if (r < 0 || r >= n)
 		return r;
-	return r + futex_wake((void *)a[0], (int)(n - r), (uint32_t)a[1]);
+	return r + futex_wake(queue_two((uint64_t)a[0], (unsigned)a[3]), (int)(n - r), (uint32_t)a[1]);
 }
 
 /* futex_requeue(places, flags, wake, move) */
 static long requeue_two(const long *a) {
 	const struct futex_place *place = (const struct futex_place *)a[0];
 	long r = SYS4(FUTEX2_REQUEUE, a[0], a[1], a[2], a[3]);
-	if (r < 0 || r >= (long)(int)a[2] + (int)a[3])
-		return r;
-	int wake = (int)a[2] - (int)(r < (int)a[2] ? r : (int)a[2]);
-	long more = futex_requeue((void *)place[0].uaddr, wake, (int)((int)a[2] + (int)a[3] - r - wake), (void *)place[1].uaddr, true, (uint32_t)place[0].val);
-	return more < 0 ? more : r + more;
+	return requeue_more(r, queue_two(place[0].uaddr, place[0].flags), (int)a[2], (int)a[3], queue_two(place[1].uaddr, place[1].flags), true,
+			    (uint32_t)place[0].val);
 }
 
 bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
@@ -295,11 +319,11 @@ bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
 	const struct futex_place *place = (const struct futex_place *)a[0];
 	if (n == FUTEX_WAITV)
 		*r = waitv(g, a);
-	else if (n == FUTEX2_WAKE && is_private((unsigned)a[3]))
+	else if (n == FUTEX2_WAKE && is_known((unsigned)a[3]))
 		*r = wake_two(a);
-	else if (n == FUTEX2_WAIT && is_private((unsigned)a[3]))
+	else if (n == FUTEX2_WAIT && is_known((unsigned)a[3]) && ((a[3] & FUTEX_PRIVATE_FLAG) || !mapping_shared((void *)a[0])))
 		*r = wait_two(g, a);
-	else if (n == FUTEX2_REQUEUE && !address_refused(place, 2 * sizeof *place, false) && is_private(place[0].flags) && is_private(place[1].flags))
+	else if (n == FUTEX2_REQUEUE && !address_refused(place, 2 * sizeof *place, false) && is_known(place[0].flags) && is_known(place[1].flags))
 		*r = requeue_two(a);
 	else
 		return false;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "io.h"
+#include "mapping.h"
 #include "pinned.h"
 #include "process.h"
 #include "sync.h"
@@ -289,10 +290,11 @@ SHIM long syscall(long n, ...) {
 	long r;
 	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
 		return sys_ret(r);
-	if (!g && n == SYS_io_uring_setup)
-		return uring_made(CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
-	if (!g)
-		return CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
+	if (!g) {
+		r = CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
+		mapping_syscall(n, x.a, r == -1 ? -errno : r);
+		return n == SYS_io_uring_setup ? uring_made(r) : r;
+	}
 	/* No call made this way is a cancellation point; what a waiter calls most needs no protection. */
 	bool held = n != SYS_futex && n != SYS_gettid && shim_cancel_hold(g), known = raw_known(g, n, &x, &r);
 	shim_cancel_release(g, held);
@@ -302,9 +304,11 @@ SHIM long syscall(long n, ...) {
 		pin_self();
 	if (unlikely(n == SYS_set_tid_address)) {
 		SYS1(n, x.a[0]);
+		mapping_distrust();
 		return g->tid;
 	}
 	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
+	mapping_syscall(n, x.a, r);
 	if (n == SYS_io_uring_setup)
 		uring_made(r);
 	if (r >= 0 && returns_descriptor(n))

@@ -13,6 +13,7 @@
 
 #include "../core/runtime.h"
 #include "../preload/object.h"
+#include "mapping.h"
 #include "pinned.h"
 #include "shim.h"
 
@@ -40,8 +41,10 @@ bool uring_ties(long n, const long a[6]) {
 }
 
 long uring_made(long r) {
-	if (r >= 0)
+	if (r >= 0) {
 		m_keep_all();
+		mapping_distrust(); /* it can wake words, on behalf of who asks it to */
+	}
 	return r;
 }
 

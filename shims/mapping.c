@@ -1,0 +1,151 @@
+/* Which memory may be another process's as well.
+ *
+ * libstdc++ calls futex(2) as if each word were shared between processes (std::future, std::atomic's wait(), semaphores, latches), and so does who does not know of
+ * FUTEX_PRIVATE_FLAG. The kernel knows better: a word in memory that only this process has is waited for and woken only from here. If we know it, too, such a
+ * goroutine parks; else it waits in the kernel and costs a kernel thread (rawfutex.c).
+ *
+ * Memory becomes shared by mmap() and shmat(), by libc's functions or through syscall(). It is noted here before the caller knows the address. Nothing is forgotten: what is
+ * unmapped, and private the next time, is taken for shared, which is right, only dear. So is all memory when there are more than RANGES, and from when on the kernel
+ * wakes words itself: for raw threads that end (set_tid_address(), CLONE_CHILD_CLEARTID, robust lists), for an io_uring. What is not seen: who maps with system calls of his own
+ * instructions, and a library that was loaded with RTLD_DEEPBIND.
+ *
+ * No lock: a range is complete before its maker returns from here, and who asks for an address has it from him. */
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+
+#include "../core/runtime.h"
+#include "mapping.h"
+#include "shim.h"
+
+enum { RANGES = 64 };
+
+static struct {
+	uintptr_t from;
+	_Atomic uintptr_t to; /* 0: not complete */
+} ranges[RANGES];
+static _Atomic uint32_t made;
+static _Atomic bool distrusted;
+
+void mapping_distrust(void) {
+	/* relaxed: who gives the kernel a word is ordered before those who wait there by what tells them of it */
+	atomic_store_explicit(&distrusted, true, memory_order_relaxed);
+}
+
+static bool noted(uintptr_t from, uintptr_t to) {
+	uint32_t n = atomic_load_explicit(&made, memory_order_relaxed);
+	if (atomic_load_explicit(&distrusted, memory_order_relaxed))
+		return true;
+	for (uint32_t i = 0; i < n && i < RANGES; i++) {
+		/* acquire: `from` is there as well */
+		uintptr_t end = atomic_load_explicit(&ranges[i].to, memory_order_acquire);
+		if (to <= end && from >= ranges[i].from)
+			return true;
+	}
+	return false;
+}
+
+bool mapping_shared(const void *word) {
+	return noted((uintptr_t)word, (uintptr_t)word + 1);
+}
+
+static void note(uintptr_t from, size_t bytes) {
+	if (noted(from, from + bytes))
+		return;
+	uint32_t i = atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
+	if (i >= RANGES) {
+		atomic_store_explicit(&made, RANGES, memory_order_relaxed);
+		mapping_distrust();
+		return;
+	}
+	ranges[i].from = from;
+	atomic_store_explicit(&ranges[i].to, from + bytes, memory_order_release);
+}
+
+static void mapped(const void *at, size_t bytes, int flags) {
+	if (at != MAP_FAILED && (flags & MAP_TYPE) != MAP_PRIVATE)
+		note((uintptr_t)at, bytes);
+}
+
+static void moved(const void *from, const void *to, size_t bytes) {
+	if (to != MAP_FAILED && mapping_shared(from))
+		note((uintptr_t)to, bytes);
+}
+
+static void attached(int id, const void *at) {
+	struct shmid_ds ds;
+	if (at == MAP_FAILED)
+		return;
+	if (MAY_FAIL_UNSEEN(-EACCES, SYS3(SYS_shmctl, id, IPC_STAT, &ds)) == 0)
+		note((uintptr_t)at, ds.shm_segsz);
+	else
+		mapping_distrust(); /* it may not be asked how large it is */
+}
+
+void mapping_syscall(long n, const long a[6], long r) {
+	if (unlikely((unsigned long)r > -4096UL))
+		return;
+	switch (n) {
+	case SYS_mmap:
+		mapped((const void *)r, (size_t)a[1], (int)a[3]);
+		break;
+	case SYS_mremap:
+		moved((const void *)a[0], (const void *)r, (size_t)a[2]);
+		break;
+	case SYS_shmat:
+		attached((int)a[0], (const void *)r);
+		break;
+	case SYS_set_tid_address:
+	case SYS_set_robust_list:
+	case SYS_clone:
+	case SYS_clone3:
+		mapping_distrust();
+		break;
+	default:
+		break;
+	}
+}
+
+SHIM void *mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset) {
+	REAL_READY();
+	void *at = real.mmap(addr, bytes, prot, flags, fd, offset);
+	mapped(at, bytes, flags);
+	return at;
+}
+
+SHIM void *mmap64(void *addr, size_t bytes, int prot, int flags, int fd, off64_t offset) {
+	REAL_READY();
+	void *at = real.mmap64(addr, bytes, prot, flags, fd, offset);
+	mapped(at, bytes, flags);
+	return at;
+}
+
+SHIM void *mremap(void *from, size_t old_bytes, size_t bytes, int flags, ...) {
+	va_list ap;
+	REAL_READY();
+	va_start(ap, flags);
+	void *where = va_arg(ap, void *); /* what was not passed is garbage, and not looked at, as in libc's */
+	va_end(ap);
+	void *at = real.mremap(from, old_bytes, bytes, flags, where);
+	moved(from, at, bytes);
+	return at;
+}
+
+SHIM void *shmat(int id, const void *addr, int flags) {
+	REAL_READY();
+	void *at = real.shmat(id, addr, flags);
+	attached(id, at);
+	return at;
+}
+
+SHIM int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...) {
+	va_list ap;
+	REAL_READY();
+	va_start(ap, arg);
+	void *parent_tid = va_arg(ap, void *), *tls = va_arg(ap, void *), *child_tid = va_arg(ap, void *); /* as above */
+	va_end(ap);
+	if (flags & CLONE_CHILD_CLEARTID)
+		mapping_distrust();
+	return real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+}

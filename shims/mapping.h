@@ -1,0 +1,16 @@
+/* Memory that other processes may have as well: mapping.c. */
+#ifndef GOSHIM_SHIMS_MAPPING_H
+#define GOSHIM_SHIMS_MAPPING_H
+
+#include <stdbool.h>
+
+/* May another process, or the kernel itself, wake who waits at this word? False: nobody but this process's threads. */
+bool mapping_shared(const void *word);
+
+/* The kernel wakes words of the program's choice from now on, wherever they are. */
+void mapping_distrust(void);
+
+/* System call n with these arguments was made by syscall(), and gave r (kernel's style). */
+void mapping_syscall(long n, const long a[6], long r);
+
+#endif
