@@ -51,7 +51,8 @@ bool mapping_shared(const void *word) {
 }
 
 static void note(uintptr_t from, size_t bytes) {
-	if (noted(from, from + bytes))
+	uintptr_t to = (from + bytes + 4095) & ~4095ul;
+	if (noted(from, to))
 		return;
 	uint32_t i = atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
 	if (i >= RANGES) {
@@ -60,7 +61,7 @@ static void note(uintptr_t from, size_t bytes) {
 		return;
 	}
 	ranges[i].from = from;
-	atomic_store_explicit(&ranges[i].to, from + bytes, memory_order_release);
+	atomic_store_explicit(&ranges[i].to, to, memory_order_release);
 }
 
 static void mapped(const void *at, size_t bytes, int flags) {

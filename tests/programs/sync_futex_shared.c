@@ -12,7 +12,7 @@
 #include "process_test.h"
 #include "sync_test.h"
 
-enum { THREADS = 400, BYTES = 1 << 16, LARGER = 1 << 20, AT = 5000, TURNS = 20 };
+enum { THREADS = 400, BYTES = 1 << 16, LARGER = 1 << 20, FEW = 100, TURNS = 20 };
 
 static long fx(uint32_t *p, int op, uint32_t val, uintptr_t val2, uint32_t *p2, uint32_t val3) {
 	long r = syscall(SYS_futex, p, op, val, val2, p2, val3);
@@ -69,8 +69,8 @@ static void *waits_once(void *word) {
 	return (void *)fx(word, FUTEX_WAIT, 0, 0, NULL, 0);
 }
 
-static void between(const char *what, void *memory) {
-	uint32_t *word = (uint32_t *)((char *)memory + AT - AT % 4);
+static void between_at(const char *what, void *memory, size_t at) {
+	uint32_t *word = (uint32_t *)((char *)memory + at);
 	printf("%s\n", what);
 	fflush(stdout);
 	CHECK(memory != MAP_FAILED);
@@ -90,6 +90,10 @@ static void between(const char *what, void *memory) {
 		EQ(join(start(child_waits ? wakes_thread : waits_once, word)), 0);
 		EQ(reap(pid), 0);
 	}
+}
+
+static void between(const char *what, void *memory) {
+	between_at(what, memory, BYTES / 2);
 }
 
 static void *mapped(void *(*map)(void *, size_t, int, int, int, off_t)) {
@@ -132,6 +136,8 @@ static void of_several(void) {
 	between("by a thread's syscall()", v);
 	between("a file", of_a_file());
 	between("System V", of_system_v());
+	/* a page is the least that is shared */
+	between_at("few bytes", mmap(NULL, FEW, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 10 * FEW);
 }
 
 /* ---- woken by the kernel ------------------------------------------------------------------------------------------------ */
