@@ -36,11 +36,6 @@ static bool wiped; /* the kernel empties them in a fork's child */
 
 const char futex_what_cond[] = "cond", futex_what_mutex[] = "mutex", futex_what_mutex_timed[] = "mutex";
 
-/* What is compared, whichever of its queues is meant. */
-static const _Atomic uint32_t *word_of(const void *addr) {
-	return (const _Atomic uint32_t *)((uintptr_t)addr & ~(uintptr_t)FUTEX_SECOND);
-}
-
 static struct bucket *bucket_of(const void *addr) {
 	uint64_t h = ((uint64_t)(uintptr_t)addr >> 2) * 0x9E3779B97F4A7C15ull; /* Fibonacci hashing */
 	return &buckets[h >> 52];
@@ -129,11 +124,11 @@ int futex_wait(const _Atomic uint32_t *addr, uint32_t expected, int64_t deadline
 	chaos_yield();
 	waiter_init(&w, (const void *)addr, g, bitset);
 	rt_enter(g); /* until w is in no bucket: a signal that comes right after the park must not find us published either */
-	wait_begin(g, interruptible, what, (uintptr_t)word_of((const void *)addr));
+	wait_begin(g, interruptible, what, (uintptr_t)addr);
 	struct bucket *b = bucket_of((const void *)addr);
 	lock_acquire(&b->lock, LOCK_FUTEX);
 	/* relaxed: the bucket's lock orders it against a waker that stored before it locked */
-	if (atomic_load_explicit(word_of((const void *)addr), memory_order_relaxed) != expected) {
+	if (atomic_load_explicit((_Atomic uint32_t *)addr, memory_order_relaxed) != expected) {
 		lock_release(&b->lock);
 		wait_not(g);
 		return -EAGAIN;
@@ -171,7 +166,7 @@ bool futex_prepare_unless(struct fwaiter *w, const void *addr, bool interruptibl
 	struct g *g = g_self();
 	waiter_init(w, addr, g, FUTEX_ANY);
 	rt_enter(g);
-	wait_begin(g, interruptible, what, (uintptr_t)addr);
+	wait_begin(g, interruptible, what, (uintptr_t)futex_word(addr));
 	struct bucket *b = bucket_of(addr);
 	lock_acquire(&b->lock, LOCK_FUTEX);
 	bool waits = !over(arg);
@@ -339,7 +334,7 @@ static int buckets_move(struct bucket *a, const void *addr, int n, struct bucket
 		/* release: pairs with the acquire in waiter_leave() */
 		__atomic_store_n(&w->addr, to, __ATOMIC_RELEASE);
 		/* relaxed: for dumps only; the waiter may have timed out and be clearing it. Its next wait begins after it took this bucket's lock. */
-		__atomic_store_n(&w->g->wait_on, (uintptr_t)to, __ATOMIC_RELAXED);
+		__atomic_store_n(&w->g->wait_on, (uintptr_t)futex_word(to), __ATOMIC_RELAXED);
 		if (__atomic_load_n(&w->g->wait_what, __ATOMIC_RELAXED) == futex_what_cond)
 			__atomic_store_n(&w->g->wait_what, futex_what_mutex, __ATOMIC_RELAXED);
 	}
@@ -353,7 +348,7 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
 	int taken, moved;
 	rt_enter(self);
 	buckets_lock(a, z);
-	if (check && atomic_load_explicit(word_of(addr), memory_order_relaxed) != expected) {
+	if (check && atomic_load_explicit((const _Atomic uint32_t *)futex_word(addr), memory_order_relaxed) != expected) {
 		buckets_unlock(a, z);
 		rt_exit(self);
 		return -EAGAIN;
@@ -397,4 +392,38 @@ void futex_broadcast(const void *addr, const void *_Atomic *to_at) {
 	taken_ready(self, list, taken);
 	rt_exit(self);
 	chaos_yield();
+}
+
+/* b's lock held. */
+static struct g *seconds_take(struct bucket *b, uintptr_t from, uintptr_t to) {
+	struct g *list = NULL;
+	struct fwaiter *next;
+	for (struct fwaiter *w = b->head; w; w = next) {
+		next = w->next;
+		uintptr_t word = (uintptr_t)futex_word(w->addr);
+		if (word == (uintptr_t)w->addr || word < from || word >= to)
+			continue;
+		struct g *g = w->g;
+		bool claimed = wait_claim(g, WAKE_READY);
+		waiter_take_out(b, w, NULL);
+		if (!claimed)
+			continue;
+		g->schedlink = list;
+		list = g;
+	}
+	return list;
+}
+
+void futex_wake_seconds(uintptr_t from, uintptr_t to) {
+	struct g *self = g_self();
+	rt_enter(self);
+	for (uint32_t i = 0; i < BUCKETS; i++) {
+		/* Locked, not only looked at: who queues later looks with the lock held whether he may. */
+		lock_acquire(&buckets[i].lock, LOCK_FUTEX);
+		struct g *list = seconds_take(&buckets[i], from, to);
+		lock_release(&buckets[i].lock);
+		if (list)
+			ready_list(list);
+	}
+	rt_exit(self);
 }

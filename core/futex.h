@@ -9,10 +9,15 @@
 
 #define FUTEX_ANY 0xffffffffu
 
-/* A word has a second queue, for who must not meet those of the first: everything below takes this in its address's place. */
-#define FUTEX_SECOND 1u
+/* A word has a second queue, for who must not meet those of the first: everything below takes this in its address's place. (An object that is no word may have queues of
+ * its own at odd addresses.) */
+#define FUTEX_SECOND 2u
 static inline const void *futex_second(const void *word) {
 	return (const char *)word + FUTEX_SECOND;
+}
+/* What is compared, whichever of its queues is meant. */
+static inline const void *futex_word(const void *addr) {
+	return (const void *)((uintptr_t)addr & ~(uintptr_t)FUTEX_SECOND);
 }
 
 struct fwaiter {
@@ -64,6 +69,9 @@ int futex_wake_update(const void *addr, void (*update)(void *arg, int woke, bool
 /* As futex_wake for all, but only if update(arg), called under the bucket lock before they are chosen, says so: nobody who learns of what it did can wait at addr
  * before they are. For words whose memory may be used anew as soon as it has them changed. */
 int futex_wake_if(const void *addr, bool (*update)(void *arg), void *arg);
+
+/* Wakes all in the second queues of the words from `from` up to `to`, who need no reason. */
+void futex_wake_seconds(uintptr_t from, uintptr_t to);
 
 /* Names of waits for reports: who waits under the first and is moved by a requeue waits under the second from then on. */
 /* The last: in the kernel, with a time limit. */

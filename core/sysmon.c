@@ -490,7 +490,7 @@ static void tick(struct look *look, bool poll) {
 	poller_wanted(look);
 	queued |= globq_waiting();
 	if (queued && atomic_load(&sched.idle_p_count) > 0) {
-		static uint32_t seen; /* two ticks in a row: what is queued for a moment only is none of our business */
+		static uint32_t seen; /* at the second tick: what is queued for a moment only is none of our business */
 		if (++seen >= 2) {
 			sched_single_waited();
 			sched_brief_over();

@@ -2,7 +2,7 @@
  *
  * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. So do others on a word in memory that only this process
  * has (mapping.c): libstdc++ makes no private ones. The kernel keeps private and shared waiters of one word apart, and so do we, in the word's two queues. Words in shared
- * memory, and priority inheritance, are the kernel's; who wakes shared waiters does not ask where the word is, but looks at both places.
+ * memory, and priority inheritance, are the kernel's. Memory that becomes shared is left by those who are parked at it: they are told that they were woken.
  *
  * The calls of Linux 5.16 and 6.7, futex_waitv() and futex_wait(), futex_wake(), futex_requeue(), are futex(2) with other arguments, and meet its waiters.
  * A wait for several words at once is the kernel's.
@@ -69,10 +69,40 @@ static const void *queue_of(const uint32_t *uaddr, bool private) {
 	return private ? uaddr : futex_second(uaddr);
 }
 
+struct second_wait {
+	struct fwaiter w;
+	const uint32_t *word;
+	uint32_t val, bitset;
+	bool shared; /* it has become that meanwhile */
+};
+
+/* With the queue locked: who maps the word's memory anew, or lets the kernel have it, finds the waiter, or he finds out. */
+static bool second_over(void *arg) {
+	struct second_wait *s = arg;
+	s->shared = mapping_shared(s->word);
+	s->w.bitset = s->bitset;
+	/* relaxed: as in futex_wait() */
+	return s->shared || __atomic_load_n(s->word, __ATOMIC_RELAXED) != s->val;
+}
+
+static int wait_second(const uint32_t *word, uint32_t val, int64_t deadline, uint32_t bitset) {
+	struct second_wait s = {.word = word, .val = val, .bitset = bitset};
+	mapping_parks();
+	if (futex_prepare_unless(&s.w, futex_second(word), true, "futex", second_over, &s))
+		return futex_commit(&s.w, futex_second(word), NULL, deadline);
+	return s.shared ? 0 : -EAGAIN; /* woken for no reason; he looks at the word, and comes again */
+}
+
+static int wait_at(const void *queue, uint32_t val, int64_t deadline, uint32_t bitset) {
+	const uint32_t *word = futex_word(queue);
+	return word == queue ? futex_wait((const _Atomic uint32_t *)queue, val, deadline, bitset, true, "futex")
+			     : wait_second(word, val, deadline, bitset);
+}
+
 static long wait_parked(struct g *g, const void *queue, uint32_t val, int64_t deadline, uint32_t bitset) {
 	for (;;) {
 		/* relaxed is not enough for a program that goes on after EAGAIN: the kernel's compare is an acquire for it */
-		int r = futex_wait((const _Atomic uint32_t *)queue, val, deadline, bitset, true, "futex");
+		int r = wait_at(queue, val, deadline, bitset);
 		if (r == -EAGAIN)
 			atomic_thread_fence(memory_order_acquire);
 		if (r != -EINTR)
@@ -174,22 +204,18 @@ static long wake_op(uint32_t *uaddr, bool private, uint32_t val, uint32_t val2, 
 	if (second < 0)
 		return second;
 	long woken = wake_both(uaddr, private, val, FUTEX_ANY);
-	return second ? woken + wake_both(uaddr2, private, val2, FUTEX_ANY) : woken;
+	if (woken < 0 || !second)
+		return woken;
+	long more = wake_both(uaddr2, private, val2, FUTEX_ANY);
+	return more < 0 ? more : woken + more;
 }
 
-/* The kernel has requeued for r of wake + move; the parking lot does it for the others. */
-static long requeue_more(long r, const void *queue, int wake, int move, const void *to, bool check, uint32_t expected) {
-	if (r < 0 || r >= (long)wake + move)
-		return r;
-	int woken = (int)(r < wake ? r : wake);
-	long more = futex_requeue(queue, wake - woken, (int)(wake + move - r - (wake - woken)), to, check, expected);
-	return more < 0 ? more : r + more;
-}
-
-static long requeue_both(uint32_t *uaddr, int op, int wake, int move, uint32_t *to, uint32_t expected) {
-	bool private = op & FUTEX_PRIVATE_FLAG;
-	long r = private ? 0 : SYS6(SYS_futex, uaddr, op, wake, move, to, expected);
-	return requeue_more(r, queue_of(uaddr, private), wake, move, queue_of(to, private), (op & FUTEX_CMD_MASK) == FUTEX_CMP_REQUEUE, expected);
+/* In the parking lot. Who waits at a word that is this process's alone, and is to wait at one that others have: he is woken, and will see to it himself. */
+static long requeue_parked(uint32_t *uaddr, bool private, int wake, int move, uint32_t *to, bool check, uint32_t expected) {
+	bool leaves = !private && mapping_shared(to);
+	if (leaves)
+		wake = move > INT_MAX - wake ? INT_MAX : wake + move;
+	return futex_requeue(queue_of(uaddr, private), wake, leaves ? 0 : move, queue_of(to, private), check, expected);
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------------- */
@@ -198,19 +224,26 @@ static bool misaligned(const uint32_t *p) {
 	return ((uintptr_t)p & 3) != 0;
 }
 
+/* A shared operation on words that other processes may have. FUTEX_WAKE_OP wakes at two. */
+static bool kernels(int cmd, const uint32_t *uaddr, const uint32_t *uaddr2) {
+	return mapping_shared(uaddr) && (cmd != FUTEX_WAKE_OP || mapping_shared(uaddr2));
+}
+
 long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2,
                 uint32_t val3) {
 	int cmd = op & FUTEX_CMD_MASK;
 	uint32_t val2 = (uint32_t)(uintptr_t)timeout;
 	bool private = op & FUTEX_PRIVATE_FLAG;
+	if (!private && (!sched_started() || kernels(cmd, uaddr, uaddr2)))
+		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 	if (unlikely(!sched_started()))
-		return private ? early_futex(uaddr, op, val, timeout, uaddr2, val3) : kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
+		return early_futex(uaddr, op, val, timeout, uaddr2, val3);
 	switch (cmd) {
 	case FUTEX_WAIT:
 		val3 = FUTEX_ANY;
 		/* fall through */
 	case FUTEX_WAIT_BITSET:
-		if (address_bad(uaddr) || address_bad_given(timeout) || (!private && mapping_shared(uaddr)))
+		if (address_bad(uaddr) || address_bad_given(timeout))
 			return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 		if (timeout && !timespec_valid(timeout))
 			return -EINVAL;
@@ -241,7 +274,7 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -EINVAL;
 		if (cmd == FUTEX_CMP_REQUEUE && address_bad(uaddr))
 			return -EFAULT;
-		return requeue_both(uaddr, op, (int)val, (int)val2, uaddr2, val3);
+		return requeue_parked(uaddr, private, (int)val, (int)val2, uaddr2, cmd == FUTEX_CMP_REQUEUE, val3);
 	case FUTEX_WAKE_OP:
 		if (op & FUTEX_CLOCK_REALTIME)
 			return -ENOSYS;
@@ -309,8 +342,15 @@ static long wake_two(const long *a) {
 static long requeue_two(const long *a) {
 	const struct futex_place *place = (const struct futex_place *)a[0];
 	long r = SYS4(FUTEX2_REQUEUE, a[0], a[1], a[2], a[3]);
-	return requeue_more(r, queue_two(place[0].uaddr, place[0].flags), (int)a[2], (int)a[3], queue_two(place[1].uaddr, place[1].flags), true,
-			    (uint32_t)place[0].val);
+	bool private = place[0].flags & FUTEX_PRIVATE_FLAG;
+	int wake = (int)a[2], move = (int)a[3];
+	/* What the kernel has done it has done after the comparison: shared waiters are in one place. */
+	if (r < 0 || r >= (long)wake + move || (!private && r > 0))
+		return r;
+	int woken = (int)(r < wake ? r : wake);
+	long more = requeue_parked((uint32_t *)place[0].uaddr, private, wake - woken, (int)(move - (r - woken)), (uint32_t *)place[1].uaddr, true,
+				   (uint32_t)place[0].val);
+	return more < 0 ? more : r + more;
 }
 
 bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
@@ -323,7 +363,7 @@ bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
 		*r = wake_two(a);
 	else if (n == FUTEX2_WAIT && is_known((unsigned)a[3]) && ((a[3] & FUTEX_PRIVATE_FLAG) || !mapping_shared((void *)a[0])))
 		*r = wait_two(g, a);
-	else if (n == FUTEX2_REQUEUE && !address_refused(place, 2 * sizeof *place, false) && is_known(place[0].flags) && is_known(place[1].flags))
+	else if (n == FUTEX2_REQUEUE && !address_refused(place, 2 * sizeof *place, false) && is_known(place[0].flags) && place[0].flags == place[1].flags)
 		*r = requeue_two(a);
 	else
 		return false;

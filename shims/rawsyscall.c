@@ -291,8 +291,9 @@ SHIM long syscall(long n, ...) {
 	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
 		return sys_ret(r);
 	if (!g) {
+		mapping_before(n, x.a);
 		r = CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
-		mapping_syscall(n, x.a, r == -1 ? -errno : r);
+		mapping_after(n, x.a, r == -1 ? -errno : r);
 		return n == SYS_io_uring_setup ? uring_made(r) : r;
 	}
 	/* No call made this way is a cancellation point; what a waiter calls most needs no protection. */
@@ -302,13 +303,13 @@ SHIM long syscall(long n, ...) {
 		return sys_ret(r);
 	if (unlikely(pinned_syscall(n, x.a)))
 		pin_self();
+	mapping_before(n, x.a);
 	if (unlikely(n == SYS_set_tid_address)) {
 		SYS1(n, x.a[0]);
-		mapping_distrust();
 		return g->tid;
 	}
 	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
-	mapping_syscall(n, x.a, r);
+	mapping_after(n, x.a, r);
 	if (n == SYS_io_uring_setup)
 		uring_made(r);
 	if (r >= 0 && returns_descriptor(n))

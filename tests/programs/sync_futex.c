@@ -47,6 +47,8 @@ static void results(void) {
 	EQ(fx(&w, FUTEX_REQUEUE, (uint32_t)-1, VAL2(1), &w2, 0), -EINVAL);
 	EQ(fx(&w, FUTEX_CMP_REQUEUE, 1, VAL2(1), &w2, 4), -EAGAIN);
 	EQ(fx(&w, FUTEX_CMP_REQUEUE, 1, VAL2(1), &w2, 5), 0);
+	EQ(fx(&w, FUTEX_CMP_REQUEUE, 0, VAL2(0), &w2, 4), -EAGAIN);
+	EQ(fx(&w, FUTEX_CMP_REQUEUE, 0, VAL2(0), &w2, 5), 0);
 	EQ(fx(&w, 99, 1, NULL, NULL, 0), -ENOSYS);
 }
 

@@ -140,6 +140,52 @@ static void of_several(void) {
 	between_at("few bytes", mmap(NULL, FEW, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 10 * FEW);
 }
 
+/* ---- that becomes shared ------------------------------------------------------------------------------------------------ */
+
+/* Who waits where only this process can wake him, and then others can. */
+static void comes_later(void) {
+	uint32_t *shared = mapped(mmap), *word = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_t t = start(waits, word);
+	while (waiting(word) < 1)
+		usleep(100);
+	printf("mapped over\n");
+	fflush(stdout);
+	EQ(mmap(word, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == word, true);
+	pid_t pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		/* Natively he waits for good at what is not there any more. */
+		for (*word = 1; getenv("LD_PRELOAD") && fx(word, FUTEX_WAKE, 1, 0, NULL, 0) == 0 && *shared == 0;)
+			usleep(100);
+		_exit(0);
+	}
+	if (getenv("LD_PRELOAD")) {
+		join(t);
+		*shared = 1;
+	}
+	EQ(reap(pid), 0);
+
+	uint32_t own = 0;
+	*shared = 0;
+	t = start(waits_once, &own);
+	while (waiting(&own) < 1)
+		usleep(100);
+	printf("requeued\n");
+	fflush(stdout);
+	EQ(fx(&own, FUTEX_CMP_REQUEUE, 0, 1, shared, 0), 1);
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		/* In our memory he may have been woken instead. */
+		for (int woken = 0; !woken && __atomic_load_n(&shared[1], __ATOMIC_ACQUIRE) == 0; usleep(100))
+			woken = (int)fx(shared, FUTEX_WAKE, 1, 0, NULL, 0);
+		_exit(0);
+	}
+	EQ(join(t), 0);
+	__atomic_store_n(&shared[1], 1, __ATOMIC_RELEASE);
+	EQ(reap(pid), 0);
+}
+
 /* ---- woken by the kernel ------------------------------------------------------------------------------------------------ */
 
 static uint32_t child_tid;
@@ -152,14 +198,29 @@ static int spins(void *arg) {
 	return arg != NULL;
 }
 
-static void *awaits_child(void *arg) {
-	pid_t pid = clone(spins, child_stack + sizeof child_stack, CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, &child_tid, NULL,
-			  &child_tid);
-	CHECK(pid > 0);
+static void *awaits_end(void *arg) {
 	for (uint32_t tid; (tid = __atomic_load_n(&child_tid, __ATOMIC_ACQUIRE));)
 		fx(&child_tid, FUTEX_WAIT, tid, 0, NULL, 0);
-	EQ(reap(pid), 0);
 	return arg;
+}
+
+/* `arg`: one waits before there is anybody. */
+static void *awaits_child(void *arg) {
+	pthread_t t;
+	child_tid = 1;
+	if (arg) {
+		t = start(awaits_end, NULL);
+		while (fx(&child_tid, FUTEX_CMP_REQUEUE, 0, INT_MAX, &child_tid, 1) < 1)
+			usleep(100);
+	}
+	pid_t pid = clone(spins, child_stack + sizeof child_stack, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, NULL, NULL, &child_tid);
+	CHECK(pid > 0);
+	if (arg)
+		join(t); /* the kernel wakes one */
+	else
+		awaits_end(NULL);
+	EQ(reap(pid), 0);
+	return NULL;
 }
 
 int main(void) {
@@ -167,7 +228,10 @@ int main(void) {
 	printf("one process\n");
 	of_one_process();
 	of_several();
+	comes_later();
 	printf("clone\n");
+	fflush(stdout);
+	join(start(awaits_child, &child_tid));
 	join(start(awaits_child, NULL));
 	printf(failures ? "FAILED\n" : "ok\n");
 	return failures != 0;
