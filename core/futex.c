@@ -207,6 +207,20 @@ static void waiter_take_out(struct bucket *b, struct fwaiter *w, _Atomic uint32_
 	__atomic_store_n(&w->addr, NULL, __ATOMIC_RELEASE);
 }
 
+/* The same; true: it was ours to claim, and ends the list that *end points to the end of. False: it is leaving by itself, and is taken out for it, or every waker would walk past the
+ * thousands that timed out and had no turn yet. */
+static bool waiter_claim(struct bucket *b, struct fwaiter *w, bool moving, _Atomic uint32_t *count, struct g ***end) {
+	struct g *g = w->g;
+	bool claimed = wait_claim(g, WAKE_READY);
+	w->moving |= moving;
+	waiter_take_out(b, w, count); /* one that we claimed runs only after ready() */
+	if (!claimed)
+		return false;
+	**end = g;
+	*end = &g->schedlink;
+	return true;
+}
+
 /* Takes up to n matching waiters out of b and claims them; returns them linked by schedlink. */
 static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t bitset, bool moving, _Atomic uint32_t *count, int *taken) {
 	struct g *list = NULL, **end = &list;
@@ -216,16 +230,7 @@ static struct g *bucket_take(struct bucket *b, const void *addr, int n, uint32_t
 		next = w->next;
 		if (w->addr != addr || !(w->bitset & bitset))
 			continue;
-		struct g *g = w->g;
-		bool claimed = wait_claim(g, WAKE_READY);
-		w->moving |= moving;
-		waiter_take_out(b, w, count); /* one that we claimed runs only after ready() */
-		/* It is leaving by itself; taken out for it, or every waker would walk past the thousands that timed out and had no turn yet. */
-		if (!claimed)
-			continue;
-		*end = g;
-		end = &g->schedlink;
-		++*taken;
+		*taken += waiter_claim(b, w, moving, count, &end);
 	}
 	*end = NULL;
 	return list;
@@ -396,21 +401,15 @@ void futex_broadcast(const void *addr, const void *_Atomic *to_at) {
 
 /* b's lock held. */
 static struct g *seconds_take(struct bucket *b, uintptr_t from, uintptr_t to) {
-	struct g *list = NULL;
+	struct g *list = NULL, **end = &list;
 	struct fwaiter *next;
 	for (struct fwaiter *w = b->head; w; w = next) {
 		next = w->next;
 		uintptr_t word = (uintptr_t)futex_word(w->addr);
-		if (word == (uintptr_t)w->addr || word < from || word >= to)
-			continue;
-		struct g *g = w->g;
-		bool claimed = wait_claim(g, WAKE_READY);
-		waiter_take_out(b, w, NULL);
-		if (!claimed)
-			continue;
-		g->schedlink = list;
-		list = g;
+		if (word != (uintptr_t)w->addr && word >= from && word < to)
+			waiter_claim(b, w, false, NULL, &end);
 	}
+	*end = NULL;
 	return list;
 }
 

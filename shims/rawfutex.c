@@ -64,7 +64,7 @@ static long early_futex(uint32_t *uaddr, int op, uint32_t val, const struct time
 
 /* ---- wait -------------------------------------------------------------------------------------------------------- */
 
-/* From here on `queue` is a word or its second queue, for shared operations (queue_of). */
+/* Where who waits for a word is parked. */
 static const void *queue_of(const uint32_t *uaddr, bool private) {
 	return private ? uaddr : futex_second(uaddr);
 }
@@ -93,16 +93,11 @@ static int wait_second(const uint32_t *word, uint32_t val, int64_t deadline, uin
 	return s.shared ? 0 : -EAGAIN; /* woken for no reason; he looks at the word, and comes again */
 }
 
-static int wait_at(const void *queue, uint32_t val, int64_t deadline, uint32_t bitset) {
-	const uint32_t *word = futex_word(queue);
-	return word == queue ? futex_wait((const _Atomic uint32_t *)queue, val, deadline, bitset, true, "futex")
-			     : wait_second(word, val, deadline, bitset);
-}
-
-static long wait_parked(struct g *g, const void *queue, uint32_t val, int64_t deadline, uint32_t bitset) {
+static long wait_parked(struct g *g, uint32_t *uaddr, bool private, uint32_t val, int64_t deadline, uint32_t bitset) {
 	for (;;) {
 		/* relaxed is not enough for a program that goes on after EAGAIN: the kernel's compare is an acquire for it */
-		int r = wait_at(queue, val, deadline, bitset);
+		int r = private ? futex_wait((_Atomic uint32_t *)uaddr, val, deadline, bitset, true, "futex")
+				: wait_second(uaddr, val, deadline, bitset);
 		if (r == -EAGAIN)
 			atomic_thread_fence(memory_order_acquire);
 		if (r != -EINTR)
@@ -116,10 +111,11 @@ static long wait_parked(struct g *g, const void *queue, uint32_t val, int64_t de
 }
 
 /* `until` NULL: no deadline. */
-static long wait_until(struct g *g, const void *queue, uint32_t val, clockid_t clock, const struct timespec *until, uint32_t bitset) {
+static long wait_until(struct g *g, uint32_t *uaddr, bool private, uint32_t val, clockid_t clock, const struct timespec *until,
+                       uint32_t bitset) {
 	long r;
 	do
-		r = wait_parked(g, queue, val, until ? deadline_abs(until, clock) : -1, bitset);
+		r = wait_parked(g, uaddr, private, val, until ? deadline_abs(until, clock) : -1, bitset);
 	while (r == -ETIMEDOUT && deadline_early(until, clock));
 	return r;
 }
@@ -253,8 +249,8 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -EINVAL;
 		g = g ? g : g_self();
 		if (cmd == FUTEX_WAIT && timeout)
-			return wait_parked(g, queue_of(uaddr, private), val, deadline_rel(timeout), val3);
-		return wait_until(g, queue_of(uaddr, private), val, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, val3);
+			return wait_parked(g, uaddr, private, val, deadline_rel(timeout), val3);
+		return wait_until(g, uaddr, private, val, op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, val3);
 	case FUTEX_WAKE:
 		val3 = FUTEX_ANY;
 		/* fall through */
@@ -302,8 +298,8 @@ static bool is_known(unsigned flags) {
 	return (flags & ~(unsigned)FUTEX_PRIVATE_FLAG) == SIZE_U32;
 }
 
-static const void *queue_two(uint64_t uaddr, unsigned flags) {
-	return queue_of((const uint32_t *)uaddr, flags & FUTEX_PRIVATE_FLAG);
+static bool flags_private(long flags) {
+	return flags & FUTEX_PRIVATE_FLAG;
 }
 
 static long waitv(struct g *g, const long *a) {
@@ -326,7 +322,7 @@ static long wait_two(struct g *g, const long *a) {
 	long r = SYS6(FUTEX2_WAIT, &zero, a[1] | 1, a[2], a[3], NULL, CLOCK_MONOTONIC);
 	if (r != -EAGAIN)
 		return r;
-	return wait_until(g ? g : g_self(), queue_two((uint64_t)a[0], (unsigned)a[3]), (uint32_t)a[1], (clockid_t)a[5], until, (uint32_t)a[2]);
+	return wait_until(g ? g : g_self(), (uint32_t *)a[0], flags_private(a[3]), (uint32_t)a[1], (clockid_t)a[5], until, (uint32_t)a[2]);
 }
 
 /* futex_wake(word, bits, n, flags); the kernel first, which knows whether the arguments are right. */
@@ -335,14 +331,14 @@ static long wake_two(const long *a) {
 	int n = (int)a[2] < 0 ? 1 : (int)a[2]; /* as the kernel's loop has it: a negative one is not reached, but looked at after the first */
 	if (r < 0 || r >= n)
 		return r;
-	return r + futex_wake(queue_two((uint64_t)a[0], (unsigned)a[3]), (int)(n - r), (uint32_t)a[1]);
+	return r + futex_wake(queue_of((uint32_t *)a[0], flags_private(a[3])), (int)(n - r), (uint32_t)a[1]);
 }
 
 /* futex_requeue(places, flags, wake, move) */
 static long requeue_two(const long *a) {
 	const struct futex_place *place = (const struct futex_place *)a[0];
 	long r = SYS4(FUTEX2_REQUEUE, a[0], a[1], a[2], a[3]);
-	bool private = place[0].flags & FUTEX_PRIVATE_FLAG;
+	bool private = flags_private(place[0].flags);
 	int wake = (int)a[2], move = (int)a[3];
 	/* What the kernel has done it has done after the comparison: shared waiters are in one place. */
 	if (r < 0 || r >= (long)wake + move || (!private && r > 0))
@@ -361,7 +357,7 @@ bool shim_futex_two(struct g *g, long n, const long *a, long *r) {
 		*r = waitv(g, a);
 	else if (n == FUTEX2_WAKE && is_known((unsigned)a[3]))
 		*r = wake_two(a);
-	else if (n == FUTEX2_WAIT && is_known((unsigned)a[3]) && ((a[3] & FUTEX_PRIVATE_FLAG) || !mapping_shared((void *)a[0])))
+	else if (n == FUTEX2_WAIT && is_known((unsigned)a[3]) && (flags_private(a[3]) || !mapping_shared((void *)a[0])))
 		*r = wait_two(g, a);
 	else if (n == FUTEX2_REQUEUE && !address_refused(place, 2 * sizeof *place, false) && is_known(place[0].flags) && place[0].flags == place[1].flags)
 		*r = requeue_two(a);
