@@ -39,7 +39,7 @@
 static const uint8_t weight[CHAOS_SITES] = {
 	[CHAOS_YIELD] = 16, [CHAOS_MIGRATE] = 16, [CHAOS_STEAL] = 16, [CHAOS_HANDOFF] = 8,
 	[CHAOS_DELAY] = 4,  [CHAOS_WAKE] = 8,     [CHAOS_PART] = 16, [CHAOS_INTR] = 8,
-	[CHAOS_REFUSE] = 8,
+	[CHAOS_REFUSE] = 8,  [CHAOS_PROCS] = 4,
 };
 
 uint8_t chaos_modes;

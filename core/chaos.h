@@ -19,6 +19,7 @@ enum chaos_site {
 	CHAOS_PART,    /* a read or write moves a part first */
 	CHAOS_INTR,    /* a wait ends as by a signal that turns out to be for somebody else */
 	CHAOS_REFUSE,  /* the kernel or libc says no where the runtime has another way */
+	CHAOS_PROCS,   /* half the Ps leave, or come back */
 	CHAOS_SITES
 };
 

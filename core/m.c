@@ -33,7 +33,7 @@
 #include "tcb.h"
 
 struct sched sched __attribute__((aligned(4096))); /* a page: the fewer a fork's child writes, the fewer are copied */
-struct sched_config sched_config = {.gomaxprocs = 1, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
+struct sched_config sched_config = {.gomaxprocs = 1, .fewer = true, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
 void (*sched_tp_trap_hook)(void);
 
@@ -777,6 +777,7 @@ int sched_start(const char **why) {
 	preempt_init();
 	g_tid_seed();
 	sched.procs = sched_config.gomaxprocs < 1 ? 1 : sched_config.gomaxprocs > GOMAXPROCS_MAX ? GOMAXPROCS_MAX : sched_config.gomaxprocs;
+	sched_config.gomaxprocs = sched.procs;
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		if (!p_new(i))
 			return -ENOMEM;

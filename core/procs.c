@@ -20,7 +20,9 @@
  * Lock: procs_lock, one change or clean-up at a time; outermost of those here: timer locks (of the leaving P, then of P 0, which never
  * leaves) and sched.lock are taken below it. sched.procs and `part` change under sched.lock, too. */
 #include <errno.h>
+#include <time.h>
 
+#include "climb.h"
 #include "procs.h"
 #include "runtime.h"
 
@@ -117,7 +119,6 @@ static void procs_change(uint32_t n) {
 	}
 	idle_prune(n);
 	lock_release(&sched.lock);
-	__atomic_store_n(&sched_config.gomaxprocs, n, __ATOMIC_RELAXED);
 }
 
 int procs_set(uint32_t n) {
@@ -128,11 +129,13 @@ int procs_set(uint32_t n) {
 	rt_enter(g);
 	lock_acquire(&procs_lock, LOCK_PROCS);
 	settle_locked();
-	uint32_t old = sched.procs, can = structs_make(n);
+	uint32_t old = sched_config.gomaxprocs, can = structs_make(n);
 	bool refused = can < n && can <= old;
 	if (!refused) {
 		procs_change(can);
 		settle_locked();
+		/* relaxed: others only report it, or compare it with what they saw before */
+		__atomic_store_n(&sched_config.gomaxprocs, can, __ATOMIC_RELAXED);
 	}
 	lock_release(&procs_lock);
 	if (can < old)
@@ -143,6 +146,55 @@ int procs_set(uint32_t n) {
 	return refused ? -ENOMEM : (int)old;
 }
 
+/* ---- as many as are worth having ------------------------------------------------------------------------------------- */
+
+static struct climb climb; /* sysmon's */
+
+/* sysmon uses n of the gomaxprocs; fewer if that has become less, which climb_next() hears of at its next look. They have been made before. */
+static void procs_use(uint32_t n) {
+	lock_acquire(&procs_lock, LOCK_PROCS);
+	settle_locked();
+	if (n <= sched_config.gomaxprocs && n != sched.procs && structs_make(n) == n)
+		procs_change(n);
+	settle_locked();
+	lock_release(&procs_lock);
+	wakep();
+}
+
+static struct climb_look look_at_all(int64_t now) {
+	struct timespec cpu;
+	struct climb_look look = {.now = now};
+	SYS2(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	look.cpu = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
+	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next)
+		look.calls += atomic_load_explicit(&m->moved, memory_order_relaxed);
+	return look;
+}
+
+void procs_climb(int64_t now, bool computes) {
+	uint32_t max = __atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED);
+	if (!sched_config.fewer)
+		return;
+	if (chaos(CHAOS_PROCS)) {
+		procs_use(sched.procs == max ? (max + 1) / 2 : max);
+		return;
+	}
+	if (!climb_due(&climb, max, now, computes))
+		return;
+	struct climb_look look = look_at_all(now);
+	uint32_t use = climb_next(&climb, max, &look, computes);
+	if (use != sched.procs)
+		procs_use(use);
+}
+
+void procs_climb_over(void) {
+	uint32_t max = __atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED);
+	climb_reset(&climb, max);
+	if (sched.procs != max)
+		procs_use(max);
+}
+
 void procs_fork_child(void) {
 	procs_lock.word = 0;
+	climb_reset(&climb, sched_config.gomaxprocs);
 }

@@ -2,6 +2,7 @@
 #ifndef GOSHIM_PROCS_H
 #define GOSHIM_PROCS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct p;
@@ -11,6 +12,10 @@ struct p;
  * is work; those that leave do so at their holders' next chance, within about 10 ms. */
 int procs_set(uint32_t n);
 
+/* sysmon, each tick, no lock held: uses fewer Ps while more serve less (climb.c). `computes`: a goroutine has just been seen to run on and on. */
+void procs_climb(int64_t now, bool computes);
+/* The process is idle: what comes next finds all of them. */
+void procs_climb_over(void);
 /* Empties the Ps that were given up since. sysmon, each tick; no lock held. */
 void procs_settle(void);
 /* The caller holds p, which is leaving, and gives it up; no lock held. */

@@ -53,6 +53,7 @@ struct p {
 	/* sysmon's notes */
 	uint32_t mon_tick;
 	_Atomic int64_t mon_since;           /* when mon_tick was first seen; the rest is about that G */
+	uint64_t mon_moved;          /* its M's `moved` then */
 	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
 	int64_t mon_asked_cpu;       /* ... and its CPU clock then */
 	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
@@ -77,6 +78,7 @@ struct m {
 	struct p *p;                 /* own thread only (sysmon takes it through `retake`) */
 	_Atomic(struct g *) curg;    /* NULL on g0 */
 	_Atomic uint32_t retake;     /* enum retake */
+	_Atomic uint64_t moved;      /* m_moved(); the M's own, read by sysmon */
 	bool spinning;
 	bool blocked_in_poll;
 	_Atomic uint32_t note;       /* futex word: 1 = go */
@@ -197,6 +199,12 @@ static inline bool p_leaving(struct p *p) {
 }
 static inline bool procs_leaving(void) {
 	return atomic_load_explicit(&sched.procs_all, memory_order_relaxed) != atomic_load_explicit(&sched.procs, memory_order_relaxed);
+}
+
+/* A system call of the current goroutine's on a descriptor moved something, or found some ready: climb.c counts them. */
+static inline void m_moved(struct m *m) {
+	/* relaxed: one writer; a count */
+	atomic_store_explicit(&m->moved, atomic_load_explicit(&m->moved, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
 /* m.c */

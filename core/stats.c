@@ -76,7 +76,8 @@ void stats_json(struct text *t) {
 	bool first = true;
 	gauges_of_ps(&v);
 	gauges_of_gs(&v);
-	put(t, "sched.gomaxprocs", atomic_load_explicit(&sched.procs, memory_order_relaxed), &first);
+	put(t, "sched.gomaxprocs", PEEK(sched_config.gomaxprocs), &first);
+	put(t, "sched.procs", atomic_load_explicit(&sched.procs, memory_order_relaxed), &first);
 	put(t, "sched.idle_procs", atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed), &first);
 	put(t, "sched.spinning", atomic_load_explicit(&sched.spinning, memory_order_relaxed), &first);
 	put(t, "sched.queued_global", atomic_load_explicit(&sched.runq.size, memory_order_relaxed), &first);
@@ -110,11 +111,12 @@ static void put_trace(struct text *t, const char *name, uint64_t value) {
 void stats_trace_line(struct text *t, int64_t since_ns) {
 	uint32_t procs = atomic_load_explicit(&sched.procs, memory_order_relaxed);
 	put_trace(t, "SCHED ", (uint64_t)since_ns / 1000000);
-	put_trace(t, "ms: gomaxprocs=", procs);
+	put_trace(t, "ms: gomaxprocs=", PEEK(sched_config.gomaxprocs));
 	put_trace(t, " idleprocs=", atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed));
 	put_trace(t, " threads=", PEEK(sched.m_count));
 	put_trace(t, " spinningthreads=", atomic_load_explicit(&sched.spinning, memory_order_relaxed));
 	put_trace(t, " idlethreads=", PEEK(sched.idle_m_count));
+	put_trace(t, " usedprocs=", procs);
 	put_trace(t, " runqueue=", atomic_load_explicit(&sched.runq.size, memory_order_relaxed));
 	text_str(t, " [");
 	for (uint32_t i = 0; i < procs; i++)

@@ -191,6 +191,7 @@ struct look {
 	bool woke;             /* somebody was woken by sysmon itself, for a timer or by the network, and waits for a P since then */
 	int64_t until;         /* ns until the first P whose G was switched to lately may be taken for one that was woken; 0: none */
 	bool stuck;            /* some P has run one G for a while */
+	bool computes;         /* ... for SLICE_NS, with no system call (as far as climb.c counts them) */
 	bool again;            /* look again very soon: a G may be blocked, or somebody is still waiting for a P */
 	uint32_t hogs;         /* Ps that have run one G for WOKEN_NS */
 	struct p *longest;     /* ... the one that has for longest, if it may be taken */
@@ -264,6 +265,7 @@ static void watch_p(struct p *p, struct look *look) {
 		p->mon_tick = tick;
 		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
+		p->mon_moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
 		if (woken)
 			cpu_clock_note(p, preempt_cpu_time(m), look->now);
 		soon(look, 0);
@@ -283,6 +285,7 @@ static void watch_p(struct p *p, struct look *look) {
 			take(p, m, g, look);
 		return;
 	}
+	look->computes |= ran >= SLICE_NS && atomic_load_explicit(&m->moved, memory_order_relaxed) == p->mon_moved;
 	if (!wanted)
 		return;
 	if (blocks_unseen(p, m, look, woken ? STILL_NS : SYSCALL_NS) || chaos(CHAOS_HANDOFF)) {
@@ -488,6 +491,7 @@ static void tick(struct look *look, bool poll) {
 	}
 	make_room(look);
 	poller_wanted(look);
+	procs_climb(look->now, look->computes);
 	queued |= globq_waiting();
 	if (queued && atomic_load(&sched.idle_p_count) > 0) {
 		static uint32_t seen; /* at the second tick: what is queued for a moment only is none of our business */
@@ -561,6 +565,7 @@ static void asleep_until(int64_t next) {
 
 /* Nothing is to be watched. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
 static void sleep_deeply(void) {
+	procs_climb_over();
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
 	shims_look();
 	int64_t next = scavenge(nanotime(), true);

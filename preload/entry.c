@@ -122,6 +122,7 @@ void goshim_configure(void) {
 	io_deadline_ns = (int64_t)settings.io_deadline_s * 1000000000;
 	isolate_configure(settings.panic_isolate, settings.panic_release, settings.panic_limit);
 	sched_config.preempt = !settings.no_preempt;
+	sched_config.fewer = !settings.all_procs;
 	sig_trap_wanted = settings.fsbase_trap;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (settings.chaos_errors)

@@ -91,6 +91,14 @@ static bool parse_off(const char *text) {
 	return parse_bool(text, &settings.off);
 }
 
+static bool parse_fewer(const char *text) {
+	bool on;
+	if (!parse_bool(text, &on))
+		return false;
+	settings.all_procs = !on;
+	return true;
+}
+
 static bool parse_preempt(const char *text) {
 	bool on;
 	if (!parse_bool(text, &on))
@@ -272,10 +280,12 @@ static const struct setting table[] = {
 	 "1: run on goroutines although a library that LD_PRELOAD names behind goshim's has functions that it will not be called for; default 0, stand aside"},
 	{"idle_ms", parse_idle_ms, "must be a number of 0 to 1024", "N",
 	 "idle kernel threads kept above GOMAXPROCS for the next blocking call; default 4"},
+	{"fewer", parse_fewer, ACCEPTS_BOOL, "0|1",
+	 "0: GOMAXPROCS goroutines may always run at once, though a server whose CPUs hinder each other serves more with fewer; default 1"},
 	{"preempt", parse_preempt, ACCEPTS_BOOL, "0|1",
 	 "0: never interrupt a thread that computes, let the kernel share the CPU between it and who waits; default 1"},
 	{"chaos", parse_chaos, "must be a whole number of 0 to 10^15", "SEED",
-	 "for tests: force yields, migrations, steals, handoffs, delays, parts and refusals at random; default 0, none"},
+	 "for tests: force yields, migrations, steals, handoffs, delays, parts, refusals and fewer CPUs at random; default 0, none"},
 	{"p", parse_percent, "must be a number of 1 to 100", "PERCENT", "how often chaos strikes; default 10"},
 	{"chaos_errors", parse_chaos_errors, ACCEPTS_BOOL, "0|1",
 	 "1: chaos also refuses memory and threads where the program sees it, as EAGAIN from pthread_create; default 0"},

@@ -189,7 +189,7 @@ SHIM int go_gomaxprocs(int n) {
 	if (!golib_start()) /* kernel threads: as many as there are CPUs */
 		return n > 0 ? -ENOTSUP : (int)sysconf(_SC_NPROCESSORS_ONLN);
 	if (n <= 0)
-		return (int)sched.procs;
+		return (int)__atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED);
 	return procs_set((uint32_t)n);
 }
 

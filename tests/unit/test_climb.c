@@ -1,0 +1,169 @@
+/* climb.c against servers made up for it: what they would serve with so many Ps is known, so the best number is. Time is made up as well. */
+#include "climb.h"
+#include "core_test.h"
+
+#define TICK (2 * MS)
+
+static uint32_t seed = 1;
+
+struct server {
+	double (*rate)(uint32_t procs); /* calls/s */
+	double noise;                   /* 0.1: each tick 10 % more or less, at most */
+	double cpus;                    /* CPUs it uses of each P */
+	bool computes;
+	uint32_t max;
+	struct climb climb;
+	struct climb_look is;
+	uint32_t use;
+	int64_t used[9];                /* ns with so many Ps */
+};
+
+static void begin(struct server *s, uint32_t max, double (*rate)(uint32_t procs), double noise) {
+	*s = (struct server){.rate = rate, .noise = noise, .cpus = 0.9, .max = max, .use = max, .is.now = SECOND};
+	climb_reset(&s->climb, max);
+}
+
+static void run(struct server *s, int64_t ns) {
+	memset(s->used, 0, sizeof s->used);
+	for (int64_t end = s->is.now + ns; s->is.now < end;) {
+		double more = ((double)(noise(&seed) % 2001) / 1000 - 1) * s->noise;
+		s->is.now += TICK;
+		s->used[s->use] += TICK;
+		s->is.calls += (uint64_t)(s->rate(s->use) * (1 + more) * TICK / SECOND);
+		s->is.cpu += (int64_t)(s->cpus * s->use * TICK);
+		if (climb_due(&s->climb, s->max, s->is.now, s->computes))
+			s->use = climb_next(&s->climb, s->max, &s->is, s->computes);
+		cr_assert(s->use >= 1 && s->use <= s->max);
+	}
+}
+
+/* Two get into each other's way. */
+static double fewer_is_more(uint32_t procs) {
+	return 100000.0 / (0.8 + 0.2 * procs);
+}
+static double each_helps(uint32_t procs) {
+	return 40000.0 * procs;
+}
+static double all_the_same(uint32_t procs) {
+	(void)procs;
+	return 50000;
+}
+static double best_of_two(uint32_t procs) {
+	return procs <= 2 ? 40000.0 * procs : 80000.0 - 5000.0 * procs;
+}
+static double few(uint32_t procs) {
+	return 2000.0 / procs;
+}
+
+Test(climb, uses_one_where_two_hinder_each_other) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.05);
+	run(&s, 3 * SECOND);
+	cr_expect(s.use == 1);
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] > 58 * SECOND, "%ld ms", (long)(s.used[1] / MS));
+}
+
+Test(climb, uses_all_where_each_helps_and_asks_ever_less) {
+	struct server s;
+	begin(&s, 2, each_helps, 0.1);
+	run(&s, 10 * SECOND);
+	cr_expect(s.used[1] < SECOND / 2, "%ld ms", (long)(s.used[1] / MS));
+	run(&s, 600 * SECOND);
+	cr_expect(s.used[1] < SECOND, "%ld ms", (long)(s.used[1] / MS));
+	cr_expect(s.used[1] > 0, "asks no more");
+}
+
+Test(climb, uses_all_where_it_makes_no_difference) {
+	struct server s;
+	begin(&s, 2, all_the_same, 0.05);
+	run(&s, 600 * SECOND);
+	cr_expect(s.used[2] > 590 * SECOND, "%ld ms", (long)(s.used[2] / MS));
+}
+
+Test(climb, finds_the_best_of_many) {
+	struct server s;
+	begin(&s, 8, best_of_two, 0.02);
+	run(&s, 60 * SECOND);
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[2] > 55 * SECOND, "%ld ms", (long)(s.used[2] / MS));
+}
+
+Test(climb, another_load_brings_them_back) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.02);
+	run(&s, 600 * SECOND);
+	cr_expect(s.use == 1);
+	s.rate = each_helps;
+	run(&s, 6 * SECOND);
+	cr_expect(s.use == 2);
+	s.rate = fewer_is_more;
+	run(&s, 90 * SECOND);
+	cr_expect(s.use == 1);
+}
+
+Test(climb, one_that_computes_has_all_at_once) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.02);
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+	s.computes = true;
+	run(&s, TICK);
+	cr_expect(s.use == 2);
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] == 0);
+	s.computes = false;
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+}
+
+Test(climb, few_calls_and_little_cpu_say_nothing) {
+	struct server s;
+	begin(&s, 2, few, 0);
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] == 0);
+	begin(&s, 2, fewer_is_more, 0);
+	s.cpus = 0.3;
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] == 0);
+}
+
+Test(climb, who_has_less_to_do_gets_all_back) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.02);
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+	s.cpus = 0.3;
+	run(&s, SECOND);
+	cr_expect(s.use == 2);
+	s.cpus = 0.9;
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+	s.rate = few;
+	run(&s, SECOND);
+	cr_expect(s.use == 2);
+}
+
+Test(climb, another_gomaxprocs_begins_anew) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.02);
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+	s.max = 4;
+	run(&s, TICK);
+	cr_expect(s.use == 4);
+	s.max = 1;
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+}
+
+Test(climb, a_gap_is_not_measured) {
+	struct server s;
+	begin(&s, 2, each_helps, 0.02);
+	for (int i = 0; i < 1000; i++) {
+		run(&s, 49 * MS);
+		s.is.now += 600 * MS; /* stopped, or asleep */
+	}
+	cr_expect(s.use == 2);
+	cr_expect(!s.climb.trying);
+}
