@@ -76,13 +76,13 @@ int timer_arm(struct timer *t) {
 	return 0;
 }
 
-/* Is that the address of a heap that is in use? */
+/* Is that the address of a heap? A P's that is gone is one, too: sysmon may just have moved its timers. */
 static bool heap_exists(struct timer_heap *h) {
 	if (h == &aside)
 		return true;
-	for (uint32_t i = 0; i < sched.procs_all; i++) {
+	for (uint32_t i = 0; i < GOMAXPROCS_MAX && sched.all_p[i]; i++) {
 		struct p *p = sched.all_p[i];
-		if (p && h == &p->timers)
+		if (h == &p->timers)
 			return p->birth == sched.birth;
 	}
 	return false;

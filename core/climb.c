@@ -2,18 +2,19 @@
  *
  * A server whose every request unmaps memory, or whose threads take turns with one lock, is slower on two CPUs than on one: each CPU interrupts the others for every
  * change of the address space, and each lock and line changes sides. Kernel threads pay the same; but here the number of CPUs is ours to choose, so it is found
- * by hill climbing: for a moment half the Ps are used, then all, in turns; what served more stays. What is compared is the number of system calls on descriptors
- * that moved something: other counts (switches, parks, wake-ups) change with the number of Ps by themselves.
+ * by hill climbing: for a moment half the Ps are used, then all, in turns; what served more stays. What is compared is the number of system calls on sockets that
+ * moved something: other counts (switches, parks, wake-ups by pipe or eventfd) change with the number of Ps by themselves.
  *
  *   watching --busy, and it is time--> trial: WINDOWS windows of WINDOW_NS, after SETTLE_NS each: all half half all all half half all (a load that grows or shrinks
  *                                      meanwhile favours neither) --verdict--> watching
  *
  * In doubt all are used: fewer Ps must serve more, not as much, by BETTER in the sum and in every pair. (Where clients send at a pace of their own, both serve the same,
  * and fewer Ps would only let them wait.) The first pair alone ends a trial that costs too much. A verdict that changes nothing doubles the time until the next trial,
- * WAIT_MIN_NS to WAIT_MAX_NS; another load (the rate of calls) asks again sooner.
+ * WAIT_MIN_NS to WAIT_MAX_NS, and so does giving all back; another load (the rate of calls) asks again sooner.
  *
  * Only a process that is busy with calls is tried: enough of them, and more CPU time than half the Ps could have. Never while a goroutine computes on and on: what it does
- * counts no calls, and it would have to share its CPU. Where that begins, where calls become dear or few, or the process idles, all Ps are back at once.
+ * counts no calls, and it would have to share its CPU. (Seen is who does so for 10 ms. Many short computations that wait for each other beside a socket that
+ * is served better by fewer Ps would be taken for that socket's.) Where one begins, where calls become dear or few, where those used are not busy any more, all Ps are back at once.
  *
  * Pure: no clock, no lock; sysmon (procs.c) looks, and calls. The idea is that of .NET's thread pool, which counts work items of its own. */
 #include "climb.h"
@@ -28,6 +29,7 @@
 #define COMPUTES_NS 1000000000 /* no trial for so long after a goroutine has computed */
 #define CALLS_MIN 4000.0     /* each second: fewer say too little in a window */
 #define BUSY 0.8             /* CPU time of what half the Ps could have */
+#define SLACK 4u             /* windows in a row in which those in use were not busy */
 #define BETTER 1.05          /* who is to be used instead of more, in the sum and in every pair */
 #define STILL_BETTER 1.02    /* who is used instead of more */
 #define HOPELESS 0.9         /* the first pair ends it */
@@ -38,6 +40,12 @@ void climb_reset(struct climb *c, uint32_t max) {
 	*c = (struct climb){.max = max, .use = max, .wait = WAIT_MIN_NS};
 }
 
+static void wait_longer(struct climb *c, int64_t now) {
+	c->next = now + c->wait;
+	if (c->wait < WAIT_MAX_NS)
+		c->wait *= 2;
+}
+
 static uint32_t half(uint32_t procs) {
 	return (procs + 1) / 2;
 }
@@ -46,20 +54,33 @@ static int64_t window_ns(const struct climb *c) {
 	return !c->trying ? LOOK_NS : c->trial.settled ? WINDOW_NS : SETTLE_NS;
 }
 
-bool climb_due(const struct climb *c, uint32_t max, int64_t now, bool computes) {
-	if (max != c->max)
-		return true;
-	return max > 1 && ((computes && (c->trying || c->use < max)) || now - c->from.now >= window_ns(c));
+bool climb_due(const struct climb *c, uint32_t max, int64_t now) {
+	return max != c->max || (max > 1 && now - c->from.now >= window_ns(c));
 }
 
 /* Everything in use again, and no trial for a while. */
 static uint32_t all_back(struct climb *c, int64_t now) {
 	c->use = c->max;
 	c->trying = false;
-	c->wait = WAIT_MIN_NS;
-	c->next = now + WAIT_MIN_NS;
+	wait_longer(c, now);
 	c->rate = c->cost = 0;
 	c->unlike = 0;
+	return c->use;
+}
+
+static void interrupted(struct climb *c, int64_t now) {
+	if (c->trying || c->use < c->max)
+		all_back(c, now);
+	c->from.now = 0;
+}
+
+void climb_idle(struct climb *c) {
+	interrupted(c, c->from.now);
+}
+
+uint32_t climb_computes(struct climb *c, int64_t now) {
+	c->computed = now;
+	interrupted(c, now);
 	return c->use;
 }
 
@@ -85,14 +106,12 @@ static uint32_t verdict(struct climb *c, bool low, int64_t now) {
 	uint32_t winner = low ? c->trial.low : c->trial.high, n = (c->trial.window + 1) / 2;
 	if (winner != c->use)
 		c->wait = WAIT_MIN_NS;
-	else if (c->wait < WAIT_MAX_NS)
-		c->wait *= 2;
+	wait_longer(c, now);
 	c->use = winner;
 	c->trying = false;
-	c->next = now + c->wait;
 	c->rate = n ? c->trial.sum[low] / n : 0;
 	c->cost = 0;
-	c->unlike = 0;
+	c->unlike = c->slack = 0;
 	return winner;
 }
 
@@ -128,7 +147,8 @@ static uint32_t trial_next(struct climb *c, double rate, int64_t now) {
 /* A window without a trial is over. */
 static uint32_t watched(struct climb *c, int64_t now, double rate, double cpus) {
 	double cost = rate > 0 ? cpus * 1e9 / rate : 0;
-	if (c->use < c->max && (rate < CALLS_MIN / 2 || cpus < BUSY / 2 * c->use || (c->cost > 0 && cost > c->cost * DEARER)))
+	c->slack = cpus < BUSY * c->use ? c->slack + 1 : 0;
+	if (c->use < c->max && (rate < CALLS_MIN || c->slack >= SLACK || (c->cost > 0 && cost > c->cost * DEARER)))
 		return all_back(c, now);
 	if (c->cost == 0) /* the first window after a verdict */
 		c->cost = cost;
@@ -141,28 +161,23 @@ static uint32_t watched(struct climb *c, int64_t now, double rate, double cpus) 
 		if (c->next > now + WAIT_MIN_NS)
 			c->next = now + WAIT_MIN_NS;
 	}
-	bool busy = rate >= CALLS_MIN && cpus >= BUSY * (c->use < c->max ? c->use : half(c->use));
+	bool busy = rate >= CALLS_MIN && cpus >= BUSY * half(c->use);
 	if (!busy || now < c->next || (c->computed && now - c->computed < COMPUTES_NS))
 		return c->use;
 	return trial_begin(c);
 }
 
-uint32_t climb_next(struct climb *c, uint32_t max, const struct climb_look *look, bool computes) {
+uint32_t climb_next(struct climb *c, uint32_t max, const struct climb_look *look) {
 	if (max != c->max)
 		climb_reset(c, max);
 	struct climb_look from = c->from;
 	int64_t ns = look->now - from.now;
-	if (computes) {
-		c->computed = look->now;
-		if (c->trying || c->use < c->max) {
-			c->from = *look;
-			return all_back(c, look->now);
-		}
-	}
 	if (ns < window_ns(c))
 		return c->trying ? trial_procs(c) : c->use;
 	c->from = *look;
 	if (from.now == 0 || ns > STALE_NS) {
+		if (c->trying || c->next == 0) /* a process's first second is like no other */
+			wait_longer(c, look->now);
 		c->trying = false;
 		return c->use;
 	}

@@ -113,7 +113,8 @@ static struct m *m_idle_pop(bool surplus) {
 }
 
 static uint32_t m_idle_max(void) {
-	return sched_config.m_idle_max + sched.procs;
+	/* relaxed: a bound. Not those in use: they may all be again soon. */
+	return sched_config.m_idle_max + __atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED);
 }
 
 void m_parent(struct g *g) {

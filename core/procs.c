@@ -161,9 +161,9 @@ static void procs_use(uint32_t n) {
 	wakep();
 }
 
-static struct climb_look look_at_all(int64_t now) {
-	struct timespec cpu;
-	struct climb_look look = {.now = now};
+static struct climb_look look_at_all(void) {
+	struct timespec cpu = {0, 0};
+	struct climb_look look = {.now = nanotime()};
 	SYS2(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &cpu);
 	look.cpu = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next)
@@ -179,17 +179,18 @@ void procs_climb(int64_t now, bool computes) {
 		procs_use(sched.procs == max ? (max + 1) / 2 : max);
 		return;
 	}
-	if (!climb_due(&climb, max, now, computes))
-		return;
-	struct climb_look look = look_at_all(now);
-	uint32_t use = climb_next(&climb, max, &look, computes);
+	uint32_t use = computes && climb.max == max ? climb_computes(&climb, now) : sched.procs;
+	if (!computes && climb_due(&climb, max, now)) {
+		struct climb_look look = look_at_all();
+		use = climb_next(&climb, max, &look);
+	}
 	if (use != sched.procs)
 		procs_use(use);
 }
 
 void procs_climb_over(void) {
 	uint32_t max = __atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED);
-	climb_reset(&climb, max);
+	climb_idle(&climb);
 	if (sched.procs != max)
 		procs_use(max);
 }

@@ -113,6 +113,8 @@ struct m {
 	struct p *helps_p;            /* its P when it last was woken or stole, and what that P had done by then, and when; NULL: that is over */
 	uint64_t helps_tick;
 	int64_t helps_since;
+	struct g *stray_g;            /* the stray that sysmon saw here last, and `moved` then. sysmon's */
+	uint64_t stray_moved;
 	int64_t asked_way;            /* nanotime() when its G was last told to make way. sysmon's */
 	struct seen seen;
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */

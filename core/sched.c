@@ -359,6 +359,7 @@ static struct g *find_runnable(struct m *m) {
 		struct p *p = m->p;
 		if (__builtin_expect(p_leaving(p), 0)) {
 			m->p = NULL;
+			spinning_end(m); /* who counts on it finds no M spinning: below it takes a P that is idle, or those who hold all others look before they idle */
 			procs_part(p);
 			continue;
 		}

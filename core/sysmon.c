@@ -350,8 +350,14 @@ static void strays_look(struct look *look) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 		if (g && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
 		    !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !p_of(m)) {
+			uint64_t moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
+			look->computes |= g == m->stray_g && moved == m->stray_moved;
+			m->stray_g = g;
+			m->stray_moved = moved;
 			strays++;
 			preempt_ask(m, g, 0);
+		} else {
+			m->stray_g = NULL;
 		}
 	}
 }

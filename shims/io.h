@@ -228,7 +228,7 @@ static inline void fdcall_reenter(struct fdcall *c) {
 		sig_raised_by(fd_try_g, fd_try_result);                                                        \
 		pd_try_end(fd_try_g);                                                                          \
 		atomic_signal_fence(memory_order_seq_cst);                                                     \
-		if (fd_try_result > 0)                                                                         \
+		if (fd_try_result > 0 && fd_is_socket(pd_kind((c)->pd))) /* others may be wake-ups of the program's own */ \
 			m_moved(fd_try_g->m);                                                                  \
 		if (unlikely(atomic_load_explicit(&fd_try_g->m->retake, memory_order_relaxed) != RETAKE_NONE)) \
 			rt_enter_slow(fd_try_g);                                                               \

@@ -31,8 +31,10 @@ static void run(struct server *s, int64_t ns) {
 		s->used[s->use] += TICK;
 		s->is.calls += (uint64_t)(s->rate(s->use) * (1 + more) * TICK / SECOND);
 		s->is.cpu += (int64_t)(s->cpus * s->use * TICK);
-		if (climb_due(&s->climb, s->max, s->is.now, s->computes))
-			s->use = climb_next(&s->climb, s->max, &s->is, s->computes);
+		if (s->computes)
+			s->use = climb_computes(&s->climb, s->is.now);
+		else if (climb_due(&s->climb, s->max, s->is.now))
+			s->use = climb_next(&s->climb, s->max, &s->is);
 		cr_assert(s->use >= 1 && s->use <= s->max);
 	}
 }
@@ -51,6 +53,11 @@ static double all_the_same(uint32_t procs) {
 static double best_of_two(uint32_t procs) {
 	return procs <= 2 ? 40000.0 * procs : 80000.0 - 5000.0 * procs;
 }
+/* Clients send so much, whatever becomes of it. */
+static double as_before(uint32_t procs) {
+	(void)procs;
+	return 60000;
+}
 static double few(uint32_t procs) {
 	return 2000.0 / procs;
 }
@@ -58,7 +65,7 @@ static double few(uint32_t procs) {
 Test(climb, uses_one_where_two_hinder_each_other) {
 	struct server s;
 	begin(&s, 2, fewer_is_more, 0.05);
-	run(&s, 3 * SECOND);
+	run(&s, 5 * SECOND);
 	cr_expect(s.use == 1);
 	run(&s, 60 * SECOND);
 	cr_expect(s.used[1] > 58 * SECOND, "%ld ms", (long)(s.used[1] / MS));
@@ -131,17 +138,51 @@ Test(climb, few_calls_and_little_cpu_say_nothing) {
 Test(climb, who_has_less_to_do_gets_all_back) {
 	struct server s;
 	begin(&s, 2, fewer_is_more, 0.02);
-	run(&s, 60 * SECOND);
+	run(&s, 130 * SECOND);
 	cr_expect(s.use == 1);
 	s.cpus = 0.3;
 	run(&s, SECOND);
 	cr_expect(s.use == 2);
 	s.cpus = 0.9;
-	run(&s, 60 * SECOND);
+	run(&s, 130 * SECOND);
 	cr_expect(s.use == 1);
 	s.rate = few;
 	run(&s, SECOND);
 	cr_expect(s.use == 2);
+}
+
+/* Between the load at which fewer served more, and one at which it plainly does not matter. */
+Test(climb, who_is_less_busy_gets_all_back) {
+	for (double cpus = 0.4; cpus < 0.8; cpus += 0.1) {
+		struct server s;
+		begin(&s, 2, fewer_is_more, 0.02);
+		run(&s, 60 * SECOND);
+		cr_expect(s.use == 1);
+		s.rate = as_before;
+		s.cpus = cpus;
+		run(&s, SECOND);
+		cr_expect(s.use == 2, "%f", cpus);
+		run(&s, 600 * SECOND);
+		cr_expect(s.used[2] > 590 * SECOND, "%f: %ld ms", cpus, (long)(s.used[2] / MS));
+	}
+}
+
+Test(climb, a_start_and_a_burst_are_left_alone) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.02);
+	run(&s, SECOND);
+	cr_expect(s.used[1] == 0);
+	begin(&s, 2, all_the_same, 0.1);
+	int64_t fewer = 0;
+	for (int i = 0; i < 1000; i++) {
+		run(&s, 400 * MS);
+		fewer += s.used[1];
+		climb_idle(&s.climb);
+		s.use = s.climb.use;
+		cr_assert(s.use == 2);
+		s.is.now += 100 * MS;
+	}
+	cr_expect(fewer < 4 * SECOND, "%ld ms of 400 s", (long)(fewer / MS));
 }
 
 Test(climb, another_gomaxprocs_begins_anew) {

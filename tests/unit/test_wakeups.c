@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 
 #include "chaos.h"
+#include "procs.h"
 
 enum { ROUNDS = 2000 };
 
@@ -104,6 +105,34 @@ TEST_PROCS(wakeups, put_off_come_all_the_same) {
 	}
 	wait_all();
 	cr_expect((put_off != 0) == (procs > 1), "%u", put_off);
+}
+
+/* The P that an M was woken with, to look for work, leaves before the M runs: others count on its search no longer, or nobody would ever be woken again. */
+Test(wakeups, whose_p_leaves_does_not_search) {
+	unsigned put_off = 0;
+	start(2);
+	chaos_configure(1, 100, 0);
+	for (int site = 0; site < CHAOS_SITES; site++) {
+		if (site != CHAOS_WAKE)
+			chaos_spare((enum chaos_site)site);
+	}
+	__atomic_store_n(&sig_sysmon_hook, hold_sysmon, __ATOMIC_RELEASE);
+	while (!atomic_load(&is_held))
+		usleep(100);
+	for (uint32_t round = 1; round <= 100; round++) {
+		yield_until(atomic_load(&sched.idle_p_count) == 1);
+		go(runs, NULL);
+		go(runs, NULL);
+		cr_assert(procs_set(1) == 2);
+		put_off += m_wake_late();
+		yield_until(atomic_load(&ran) == round * 2);
+		yield_until(atomic_load(&sched.spinning) == 0);
+		cr_assert(procs_set(2) == 1);
+		m_wake_late(); /* whom that has woken */
+	}
+	release_sysmon();
+	wait_all();
+	cr_expect(put_off != 0);
 }
 
 static _Atomic uint32_t looks;
