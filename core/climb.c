@@ -8,7 +8,7 @@
  *   watching --busy, and it is time--> trial: WINDOWS windows of WINDOW_NS, after SETTLE_NS each: all half half all all half half all (a load that grows or shrinks
  *                                      meanwhile favours neither) --verdict--> watching
  *
- * In doubt all are used: fewer Ps must serve more, not as much, by BETTER in the sum and in every pair. (Where clients send at a pace of their own, both serve the same,
+ * In doubt all are used: fewer Ps must serve more, not as much, by BETTER in the sum and in every pair, or in all but one of twice as many. (Where clients send at a pace of their own, both serve the same,
  * and fewer Ps would only let them wait.) The first pair alone ends a trial that costs too much. A verdict that changes nothing doubles the time until the next trial,
  * WAIT_MIN_NS to WAIT_MAX_NS, and so does giving all back; another load (the rate of calls) asks again sooner.
  *
@@ -23,6 +23,7 @@
 #define SETTLE_NS 5000000    /* a P's leaving takes less, and its goroutines are in other queues */
 #define WINDOW_NS 40000000
 #define WINDOWS 8u
+#define WINDOWS_MAX 16u
 #define STALE_NS 500000000   /* nobody has looked for so long: what lies between says nothing */
 #define WAIT_MIN_NS 1000000000
 #define WAIT_MAX_NS 60000000000
@@ -120,7 +121,13 @@ static bool low_is_best(const struct climb *c) {
 	const struct climb_trial *t = &c->trial;
 	if (t->low == c->use)
 		return t->sum[1] > t->sum[0] * STILL_BETTER;
-	return t->sum[1] > t->sum[0] * BETTER && t->low_won == WINDOWS / 2;
+	return t->sum[1] > t->sum[0] * BETTER && t->low_won >= t->window / 2 - (t->window == WINDOWS_MAX);
+}
+
+/* After WINDOWS: fewer would have been better, but for one pair. On a busy machine that happens to the best. */
+static bool undecided(const struct climb *c) {
+	const struct climb_trial *t = &c->trial;
+	return t->low != c->use && t->low_won == WINDOWS / 2 - 1;
 }
 
 /* A window of a trial is over, in which the process made so many calls a second. */
@@ -139,7 +146,7 @@ static uint32_t trial_next(struct climb *c, double rate, int64_t now) {
 			return verdict(c, true, now);
 	}
 	t->settled = false;
-	if (++t->window == WINDOWS)
+	if (++t->window == WINDOWS_MAX || (t->window == WINDOWS && !undecided(c)))
 		return verdict(c, low_is_best(c), now);
 	return trial_procs(c);
 }

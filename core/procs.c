@@ -1,4 +1,4 @@
-/* GOMAXPROCS while the program runs: Ps come and go.
+/* The number of Ps while the program runs: they come and go, by a new GOMAXPROCS or because sysmon finds that fewer serve more (climb.c).
  *
  * Growing is making Ps and putting them into the idle list. Shrinking cannot take a P from who holds it, so it is a request: Ps with ids from
  * sched.procs upwards are *leaving*.

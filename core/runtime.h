@@ -152,7 +152,7 @@ struct sched {
 	_Atomic uint32_t m_refusals; /* ... how many in a row */
 	_Atomic bool m_keep;         /* no M ends for being idle: m_keep_all() */
 	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
-	_Atomic uint32_t procs;      /* GOMAXPROCS: all_p[0..procs) are in use. Changes under sched.lock */
+	_Atomic uint32_t procs;      /* all_p[0..procs) are in use: GOMAXPROCS, or fewer (climb.c). Changes under sched.lock */
 	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
 	struct p *all_p[GOMAXPROCS_MAX]; /* in a fork's child, also its parent's: their `birth` differs, and p_new() takes them into use */
 	uint32_t birth;              /* how often this process's ancestors have forked with a runtime */

@@ -135,6 +135,32 @@ Test(wakeups, whose_p_leaves_does_not_search) {
 	cr_expect(put_off != 0);
 }
 
+static _Atomic uint32_t slept;
+
+static void *sees_all_asleep(void *arg) {
+	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP && atomic_load(&sched.procs) == 2);
+	atomic_fetch_add(&slept, 1);
+	futex_wake(&slept, 1, FUTEX_ANY);
+	return arg;
+}
+
+/* Fewer Ps were in use when the process had nothing to do any more: what comes next finds all. */
+Test(wakeups, all_ps_are_there_after_a_sleep) {
+	start(2);
+	chaos_configure(1, 100, 0);
+	for (int site = 0; site < CHAOS_SITES; site++) {
+		if (site != CHAOS_PROCS)
+			chaos_spare((enum chaos_site)site);
+	}
+	for (uint32_t round = 0; round < 20; round++) {
+		yield_until(atomic_load(&sched.procs) == 1);
+		pthread_t t = thread_start(sees_all_asleep, NULL);
+		while (atomic_load(&slept) == round)
+			futex_wait(&slept, round, -1, FUTEX_ANY, false, "sleep");
+		thread_join(t);
+	}
+}
+
 static _Atomic uint32_t looks;
 
 static void count_looks(void) {
