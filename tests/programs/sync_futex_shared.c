@@ -142,6 +142,13 @@ static void of_several(void) {
 
 /* ---- that becomes shared ------------------------------------------------------------------------------------------------ */
 
+/* Natively he waits for good who waits at what is mapped over. So he does under chaos, where it has refused to tell how large the segment of System V was: then nobody is
+ * parked any more. */
+static bool is_told(void) {
+	const char *settings = getenv("GOSHIM");
+	return getenv("LD_PRELOAD") && !(settings && strstr(settings, "chaos="));
+}
+
 /* Who waits where only this process can wake him, and then others can. */
 static void comes_later(void) {
 	uint32_t *shared = mapped(mmap), *word = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -154,12 +161,11 @@ static void comes_later(void) {
 	pid_t pid = fork();
 	if (pid == 0) {
 		alarm(60);
-		/* Natively he waits for good at what is not there any more. */
-		for (*word = 1; getenv("LD_PRELOAD") && fx(word, FUTEX_WAKE, 1, 0, NULL, 0) == 0 && *shared == 0;)
+		for (*word = 1; is_told() && fx(word, FUTEX_WAKE, 1, 0, NULL, 0) == 0 && *shared == 0;)
 			usleep(100);
 		_exit(0);
 	}
-	if (getenv("LD_PRELOAD")) {
+	if (is_told()) {
 		join(t);
 		*shared = 1;
 	}
