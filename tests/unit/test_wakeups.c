@@ -107,6 +107,11 @@ TEST_PROCS(wakeups, put_off_come_all_the_same) {
 	cr_expect((put_off != 0) == (procs > 1), "%u", put_off);
 }
 
+/* Every M but ours sleeps: one that is about to would wake whom chaos puts off. */
+static bool others_sleep(void) {
+	return __atomic_load_n(&sched.idle_m_count, __ATOMIC_RELAXED) + 1 == __atomic_load_n(&sched.m_count, __ATOMIC_RELAXED);
+}
+
 /* The P that an M was woken with, to look for work, leaves before the M runs: others count on its search no longer, or nobody would ever be woken again. */
 Test(wakeups, whose_p_leaves_does_not_search) {
 	unsigned put_off = 0;
@@ -120,7 +125,8 @@ Test(wakeups, whose_p_leaves_does_not_search) {
 	while (!atomic_load(&is_held))
 		usleep(100);
 	for (uint32_t round = 1; round <= 100; round++) {
-		yield_until(atomic_load(&sched.idle_p_count) == 1);
+		yield_until(atomic_load(&sched.idle_p_count) == 1 && others_sleep());
+		sched_brief_over();
 		go(runs, NULL);
 		go(runs, NULL);
 		cr_assert(procs_set(1) == 2);
