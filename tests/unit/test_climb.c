@@ -53,6 +53,19 @@ static double all_the_same(uint32_t procs) {
 static double best_of_two(uint32_t procs) {
 	return procs <= 2 ? 40000.0 * procs : 80000.0 - 5000.0 * procs;
 }
+static double each_helps_more(uint32_t procs) {
+	return 5 * each_helps(procs);
+}
+/* Fewer are a little worse; now and then a heap of small calls comes by. */
+static double in_heaps(uint32_t procs) {
+	return (procs == 1 ? 48500 : 50000) * (noise(&seed) % 40 ? 1 : 20);
+}
+static double barely_enough(uint32_t procs) {
+	return fewer_is_more(procs) * 0.054;
+}
+static double barely_too_few(uint32_t procs) {
+	return fewer_is_more(procs) * 0.039;
+}
 /* Clients send so much, whatever becomes of it. */
 static double as_before(uint32_t procs) {
 	(void)procs;
@@ -107,6 +120,33 @@ Test(climb, another_load_brings_them_back) {
 	s.rate = fewer_is_more;
 	run(&s, 90 * SECOND);
 	cr_expect(s.use == 1);
+}
+
+Test(climb, a_greater_load_is_tried_soon) {
+	struct server s;
+	begin(&s, 2, fewer_is_more, 0.02);
+	run(&s, 600 * SECOND);
+	cr_expect(s.use == 1);
+	s.rate = each_helps_more; /* at no greater cost */
+	run(&s, 6 * SECOND);
+	cr_expect(s.use == 2);
+}
+
+Test(climb, a_heap_that_fell_to_fewer_proves_nothing) {
+	struct server s;
+	begin(&s, 2, in_heaps, 0);
+	run(&s, 1200 * SECOND);
+	cr_expect(s.used[1] < 170 * SECOND, "%ld ms", (long)(s.used[1] / MS));
+}
+
+Test(climb, too_few_calls_give_all_back) {
+	struct server s;
+	begin(&s, 2, barely_enough, 0);
+	run(&s, 60 * SECOND);
+	cr_expect(s.use == 1);
+	s.rate = barely_too_few;
+	run(&s, SECOND);
+	cr_expect(s.use == 2);
 }
 
 Test(climb, one_that_computes_has_all_at_once) {
@@ -207,4 +247,15 @@ Test(climb, a_gap_is_not_measured) {
 	}
 	cr_expect(s.use == 2);
 	cr_expect(!s.climb.trying);
+}
+
+Test(climb, nor_in_a_trial) {
+	struct server s;
+	begin(&s, 2, all_the_same, 0);
+	for (int i = 0; i < 100000; i++) {
+		run(&s, TICK);
+		if (s.climb.trying && s.climb.trial.settled && s.use == 2)
+			s.is.now += 600 * MS;
+		cr_assert(s.climb.use == 2);
+	}
 }
