@@ -5,7 +5,7 @@
  * by hill climbing: for a moment half the Ps are used, then all, in turns; what served more stays. What is compared is the number of system calls on sockets that
  * moved something: other counts (switches, parks, wake-ups by pipe or eventfd) change with the number of Ps by themselves.
  *
- *   watching --busy, and it is time--> trial: WINDOWS windows of WINDOW_NS, after SETTLE_NS each: all half half all all half half all (a load that grows or shrinks
+ *   watching --busy, and it is time--> trial: PAIRS pairs of windows of WINDOW_NS, after SETTLE_NS each: all half half all all half half all (a load that grows or shrinks
  *                                      meanwhile favours neither) --verdict--> watching
  *
  * In doubt all are used: fewer Ps must serve more, not as much, by BETTER in the sum and in every pair, or in all but one of twice as many. (Where clients send at a pace of their own, both serve the same,
@@ -22,8 +22,8 @@
 #define LOOK_NS 50000000     /* between two looks while nothing is tried */
 #define SETTLE_NS 5000000    /* a P's leaving takes less, and its goroutines are in other queues */
 #define WINDOW_NS 40000000
-#define WINDOWS 8u
-#define WINDOWS_MAX 16u
+#define PAIRS 4u
+#define PAIRS_MAX 8u
 #define STALE_NS 500000000   /* nobody has looked for so long: what lies between says nothing */
 #define WAIT_MIN_NS 1000000000
 #define WAIT_MAX_NS 60000000000
@@ -59,14 +59,19 @@ bool climb_due(const struct climb *c, uint32_t max, int64_t now) {
 	return max != c->max || (max > 1 && now - c->from.now >= window_ns(c));
 }
 
-/* Everything in use again, and no trial for a while. */
-static uint32_t all_back(struct climb *c, int64_t now) {
-	c->use = c->max;
+/* So many from now on, and no trial for a while. rate: calls/s with them; 0 unknown */
+static uint32_t decide(struct climb *c, uint32_t procs, double rate, int64_t now) {
+	c->use = procs;
 	c->trying = false;
 	wait_longer(c, now);
-	c->rate = c->cost = 0;
-	c->unlike = 0;
-	return c->use;
+	c->rate = rate;
+	c->cost = 0;
+	c->unlike = c->slack = 0;
+	return procs;
+}
+
+static uint32_t all_back(struct climb *c, int64_t now) {
+	return decide(c, c->max, 0, now);
 }
 
 static void interrupted(struct climb *c, int64_t now) {
@@ -90,6 +95,11 @@ static bool window_is_low(uint32_t window) {
 	return (window + 1) / 2 % 2;
 }
 
+/* How many are over. */
+static uint32_t pairs(const struct climb_trial *t) {
+	return t->window / 2;
+}
+
 static uint32_t trial_procs(const struct climb *c) {
 	return window_is_low(c->trial.window) ? c->trial.low : c->trial.high;
 }
@@ -104,16 +114,10 @@ static uint32_t trial_begin(struct climb *c) {
 }
 
 static uint32_t verdict(struct climb *c, bool low, int64_t now) {
-	uint32_t winner = low ? c->trial.low : c->trial.high, n = (c->trial.window + 1) / 2;
+	uint32_t winner = low ? c->trial.low : c->trial.high;
 	if (winner != c->use)
 		c->wait = WAIT_MIN_NS;
-	wait_longer(c, now);
-	c->use = winner;
-	c->trying = false;
-	c->rate = n ? c->trial.sum[low] / n : 0;
-	c->cost = 0;
-	c->unlike = c->slack = 0;
-	return winner;
+	return decide(c, winner, c->trial.sum[low] / pairs(&c->trial), now);
 }
 
 /* At the end of a whole trial. */
@@ -121,32 +125,30 @@ static bool low_is_best(const struct climb *c) {
 	const struct climb_trial *t = &c->trial;
 	if (t->low == c->use)
 		return t->sum[1] > t->sum[0] * STILL_BETTER;
-	return t->sum[1] > t->sum[0] * BETTER && t->low_won >= t->window / 2 - (t->window == WINDOWS_MAX);
+	return t->sum[1] > t->sum[0] * BETTER && t->low_won >= pairs(t) - (pairs(t) == PAIRS_MAX);
 }
 
-/* After WINDOWS: fewer would have been better, but for one pair. On a busy machine that happens to the best. */
+/* After PAIRS: fewer would have been better, but for one pair. On a busy machine that happens to the best. */
 static bool undecided(const struct climb *c) {
 	const struct climb_trial *t = &c->trial;
-	return t->low != c->use && t->low_won == WINDOWS / 2 - 1;
+	return t->low != c->use && t->low_won == PAIRS - 1;
 }
 
 /* A window of a trial is over, in which the process made so many calls a second. */
 static uint32_t trial_next(struct climb *c, double rate, int64_t now) {
 	struct climb_trial *t = &c->trial;
-	bool low = window_is_low(t->window);
+	bool low = window_is_low(t->window), low_used = t->low == c->use;
 	t->sum[low] += rate;
-	if (t->window % 2 == 0) {
-		t->rate = rate;
-	} else {
-		double of_low = low ? rate : t->rate, of_high = low ? t->rate : rate;
-		t->low_won += of_low > of_high;
-		if (t->window == 1 && t->low != c->use && of_low < of_high * HOPELESS)
-			return verdict(c, false, now);
-		if (t->window == 1 && t->low == c->use && of_high < of_low * HOPELESS)
-			return verdict(c, true, now);
-	}
 	t->settled = false;
-	if (++t->window == WINDOWS_MAX || (t->window == WINDOWS && !undecided(c)))
+	if (++t->window % 2) {
+		t->rate = rate;
+		return trial_procs(c);
+	}
+	double of_low = low ? rate : t->rate, of_high = low ? t->rate : rate;
+	t->low_won += of_low > of_high;
+	if (pairs(t) == 1 && (low_used ? of_high < of_low * HOPELESS : of_low < of_high * HOPELESS))
+		return verdict(c, low_used, now);
+	if (pairs(t) == PAIRS_MAX || (pairs(t) == PAIRS && !undecided(c)))
 		return verdict(c, low_is_best(c), now);
 	return trial_procs(c);
 }

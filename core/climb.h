@@ -15,7 +15,7 @@ struct climb_look {
 /* One comparison of `high` Ps with `low`. */
 struct climb_trial {
 	uint32_t high, low;
-	uint32_t window;    /* which of WINDOWS it is at */
+	uint32_t window;    /* which it is at */
 	bool settled;       /* the window is being measured */
 	double rate;        /* the first half of a pair, calls/s */
 	double sum[2];      /* of high, of low */

@@ -121,8 +121,8 @@ void goshim_configure(void) {
 	sched_config.trim_ns = settings.trim_s * 1000000000ll;
 	io_deadline_ns = (int64_t)settings.io_deadline_s * 1000000000;
 	isolate_configure(settings.panic_isolate, settings.panic_release, settings.panic_limit);
-	sched_config.preempt = !settings.no_preempt;
-	sched_config.fewer = !settings.all_procs;
+	sched_config.preempt = settings.preempt;
+	sched_config.fewer = settings.fewer;
 	sig_trap_wanted = settings.fsbase_trap;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (settings.chaos_errors)

@@ -26,7 +26,7 @@
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
-struct settings settings = {.patch = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT,
+struct settings settings = {.patch = true, .fewer = true, .preempt = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT,
 			    .trim_s = TRIM_DEFAULT_S, .panic_limit = PANIC_LIMIT_DEFAULT};
 
 /* ---- text without stdio ------------------------------------------------------------------------------------------- */
@@ -92,19 +92,11 @@ static bool parse_off(const char *text) {
 }
 
 static bool parse_fewer(const char *text) {
-	bool on;
-	if (!parse_bool(text, &on))
-		return false;
-	settings.all_procs = !on;
-	return true;
+	return parse_bool(text, &settings.fewer);
 }
 
 static bool parse_preempt(const char *text) {
-	bool on;
-	if (!parse_bool(text, &on))
-		return false;
-	settings.no_preempt = !on;
-	return true;
+	return parse_bool(text, &settings.preempt);
 }
 
 static bool parse_fsbase(const char *text) {

@@ -14,8 +14,8 @@ struct settings {
 	bool verbose;          /* GOSHIM=verbose=1: say on stderr what was decided */
 	size_t stack;          /* GOSHIM=stack=BYTES[k|m|g]: default stack size; 0 = RLIMIT_STACK as NPTL */
 	bool fsbase_trap;      /* GOSHIM=fsbase=trap: write the thread pointer behind the back of a kernel that does not let programs */
-	bool all_procs;        /* GOSHIM=fewer=0: GOMAXPROCS Ps always, though fewer serve more */
-	bool no_preempt;       /* GOSHIM=preempt=0: never interrupt a goroutine */
+	bool fewer;            /* GOSHIM=fewer=0|1: may fewer Ps than GOMAXPROCS be used where they serve more */
+	bool preempt;          /* GOSHIM=preempt=0|1: may goroutines be interrupted */
 	bool guard_mprotect;   /* GOSHIM=guard=markers|mprotect */
 	uint64_t chaos;        /* GOSHIM=chaos=SEED: force what is rare (core/chaos.c); 0 = no */
 	bool chaos_errors;     /* GOSHIM=chaos_errors=1: also where the program sees an error */

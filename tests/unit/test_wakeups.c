@@ -18,9 +18,25 @@ static void hold_sysmon(void) {
 	}
 }
 
+/* From here on sysmon does nothing. */
+static void catch_sysmon(void) {
+	__atomic_store_n(&sig_sysmon_hook, hold_sysmon, __ATOMIC_RELEASE);
+	while (!atomic_load(&is_held))
+		usleep(100);
+}
+
 static void release_sysmon(void) {
 	atomic_store(&held, 0);
 	SYS3(SYS_futex, &held, FUTEX_WAKE_PRIVATE, 1);
+}
+
+/* As often as can be, and nothing else. */
+static void chaos_only(enum chaos_site only) {
+	chaos_configure(1, 100, 0);
+	for (int site = 0; site < CHAOS_SITES; site++) {
+		if (site != (int)only)
+			chaos_spare((enum chaos_site)site);
+	}
 }
 
 static void asker(void *arg) {
@@ -50,14 +66,8 @@ static void *answerer(void *arg) {
 
 TEST_PROCS(wakeups, none_is_lost_without_sysmon) {
 	start(procs);
-	chaos_configure(1, 100, 0); /* the kernel takes the CPU away in the worst places */
-	for (int site = 0; site < CHAOS_SITES; site++) {
-		if (site != CHAOS_DELAY)
-			chaos_spare((enum chaos_site)site);
-	}
-	__atomic_store_n(&sig_sysmon_hook, hold_sysmon, __ATOMIC_RELEASE);
-	while (!atomic_load(&is_held))
-		usleep(100);
+	chaos_only(CHAOS_DELAY); /* the kernel takes the CPU away in the worst places */
+	catch_sysmon();
 	pthread_t t = thread_start(answerer, NULL);
 	go(asker, NULL);
 	wait_all();
@@ -77,14 +87,8 @@ static void runs(void *arg) {
 TEST_PROCS(wakeups, put_off_come_all_the_same) {
 	unsigned put_off = 0;
 	start(procs);
-	chaos_configure(1, 100, 0);
-	for (int site = 0; site < CHAOS_SITES; site++) {
-		if (site != CHAOS_WAKE)
-			chaos_spare((enum chaos_site)site);
-	}
-	__atomic_store_n(&sig_sysmon_hook, hold_sysmon, __ATOMIC_RELEASE);
-	while (!atomic_load(&is_held))
-		usleep(100);
+	chaos_only(CHAOS_WAKE);
+	catch_sysmon();
 	for (uint32_t round = 1; round <= 200; round++) {
 		yield_until(atomic_load(&sched.idle_p_count) == procs - 1); /* the others sleep */
 		go(runs, NULL);
@@ -116,14 +120,8 @@ static bool others_sleep(void) {
 Test(wakeups, whose_p_leaves_does_not_search) {
 	unsigned put_off = 0;
 	start(2);
-	chaos_configure(1, 100, 0);
-	for (int site = 0; site < CHAOS_SITES; site++) {
-		if (site != CHAOS_WAKE)
-			chaos_spare((enum chaos_site)site);
-	}
-	__atomic_store_n(&sig_sysmon_hook, hold_sysmon, __ATOMIC_RELEASE);
-	while (!atomic_load(&is_held))
-		usleep(100);
+	chaos_only(CHAOS_WAKE);
+	catch_sysmon();
 	for (uint32_t round = 1; round <= 100; round++) {
 		yield_until(atomic_load(&sched.idle_p_count) == 1 && others_sleep());
 		sched_brief_over();
@@ -153,11 +151,7 @@ static void *sees_all_asleep(void *arg) {
 /* Fewer Ps were in use when the process had nothing to do any more: what comes next finds all. */
 Test(wakeups, all_ps_are_there_after_a_sleep) {
 	start(2);
-	chaos_configure(1, 100, 0);
-	for (int site = 0; site < CHAOS_SITES; site++) {
-		if (site != CHAOS_PROCS)
-			chaos_spare((enum chaos_site)site);
-	}
+	chaos_only(CHAOS_PROCS);
 	for (uint32_t round = 0; round < 20; round++) {
 		yield_until(atomic_load(&sched.procs) == 1);
 		pthread_t t = thread_start(sees_all_asleep, NULL);
