@@ -156,8 +156,24 @@ static void thread_end(struct g *g) {
 	thread_gone(g, 0);
 }
 
+/* The joiner leaves without the result, or ends: the thread is joinable again. */
+static void join_given_up(struct g **target) {
+	if (*target)
+		atomic_store_explicit(&thread_of(*target)->joiner, NULL, memory_order_relaxed);
+}
+
+/* The program's code is over. Was that in pthread_join() by an asynchronous cancellation, which may act between any two instructions there, so that nobody has come by to
+ * give it up? The other thread may be another's by now, and is left alone then. */
+static void join_left(struct g *g) {
+	struct g *target = thread_of(g)->joins, *joiner = g;
+	if (unlikely(target != NULL))
+		atomic_compare_exchange_strong_explicit(&thread_of(target)->joiner, &joiner, NULL, memory_order_relaxed, memory_order_relaxed);
+	thread_of(g)->joins = NULL;
+}
+
 static void thread_finish(struct g *g) __attribute__((noreturn));
 static void thread_finish(struct g *g) {
+	join_left(g);
 	real.__call_tls_dtors();
 	key_run_destructors();
 	thread_end(g);
@@ -186,14 +202,16 @@ void thread_vanish(struct g *g, int status) {
 
 static void thread_main(struct g *g) {
 	struct thread *t = thread_of(g);
+	void *arg = t->arg;
 	__pthread_unwind_buf_t buf;
+	t->joins = NULL;
 	tcb_thread_start();
 	if (__sigsetjmp_cancel(buf.__cancel_jmp_buf, 0) == 0) {
 		real.__pthread_register_cancel(&buf);
 		if (t->is_c11)
-			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(t->arg);
+			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(arg);
 		else
-			t->result = t->start(t->arg);
+			t->result = t->start(arg);
 	} else if (golib_unwound(g)) {
 		t->result = NULL;
 	} else if (!t->left_by_call) {
@@ -224,6 +242,7 @@ void thread_run_main(int (*main_fn)(int, char **, char **), int argc, char **arg
 		real.__pthread_unwind_next(&buf); /* kernel threads only: libc goes on with its own buffer */
 	if (!thread_of(g)->left_by_call)
 		thread_of(g)->result = PTHREAD_CANCELED;
+	join_left(g);
 	/* Only those: libc leaves the objects of main's thread_locals to exit(), if main is the last and comes there. */
 	key_run_destructors();
 	thread_end(g);
@@ -418,7 +437,7 @@ static int join_begin(struct g *g, struct g *self) {
 	struct g *nobody = NULL;
 	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
 		return EINVAL;
-	/* acquire: as in join_until() */
+	/* acquire: as in join_wait() */
 	if (self->kind <= G_MAIN && atomic_load_explicit(&t->done, memory_order_acquire) == 0)
 		shim_testcancel(self);
 	bool mutual = self->kind <= G_MAIN && atomic_load_explicit(&thread_of(self)->joiner, memory_order_relaxed) == g;
@@ -429,15 +448,8 @@ static int join_begin(struct g *g, struct g *self) {
 	return 0;
 }
 
-/* The joiner leaves without the result, or ends: the thread is joinable again. */
-static void join_given_up(struct g **target) {
-	if (*target)
-		atomic_store_explicit(&thread_of(*target)->joiner, NULL, memory_order_relaxed);
-}
-
-static int join_until(struct g *g, void **result, int64_t deadline) {
+static int join_wait(struct g *g, struct g *self, void **result, int64_t deadline) {
 	struct thread *t = thread_of(g);
-	struct g *self = g_self();
 	__attribute__((cleanup(join_given_up))) struct g *joining = NULL;
 	int err = join_begin(g, self);
 	if (err)
@@ -462,6 +474,18 @@ static int join_until(struct g *g, void **result, int64_t deadline) {
 	}
 	joining = NULL;
 	return join_result(g, result);
+}
+
+static int join_until(struct g *g, void **result, int64_t deadline) {
+	struct g *self = g_self();
+	if (self->kind > G_MAIN)
+		return join_wait(g, self, result, deadline);
+	struct thread *me = thread_of(self);
+	struct g *outer = me->joins; /* this may be a handler in the middle of another join */
+	me->joins = g; /* not later than `joiner` is won: that has a release */
+	int err = join_wait(g, self, result, deadline);
+	me->joins = outer;
+	return err;
 }
 
 /* As libc, who asks the kernel only if the thread still runs, and again for ever when it calls the time nonsense. */

@@ -17,7 +17,10 @@ enum thread_life { THREAD_LIVE, THREAD_DETACHED, THREAD_EXITED };
 
 struct thread {
 	void *(*start)(void *);      /* or, for C11, a function that returns int: is_c11 */
-	void *arg;
+	union {
+		void *arg;           /* until it has begun */
+		struct g *joins;     /* whose joiner it is, or is about to be; its own notes */
+	};
 	void *result;
 	_Atomic uint32_t done;       /* futex word joiners wait on: 1 = exited */
 	_Atomic uint32_t life;       /* enum thread_life */
