@@ -239,8 +239,13 @@ static char *command_output(const char *command) {
 	return text;
 }
 
+/* What a run that hung is at: what its kernel threads wait for and which signals wait for them, before gdb disturbs that; its goroutines; everybody's frames. */
 static char *gdb_stacks(pid_t pid) {
-	char *command = text_format("timeout -k 2 20 gdb -nx -q -batch -p %d -ex 'thread apply all bt 24' 2>/dev/null </dev/null", pid);
+	char *command = text_format("for t in /proc/%d/task/*; do echo $(cat $t/stat | cut -d ' ' -f 1-3) in $(cut -d ' ' -f 1-4 $t/syscall), "
+	                            "$(grep -E '^(SigPnd|SigBlk|vol|nonvol)' $t/status); done 2>/dev/null; "
+	                            "timeout -k 2 20 gdb -nx -q -batch -p %d -x %s/scripts/goshim-gdb.py -ex 'info goroutines' "
+	                            "-ex 'thread apply all -q printf \"%%#lx rax %%#lx\\n\", $pc, $rax' -ex 'thread apply all bt 24' 2>/dev/null </dev/null",
+	                            pid, pid, root_of("GOSHIM_SOURCE", "."));
 	char *text = command_output(command);
 	free(command);
 	return text;

@@ -232,7 +232,8 @@ int main(void) {
 	EQ(waitpid(child, NULL, 0), child);
 	for (int i = 0; i < OTHERS && !failures; i++)
 		join(other[i]);
-	joiner_ends();
+	if (!failures) /* else they take its words to go */
+		joiner_ends();
 	close(ask[1]);
 	EQ(waitpid(tracer, NULL, 0), tracer);
 	msgctl(queue, IPC_RMID, NULL);

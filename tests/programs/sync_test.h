@@ -19,6 +19,7 @@ static int failures;
 	do {                                                                          \
 		if (!(cond)) {                                                        \
 			printf("FAIL %s:%d: %s\n", __FILE__, __LINE__, #cond);        \
+			fflush(stdout); /* it may hang for that, and be killed */      \
 			__atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);           \
 		}                                                                     \
 	} while (0)
@@ -28,6 +29,7 @@ static int failures;
 		long got_ = (long)(expr), want_ = (long)(want);                                              \
 		if (got_ != want_) {                                                                         \
 			printf("FAIL %s:%d: %s is %ld, not %ld\n", __FILE__, __LINE__, #expr, got_, want_); \
+			fflush(stdout);                                                              \
 			__atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);                                  \
 		}                                                                                            \
 	} while (0)
