@@ -57,6 +57,7 @@ struct p {
 	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
 	int64_t mon_asked_cpu;       /* ... and its CPU clock then */
 	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
+	int64_t mon_taken;           /* when it was taken from one that seemed blocked; 0: it has been used since */
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
 };
 
@@ -113,8 +114,13 @@ struct m {
 	struct p *helps_p;            /* its P when it last was woken or stole, and what that P had done by then, and when; NULL: that is over */
 	uint64_t helps_tick;
 	int64_t helps_since;
-	struct g *stray_g;            /* the stray that sysmon saw here last, and `moved` then. sysmon's */
+	struct g *stray_g;            /* the stray that sysmon saw here last, and `moved` and its CPU clock then. sysmon's */
 	uint64_t stray_moved;
+	int64_t stray_cpu;
+	struct g *clock_g;            /* ... when its CPU clock was last read, and what that showed */
+	int64_t clock_cpu, clock_at;
+	struct g *unseen_g;           /* lost its P here because it seemed blocked where nobody sees it, and its CPU clock then. sysmon's */
+	int64_t unseen_cpu;
 	int64_t asked_way;            /* nanotime() when its G was last told to make way. sysmon's */
 	struct seen seen;
 	int32_t timer_id, timer_ktid; /* the timer on the CPU clock of kernel thread timer_ktid; 0: none yet. sysmon's */

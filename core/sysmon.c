@@ -41,6 +41,12 @@
 #define GRACE_NS 10000000        /* from the question until its P is taken */
 #define GRACE_CPU_NS 500000      /* ... if it used so much CPU time meanwhile */
 #define STRAY_NS 4000000         /* what one that runs beside those with a P may keep a CPU for: a slice of the kernel's */
+#define STRAY_IDLE 16            /* ... but one that used less than this part of the time is blocked for most of it */
+#define RECOUNT_NS 2000000       /* how soon that is looked at again where it matters */
+#define TRUST 4u                 /* Ps that must be used at once */
+#define PROMPT_NS 500000         /* at once */
+#define TRUST_LOOKS 2u
+#define WITHOUT_P_MAX 256u
 #define POLL_NS (10000000 - SYSMON_TICK_MAX_NS) /* looked at once a tick: every 10 ms at the latest */
 #define WISH_BATCH 64
 #define WISH_TRIES 1000u
@@ -103,8 +109,14 @@ static bool all_idle(void) {
 	return nobody_works() && nobody_queued();
 }
 
-/* Goroutines that compute without a P, when last counted and since. */
-static uint32_t strays;
+/* Goroutines without a P, when last counted and since; and those of them that are taken to compute. */
+static uint32_t without_p, strays;
+
+/* A clock that stands still says little on a machine that lacks CPUs. But where the Ps that are taken for it are used at once there are CPUs; and a program
+ * one of whose threads waits where nobody sees it (libgomp makes futex calls by its own instructions) has more of them. So such a G is no stray while so many Ps in a
+ * row were used at once, and WITHOUT_P_MAX keeps a program that computes with thousands of threads from running them all as kernel threads. */
+static uint32_t trust = TRUST;
+static uint32_t trust_looks; /* to come at once after who seemed blocked, or the next one, lost its P */
 
 /* Nothing to do until somebody stirs us, however long those run that do. Relaxed: hints, and it is not for long. */
 static bool nobody_waits(void) {
@@ -221,16 +233,53 @@ static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t l
 	return false;
 }
 
+static bool trusted(void) {
+	return trust == TRUST && without_p < WITHOUT_P_MAX;
+}
+
+/* p was taken from one that seemed blocked. `used`: it has run somebody since. */
+static void trust_look(struct p *p, const struct m *m, bool used, int64_t now) {
+	if (!p->mon_taken)
+		return;
+	bool late = now - p->mon_taken > PROMPT_NS;
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	bool idle = p->idle;
+	lock_release(&sched.lock);
+	/* relaxed: at worst it says nothing, or voids the trust for once. Who went idle with p, or has it from elsewhere, has not been late for it. */
+	bool elsewhere = idle || p_leaving(p) || (m && atomic_load_explicit(&m->curg, memory_order_relaxed));
+	if (!used && !elsewhere && (!late || m_coming()))
+		return;
+	p->mon_taken = 0;
+	if (used && !late)
+		trust += trust < TRUST;
+	else if (!used && !elsewhere)
+		trust = 0;
+}
+
+static void clock_note(struct m *m, struct g *g, int64_t used, int64_t now) {
+	m->clock_g = g;
+	m->clock_cpu = used;
+	m->clock_at = now;
+}
+
 static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
+	int64_t used = in_syscall ? 0 : preempt_cpu_time(m);
+	bool blocked = !in_syscall && used >= 0 && p->mon_cpu_at && look->now - p->mon_cpu_at >= STILL_NS && used == p->mon_cpu;
 	if (!retake(p, m, g))
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
-	strays += !in_syscall;
-	if (p_leaving(p))
+	without_p += !in_syscall;
+	strays += !in_syscall && !(blocked && trusted());
+	clock_note(m, g, used, look->now);
+	m->unseen_g = blocked ? g : NULL;
+	m->unseen_cpu = used;
+	if (p_leaving(p)) {
 		procs_part(p);
-	else
+	} else {
 		startm(p);
+		p->mon_taken = blocked ? nanotime() : 0;
+	}
 	look->did = true;
 	return true;
 }
@@ -256,9 +305,10 @@ static void soon(struct look *look, int64_t ran) {
 
 static void watch_p(struct p *p, struct look *look) {
 	struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
+	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+	trust_look(p, m, tick != p->mon_tick, look->now);
 	if (!m)
 		return;
-	uint32_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
 	int64_t since = atomic_load_explicit(&p->mon_since, memory_order_relaxed);
 	bool woken = !runq_empty(p) || atomic_load_explicit(&sched.runq.size, memory_order_relaxed);
 	if (tick != p->mon_tick || !since) {
@@ -266,8 +316,10 @@ static void watch_p(struct p *p, struct look *look) {
 		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
 		p->mon_moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
-		if (woken)
+		if (woken) {
 			cpu_clock_note(p, preempt_cpu_time(m), look->now);
+			look->again |= trust_looks && trusted();
+		}
 		soon(look, 0);
 		return;
 	}
@@ -289,8 +341,10 @@ static void watch_p(struct p *p, struct look *look) {
 	if (!wanted)
 		return;
 	if (blocks_unseen(p, m, look, woken ? STILL_NS : SYSCALL_NS) || chaos(CHAOS_HANDOFF)) {
-		if (take(p, m, g, look))
+		if (take(p, m, g, look)) {
 			look->again = true; /* rarely alone */
+			trust_looks = TRUST_LOOKS;
+		}
 	} else if (ran >= SLICE_NS && leaving) {
 		take(p, m, g, look);
 	} else if (ran >= SLICE_NS) {
@@ -322,7 +376,7 @@ static void make_room(struct look *look) {
 	bool more = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1 || !runq_empty(p) ||
 		    atomic_load_explicit(&sched.late.size, memory_order_relaxed);
 	if (g && take(p, m, g, look)) {
-		if (more)
+		if (more && m->unseen_g != g)
 			preempt_ask(m, g, p->mon_tick);
 		look->woke = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1;
 		look->again |= look->woke;
@@ -337,27 +391,45 @@ static struct p *p_of(struct m *m) {
 	return NULL;
 }
 
+/* A goroutine without a P, on m. */
+static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
+	int64_t used = preempt_cpu_time(m), ns = look->now - m->clock_at;
+	bool unseen = m->unseen_g == g, blocked = m->clock_g == g && used >= 0 && used - m->clock_cpu < ns / STRAY_IDLE;
+	if (ns >= RECOUNT_NS || m->clock_g != g)
+		clock_note(m, g, used, look->now);
+	without_p++;
+	strays += !(blocked && trusted());
+	if (!asks)
+		return;
+	uint64_t moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
+	look->computes |= g == m->stray_g && moved == m->stray_moved && used - m->stray_cpu >= SLICE_NS / STRAY_IDLE;
+	m->stray_g = g;
+	m->stray_moved = moved;
+	m->stray_cpu = used;
+	/* Who waits where nobody sees it, again and again, would only take another P to wait with. */
+	if (!(unseen && trusted()) || used - m->unseen_cpu >= SLICE_NS)
+		preempt_ask(m, g, 0);
+}
+
 /* Goroutines that lost their P while they computed (the kernel let them stand still, or others were to go first) go on beside those that have one: as many of them
  * as there are CPUs missing. So that they do not become more and more, each is asked to give way as one with a P is; if a P is idle it gets that, and goes on where it
  * is. An M without a P is not to be seen from its own fields, which it changes late. */
 static void strays_look(struct look *look) {
-	static int64_t next;
-	if (look->now < next)
+	static int64_t next, recount;
+	bool asks = look->now >= next;
+	if (!asks && !(strays && trusted() && look->now >= recount))
 		return;
-	next = look->now + SLICE_NS;
-	strays = 0;
+	if (asks)
+		next = look->now + SLICE_NS;
+	recount = look->now + RECOUNT_NS;
+	without_p = strays = 0;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 		if (g && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
 		    !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !p_of(m)) {
-			uint64_t moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
-			look->computes |= g == m->stray_g && moved == m->stray_moved;
-			m->stray_g = g;
-			m->stray_moved = moved;
-			strays++;
-			preempt_ask(m, g, 0);
+			stray_look(m, g, look, asks);
 		} else {
-			m->stray_g = NULL;
+			m->stray_g = m->clock_g = m->unseen_g = NULL;
 		}
 	}
 }
@@ -495,6 +567,7 @@ static void tick(struct look *look, bool poll) {
 		/* A P that works through its queue quickly needs no help. */
 		queued |= runq_length(p) >= 2 || (!runq_empty(p) && p->mon_tick == before);
 	}
+	trust_looks -= trust_looks > 0;
 	make_room(look);
 	poller_wanted(look);
 	procs_climb(look->now, look->computes);

@@ -61,6 +61,29 @@ static void *in_flock(void *path) {
 	return (void *)(long)r;
 }
 
+/* As libgomp has them: threads that are made for one piece of work, and meet before and after it. */
+enum { MEET = 16 };
+static _Atomic int come, meeting, at_work;
+
+static void meet(void) {
+	int this = meeting;
+	if (++come == MEET) {
+		come = 0;
+		meeting++;
+		bare(SYS_futex, (long)&meeting, FUTEX_WAKE, MEET, 0);
+	} else {
+		while (meeting == this)
+			bare(SYS_futex, (long)&meeting, FUTEX_WAIT, this, 0);
+	}
+}
+
+static void *meets(void *arg) {
+	meet();
+	at_work++;
+	meet();
+	return at_work == MEET ? NULL : arg;
+}
+
 static _Atomic long worked;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
@@ -111,6 +134,16 @@ int main(void) {
 			sched_yield();
 		}
 	step("futex");
+
+	for (int round = 0; round < 30; round++) {
+		at_work = 0;
+		for (int i = 0; i < MEET; i++)
+			t[i] = start(meets, &come);
+		others_progress();
+		for (int i = 0; i < MEET; i++)
+			EQ(join(t[i]), 0);
+	}
+	step("barrier");
 
 	blocked = 0;
 	for (int i = 0; i < N; i++)

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fenv.h>
+#include <linux/futex.h>
 #include <math.h>
 
 #include "debug.h"
@@ -519,6 +520,44 @@ Test(sched, running_without_a_p) {
 		wait_all();
 	}
 	cr_expect(counter == 3);
+}
+
+static _Atomic uint32_t unseen_word;
+static struct g *_Atomic unseen_waiter;
+
+static void wait_unseen(void *arg) {
+	(void)arg;
+	unseen_waiter = g_self();
+	while (!unseen_word)
+		SYS4(SYS_futex, &unseen_word, FUTEX_WAIT_PRIVATE, 0, 0);
+}
+
+/* False: sysmon did not see it stand still, for want of a CPU, say. */
+static bool waits_unseen(void) {
+	unseen_word = 0;
+	unseen_waiter = NULL;
+	go(wait_unseen, NULL);
+	yield_until(unseen_waiter && unseen_waiter->m->retake == RETAKE_TAKEN);
+	volatile struct m *m = unseen_waiter->m; /* sysmon's notes there are looked at as they change */
+	bool seen = m->unseen_g == unseen_waiter;
+	if (seen)
+		m->preempt_g = NULL; /* whoever was asked before */
+	for (int looks = 0; seen && looks < 3; looks++) {
+		int64_t before = nanotime();
+		yield_until(m->clock_at > before && m->stray_g == unseen_waiter);
+		cr_expect(m->preempt_g == NULL);
+	}
+	unseen_word = 1;
+	SYS3(SYS_futex, &unseen_word, FUTEX_WAKE_PRIVATE, 1);
+	wait_all();
+	return seen;
+}
+
+/* It would only take another P to wait with. */
+Test(sched, who_waits_unseen_is_not_asked_to_give_way) {
+	start(1);
+	while (!waits_unseen())
+		;
 }
 
 /* Inside the runtime nobody loses his P, however long it takes: he may be in the middle of its queue. */
