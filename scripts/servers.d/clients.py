@@ -41,7 +41,7 @@ class Sysbench(MariaDbClient):
     answer = r"transactions:\s+(\d+).*ignored errors:\s+(\d+).*reconnects:\s+(\d+)"
 
     def command(self):
-        return self.server.sysbench("oltp_read_only", self.port) + [f"--threads={THREADS}", "--events=4000", "--time=0", "run"]
+        return self.server.sysbench("oltp_read_only", self.port) + [f"--threads={THREADS}", "--events=16000", "--time=0", "run"]
 
 
 class Slap(MariaDbClient):
@@ -52,7 +52,7 @@ class Slap(MariaDbClient):
 
     def command(self):
         return ["mariadb-slap", "--no-defaults", "-h", "127.0.0.1", "-P", str(self.port), "-u", "sb", f"--concurrency={THREADS}",
-                "--create-schema=sb", "--query=select count(*) from sbtest1 where id < 50", f"--number-of-queries={THREADS * 400}"]
+                "--create-schema=sb", "--query=select count(*) from sbtest1 where id < 50", f"--number-of-queries={THREADS * 2000}"]
 
 
 class PgBench(Client):
@@ -94,7 +94,7 @@ class PgBench(Client):
                 time.sleep(0.2)
 
     def command(self):
-        return [self.tool("pgbench"), "-S", "-n", "-c", str(THREADS), "-j", "16", "-t", "400", *self.connect, "postgres"]
+        return [self.tool("pgbench"), "-S", "-n", "-c", str(THREADS), "-j", "16", "-t", "2000", *self.connect, "postgres"]
 
 
 SERVERS = [Sysbench, Slap, PgBench]
