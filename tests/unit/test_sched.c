@@ -556,6 +556,7 @@ static bool waits_unseen(void) {
 /* It would only take another P to wait with. */
 Test(sched, who_waits_unseen_is_not_asked_to_give_way) {
 	start(1);
+	m_sigstack_arm(g_self()->m); /* else it is not asked for want of that */
 	while (!waits_unseen())
 		;
 }
