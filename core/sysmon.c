@@ -407,7 +407,7 @@ static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
 	m->stray_moved = moved;
 	m->stray_cpu = used;
 	/* Who waits where nobody sees it, again and again, would only take another P to wait with. */
-	if (!(unseen && trusted()) || used - m->unseen_cpu >= SLICE_NS)
+	if (!unseen || used - m->unseen_cpu >= SLICE_NS)
 		preempt_ask(m, g, 0);
 }
 
