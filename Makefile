@@ -222,7 +222,7 @@ $(BUILD)/ubsan/libcore.a: $(UBSAN_OBJS) $(BUILD)/sources
 	@rm -f $@
 	$(Q)ar rcs $@ $(UBSAN_OBJS)
 
-$(addprefix $(BUILD)/tests/unit/,test_sched test_scavenge test_preempt test_wakeups test_fork test_debug): $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/ubsan/libcore.a
+$(addprefix $(BUILD)/tests/unit/,test_sched test_retake test_scavenge test_preempt test_wakeups test_fork test_debug): $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/ubsan/libcore.a
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UBSAN_FLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(BUILD)/ubsan/libcore.a -o $@ $(CRITERION) -pthread -ldl -lm

@@ -45,8 +45,8 @@
 #define RECOUNT_NS 2000000       /* how soon that is looked at again where it matters */
 #define TRUST 4u                 /* Ps that must be used at once */
 #define PROMPT_NS 500000         /* at once */
-#define TRUST_LOOKS 2u
-#define WITHOUT_P_MAX 256u
+#define TRUST_LOOKS 2u           /* at TICK_SOON_NS, after one that seemed blocked */
+#define WITHOUT_P_MAX 256u       /* ... and so few kernel threads are there for it */
 #define POLL_NS (10000000 - SYSMON_TICK_MAX_NS) /* looked at once a tick: every 10 ms at the latest */
 #define WISH_BATCH 64
 #define WISH_TRIES 1000u
@@ -215,6 +215,11 @@ static void cpu_clock_note(struct p *p, int64_t used, int64_t now) {
 	p->mon_cpu_at = now;
 }
 
+/* since it was noted */
+static bool stands_still(const struct p *p, int64_t used) {
+	return p->mon_cpu_at && used == p->mon_cpu;
+}
+
 /* Blocked in a system call that nobody bracketed? Its CPU clock stands still between two looks. (So does that of a thread that only lacks a CPU:
  * then its P is better used elsewhere as well, unless it is the strays who have the CPU, for they would become more. /proc would tell, but to open a file
  * there takes the lowest free descriptor from under the program's nose.) Where it may have blocked between the first two looks, the third comes soon; not
@@ -222,7 +227,7 @@ static void cpu_clock_note(struct p *p, int64_t used, int64_t now) {
 static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t least) {
 	int64_t used = preempt_cpu_time(m), between = look->now - p->mon_cpu_at;
 	least += strays * STRAY_NS;
-	if (p->mon_cpu_at && used == p->mon_cpu) {
+	if (stands_still(p, used)) {
 		look->again |= between < least && least - between <= TICK_SOON_NS; /* farther from it, the next tick tells */
 		return between >= least;
 	}
@@ -265,7 +270,7 @@ static void clock_note(struct m *m, struct g *g, int64_t used, int64_t now) {
 static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	int64_t used = in_syscall ? 0 : preempt_cpu_time(m);
-	bool blocked = !in_syscall && used >= 0 && p->mon_cpu_at && look->now - p->mon_cpu_at >= STILL_NS && used == p->mon_cpu;
+	bool blocked = !in_syscall && used >= 0 && stands_still(p, used) && look->now - p->mon_cpu_at >= STILL_NS;
 	if (!retake(p, m, g))
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);

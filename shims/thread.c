@@ -156,12 +156,6 @@ static void thread_end(struct g *g) {
 	thread_gone(g, 0);
 }
 
-/* The joiner leaves without the result, or ends: the thread is joinable again. */
-static void join_given_up(struct g **target) {
-	if (*target)
-		atomic_store_explicit(&thread_of(*target)->joiner, NULL, memory_order_relaxed);
-}
-
 /* The program's code is over. Was that in pthread_join() by an asynchronous cancellation, which may act between any two instructions there, so that nobody has come by to
  * give it up? The other thread may be another's by now, and is left alone then. */
 static void join_left(struct g *g) {
@@ -446,6 +440,12 @@ static int join_begin(struct g *g, struct g *self) {
 	if (!atomic_compare_exchange_strong_explicit(&t->joiner, &nobody, self, memory_order_acq_rel, memory_order_relaxed))
 		return EINVAL;
 	return 0;
+}
+
+/* The joiner leaves without the result, or ends: the thread is joinable again. */
+static void join_given_up(struct g **target) {
+	if (*target)
+		atomic_store_explicit(&thread_of(*target)->joiner, NULL, memory_order_relaxed);
 }
 
 static int join_wait(struct g *g, struct g *self, void **result, int64_t deadline) {

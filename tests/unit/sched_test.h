@@ -94,6 +94,13 @@ static inline void sleep_ns(int64_t ns) {
 	must(r == -ETIMEDOUT && nanotime() >= end);
 }
 
+static _Atomic int noted;
+
+static inline void note_run(void *arg) {
+	(void)arg;
+	atomic_fetch_add(&noted, 1);
+}
+
 /* On a goroutine: gives the P away, not the CPU. */
 #define yield_until(condition) \
 	do { \

@@ -109,27 +109,26 @@ Test(climb, finds_the_best_of_many) {
 	cr_expect(s.used[2] > 55 * SECOND, "%ld ms", (long)(s.used[2] / MS));
 }
 
+/* Its load is `rate` from now on; after a while so many are used. */
+static void becomes(struct server *s, double (*rate)(uint32_t procs), int64_t ns, uint32_t use) {
+	s->rate = rate;
+	run(s, ns);
+	cr_expect(s->use == use, "%u after %ld s, not %u", s->use, (long)(ns / SECOND), use);
+}
+
 Test(climb, another_load_brings_them_back) {
 	struct server s;
 	begin(&s, 2, fewer_is_more, 0.02);
-	run(&s, 600 * SECOND);
-	cr_expect(s.use == 1);
-	s.rate = each_helps;
-	run(&s, 6 * SECOND);
-	cr_expect(s.use == 2);
-	s.rate = fewer_is_more;
-	run(&s, 90 * SECOND);
-	cr_expect(s.use == 1);
+	becomes(&s, fewer_is_more, 600 * SECOND, 1);
+	becomes(&s, each_helps, 6 * SECOND, 2);
+	becomes(&s, fewer_is_more, 90 * SECOND, 1);
 }
 
 Test(climb, a_greater_load_is_tried_soon) {
 	struct server s;
 	begin(&s, 2, fewer_is_more, 0.02);
-	run(&s, 600 * SECOND);
-	cr_expect(s.use == 1);
-	s.rate = each_helps_more; /* at no greater cost */
-	run(&s, 6 * SECOND);
-	cr_expect(s.use == 2);
+	becomes(&s, fewer_is_more, 600 * SECOND, 1);
+	becomes(&s, each_helps_more, 6 * SECOND, 2); /* at no greater cost */
 }
 
 Test(climb, a_heap_that_fell_to_fewer_proves_nothing) {
@@ -142,11 +141,8 @@ Test(climb, a_heap_that_fell_to_fewer_proves_nothing) {
 Test(climb, too_few_calls_give_all_back) {
 	struct server s;
 	begin(&s, 2, barely_enough, 0);
-	run(&s, 60 * SECOND);
-	cr_expect(s.use == 1);
-	s.rate = barely_too_few;
-	run(&s, SECOND);
-	cr_expect(s.use == 2);
+	becomes(&s, barely_enough, 60 * SECOND, 1);
+	becomes(&s, barely_too_few, SECOND, 2);
 }
 
 Test(climb, one_that_computes_has_all_at_once) {

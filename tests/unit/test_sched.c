@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fenv.h>
-#include <linux/futex.h>
 #include <math.h>
 
 #include "debug.h"
@@ -101,37 +100,30 @@ Test(sched, start_is_refused) {
 
 /* ---- life ---- */
 
-static _Atomic int counter;
-
-static void count(void *arg) {
-	(void)arg;
-	atomic_fetch_add(&counter, 1);
-}
-
 TEST_PROCS(sched, many_at_once) {
 	start(procs);
 	for (int i = 0; i < 5000; i++)
-		go(count, NULL);
+		go(note_run, NULL);
 	wait_all();
-	cr_expect(counter == 5000);
+	cr_expect(noted == 5000);
 	cr_expect(g_count() == 1);
 }
 
 TEST_PROCS(sched, gs_are_used_again) {
 	start(procs);
 	for (int i = 0; i < 20000; i++) {
-		go(count, NULL);
+		go(note_run, NULL);
 		if (i % 8 == 7)
 			wait_all();
 	}
 	wait_all();
-	cr_expect(counter == 20000);
+	cr_expect(noted == 20000);
 	cr_expect(gs_ever() < 400, "%u Gs for 8 at a time", gs_ever());
 }
 
 static void spawn_tree(void *arg) {
 	int depth = (int)(intptr_t)arg;
-	atomic_fetch_add(&counter, 1);
+	atomic_fetch_add(&noted, 1);
 	for (int i = 0; i < 2 && depth; i++)
 		go(spawn_tree, (void *)(intptr_t)(depth - 1));
 }
@@ -140,7 +132,7 @@ TEST_PROCS(sched, goroutines_make_goroutines) {
 	start(procs);
 	go(spawn_tree, (void *)11);
 	wait_all();
-	cr_expect(counter == 4095, "%d", counter);
+	cr_expect(noted == 4095, "%d", noted);
 }
 
 /* As a joiner does: waits for the end, then for the stack. */
@@ -205,20 +197,20 @@ Test(sched, stack_of_the_program) {
 
 static void no_memory(void) {
 	start(1); /* one P: the others would keep some of the dead for themselves */
-	go(count, NULL);
+	go(note_run, NULL);
 	wait_all();
 	memory_refuse();
 	int n = 0, err = 0;
 	struct g *g;
-	while ((g = task_new(count, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err)) && n < 100000) {
+	while ((g = task_new(note_run, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err)) && n < 100000) {
 		atomic_fetch_add(&tasks, 1);
 		ready_new(g);
 		n++;
 	}
 	must(n < 100000 && err == -EAGAIN);
 	wait_all(); /* all that were made run */
-	must(counter == n + 1);
-	go(count, NULL); /* their stacks are there again */
+	must(noted == n + 1);
+	go(note_run, NULL); /* their stacks are there again */
 	wait_all();
 }
 
@@ -238,7 +230,7 @@ static void *queue_it(void *arg) {
 	must(setrlimit(RLIMIT_AS, &none) == 0);
 	ready_new(queued);
 	must(atomic_load(&sched.m_refusals) > 0 && setrlimit(RLIMIT_AS, &old) == 0);
-	until(atomic_load(&counter) == 1);
+	until(atomic_load(&noted) == 1);
 	must(write(ends_read[1], "", 1) == 1);
 	return arg;
 }
@@ -247,7 +239,7 @@ static void no_memory_for_an_m(void) {
 	int err = 0;
 	char byte;
 	start(1);
-	queued = task_new(count, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+	queued = task_new(note_run, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
 	must(queued && pipe(ends_read) == 0);
 	atomic_fetch_add(&tasks, 1);
 	pthread_t t = thread_start(queue_it, NULL);
@@ -388,7 +380,7 @@ static void overflow(void *arg) {
 static void overflow_child(void) {
 	signal(SIGSEGV, SIG_DFL);
 	start(2);
-	go(count, NULL);
+	go(note_run, NULL);
 	go(overflow, (void *)100000);
 	wait_all();
 }
@@ -450,249 +442,6 @@ Test(sched, yield_finds_the_global_queue) {
 			g_yield(g_self());
 		cr_assert(turns_taken == i + 1, "round %u, tick %u: yield did not run what waits", i, sched.all_p[0]->schedtick);
 	}
-	wait_all();
-}
-
-static _Atomic bool stop;
-
-static void hog(void *arg) {
-	(void)arg;
-	while (!atomic_load_explicit(&stop, memory_order_relaxed))
-		;
-}
-
-static void set_stop(void *arg) {
-	(void)arg;
-	atomic_store(&stop, true);
-}
-
-/* SCH-1: nobody yields; sysmon takes the Ps away, the hogs go on without. */
-TEST_PROCS(sched, hogs_lose_their_p) {
-	start(procs);
-	for (uint32_t i = 0; i < procs; i++)
-		go(hog, NULL);
-	for (int i = 0; i < 5; i++)
-		g_yield(g_self());
-	go(count, NULL);
-	go(set_stop, NULL);
-	wait_all();
-	cr_expect(counter == 1);
-}
-
-/* Running without a P is legal for everything. */
-static _Atomic uint32_t pless_word;
-
-static void work_without_p(void *arg) {
-	struct g *g = g_self();
-	for (int i = 0; i < 3; i++) {
-		atomic_store(&stop, false);
-		go(set_stop, NULL);
-		while (!atomic_load(&stop)) /* on one P it can only end by losing the P */
-			;
-		rt_enter(g); /* notices */
-		must(sched.procs > 1 || !g->m->p);
-		rt_exit(g);
-		switch (((int)(intptr_t)arg + i) % 4) {
-		case 0:
-			g_yield(g);
-			break;
-		case 1:
-			sleep_ns(MS);
-			break;
-		case 2:
-			syscall_enter(g);
-			syscall_exit(g);
-			break;
-		case 3:
-			pless_word++;
-			futex_wake(&pless_word, 100, FUTEX_ANY);
-			go(count, NULL);
-			break;
-		}
-		must(g->in_rt == 0);
-	}
-}
-
-Test(sched, running_without_a_p) {
-	start(1);
-	for (int i = 0; i < 4; i++) {
-		go(work_without_p, (void *)(intptr_t)i);
-		wait_all();
-	}
-	cr_expect(counter == 3);
-}
-
-static _Atomic uint32_t unseen_word;
-static struct g *_Atomic unseen_waiter;
-
-static void wait_unseen(void *arg) {
-	(void)arg;
-	unseen_waiter = g_self();
-	while (!unseen_word)
-		SYS4(SYS_futex, &unseen_word, FUTEX_WAIT_PRIVATE, 0, 0);
-}
-
-/* False: sysmon did not see it stand still, for want of a CPU, say. */
-static bool waits_unseen(void) {
-	unseen_word = 0;
-	unseen_waiter = NULL;
-	go(wait_unseen, NULL);
-	yield_until(unseen_waiter && unseen_waiter->m->retake == RETAKE_TAKEN);
-	volatile struct m *m = unseen_waiter->m; /* sysmon's notes there are looked at as they change */
-	bool seen = m->unseen_g == unseen_waiter;
-	if (seen)
-		m->preempt_g = NULL; /* whoever was asked before */
-	for (int looks = 0; seen && looks < 3; looks++) {
-		int64_t before = nanotime();
-		yield_until(m->clock_at > before && m->stray_g == unseen_waiter);
-		cr_expect(m->preempt_g == NULL);
-	}
-	unseen_word = 1;
-	SYS3(SYS_futex, &unseen_word, FUTEX_WAKE_PRIVATE, 1);
-	wait_all();
-	return seen;
-}
-
-/* It would only take another P to wait with. */
-Test(sched, who_waits_unseen_is_not_asked_to_give_way) {
-	start(1);
-	m_sigstack_arm(g_self()->m); /* else it is not asked for want of that */
-	while (!waits_unseen())
-		;
-}
-
-/* Inside the runtime nobody loses his P, however long it takes: he may be in the middle of its queue. */
-static void dawdle_inside(void *arg) {
-	static struct pd held;
-	struct g *g = g_self();
-	atomic_store(&stop, false);
-	go(set_stop, NULL);
-	if (arg)
-		pd_call_begin(g, &held);
-	rt_enter(g);
-	struct p *p = g->m->p;
-	must(p);
-	int64_t end = nanotime() + 60 * MS;
-	while (nanotime() < end)
-		must(g->m->retake != RETAKE_TAKEN && p->m == g->m);
-	rt_exit(g);
-	if (arg)
-		pd_call_end(g);
-	while (!atomic_load(&stop)) /* outside: it loses it at once */
-		;
-}
-
-/* `arg`: nor on the way into a call that goes on outside with its descriptor held, or in a handler there. */
-static void dawdle(void *arg) {
-	start(1);
-	for (int i = 0; i < 5; i++) {
-		go(dawdle_inside, arg);
-		wait_all();
-	}
-}
-
-Test(sched, nobody_loses_his_p_inside_the_runtime) {
-	dawdle(NULL);
-}
-
-Test(sched, nobody_loses_his_p_inside_the_runtime_in_a_call) {
-	dawdle(&counter);
-}
-
-/* ---- syscalls ---- */
-
-static int fds[2];
-
-static void read_blocking(void *how) {
-	struct g *g = g_self();
-	char c;
-	if (how == (void *)1)
-		syscall_enter(g);
-	else if (how == (void *)2)
-		syscall_enter_blocking(g);
-	must(read(fds[0], &c, 1) == 1);
-	if (how)
-		syscall_exit(g);
-	must(g->in_syscall == 0 && g->in_rt == 0);
-	atomic_fetch_add(&counter, 1);
-}
-
-static void write_one(void *arg) {
-	(void)arg;
-	must(write(fds[1], "x", 1) == 1);
-}
-
-/* `how`: bracketed, known to block, or unseen. The writer gets to run although the readers block every M there is. */
-static void blocking_reads(uint32_t procs, int how) {
-	must(pipe(fds) == 0);
-	start(procs);
-	int n = (int)procs + 3;
-	for (int i = 0; i < n; i++)
-		go(read_blocking, (void *)(intptr_t)how);
-	for (int i = 0; i < n; i++)
-		go(write_one, NULL);
-	wait_all();
-	cr_expect(counter == n);
-}
-
-TEST_PROCS(sched, bracketed_syscalls) {
-	blocking_reads(procs, 1);
-}
-
-TEST_PROCS(sched, blocking_syscalls) {
-	blocking_reads(procs, 2);
-}
-
-TEST_PROCS(sched, unseen_syscalls) {
-	blocking_reads(procs, 0);
-}
-
-static void many_short_syscalls(void *arg) {
-	struct g *g = g_self();
-	for (int i = 0; i < 3000; i++) {
-		if (i % 100 == 99)
-			syscall_enter_blocking(g);
-		else
-			syscall_enter(g);
-		syscall(SYS_getppid);
-		syscall_exit(g);
-		if (i % 50 == 0)
-			g_yield(g);
-	}
-	(void)arg;
-	atomic_fetch_add(&counter, 1);
-}
-
-TEST_PROCS(sched, short_syscalls) {
-	start(procs);
-	for (int i = 0; i < 20; i++)
-		go(many_short_syscalls, NULL);
-	wait_all();
-	cr_expect(counter == 20);
-	cr_expect(sched.idle_p_count < sched.procs, "main's P is not idle");
-}
-
-/* SCH-5: the kernel refuses threads. Everything still runs, later. */
-TEST_PROCS(sched, no_more_kernel_threads) {
-	must(pipe(fds) == 0);
-	start(procs);
-	atomic_store(&threads_allowed, 0);
-	for (int i = 0; i < 200; i++)
-		go(count, NULL);
-	wait_all();
-	cr_expect(counter == 200);
-	must(write(fds[1], "xxx", 3) == 3);
-	for (int i = 0; i < 3; i++)
-		go(read_blocking, (void *)(intptr_t)i);
-	for (int i = 0; i < 200; i++)
-		go(count, NULL);
-	wait_all();
-	cr_expect(counter == 403);
-	atomic_store(&threads_allowed, 1000); /* and it recovers */
-	atomic_store(&stop, false);
-	for (uint32_t i = 0; i < procs; i++)
-		go(hog, NULL);
-	go(set_stop, NULL);
 	wait_all();
 }
 
@@ -793,6 +542,8 @@ TEST_PROCS(sched, interrupt) {
 static struct g *_Atomic target;
 static _Atomic uint32_t claims, waits;
 
+static _Atomic bool stop;
+
 static void claimer(void *arg) {
 	(void)arg;
 	while (!atomic_load(&stop)) {
@@ -836,6 +587,8 @@ TEST_PROCS(sched, claimed_exactly_once) {
 }
 
 /* ---- time ---- */
+
+static int fds[2];
 
 static void many_sleeps(void *arg) {
 	uint32_t seed = (uint32_t)(uintptr_t)arg;
@@ -944,7 +697,7 @@ static void queue_counters(int n) {
 	rt_enter(g_self());
 	for (int i = 0; i < n; i++) {
 		int err = 0;
-		struct g *g = task_new(count, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+		struct g *g = task_new(note_run, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
 		must(g);
 		atomic_fetch_add(&tasks, 1);
 		g->state = GS_RUNNABLE;
@@ -960,7 +713,7 @@ Test(sched, who_admits_waits_for_a_crowd) {
 		queue_counters(6000);
 		for (int i = 0; i < 16; i++)
 			g_admitted(g_self());
-		cr_expect(counter > 6000 * round - 1024 - 2 * RUNQ_SIZE, "%d ran", counter);
+		cr_expect(noted > 6000 * round - 1024 - 2 * RUNQ_SIZE, "%d ran", noted);
 		wait_all();
 	}
 }
@@ -971,7 +724,7 @@ static void note_counter(void *arg) {
 	struct pd *pd = pd_new(fds[0]);
 	(void)arg;
 	wait_for_pipe(pd);
-	counted_by_then = counter;
+	counted_by_then = noted;
 }
 
 static void yield_until_seen(void *arg) {
@@ -987,7 +740,7 @@ static uint64_t retaken(void) {
 /* False: main lost its P. */
 static bool crowd_round(void) {
 	uint64_t before = retaken();
-	int begin = counter;
+	int begin = noted;
 	counted_by_then = 0;
 	must(pipe2(fds, O_NONBLOCK) == 0);
 	go(note_counter, NULL);
@@ -1063,8 +816,8 @@ TEST_PROCS(sched, pipes) {
 /* Everybody waits for the network; an event comes from outside. */
 static void *write_later(void *arg) {
 	until(!sched.idle_p_count || sched.poller);
-	write_one(arg);
-	return NULL;
+	must(write(fds[1], "x", 1) == 1);
+	return arg;
 }
 
 TEST_PROCS(sched, event_from_outside) {
@@ -1169,14 +922,14 @@ static void fork_child(void) {
 	must(!sched_started() && !g_goroutine());
 	static _Atomic uint32_t word;
 	must(futex_wait(&word, 0, nanotime() + MS, FUTEX_ANY, false, "child") == -ETIMEDOUT);
-	counter = 0;
+	noted = 0;
 	tasks = 0;
 	start(3);
 	for (int i = 0; i < 500; i++)
-		go(count, NULL);
+		go(note_run, NULL);
 	go(many_sleeps, (void *)1);
 	wait_all();
-	must(counter == 500 && g_count() == 1);
+	must(noted == 500 && g_count() == 1);
 }
 
 static void fork_on_goroutine(void *arg) {
