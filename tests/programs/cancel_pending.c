@@ -86,7 +86,7 @@ static struct {
 
 static char directory[] = "/tmp/cancel_pending.XXXXXX", buf[4096];
 static wchar_t wide[64];
-static int dir, file, null, fds[2] = {-1, -1}, third = -1, queue = -1, status;
+static int dir, file, null, fds[2] = {-1, -1}, third = -1, queue = -1, semaphores = -1, status;
 static mqd_t posted = -1;
 static sem_t sem;
 static mtx_t mtx;
@@ -162,7 +162,7 @@ static void p_terminal(void) {
 }
 static void p_map(void) { mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0); }
 static void p_queue(void) { queue = msgget(IPC_PRIVATE, 0600); text.type = 1; msgsnd(queue, &text, 1, 0); }
-static void p_semaphore(void) { queue = semget(IPC_PRIVATE, 1, 0600); semop(queue, &(struct sembuf){0, 1, 0}, 1); }
+static void p_semaphore(void) { semaphores = semget(IPC_PRIVATE, 1, 0600); semop(semaphores, &(struct sembuf){0, 1, 0}, 1); }
 static void p_mq(void) {
 	struct mq_attr attr = {.mq_maxmsg = 2, .mq_msgsize = 8};
 	char name[64];
@@ -350,8 +350,8 @@ static long conditional_clock(void) {
 	X("copy_file_range", none, copy_file_range(file, &(off64_t){0}, file, &(off64_t){100}, 1, 0), 0) X("flock", none, flock(file, LOCK_EX), 0) \
 	X("getrandom", none, getrandom(buf, 4, 0), 0) X("getentropy", none, getentropy(buf, 4), 0) X("sync_file_range", none, sync_file_range(file, 0, 1, 0), 0) \
 	X("fallocate", none, fallocate(file, 0, 0, 10), 0) X("fallocate64", none, fallocate64(file, 0, 0, 10), 0) X("ftruncate", none, ftruncate(file, 10), 0) \
-	X("posix_fallocate64", none, posix_fallocate64(file, 0, 10), 0) X("semop", p_semaphore, semop(queue, &(struct sembuf){0, -1, 0}, 1), semctl(queue, 0, GETVAL)) \
-	X("semtimedop", p_semaphore, semtimedop(queue, &(struct sembuf){0, -1, 0}, 1, &long_time), semctl(queue, 0, GETVAL)) \
+	X("posix_fallocate64", none, posix_fallocate64(file, 0, 10), 0) X("semop", p_semaphore, semop(semaphores, &(struct sembuf){0, -1, 0}, 1), semctl(semaphores, 0, GETVAL)) \
+	X("semtimedop", p_semaphore, semtimedop(semaphores, &(struct sembuf){0, -1, 0}, 1, &long_time), semctl(semaphores, 0, GETVAL)) \
 	\
 	\
 	X("pthread_mutex_lock", p_objects, pthread_mutex_lock(&mutex) | pthread_mutex_unlock(&mutex), mutex_free()) X("mtx_lock", p_objects, mtx_lock(&mtx) | mtx_unlock(&mtx), 0) \
@@ -493,8 +493,11 @@ static void forget(void) {
 		closedir(folder);
 	if (mapped)
 		munmap(mapped, 4096);
-	if (queue >= 0 && msgctl(queue, IPC_RMID, NULL) < 0)
-		semctl(queue, 0, IPC_RMID);
+	/* each by its own call: as a queue, a semaphore's number may be another program's */
+	if (queue >= 0)
+		msgctl(queue, IPC_RMID, NULL);
+	if (semaphores >= 0)
+		semctl(semaphores, 0, IPC_RMID);
 	if (posted >= 0)
 		mq_close(posted);
 	for (int i = 0; i < 2; i++)
@@ -506,7 +509,7 @@ static void forget(void) {
 	in = out = NULL;
 	folder = NULL;
 	mapped = NULL;
-	fds[0] = fds[1] = third = queue = posted = -1;
+	fds[0] = fds[1] = third = queue = semaphores = posted = -1;
 }
 
 static void run(unsigned row, bool disabled) {
