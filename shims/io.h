@@ -316,8 +316,8 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 
 /* One in the middle of it, which may block, with c->pd held: what it began on one description it goes on with there, whatever the number comes to
  * mean. A handler of the program may run, and may jump away, and so may a cancellation: before it does, fdcall_abandon() lets go. Then c->pd is what
- * the number names now. */
-#define FDCALL_HELD_AS(enter, c, cancel, call)                                          \
+ * the number names now. `restarts` as for BRACKET_AS(). */
+#define FDCALL_HELD_AS(enter, c, cancel, restarts, call)                                \
 	(__extension__({                                                                \
 		long fd_held_result;                                                    \
 		struct io_handlers fd_held_before;                                      \
@@ -329,25 +329,26 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 			fd_held_result = (call);                                        \
 			sig_raised_by((c)->g, fd_held_result);                          \
 			pd_call_end((c)->g);                                            \
+			arch_tp_mend();                                                 \
 			syscall_exit((c)->g);                                           \
 			if ((cancel) != CANCEL_NOT)                                     \
 				io_cancel_close((c)->g, fd_held_opened);                \
 			fdcall_close(c);                                                \
 		} while (unlikely(fd_held_result == -EINTR) &&                          \
-			 fdcall_repeats(c, fd_held_before, io_restarts((c)->fd)));      \
+			 fdcall_repeats(c, fd_held_before, (restarts)));                \
 		if (unlikely(!(c)->pd))                                                 \
 			(c)->pd = fd_hold_again((c)->number);                           \
 		fd_held_result;                                                         \
 	}))
 
 /* It is not expected to block, but nobody can promise. */
-#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_NOT, call)
+#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_NOT, io_restarts((c)->fd), call)
 /* The same for a cancellation point. */
-#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_WAITS, call)
+#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_WAITS, io_restarts((c)->fd), call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
-#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_WAITS, call)
+#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_WAITS, io_restarts((c)->fd), call)
 /* The same for one that waits for what does not go away (BRACKET_WAITS). */
-#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, CANCEL_MAKES, call)
+#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, CANCEL_MAKES, io_restarts((c)->fd), call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;

@@ -98,6 +98,7 @@ void process_child_fixup(void) {
 		loader_fork_child();
 		inside_fork_child();
 		sig_fork_child();
+		epoll_fork_child();
 	}
 	sched_fork_child(); /* from here on the caller is a plain thread */
 	sigtimer_fork_child();

@@ -122,6 +122,7 @@ static void thread_gone(struct g *g, int status) {
 	if (unlikely(left) && left == g_count())
 		SYS1(SYS_exit_group, status);
 	sig_thread_exit(g);
+	epoll_thread_gone(g);
 	robust_release(g);
 	uint32_t life = THREAD_LIVE;
 	if (t->own_stack)

@@ -51,6 +51,7 @@ struct thread {
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
 	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
 	int32_t robust_ktid;         /* its kernel thread for life, by whose number robust mutexes shared with other processes know it; 0: none. robust.c */
+	bool loop;                   /* an event loop, counted; epoll.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;
 };
@@ -66,6 +67,10 @@ static inline bool thread_ended(struct g *g) {
 	/* acquire: as a joiner's */
 	return atomic_load_explicit(&thread_of(g)->life, memory_order_acquire) == THREAD_EXITED;
 }
+
+/* epoll.c: a thread ends; a fork's child has none yet. */
+void epoll_thread_gone(struct g *g);
+void epoll_fork_child(void);
 
 /* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
 struct g *thread_g(pthread_t t);

@@ -4,9 +4,10 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 
-enum { LOOPS = 12, ROUNDS = 200, JUMPS = 50 };
+enum { LOOPS = 40, ROUNDS = 100, JUMPS = 50, SIGNALS = 30 };
 
 struct loop {
 	pthread_t thread;
@@ -153,6 +154,63 @@ static void *is_kicked(void *arg) {
 	return NULL;
 }
 
+struct shown {
+	struct loop *loop;
+	int sig, signals;
+	_Atomic bool begun;
+};
+
+/* The signals are for this thread alone, which blocks them. */
+static void *is_shown(void *arg) {
+	struct shown *s = arg;
+	struct epoll_event e;
+	struct signalfd_siginfo info;
+	sigset_t blocked;
+	sigemptyset(&blocked);
+	sigaddset(&blocked, s->sig);
+	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	s->begun = true;
+	EQ(epoll_wait(s->loop->epoll, &e, 1, -1), 1);
+	EQ(e.data.fd, s->signals);
+	EQ(read(s->signals, &info, sizeof info), sizeof info);
+	EQ(info.ssi_signo, s->sig);
+	return NULL;
+}
+
+/* The signalfd that shows them comes when it waits already, of a signal that there was none for. */
+static void shown_meanwhile(void) {
+	struct timespec pause = {0, 300000};
+	struct shown s = {.loop = &loop[0]};
+	for (int i = 0; i < SIGNALS; i++) {
+		struct epoll_event e = {.events = EPOLLIN};
+		sigset_t set;
+		s.sig = SIGRTMIN + i % (SIGRTMAX - SIGRTMIN + 1);
+		s.begun = false;
+		pthread_t waits_for_it = start(is_shown, &s);
+		while (!s.begun)
+			sched_yield();
+		if (i % 2)
+			nanosleep(&pause, NULL);
+		sigemptyset(&set);
+		sigaddset(&set, s.sig);
+		e.data.fd = s.signals = signalfd(-1, &set, SFD_CLOEXEC);
+		EQ(epoll_ctl(s.loop->epoll, EPOLL_CTL_ADD, s.signals, &e), 0);
+		EQ(pthread_kill(waits_for_it, s.sig), 0);
+		EQ(join(waits_for_it), 0);
+		EQ(close(s.signals), 0);
+	}
+	step("shown");
+}
+
+static void *naps(void *arg) {
+	struct epoll_event e;
+	struct timespec nap = {0, 300000};
+	long long since = now_ns(CLOCK_MONOTONIC);
+	EQ(epoll_pwait2(((struct loop *)arg)->epoll, &e, 1, &nap, NULL), 0);
+	CHECK(now_ns(CLOCK_MONOTONIC) - since >= 300000);
+	return NULL;
+}
+
 int main(void) {
 	int status;
 	test_begin();
@@ -162,6 +220,7 @@ int main(void) {
 	cancelled();
 	EQ(join(start(is_kicked, &loop[0])), 0);
 	step("kicked");
+	EQ(join(start(naps, &loop[0])), 0);
 	together();
 	/* Of those that waited in the parent there is none here. */
 	for (int i = 1; i < LOOPS; i++)
@@ -180,5 +239,6 @@ int main(void) {
 		EQ(write(loop[i].in[1], "x", 1), 1);
 		EQ(join(loop[i].thread), 0);
 	}
+	shown_meanwhile();
 	return test_end();
 }
