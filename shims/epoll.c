@@ -13,6 +13,7 @@
 #include "thread.h"
 
 #define LOOPS_MIN 16u
+#define LOOK_NS 20000000 /* of who can neither park nor wait alone; rare, so any that costs nothing */
 
 /* Relaxed: one more or less. */
 static _Atomic uint32_t loops;
@@ -140,17 +141,19 @@ static bool waits_alone(struct g *g) {
 	return g->kind <= G_MAIN && may_wait_alone(g) && !chaos(CHAOS_HANDOFF) && is_loop(g);
 }
 
-/* Outside the runtime. FDCALL_BLOCK: it is to park instead. */
+/* Outside the runtime. FDCALL_BLOCK: it is to park instead, or to look again whether it must nap: who blocks a signal may be shown it by a signalfd that is made meanwhile. */
 static long ask_kernel(struct g *g, int fd, const struct epoll_kernel *k) {
 	struct timespec left;
+	long r = -ENOSYS;
 	if (!k->needed && unlikely(!may_wait_alone(g)))
 		return FDCALL_BLOCK;
-	if (unlikely(k->fine)) {
-		long r = SYS6(SYS_epoll_pwait2, fd, k->ask.events, k->ask.room, time_left(&left, k->deadline), NULL, 8);
-		if (r != -ENOSYS)
-			return r;
-	}
-	return SYS6(SYS_epoll_pwait, fd, k->ask.events, k->ask.room, ms_left(k->deadline), NULL, 8);
+	int64_t look = k->needed && g->sigmask && !g->wired_m ? deadline_in(LOOK_NS) : -1;
+	int64_t until = look < 0 || (k->deadline >= 0 && k->deadline < look) ? k->deadline : look;
+	if (unlikely(k->fine))
+		r = SYS6(SYS_epoll_pwait2, fd, k->ask.events, k->ask.room, time_left(&left, until), NULL, 8);
+	if (r == -ENOSYS)
+		r = SYS6(SYS_epoll_pwait, fd, k->ask.events, k->ask.room, ms_left(until), NULL, 8);
+	return r == 0 && until != k->deadline ? FDCALL_BLOCK : r;
 }
 
 /* Held meanwhile: called back by a signal that is not for it, it asks the same one again (FD-1). */
@@ -191,9 +194,12 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	if (r != 0 || (deadline == 0 && !mask))
 		return r;
 	struct epoll_kernel k = {a, deadline, fine, false};
-	r = !mask && waits_alone(g) ? epoll_in_kernel(g, &k) : epoll_parked(g, &a, deadline, mask);
-	k.needed = true;
-	return r != FDCALL_BLOCK ? r : epoll_in_kernel(g, &k); /* our epoll refuses it, and it need not nap: so there is no mask */
+	for (bool in_kernel = !mask && waits_alone(g);; in_kernel = !in_kernel) {
+		r = in_kernel ? epoll_in_kernel(g, &k) : epoll_parked(g, &a, deadline, mask);
+		if (r != FDCALL_BLOCK)
+			return r;
+		k.needed = true; /* our epoll refuses it, and it need not nap: so there is no mask */
+	}
 }
 
 static int64_t ms_deadline(int timeout) {

@@ -38,8 +38,9 @@ int main(void) {
 	EQ(ended, N);
 	step("all done");
 	int left = kernel_threads();
-	for (int i = 0; i < 20 && left > kernel_threads_idle(); i++) {
+	for (int i = 0, before; i < 20 && left > kernel_threads_idle(); i = left < before ? 0 : i + 1) { /* as long as they become fewer */
 		usleep(100000);
+		before = left;
 		left = kernel_threads();
 	}
 	fprintf(stderr, "%d kernel threads, then %d\n", most, left);
