@@ -150,20 +150,21 @@ static long ask_kernel(struct g *g, int fd, const struct epoll_kernel *k) {
 	int64_t look = k->needed && g->sigmask && !g->wired_m ? deadline_in(LOOK_NS) : -1;
 	int64_t until = look < 0 || (k->deadline >= 0 && k->deadline < look) ? k->deadline : look;
 	if (unlikely(k->fine))
-		r = SYS6(SYS_epoll_pwait2, fd, k->ask.events, k->ask.room, time_left(&left, until), NULL, 8);
+		r = SYS_MAKES5(g, SYS_epoll_pwait2, fd, k->ask.events, k->ask.room, time_left(&left, until), NULL);
 	if (r == -ENOSYS)
-		r = SYS6(SYS_epoll_pwait, fd, k->ask.events, k->ask.room, ms_left(until), NULL, 8);
+		r = SYS_MAKES5(g, SYS_epoll_pwait, fd, k->ask.events, k->ask.room, ms_left(until), NULL);
 	return r == 0 && until != k->deadline ? FDCALL_BLOCK : r;
 }
 
-/* Held meanwhile: called back by a signal that is not for it, it asks the same one again (FD-1). */
+/* Held meanwhile: called back by a signal that is not for it, it asks the same one again (FD-1). What it takes (EPOLLONESHOT, EPOLLET) nobody else would see: a cancellation
+ * that comes with it waits. */
 static long epoll_in_kernel(struct g *g, const struct epoll_kernel *k) {
 	struct fdcall c;
 	if (!fdcall_begin(&c, g, k->ask.fd)) {
-		long r = BRACKET_AS(syscall_enter_idling, g, CANCEL_WAITS, false, ask_kernel(g, c.fd, k));
+		long r = BRACKET_AS(syscall_enter_idling, g, CANCEL_MAKES, false, ask_kernel(g, c.fd, k));
 		return r != FDCALL_BLOCK ? r : epoll_unheld(g, k->ask, k->deadline, false);
 	}
-	long r = FDCALL_HELD_AS(syscall_enter_idling, &c, CANCEL_WAITS, false, ask_kernel(g, c.fd, k));
+	long r = FDCALL_HELD_AS(syscall_enter_idling, &c, CANCEL_MAKES, false, ask_kernel(g, c.fd, k));
 	if (r == FDCALL_BLOCK && c.pd)
 		return epoll_park(&c, k->ask.events, k->ask.room, k->deadline, false);
 	fdcall_end(&c);
