@@ -90,10 +90,11 @@ static inline struct io_handlers io_handlers(struct g *g) {
 /* A call came back with EINTR, but no handler that ends it ran on this goroutine since `before`: what disturbed it was a signal for somebody else, whose
  * handler ran on the kernel thread, or would have. No thread of its own would have noticed: repeat it (SIG-1). `restarts`: the kernel restarts such a call
  * after a handler with SA_RESTART, so only one without ends it. The kernel has restarted it after this goroutine's own, because they arrive as the same numbers
- * on its kernel thread; what then ended it was another's. False where nobody knows whether it does: then any handler of its own is taken for the end. */
+ * on its kernel thread; what then ended it was another's. False where nobody knows whether it does: then any handler of its own is taken for the end. And where a
+ * handler has forked, and this is the child: nobody counted it, and g is a goroutine no more. */
 static inline bool io_disturbed(struct g *g, struct io_handlers before, bool restarts) {
 	struct io_handlers now = io_handlers(g);
-	return g && (restarts ? now.ending == before.ending : now.all == before.all);
+	return g && likely(g->kind <= G_MAIN) && (restarts ? now.ending == before.ending : now.all == before.all);
 }
 
 /* The same outside the runtime, where sysmon may have ended the call for want of kernel threads: others run first. */

@@ -149,6 +149,8 @@ void sig_mask_push(struct g *g, const sigset_t *set) {
 void sig_mask_pop(struct g *g) {
 	uint64_t old;
 	struct sigstate *s = sig_of(g);
+	if (unlikely(g->kind > G_MAIN)) /* a fork's child: its handler left what was before in the kernel */
+		return;
 	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
 	s->defer = false;
 	sig_mask_change(g, SIG_SETMASK, s->back, &old);

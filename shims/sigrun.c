@@ -254,6 +254,8 @@ bool shim_interrupted(struct g *g, bool restartable) {
 	sig_ring_drain(false);
 	s->defer = false;
 	unsigned ran = queue_run_all(g, defer);
+	if (unlikely(g->kind > G_MAIN))
+		return true; /* it forked, and this is the child */
 	s->defer = defer;
 	return ran && (!restartable || (ran & 2));
 }

@@ -48,6 +48,8 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 		if (r > 0 && info->si_code == KICK_CODE)
 			continue; /* it is in the queue, or was a stray one */
 		if (r == -EINTR) {
+			if (unlikely(!self_g()))
+				return r; /* a handler forked, and this is the child */
 			shim_testcancel(g);
 			if (s->handlers == ran)
 				continue; /* for somebody else, who has it by now */
@@ -103,7 +105,9 @@ SHIM int sigwait(const sigset_t *set, int *sig) {
 		return EFAULT;
 	do
 		r = signal_await(g, sigset_bits(set), &info, -1);
-	while (r == -EINTR);
+	while (r == -EINTR && self_g());
+	if (unlikely(!self_g()))
+		return real.sigwait(set, sig);
 	if (r < 0)
 		return -r;
 	*sig = r;
