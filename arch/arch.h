@@ -67,6 +67,14 @@ void arch_tp_trap_use(bool use);
  * signals where no shim sees it. The caller does not leave the M meanwhile. */
 void arch_tp_keep(struct arch_thread *self, bool hold);
 
+/* The system call by which a switch writes the thread pointer: as a filter sees it (its AUDIT_ARCH_*, its number, its first argument). False: it makes none. Any time. */
+struct arch_tp_call {
+	uint32_t audit, number, first;
+};
+bool arch_tp_call(struct arch_tp_call *call);
+/* False: a filter that was there before us refuses it. */
+bool arch_tp_may_write(void);
+
 /* arch_tp_mend(): after a system call that may have slept, spares a trap. arch_tp_settle(context): the first line of a signal handler. Both in
  * arch_thread.h, with arch_signals_open: signals that the kernel must not block on any M. */
 #include "arch_thread.h"

@@ -763,6 +763,9 @@ int sched_start(const char **why) {
 		return 0;
 	int r;
 	arch_init();
+	*why = "a filter of system calls refuses the one that sets the thread pointer";
+	if (!arch_tp_may_write())
+		return -EPERM;
 	if (sched_tp_trap_hook)
 		sched_tp_trap_hook();
 	*why = "membarrier is refused";

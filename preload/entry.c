@@ -95,6 +95,10 @@ bool goshim_enabled(void) {
 	return decide();
 }
 
+bool goshim_possible(void) {
+	return !settings.off && !aside_why && atomic_load_explicit(&decision, memory_order_relaxed) != ASIDE;
+}
+
 /* GOSHIM=stack, which stands for another `ulimit -s`: NPTL, too, makes more of one that is less than its least. */
 static size_t stack_setting(void) {
 	return settings.stack > ARCH_STACK_MIN ? settings.stack : ARCH_STACK_MIN;

@@ -8,6 +8,9 @@
  * call for it and prints nothing). When the answer is no for a reason the user should know, says so once on stderr. Cheap afterwards. */
 bool goshim_enabled(void);
 
+/* False: there will be no goroutines, as far as is known. Decides nothing. */
+bool goshim_possible(void);
+
 /* The runtime cannot be started after all: goshim_enabled() is false from now on. Prints "goshim: WHY; running on kernel threads",
  * once a process. Any thread; never fails; errno is kept. */
 void goshim_stand_aside(const char *why);

@@ -4,12 +4,14 @@
  * goroutine's. Everything else is the raw call, bracketed, because nobody knows how long it takes; a new descriptor it
  * may return gets a fresh slot. */
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
 #include <time.h>
 
+#include "filter.h"
 #include "io.h"
 #include "mapping.h"
 #include "pinned.h"
@@ -290,6 +292,13 @@ SHIM long syscall(long n, ...) {
 	long r;
 	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
 		return sys_ret(r);
+	if (unlikely(n == SYS_seccomp) && x.a[0] == SECCOMP_SET_MODE_FILTER) {
+		struct filter f;
+		pin_self();
+		r = SYS3(n, x.a[0], x.a[1], filter_begin((const struct sock_fprog *)x.a[2], &f));
+		filter_end(&f);
+		return sys_ret(r);
+	}
 	if (!g) {
 		mapping_before(n, x.a);
 		r = CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);

@@ -1,4 +1,5 @@
 /* What a thread is called, and where its stack is. Names are kept in the goroutine (NPTL keeps them in the kernel thread). */
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "../core/runtime.h"
 #include "../core/stack.h"
 #include "../core/tcb.h"
+#include "filter.h"
 #include "pinned.h"
 #include "thread.h"
 
@@ -221,5 +223,10 @@ SHIM int prctl(int option, ...) {
 	}
 	if (pinned_prctl(option))
 		pin_self();
-	return (int)sys_ret(SYS5(SYS_prctl, option, a, b, c, d));
+	struct filter f = {.code = NULL};
+	if (unlikely(option == PR_SET_SECCOMP) && a == SECCOMP_MODE_FILTER)
+		b = (unsigned long)filter_begin((const struct sock_fprog *)b, &f);
+	int r = (int)sys_ret(SYS5(SYS_prctl, option, a, b, c, d));
+	filter_end(&f);
+	return r;
 }

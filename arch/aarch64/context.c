@@ -112,3 +112,12 @@ void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), v
 	uc->uc_mcontext.regs[0] = (uintptr_t)arg;
 	uc->uc_mcontext.regs[29] = uc->uc_mcontext.regs[30] = 0; /* for unwinders: the end */
 }
+
+bool arch_tp_call(struct arch_tp_call *call) {
+	(void)call;
+	return false;
+}
+
+bool arch_tp_may_write(void) {
+	return true;
+}

@@ -23,6 +23,7 @@
  * A signal handler must not see the thread pointer change, which a trap between the store to arch_thread.tp and the write of the register would do; and it may itself change
  * what the kernel has: arch_tp_settle() lets such a switch begin that part again.
  */
+#include <linux/audit.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/auxv.h>
@@ -53,6 +54,16 @@ void arch_init(void) {
 
 static void kernel_tp(uintptr_t tp) {
 	SYS2(SYS_arch_prctl, ARCH_SET_FS, tp);
+}
+
+bool arch_tp_call(struct arch_tp_call *call) {
+	*call = (struct arch_tp_call){AUDIT_ARCH_X86_64, SYS_arch_prctl, ARCH_SET_FS};
+	return !(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE);
+}
+
+bool arch_tp_may_write(void) {
+	struct arch_tp_call call;
+	return !arch_tp_call(&call) || SYS2(SYS_arch_prctl, ARCH_SET_FS, arch_tp()) == 0;
 }
 
 /* ---- does it work here? ------------------------------------------------------------------------------------------- */
