@@ -42,7 +42,8 @@ static void kill_me(int sig) {
 		kill(getppid(), sig);
 		_exit(0);
 	}
-	while (waitpid(child, NULL, 0) != child || !pending(sig))
+	EQ(waitpid(child, NULL, 0), child);
+	while (!pending(sig))
 		usleep(1000);
 }
 
