@@ -3,14 +3,13 @@
  * installs gets an exception for this one call in front. That takes nothing from it: where the CPU lets programs write the register themselves no filter can forbid
  * it. What was installed by others, before the program began, is found when the runtime starts (thread.c).
  *
- * A filter that leaves no room for that, or that cannot be read, goes to the kernel as it is. */
+ * A filter that leaves no room for that goes to the kernel as it is. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "../core/pages.h"
-#include "../core/unwind.h"
 #include "../preload/entry.h"
 #include "filter.h"
 #include "io.h"
@@ -18,33 +17,26 @@
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (skip))
 #define FRONT 7
+#define ON_STACK 512u
+#define FIRST_PAGE 4096u
 
-_Static_assert(BPF_MAXINSNS >= FRONT, "room");
-
-const struct sock_fprog *filter_begin(const struct sock_fprog *given, struct filter *f) {
+/* No system call but the one: behind it, and if there is a filter already before it, any other may be forbidden. So the program is read where it says it is, but for the null
+ * pointers by which one asks whether there are filters, and what a long one needs stays mapped. */
+long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
 	struct arch_tp_call call;
-	struct sock_fprog from;
-	f->code = NULL;
-	if (!goshim_possible() || !arch_tp_call(&call) || !peek(&from, (uintptr_t)given, sizeof from) || from.len == 0 || from.len > BPF_MAXINSNS - FRONT)
-		return given;
-	f->bytes = (FRONT + (size_t)from.len) * sizeof *f->code;
-	f->code = pages_map(f->bytes);
-	if (!f->code)
-		return given;
+	struct sock_filter room[FRONT + ON_STACK], *code = room;
+	if (!goshim_possible() || !arch_tp_call(&call) || (uintptr_t)given < FIRST_PAGE || (uintptr_t)given->filter < FIRST_PAGE || given->len == 0 ||
+	    given->len > BPF_MAXINSNS - FRONT)
+		return SYS5(n, a, b, given, d, e);
+	if (given->len > ON_STACK)
+		code = pages_map((FRONT + (size_t)given->len) * sizeof *code);
+	if (!code)
+		return -ENOMEM;
 	const struct sock_filter front[FRONT] = {
 		LOAD(arch), UNLESS(call.audit, 5), LOAD(nr), UNLESS(call.number, 3), LOAD(args[0]), UNLESS(call.first, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	memcpy(f->code, front, sizeof front);
-	if (!peek(f->code + FRONT, (uintptr_t)from.filter, from.len * sizeof *f->code)) {
-		filter_end(f);
-		return given;
-	}
-	f->prog = (struct sock_fprog){(unsigned short)(FRONT + from.len), f->code};
-	return &f->prog;
-}
-
-void filter_end(struct filter *f) {
-	if (f->code)
-		pages_unmap(f->code, f->bytes);
-	f->code = NULL;
+	memcpy(code, front, sizeof front);
+	memcpy(code + FRONT, given->filter, given->len * sizeof *code);
+	struct sock_fprog program = {(unsigned short)(FRONT + given->len), code};
+	return SYS5(n, a, b, &program, d, e);
 }

@@ -3,16 +3,8 @@
 #define GOSHIM_FILTER_H
 
 #include <linux/filter.h>
-#include <stddef.h>
 
-struct filter {
-	struct sock_fprog prog;
-	struct sock_filter *code; /* pages; NULL: the program's own */
-	size_t bytes;
-};
-
-/* What to give to the kernel instead of the program's filter, which may be a bad address. filter_end(f) after it. */
-const struct sock_fprog *filter_begin(const struct sock_fprog *given, struct filter *f);
-void filter_end(struct filter *f);
+/* prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER) or seccomp(SECCOMP_SET_MODE_FILTER): system call n, whose third argument is the program's filter. Its result, or a negative error. */
+long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e);
 
 #endif

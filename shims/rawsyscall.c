@@ -293,11 +293,8 @@ SHIM long syscall(long n, ...) {
 	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
 		return sys_ret(r);
 	if (unlikely(n == SYS_seccomp) && x.a[0] == SECCOMP_SET_MODE_FILTER) {
-		struct filter f;
 		pin_self();
-		r = SYS3(n, x.a[0], x.a[1], filter_begin((const struct sock_fprog *)x.a[2], &f));
-		filter_end(&f);
-		return sys_ret(r);
+		return sys_ret(filter_install(n, x.a[0], x.a[1], (const struct sock_fprog *)x.a[2], x.a[3], x.a[4]));
 	}
 	if (!g) {
 		mapping_before(n, x.a);

@@ -223,10 +223,7 @@ SHIM int prctl(int option, ...) {
 	}
 	if (pinned_prctl(option))
 		pin_self();
-	struct filter f = {.code = NULL};
 	if (unlikely(option == PR_SET_SECCOMP) && a == SECCOMP_MODE_FILTER)
-		b = (unsigned long)filter_begin((const struct sock_fprog *)b, &f);
-	int r = (int)sys_ret(SYS5(SYS_prctl, option, a, b, c, d));
-	filter_end(&f);
-	return r;
+		return (int)sys_ret(filter_install(SYS_prctl, option, (long)a, (const struct sock_fprog *)b, (long)c, (long)d));
+	return (int)sys_ret(SYS5(SYS_prctl, option, a, b, c, d));
 }

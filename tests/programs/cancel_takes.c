@@ -1,8 +1,10 @@
-/* Cancellation of a thread that waits in the kernel for what it takes whole, a message or the status of a child, at the moment when that comes: either the thread
+/* Cancellation of a thread that waits in the kernel for what it takes whole, a message, the status of a child, an event that is told once, at the moment when that comes: either the thread
  * has it, and knows, or it is still there for the next (CAN-1). libc's own calls lose one in a hundred, so what is expected is in a file. */
 #include "io_test.h"
 
 #include <mqueue.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/msg.h>
 #include <sys/wait.h>
 
@@ -55,6 +57,36 @@ static bool posix_left(void) {
 	struct timespec now = {0, 0};
 	char text[8];
 	return mq_timedreceive(posix_queue, text, sizeof text, NULL, &now) == 1;
+}
+
+static int epoll, source;
+
+static void *takes_event(void *arg) {
+	struct epoll_event e;
+	(void)arg;
+	waits = 1;
+	if (epoll_wait(epoll, &e, 1, -1) == 1)
+		taken = 1;
+	for (;; pthread_testcancel())
+		sched_yield();
+	return NULL;
+}
+
+static void arm_event(void) {
+	struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT};
+	uint64_t n;
+	(void)!read(source, &n, sizeof n);
+	CHECK(epoll_ctl(epoll, EPOLL_CTL_MOD, source, &e) == 0);
+}
+
+static void make_event(void) {
+	uint64_t n = 1;
+	CHECK(write(source, &n, sizeof n) == sizeof n);
+}
+
+static bool event_left(void) {
+	struct epoll_event e;
+	return epoll_wait(epoll, &e, 1, 0) == 1;
 }
 
 static void send_message(void) {
@@ -118,6 +150,11 @@ int main(void) {
 	CHECK(posix_queue != (mqd_t)-1);
 	mq_unlink(name);
 	rounds("each message of a POSIX queue is somebody's", MESSAGES / 2, NULL, takes_posix, send_posix, posix_left);
+	struct epoll_event e = {.events = EPOLLIN};
+	epoll = epoll_create1(0);
+	source = eventfd(0, EFD_NONBLOCK);
+	CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, source, &e) == 0);
+	rounds("each event is somebody's", MESSAGES / 2, arm_event, takes_event, make_event, event_left);
 	rounds("each status is somebody's", CHILDREN, make_child, takes_status, end_child, status_left);
 	return failures != 0;
 }
