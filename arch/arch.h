@@ -72,7 +72,7 @@ struct arch_tp_call {
 	uint32_t audit, number, first;
 };
 bool arch_tp_call(struct arch_tp_call *call);
-/* False: a filter that was there before us refuses it. */
+/* After arch_init(). False: a filter that was there before us refuses it. */
 bool arch_tp_may_write(void);
 
 /* arch_tp_mend(): after a system call that may have slept, spares a trap. arch_tp_settle(context): the first line of a signal handler. Both in

@@ -48,7 +48,7 @@ static long accept_turn(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	c->undo = accept_undo;
 	pd_try(pd, PD_READ);
 	if (fdcall_poll_now(c, POLLIN)) {
-		r = FDCALL_HELD_AS(syscall_enter, c, CANCEL_MAKES, io_restarts(c->fd), SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
+		r = FDCALL_HELD_AS(syscall_enter, c, CANCEL_MAKES, SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
 	} else if (!(pd_spare(pd) & SPARE_LISTENS)) {
 		int listens = 0;
 		unsigned size = sizeof listens;
@@ -135,7 +135,7 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 		}
 		r = fdcall_wait(c, PD_READ, false);
 		if (r == FDCALL_BLOCK)
-			return FDCALL_HELD_AS(io_enter_waiting, c, CANCEL_MAKES, io_restarts(c->fd), SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
+			return FDCALL_HELD_AS(io_enter_waiting, c, CANCEL_MAKES, SYS_MAKES4(c->g, SYS_accept4, c->fd, addr, addr_size, flags));
 		if (r < 0)
 			return r;
 	}

@@ -138,7 +138,7 @@ static bool may_wait_alone(struct g *g) {
 }
 
 static bool waits_alone(struct g *g) {
-	return g->kind <= G_MAIN && may_wait_alone(g) && !chaos(CHAOS_HANDOFF) && is_loop(g);
+	return may_wait_alone(g) && !chaos(CHAOS_HANDOFF) && is_loop(g);
 }
 
 /* Outside the runtime. FDCALL_BLOCK: it is to park instead, or to look again whether it must nap: who blocks a signal may be shown it by a signalfd that is made meanwhile. */
@@ -164,7 +164,7 @@ static long epoll_in_kernel(struct g *g, const struct epoll_kernel *k) {
 		long r = BRACKET_AS(syscall_enter_idling, g, CANCEL_MAKES, false, ask_kernel(g, c.fd, k));
 		return r != FDCALL_BLOCK ? r : epoll_unheld(g, k->ask, k->deadline, false);
 	}
-	long r = FDCALL_HELD_AS(syscall_enter_idling, &c, CANCEL_MAKES, false, ask_kernel(g, c.fd, k));
+	long r = FDCALL_HELD(syscall_enter_idling, &c, CANCEL_MAKES, false, ask_kernel(g, c.fd, k));
 	if (r == FDCALL_BLOCK && c.pd)
 		return epoll_park(&c, k->ask.events, k->ask.room, k->deadline, false);
 	fdcall_end(&c);

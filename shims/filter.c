@@ -1,7 +1,7 @@
 /* Filters of system calls (seccomp). Where programs cannot write the thread pointer, a switch of goroutines does it by a system call (arch_tp_call()), which filters have no
  * reason to allow: NPTL's threads never make it. Refused, a thread would go on with another's identity; as a rule it would be killed. So a filter that the program
  * installs gets an exception for this one call in front. That takes nothing from it: where the CPU lets programs write the register themselves no filter can forbid
- * it. What was installed by others, before the program began, is found when the runtime starts (thread.c).
+ * it. What was installed by others, before the program began, is found when the runtime starts (sched_start()).
  *
  * A filter that leaves no room for that goes to the kernel as it is. */
 #include <linux/filter.h>
@@ -20,7 +20,7 @@
 #define ON_STACK 512u
 #define FIRST_PAGE 4096u
 
-/* No system call but the one: behind it, and if there is a filter already before it, any other may be forbidden. So the program is read where it says it is, but for the null
+/* No system call but the one: behind it, and if there is a filter already before it, any other may be forbidden (address_refused() may make one). So the program is read where it says it is, but for the null
  * pointers by which one asks whether there are filters, and what a long one needs stays mapped. */
 long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
 	struct arch_tp_call call;

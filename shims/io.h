@@ -318,7 +318,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 /* One in the middle of it, which may block, with c->pd held: what it began on one description it goes on with there, whatever the number comes to
  * mean. A handler of the program may run, and may jump away, and so may a cancellation: before it does, fdcall_abandon() lets go. Then c->pd is what
  * the number names now. `restarts` as for BRACKET_AS(). */
-#define FDCALL_HELD_AS(enter, c, cancel, restarts, call)                                \
+#define FDCALL_HELD(enter, c, cancel, restarts, call)                                   \
 	(__extension__({                                                                \
 		long fd_held_result;                                                    \
 		struct io_handlers fd_held_before;                                      \
@@ -342,14 +342,16 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 		fd_held_result;                                                         \
 	}))
 
+/* What the kernel restarts unless it is a socket with a timeout. */
+#define FDCALL_HELD_AS(enter, c, cancel, call) FDCALL_HELD(enter, c, cancel, io_restarts((c)->fd), call)
 /* It is not expected to block, but nobody can promise. */
-#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_NOT, io_restarts((c)->fd), call)
+#define FDCALL_BRACKET_HELD(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_NOT, call)
 /* The same for a cancellation point. */
-#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_WAITS, io_restarts((c)->fd), call)
+#define FDCALL_BRACKET_HELD_CANCEL(c, call) FDCALL_HELD_AS(syscall_enter, c, CANCEL_WAITS, call)
 /* A cancellation point that blocks in the kernel for lack of anything better. */
-#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_WAITS, io_restarts((c)->fd), call)
+#define FDCALL_BLOCKING(c, call) FDCALL_HELD_AS(syscall_enter_blocking, c, CANCEL_WAITS, call)
 /* The same for one that waits for what does not go away (BRACKET_WAITS). */
-#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, CANCEL_MAKES, io_restarts((c)->fd), call)
+#define FDCALL_WAITS(c, call) FDCALL_HELD_AS(syscall_enter_idling, c, CANCEL_MAKES, call)
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;

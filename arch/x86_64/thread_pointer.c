@@ -46,24 +46,24 @@ void (*arch_tp_trap_next)(int, siginfo_t *, void *);
 
 void arch_tp_return(void) __attribute__((visibility("hidden")));
 
-void arch_init(void) {
-	/* The kernel sets this bit only when it lets user mode write FS and preserves it over its own switches. */
-	arch_tp_mode = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE ? ARCH_TP_WRITE : ARCH_TP_CALL;
-	arch_signals_open = 0;
-}
-
-static void kernel_tp(uintptr_t tp) {
-	SYS2(SYS_arch_prctl, ARCH_SET_FS, tp);
+static long kernel_tp(uintptr_t tp) {
+	return SYS2(SYS_arch_prctl, ARCH_SET_FS, tp);
 }
 
 bool arch_tp_call(struct arch_tp_call *call) {
 	*call = (struct arch_tp_call){AUDIT_ARCH_X86_64, SYS_arch_prctl, ARCH_SET_FS};
+	/* The kernel sets this bit only when it lets user mode write FS and preserves it over its own switches. */
 	return !(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE);
 }
 
-bool arch_tp_may_write(void) {
+void arch_init(void) {
 	struct arch_tp_call call;
-	return !arch_tp_call(&call) || SYS2(SYS_arch_prctl, ARCH_SET_FS, arch_tp()) == 0;
+	arch_tp_mode = arch_tp_call(&call) ? ARCH_TP_CALL : ARCH_TP_WRITE;
+	arch_signals_open = 0;
+}
+
+bool arch_tp_may_write(void) {
+	return arch_tp_mode == ARCH_TP_WRITE || kernel_tp(arch_tp()) == 0;
 }
 
 /* ---- does it work here? ------------------------------------------------------------------------------------------- */
