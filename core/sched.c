@@ -136,7 +136,8 @@ static void timers_run_all(int max) {
 
 int64_t timers_first(void) {
 	int64_t first = INT64_MAX;
-	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
+	/* Downwards, acquire in seq_cst: timers_move() shows them in P 0's heap before they are gone from a leaving P's, so each is seen in one of the two. */
+	for (uint32_t i = sched.procs_all; i-- > 0;) {
 		int64_t when = atomic_load(&sched.all_p[i]->timers.first);
 		if (when < first)
 			first = when;

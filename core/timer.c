@@ -192,6 +192,7 @@ void timers_move(struct timer_heap *from, struct timer_heap *to) {
 		}
 		heap_publish(to);
 		lock_release(&to->lock);
+		atomic_thread_fence(memory_order_release); /* timers_first() sees each in one of the two */
 		heap_publish(from);
 	}
 	lock_release(&from->lock);
