@@ -2,6 +2,7 @@
 
     (gdb) source scripts/goshim-gdb.py
     (gdb) info goroutines             every goroutine: id, name, state, what it waits on, where it is; "info goroutines all": dead ones, too
+    (gdb) info sched                  the scheduler: who has which P, what is queued where, what each M is at
     (gdb) goroutine 7 bt              backtrace of goroutine 7; what follows bt goes to gdb's backtrace
     (gdb) goroutine all bt            of all of them
 
@@ -134,6 +135,61 @@ class InfoGoroutines(gdb.Command):
             print('%6d  %-16s %-8s  thread %d, %s' % (int(g["id"]), '"%s"' % name_of(g), STATES[int(g["state"])], int(g["tid"]), what_it_does(g)))
 
 
+def id_of(g):
+    """The number of the goroutine that pointer g points to; a g0 has none."""
+    return "G %d" % int(g["id"]) if int(g) else "none"
+
+
+def queue_text(gs):
+    """What is queued; the first eight by number."""
+    shown = ", ".join(id_of(g) for g in gs[:8])
+    return "%d queued%s%s" % (len(gs), ": " + shown if gs else "", ", ..." if len(gs) > 8 else "")
+
+
+def ring(p):
+    head, tail = int(p["runq_head"]), int(p["runq_tail"])
+    slots = p["runq"].type.range()[1] + 1
+    pointer = gdb.lookup_type("struct g").pointer()
+    return [p["runq"][i % slots].cast(pointer) for i in range(head, head + ((tail - head) & 0xFFFFFFFF))]
+
+
+def listed(first):
+    return [g.address for g in linked(first, "schedlink")]
+
+
+class InfoSched(gdb.Command):
+    """info sched: the Ps, the Ms and the queues of a program that runs under goshim. They are read one after the other: in a live process gdb
+    stops the kernel threads one by one, and those that it stopped last have gone on without the others."""
+
+    def __init__(self):
+        super().__init__("info sched", gdb.COMMAND_STATUS)
+
+    def invoke(self, arg, tty):
+        sched = library_symbol("sched")
+        integer = gdb.lookup_type("unsigned long")
+        print("%d Ps, %d idle; spinning %d, poller %d, sysmon's note %d, need_poller %d, m_lacking %d" % tuple(
+            int(sched[name]) for name in ("procs", "idle_p_count", "spinning", "poller", "sysmon_note", "need_poller", "m_lacking")))
+        print("global queue %s; late %s" % (queue_text(listed(sched["runq"]["head"])), queue_text(listed(sched["late"]["head"]))))
+        ms = list(linked(sched["all_m"].cast(gdb.lookup_type("struct m").pointer()), "all_next"))
+        number = {int(m.address): int(m["id"]) for m in ms}
+        for i in range(int(sched["procs_all"])):
+            p = sched["all_p"][i]
+            holder = int(p["m"].cast(integer))
+            print("P %d: %s, runnext %s, %s; timers %s, tick %d" % (
+                i, "idle" if p["idle"] else "M %s" % number.get(holder, "?") if holder else "nobody's",
+                id_of(p["runnext"].cast(gdb.lookup_type("struct g").pointer())), queue_text(ring(p)), int(p["timers"]["count"]), int(p["schedtick"])))
+        for m in ms:
+            if not int(m["ktid"]):
+                continue
+            has, given, wired = (int(m[name].cast(integer)) for name in ("p", "next_p", "wired_g"))
+            curg = m["curg"].cast(gdb.lookup_type("struct g").pointer())
+            print("M %d: kernel thread %d, %s, %s%s%s%s%s" % (
+                int(m["id"]), int(m["ktid"]), "P %d" % int(m["p"]["id"]) if has else "no P", "runs " + id_of(curg) if int(curg) else "on g0",
+                ", next " + id_of(m["next_g"]) if int(m["next_g"]) else "", ", spinning" if m["spinning"] else "",
+                ", note %d, given P %d" % (int(m["note"]), int(m["next_p"]["id"])) if given else "",
+                ", %s of G %d, note %d" % ("wired" if not m["pinned"] else "pinned", int(m["wired_g"]["id"]), int(m["wired_note"])) if wired else ""))
+
+
 class FrameId:
     def __init__(self, sp, pc):
         self.sp, self.pc = sp, pc
@@ -219,4 +275,5 @@ class Goroutine(gdb.Command):
 
 
 InfoGoroutines()
+InfoSched()
 Goroutine()

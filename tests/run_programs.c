@@ -243,7 +243,7 @@ static char *command_output(const char *command) {
 static char *gdb_stacks(pid_t pid) {
 	char *command = text_format("for t in /proc/%d/task/*; do echo $(cat $t/stat | cut -d ' ' -f 1-3) in $(cut -d ' ' -f 1-4 $t/syscall), "
 	                            "$(grep -E '^(SigPnd|SigBlk|vol|nonvol)' $t/status); done 2>/dev/null; "
-	                            "timeout -k 2 20 gdb -nx -q -batch -p %d -x %s/scripts/goshim-gdb.py -ex 'info goroutines' "
+	                            "timeout -k 2 20 gdb -nx -q -batch -p %d -x %s/scripts/goshim-gdb.py -ex 'info goroutines' -ex 'info sched' "
 	                            "-ex 'thread apply all -q printf \"%%#lx rax %%#lx\\n\", $pc, $rax' -ex 'thread apply all bt 24' 2>/dev/null </dev/null",
 	                            pid, pid, root_of("GOSHIM_SOURCE", "."));
 	char *text = command_output(command);

@@ -107,7 +107,7 @@ static void run(unsigned first, unsigned end, enum column from, enum column to) 
 int main(void) {
 	struct sigaction sa = {.sa_handler = interrupted};
 	sigset_t s;
-	alarm(25);
+	alarm(600); /* later than the watchdog, who shows what everybody is at */
 	sigemptyset(&s);
 	sigaddset(&s, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &s, NULL);

@@ -27,10 +27,13 @@ static void expect_goroutines(struct child c) {
 	expect_text(c, "deep_waits_here (depth=depth@entry=3)");
 	expect_text(c, "in arch_start ()");
 	expect_text(c, "no goroutine 77");
+	expect_text(c, " Ps, ");
+	expect_text(c, "P 0: ");
+	expect_text(c, "M 0: kernel thread ");
 }
 
 #define ADDRESS " | sed \"s/$(sed -n 's/^cond //p' out)\\$/COND/\""
-#define LOOK "-x $script -ex 'info goroutines' -ex 'goroutine 4 bt' -ex 'goroutine 77 bt'"
+#define LOOK "-x $script -ex 'info goroutines' -ex 'info sched' -ex 'goroutine 4 bt' -ex 'goroutine 77 bt'"
 
 Test(gdb, live_process) {
 	skip_without_gdb();
