@@ -42,9 +42,13 @@ def linked(first, link):
         first = first[link]
 
 
+def plain(value, name):
+    """An atomic pointer to a struct, as gdb can follow and compare it."""
+    return value.cast(gdb.lookup_type("struct " + name).pointer())
+
+
 def goroutines(everything=False):
-    pointer = gdb.lookup_type("struct g").pointer()
-    found = [g for g in linked(library_symbol("sched")["all_g"].cast(pointer), "all_next") if int(g["kind"]) <= 1]
+    found = [g for g in linked(plain(library_symbol("sched")["all_g"], "g"), "all_next") if int(g["kind"]) <= 1]
     return [g for g in reversed(found) if everything or int(g["state"]) not in (IDLE, DEAD)]
 
 
@@ -72,11 +76,14 @@ def saved_registers(g):
     return registers
 
 
+def all_ms():
+    return linked(library_symbol("sched")["all_m"], "all_next")
+
+
 def kernel_thread(g):
     """The id of the kernel thread that runs g, or None."""
-    pointer = gdb.lookup_type("struct m").pointer()
-    for m in linked(library_symbol("sched")["all_m"].cast(pointer), "all_next"):
-        if int(m["curg"].cast(gdb.lookup_type("unsigned long"))) == int(g.address):
+    for m in all_ms():
+        if plain(m["curg"], "g") == g.address:
             return int(m["ktid"])
     return None
 
@@ -137,7 +144,7 @@ class InfoGoroutines(gdb.Command):
 
 def id_of(g):
     """The number of the goroutine that pointer g points to; a g0 has none."""
-    return "G %d" % int(g["id"]) if int(g) else "none"
+    return "G %d" % int(g["id"]) if g else "none"
 
 
 def queue_text(gs):
@@ -149,8 +156,7 @@ def queue_text(gs):
 def ring(p):
     head, tail = int(p["runq_head"]), int(p["runq_tail"])
     slots = p["runq"].type.range()[1] + 1
-    pointer = gdb.lookup_type("struct g").pointer()
-    return [p["runq"][i % slots].cast(pointer) for i in range(head, head + ((tail - head) & 0xFFFFFFFF))]
+    return [plain(p["runq"][i % slots], "g") for i in range(head, head + ((tail - head) & 0xFFFFFFFF))]
 
 
 def listed(first):
@@ -166,28 +172,24 @@ class InfoSched(gdb.Command):
 
     def invoke(self, arg, tty):
         sched = library_symbol("sched")
-        integer = gdb.lookup_type("unsigned long")
         print("%d Ps, %d idle; spinning %d, poller %d, sysmon's note %d, need_poller %d, m_lacking %d" % tuple(
             int(sched[name]) for name in ("procs", "idle_p_count", "spinning", "poller", "sysmon_note", "need_poller", "m_lacking")))
         print("global queue %s; late %s" % (queue_text(listed(sched["runq"]["head"])), queue_text(listed(sched["late"]["head"]))))
-        ms = list(linked(sched["all_m"].cast(gdb.lookup_type("struct m").pointer()), "all_next"))
-        number = {int(m.address): int(m["id"]) for m in ms}
         for i in range(int(sched["procs_all"])):
             p = sched["all_p"][i]
-            holder = int(p["m"].cast(integer))
-            print("P %d: %s, runnext %s, %s; timers %s, tick %d" % (
-                i, "idle" if p["idle"] else "M %s" % number.get(holder, "?") if holder else "nobody's",
-                id_of(p["runnext"].cast(gdb.lookup_type("struct g").pointer())), queue_text(ring(p)), int(p["timers"]["count"]), int(p["schedtick"])))
-        for m in ms:
+            holder = plain(p["m"], "m")
+            print("P %d: %s, runnext %s, %s; timers %d, tick %d" % (
+                i, "idle" if p["idle"] else "M %d" % int(holder["id"]) if holder else "nobody's",
+                id_of(plain(p["runnext"], "g")), queue_text(ring(p)), int(p["timers"]["count"]), int(p["schedtick"])))
+        for m in all_ms():
             if not int(m["ktid"]):
                 continue
-            has, given, wired = (int(m[name].cast(integer)) for name in ("p", "next_p", "wired_g"))
-            curg = m["curg"].cast(gdb.lookup_type("struct g").pointer())
+            has, given, wired, curg = m["p"], m["next_p"], m["wired_g"], plain(m["curg"], "g")
             print("M %d: kernel thread %d, %s, %s%s%s%s%s" % (
-                int(m["id"]), int(m["ktid"]), "P %d" % int(m["p"]["id"]) if has else "no P", "runs " + id_of(curg) if int(curg) else "on g0",
-                ", next " + id_of(m["next_g"]) if int(m["next_g"]) else "", ", spinning" if m["spinning"] else "",
-                ", note %d, given P %d" % (int(m["note"]), int(m["next_p"]["id"])) if given else "",
-                ", %s of G %d, note %d" % ("wired" if not m["pinned"] else "pinned", int(m["wired_g"]["id"]), int(m["wired_note"])) if wired else ""))
+                int(m["id"]), int(m["ktid"]), "P %d" % int(has["id"]) if has else "no P", "runs " + id_of(curg) if curg else "on g0",
+                ", next " + id_of(m["next_g"]) if m["next_g"] else "", ", spinning" if m["spinning"] else "",
+                ", note %d, given P %d" % (int(m["note"]), int(given["id"])) if given else "",
+                ", %s of G %d, note %d" % ("wired" if not m["pinned"] else "pinned", int(wired["id"]), int(m["wired_note"])) if wired else ""))
 
 
 class FrameId:
