@@ -26,7 +26,8 @@
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED, SYSMON_DOZES };
 /* Is a P in use? See procs.c. */
 enum p_part { P_HERE, P_PARTED, P_GONE };
-enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_TAKEN, RETAKE_TAKEN_DISK };
+/* Of an M's P: asked for by sysmon, and wanted whatever the G does; taken from outside, which the M has yet to notice; given, which sysmon has yet to. */
+enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_WANTED, RETAKE_TAKEN, RETAKE_TAKEN_DISK, RETAKE_GIVEN };
 /* g->in_syscall; see disk.c for the last two. */
 /* SYSCALL_WAITS: known to wait for long, and repeated when it is disturbed (sysmon's make_way) */
 enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_WAITS, SYSCALL_DISK, SYSCALL_DISK_SLOT };
@@ -40,6 +41,7 @@ struct p {
 	_Atomic(struct g *) runnext; /* runs before the queue; owner writes, thieves may CAS it away */
 	uint32_t runnext_streak;     /* consecutive picks of runnext: bounded so that two friends do not starve the queue */
 	_Atomic uint64_t schedtick;  /* +1 per G started: sysmon sees progress */
+	_Atomic bool globq_due;      /* the next to run here comes from the global queue: sysmon's globq_look() */
 	_Atomic(struct m *) m;       /* who owns it; NULL idle */
 	struct timer_heap timers;
 	struct g *gfree, *gfree_tail; /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
@@ -79,6 +81,8 @@ struct m {
 	struct p *p;                 /* own thread only (sysmon takes it through `retake`) */
 	_Atomic(struct g *) curg;    /* NULL on g0 */
 	_Atomic uint32_t retake;     /* enum retake */
+	_Atomic uint64_t wanted_tick; /* with RETAKE_WANTED: the P's schedtick when sysmon looked */
+	struct p *given_p;           /* with RETAKE_GIVEN */
 	_Atomic uint64_t moved;      /* m_moved(); the M's own, read by sysmon */
 	bool spinning;
 	bool blocked_in_poll;
@@ -355,6 +359,8 @@ static inline void sysmon_stir(int64_t when) {
 int32_t sysmon_ktid(void);          /* once the runtime has started */
 /* A P whose M sits in a bracketed syscall, taken from it; NULL: there is none. For an M that came back from its own and has work. */
 struct p *sysmon_take_from_syscall(void);
+/* p, which g on m was seen to have, taken from it if it is outside the runtime; `wanted`: or the P it has, if it comes in meanwhile. NULL: neither. */
+struct p *sysmon_retake(struct p *p, struct m *m, struct g *g, bool wanted);
 
 /* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/sigrun.c). */
 extern _Atomic uint32_t rt_pending;

@@ -182,6 +182,11 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 	struct g *g;
 	if (tick % TIMER_TICK == 0 && atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX)
 		timer_run(&p->timers, nanotime(), TIMER_SHARE);
+	if (__builtin_expect(atomic_load_explicit(&p->globq_due, memory_order_relaxed), 0)) {
+		atomic_store_explicit(&p->globq_due, false, memory_order_relaxed); /* over sysmon's next, perhaps: it comes again */
+		if (atomic_load_explicit(&sched.runq.size, memory_order_relaxed) && (g = globq_get(p, 1)))
+			return g;
+	}
 	if (__builtin_expect(tick % GLOBAL_TICK == 0, 0)) {
 		if (!on_g0)
 			return NULL;
@@ -516,16 +521,34 @@ static inline void g_switch_out(struct g *g, struct g *next) {
 
 /* ---- the runtime's section: retaken Ps ----------------------------------------------------------------------------- */
 
+/* On the way in from outside g has no use for its P yet. Is it the run of g that sysmon has seen? */
+static bool may_give(const struct m *m, const struct g *g) {
+	return g->in_rt == 1 && m->p && atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) ==
+						atomic_load_explicit(&m->wanted_tick, memory_order_relaxed);
+}
+
+/* Who is asked after a call is over, or in the middle of the runtime, refuses. Who computes and comes by again and again would always refuse: one that does is there once in the
+ * time that sysmon's barrier takes. So where its P is wanted it gives it, and goes on without. */
 void rt_enter_slow(struct g *g) {
 	struct m *m = g->m;
-	uint32_t asked = RETAKE_ASKED;
-	/* acq_rel: either sysmon sees our refusal, or we see that it took the P */
-	if (atomic_compare_exchange_strong_explicit(&m->retake, &asked, RETAKE_NONE, memory_order_acq_rel, memory_order_acquire))
-		return;
-	if (asked >= RETAKE_TAKEN) {
+	uint32_t is = RETAKE_ASKED;
+	do {
+		struct p *p = m->p;
+		bool gives = is == RETAKE_WANTED && may_give(m, g);
+		if (gives) {
+			m->given_p = p;
+			m->p = NULL; /* before somebody else can have it */
+		}
+		/* acq_rel: either sysmon sees our answer, or we see that it took the P. acquire: pairs with the release in retake_locked(), for wanted_tick; should that be of an
+		 * earlier question, a run is cut short that need not have been. */
+		if (atomic_compare_exchange_strong_explicit(&m->retake, &is, gives ? RETAKE_GIVEN : RETAKE_NONE, memory_order_acq_rel, memory_order_acquire))
+			return;
+		m->p = p;
+	} while (is == RETAKE_ASKED || is == RETAKE_WANTED);
+	if (is == RETAKE_TAKEN || is == RETAKE_TAKEN_DISK) {
 		m->p = NULL;
 		atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed);
-		if (asked == RETAKE_TAKEN_DISK)
+		if (is == RETAKE_TAKEN_DISK)
 			disk_slot_free(); /* that call is over, or a handler of the program runs on top of it */
 	}
 }

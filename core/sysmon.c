@@ -11,7 +11,8 @@
  *
  * retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
  * issues membarrier(PRIVATE_EXPEDITED), which is a full fence on every running thread of the process, and loads in_rt. If that is 0, every later
- * rt_enter sees the request, and the two settle it by a CAS on m->retake.
+ * rt_enter sees the request, and the two settle it by a CAS on m->retake. Who comes in while it is asked refuses, because its system call is over; but a G that computes
+ * (RETAKE_WANTED) gives its P there and then: one that comes in every microsecond would refuse each time, and keep the others waiting for seconds.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -147,12 +148,14 @@ static bool is_outside(struct g *g) {
 	                      !atomic_load_explicit(&g->call_outside, memory_order_acquire));
 }
 
-/* Takes p from m if m is outside the runtime. */
-static bool retake_locked(struct p *p, struct m *m, struct g *g) {
-	uint32_t none = RETAKE_NONE;
-	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, RETAKE_ASKED, memory_order_relaxed, memory_order_relaxed))
-		return false; /* it has lost its P already and does not know yet */
+static struct p *retake_locked(struct p *p, struct m *m, struct g *g, bool wanted) {
+	uint32_t none = RETAKE_NONE, is = wanted ? RETAKE_WANTED : RETAKE_ASKED;
 	uint64_t tick = atomic_load_explicit(&p->schedtick, memory_order_relaxed);
+	if (wanted)
+		atomic_store_explicit(&m->wanted_tick, tick, memory_order_relaxed);
+	/* release: for that */
+	if (!atomic_compare_exchange_strong_explicit(&m->retake, &none, is, memory_order_release, memory_order_relaxed))
+		return NULL; /* it has lost its P already and does not know yet */
 	/* It needs memory on large machines: without the barrier, no answer is to be trusted. */
 	bool ordered = threads_fence() == 0;
 	/* acquire: in order. No switch on p from before the first look at curg until after the last (the tick is raised before curg is stored):
@@ -161,22 +164,27 @@ static bool retake_locked(struct p *p, struct m *m, struct g *g) {
 	               atomic_load_explicit(&m->curg, memory_order_acquire) == g &&
 	               atomic_load_explicit(&p->m, memory_order_acquire) == m && /* it may have given p away since we looked */
 	               atomic_load_explicit(&p->schedtick, memory_order_relaxed) == tick;
-	uint32_t asked = RETAKE_ASKED;
 	bool disk = atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_DISK;
 	uint32_t answer = !outside ? RETAKE_NONE : disk ? RETAKE_TAKEN_DISK : RETAKE_TAKEN;
-	/* acq_rel: settles it with rt_enter_slow() */
-	if (!atomic_compare_exchange_strong_explicit(&m->retake, &asked, answer, memory_order_acq_rel, memory_order_relaxed) || !outside)
-		return false;
-	if (disk)
+	/* acq_rel; acquire: settles it with rt_enter_slow() */
+	bool first = atomic_compare_exchange_strong_explicit(&m->retake, &is, answer, memory_order_acq_rel, memory_order_acquire);
+	bool given = !first && is == RETAKE_GIVEN;
+	if (!given && !(first && outside))
+		return NULL;
+	if (given)
+		p = m->given_p;
+	if (disk && !given)
 		atomic_fetch_add_explicit(&sched.disk_held, 1, memory_order_relaxed);
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	m_pinned(m, g, atomic_load_explicit(&p->mon_since, memory_order_relaxed));
-	return true;
+	if (given)
+		atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed); /* m has nothing to learn any more */
+	return p;
 }
 
-static bool retake(struct p *p, struct m *m, struct g *g) {
+struct p *sysmon_retake(struct p *p, struct m *m, struct g *g, bool wanted) {
 	lock_acquire(&retake_lock, LOCK_RETAKE);
-	bool taken = retake_locked(p, m, g);
+	struct p *taken = retake_locked(p, m, g, wanted);
 	lock_release(&retake_lock);
 	return taken;
 }
@@ -186,7 +194,7 @@ struct p *sysmon_take_from_syscall(void) {
 		struct p *p = sched.all_p[i];
 		struct m *m = atomic_load_explicit(&p->m, memory_order_acquire);
 		struct g *g = m ? atomic_load_explicit(&m->curg, memory_order_acquire) : NULL;
-		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && retake(p, m, g)) {
+		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && sysmon_retake(p, m, g, false)) {
 			stat_count(NULL, STAT_RETAKEN_SYSCALL, 1);
 			return p;
 		}
@@ -271,7 +279,7 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	int64_t used = in_syscall ? 0 : preempt_cpu_time(m);
 	bool blocked = !in_syscall && used >= 0 && stands_still(p, used) && look->now - p->mon_cpu_at >= STILL_NS;
-	if (!retake(p, m, g))
+	if (!(p = sysmon_retake(p, m, g, !in_syscall)))
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
 	without_p += !in_syscall;
@@ -556,6 +564,20 @@ static void wishes_look(struct look *look) {
 	look->again |= left && tries < 2;
 }
 
+/* Who waits in the global queue has its turn every so many switches, and where each of those is a slice of milliseconds that is never: whom sysmon woke for a timer is there, too. */
+static void globq_look(int64_t now) {
+	static int64_t since; /* somebody waits there, or has been shown; 0: nobody. Relaxed, the rest: hints */
+	if (!atomic_load_explicit(&sched.runq.size, memory_order_relaxed)) {
+		since = 0;
+	} else if (!since) {
+		since = now;
+	} else if (now - since >= WOKEN_NS) {
+		since = now;
+		for (uint32_t i = 0, n = sched.procs_all; i < n; i++)
+			atomic_store_explicit(&sched.all_p[i]->globq_due, true, memory_order_relaxed);
+	}
+}
+
 static void tick(struct look *look, bool poll) {
 	bool queued = false;
 	procs_settle();
@@ -591,6 +613,7 @@ static void tick(struct look *look, bool poll) {
 		sched_single_over();
 		sched_brief_over();
 	}
+	globq_look(look->now);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------------------ */

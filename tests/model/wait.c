@@ -228,6 +228,25 @@ static void taker(void) {
 	woken = p != NULL;
 }
 
+/* The same of one that computes: it gives its P on the way in, when it is asked before. */
+static void reset_wanted(void) {
+	reset_retake();
+	gs[0].in_syscall = SYSCALL_NONE;
+}
+
+static void wanter(void) {
+	struct p *p = sysmon_retake(sched.all_p[0], gs[0].m, &gs[0], true);
+	if (p)
+		payload++;
+	woken = p != NULL;
+}
+
+static void finish_wanted(void) {
+	struct m *m = gs[0].m;
+	bool holds = m->p && m->retake == RETAKE_NONE;
+	check(woken ? sched.all_p[0]->m == NULL && !holds : holds && sched.all_p[0]->m == m);
+}
+
 static void finish_retake(void) {
 	check(!woken || sched.all_p[0]->m == NULL);
 }
@@ -340,6 +359,7 @@ const struct scenario scenarios[] = {
 	{"wait: interrupt or waker", reset, {interrupted_or_woken, interrupter, waker, waker}, NULL, false},
 	{"wait: foreign, two wakers", reset_foreign, {foreign_waiter, waker, waker}, NULL, false},
 	{"retake: an M and a taker", reset_retake, {owner, taker}, finish_retake, false},
+	{"retake: an M and one that wants", reset_wanted, {owner, wanter}, finish_wanted, false},
 	{"retake: passed on", reset_passed, {comes_back_twice, comes_back, comes_back}, finish_passed, false},
 	{"retake: passed on, all twice", reset_passed, {comes_back_twice, comes_back_twice, comes_back_twice}, finish_passed, true},
 	{"disk: one slot", reset_disk, {disk_call_twice, disk_call_twice, disk_call_twice}, finish_disk, false},

@@ -129,8 +129,12 @@ static void dawdle_inside(void *arg) {
 	struct p *p = g->m->p;
 	must(p);
 	int64_t end = nanotime() + 60 * MS;
-	while (nanotime() < end)
+	while (nanotime() < end) {
 		must(g->m->retake != RETAKE_TAKEN && p->m == g->m);
+		rt_enter(g); /* no way in from outside */
+		must(g->m->p == p);
+		rt_exit(g);
+	}
 	rt_exit(g);
 	if (arg)
 		pd_call_end(g);
@@ -153,6 +157,65 @@ Test(retake, nobody_loses_his_p_inside_the_runtime) {
 
 Test(retake, nobody_loses_his_p_inside_the_runtime_in_a_call) {
 	dawdle(&noted);
+}
+
+static int gave, refused;
+
+/* Never outside for as long as sysmon needs to ask: so it gives its P as it comes in. */
+static void come_by(void *arg) {
+	struct g *g = g_self();
+	(void)arg;
+	while (gave < 5 && refused < 50) {
+		go(note_run, NULL);
+		for (bool has = true; has && refused < 50;) {
+			bool wanted = g->m->p && atomic_load(&g->m->retake) == RETAKE_WANTED;
+			rt_enter(g);
+			has = g->m->p;
+			gave += wanted && !has;
+			refused += wanted && has; /* now and then: sysmon has given up in between */
+			rt_exit(g);
+		}
+		g_yield(g);
+	}
+}
+
+Test(retake, who_comes_by_again_and_again_gives_its_p) {
+	start(1);
+	go(come_by, NULL);
+	wait_all();
+	cr_expect(gave == 5, "gave it %d times, refused %d times", gave, refused);
+}
+
+/* Slices of a third of a millisecond, by goroutines that are always in the P's own queue. */
+static void take_slices(void *arg) {
+	(void)arg;
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		for (int64_t end = nanotime() + MS / 3; nanotime() < end;)
+			;
+		g_yield(g_self());
+	}
+}
+
+static int soon;
+
+static void queue_globally(void *arg) {
+	struct p *p = sched.all_p[0];
+	(void)arg;
+	for (int i = 0; i < 20; i++) {
+		uint64_t before = p->schedtick;
+		g_move(g_self());
+		soon += p->schedtick - before < 30; /* 61 without sysmon's help */
+	}
+	atomic_store(&stop, true);
+}
+
+Test(retake, the_global_queue_does_not_wait_for_slow_switches) {
+	start(1);
+	for (int i = 0; i < 6; i++)
+		go(take_slices, NULL);
+	go(queue_globally, NULL);
+	wait_all();
+	cr_expect(soon >= 10, "%d of 20 times", soon);
 }
 
 /* ---- syscalls ---- */
