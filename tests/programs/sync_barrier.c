@@ -1,5 +1,4 @@
 /* Barriers: one serial thread a round, nobody early, destroyed as soon as one has returned. */
-#define _GNU_SOURCE
 #include <limits.h>
 #include <signal.h>
 

@@ -1,5 +1,4 @@
 /* C11 mutexes, condition variables and call_once, with POSIX threads and with C11's. */
-#define _GNU_SOURCE
 #include <threads.h>
 
 #include "sync_test.h"

@@ -1,7 +1,6 @@
 /* Condition variables: order, deadlines, clocks, every kind of mutex, destruction, handlers, cancellation.
  * No wake-up is lost (SYN-1), stolen by a later waiter (SYN-2) or forgotten by a broadcast (SYN-3); deadlines in the past, of other clocks and invalid
  * ones (SYN-12); memory that is used for the next object at once (SYN-20). */
-#define _GNU_SOURCE
 #include <signal.h>
 
 #include "sync_test.h"

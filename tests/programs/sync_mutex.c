@@ -1,6 +1,5 @@
 /* Every kind of mutex: results, owners, counts, deadlines, hand-over between threads; static
  * initialisers (SYN-6), deadlines (SYN-12), and memory that the next owner frees while the last one is still in unlock (SYN-9). */
-#define _GNU_SOURCE
 #include "sync_test.h"
 
 static pthread_mutex_t make(int type, int protocol, int shared, int robust) {

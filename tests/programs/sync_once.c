@@ -1,5 +1,4 @@
 /* pthread_once: exactly once, everybody waits for the end, retried after cancellation, pthread_exit, fork; nested controls (SYN-16). */
-#define _GNU_SOURCE
 #include <sys/wait.h>
 
 #include "sync_test.h"

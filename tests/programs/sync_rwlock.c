@@ -1,5 +1,4 @@
 /* Read-write locks: results, the three preferences, deadlines, hand-over (SYN-11). */
-#define _GNU_SOURCE
 #include "sync_test.h"
 
 static pthread_rwlock_t make(int kind, int shared) {

@@ -1,5 +1,4 @@
 /* Semaphores: values, deadlines, interruption, cancellation, lifetime (SYN-17). */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <limits.h>
 #include <semaphore.h>

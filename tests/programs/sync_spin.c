@@ -1,5 +1,4 @@
 /* Spin locks: results, exclusion, and more contenders than CPUs, one of which sleeps while it holds the lock. */
-#define _GNU_SOURCE
 #include "sync_test.h"
 
 static pthread_spinlock_t l;

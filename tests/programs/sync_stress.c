@@ -1,6 +1,5 @@
 /* Everything at once, with invariants, in bounded time: a bounded queue (mutex, two condition variables, timed waits), tokens
  * (semaphores), a table (rwlock), phases (barrier), bursts of threads that come and go. */
-#define _GNU_SOURCE
 #include <semaphore.h>
 
 #include "sync_test.h"
