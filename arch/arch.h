@@ -86,6 +86,14 @@ void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS
 /* Those of an interrupted thread, from a signal handler's third argument. */
 void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
 
+/* The floating-point environment around a handler of the program's that no frame of the kernel's surrounds: begin keeps what there is and sets what the kernel
+ * gives handlers; end puts it back, with what the handler has changed of it in its ucontext_t, where that says it as the kernel's does. */
+struct arch_fp {
+	uint32_t word[8];
+};
+void arch_fp_begin(struct arch_fp *kept);
+void arch_fp_end(struct arch_fp *kept, const void *ucontext);
+
 /* Are the two instructions at a pc that has no unwind information the kernel's way back from a signal handler? Then the interrupted registers, in
  * DWARF's order, are so many bytes above the stack pointer. 0: no; always so on CPUs whose frames have unwind information. */
 size_t arch_unwind_signal(const uint32_t code[2]);
@@ -160,6 +168,8 @@ struct ksigaction {
 /* Where a handler of ours that is installed by a raw rt_sigaction returns to, if libc does not say (its own handlers have no restorer); NULL: libc says. */
 void *arch_restorer(void);
 
+/* Where the frame goes back to a system call that is yet to be made, or made again: it has failed with EINTR instead. */
+void arch_context_skip_syscall(void *context);
 /* Copies the signal frame that *context and *info lie in to below `top` (and the red zone there, if asked), as the kernel would have put it there:
  * *context and *info become the copy's. Returns what arch_sigframe_enter() needs; NULL if it would reach below `lowest`: nothing is copied. */
 void *arch_sigframe_move(void **context, siginfo_t **info, uintptr_t top, uintptr_t lowest, bool red_zone);

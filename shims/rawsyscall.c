@@ -6,6 +6,7 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
@@ -113,6 +114,27 @@ static bool raw_address_bad(long n, struct raw_args *x) {
 	default:
 		return false;
 	}
+}
+
+/* False: the kernel says what is wrong, or it is one of libc's own signals, of which sigaction() knows nothing. Which handler is whose, and that the runtime's is there
+ * for it, it must know. */
+static bool raw_sigaction(struct raw_args *x, long *r) {
+	const struct ksigaction *set = PTR(1);
+	struct ksigaction *old = PTR(2);
+	struct sigaction to, was;
+	if (SIZE(3) != 8 || INT(0) < 1 || INT(0) >= _NSIG || INT(0) == SIGCANCEL_NR || INT(0) == SIGSETXID_NR || BAD_GIVEN(1, struct ksigaction) ||
+	    (old && BAD(2, struct ksigaction, true)))
+		return false;
+	memset(&to, 0, sizeof to);
+	if (set) {
+		to.sa_handler = (void (*)(int))set->handler;
+		to.sa_flags = (int)(set->flags & ~(unsigned long)SA_RESTORER_FLAG);
+		sigset_store(&to.sa_mask, set->mask);
+	}
+	*r = sigaction(INT(0), set ? &to : NULL, old ? &was : NULL) == 0 ? 0 : -errno;
+	if (*r == 0 && old)
+		*old = (struct ksigaction){.handler = (void *)was.sa_handler, .flags = (unsigned long)(unsigned)was.sa_flags, .mask = sigset_bits(&was.sa_mask)};
+	return true;
 }
 
 #define TIMER(i) ((timer_t)(intptr_t)INT(i))
@@ -291,6 +313,8 @@ SHIM long syscall(long n, ...) {
 					  (const struct timespec *)x.a[3], (uint32_t *)x.a[4], (uint32_t)x.a[5]));
 	long r;
 	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
+		return sys_ret(r);
+	if (unlikely(n == SYS_rt_sigaction) && !(tls_g && tls_g->in_vfork) && raw_sigaction(&x, &r))
 		return sys_ret(r);
 	if (unlikely(n == SYS_seccomp) && x.a[0] == SECCOMP_SET_MODE_FILTER) {
 		pin_self();

@@ -108,6 +108,7 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 	ucontext_t context;
 	memset(&context, 0, sizeof context);
 	getcontext(&context);
+	uintptr_t pc = arch_context_pc(&context), sp = arch_context_sp(&context);
 	sigset_store(&context.uc_sigmask, *back);
 	/* As the kernel: on the alternate stack if the handler asks for it, there is one, and we are not on it. */
 	bool enters = (h->flags & SA_ONSTACK) && s->alt_sp && !sig_on_altstack(s, (uintptr_t)&context);
@@ -119,12 +120,15 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 		sig_queue_hand_on(g, sig);
 	s->ending += !(h->flags & (int)SA_RESTART);
 	struct handler_call call = {.g = g, .h = h, .info = info, .context = &context, .sig = sig, .forked = !self_g()};
+	struct arch_fp fp;
+	arch_fp_begin(&fp);
 	if (call.forked) /* in one of those: in the child libc's signals are the kernel's */
 		h->handler(sig, info, &context);
 	else if (enters)
 		arch_call_on(alt_top, handler_call, &call);
 	else
 		handler_call(&call);
+	arch_fp_end(&fp, &context);
 	uint64_t after = sigset_bits(&context.uc_sigmask);
 	if (!sig_on_altstack(s, (uintptr_t)&context)) /* as sigreturn would */
 		sig_altstack_set(s, &context.uc_stack);
@@ -137,6 +141,13 @@ static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allo
 	mask_force(g, after);
 	if (!on_top)
 		sig_handler_done(g, s);
+	if (unlikely(arch_context_pc(&context) != pc || arch_context_sp(&context) != sp)) {
+		/* It goes on elsewhere, as the kernel would have it: a jump out of the handler, and of the call that it was in. The registers are those that a call may change, too, but for
+		 * the results'. */
+		rt_leave(g);
+		setcontext(&context);
+		rt_enter(g);
+	}
 	return h->flags & SA_RESTART ? 1 : 3;
 }
 

@@ -1,4 +1,5 @@
 /* New contexts and start-up probing for aarch64. */
+#include <errno.h>
 #include <stddef.h>
 #include <ucontext.h>
 
@@ -103,6 +104,29 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
 	reg[ARCH_DWARF_SP] = uc->uc_mcontext.sp;
 	reg[ARCH_DWARF_PC] = uc->uc_mcontext.pc;
 	*known = (1ull << ARCH_DWARF_REGS) - 1;
+}
+
+void arch_fp_begin(struct arch_fp *kept) {
+	uint64_t fpcr, fpsr;
+	__asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+	__asm__ volatile("mrs %0, fpsr" : "=r"(fpsr));
+	kept->word[0] = (uint32_t)fpcr;
+	kept->word[1] = (uint32_t)fpsr;
+	__asm__ volatile("msr fpcr, xzr\n\tmsr fpsr, xzr" : : : "memory");
+}
+
+void arch_fp_end(struct arch_fp *kept, const void *ucontext) {
+	uint64_t fpcr = kept->word[0], fpsr = kept->word[1];
+	(void)ucontext; /* the kernel's is one record among others, which getcontext() does not make so */
+	__asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(fpcr), "r"(fpsr) : "memory");
+}
+
+void arch_context_skip_syscall(void *context) {
+	mcontext_t *regs = &((ucontext_t *)context)->uc_mcontext;
+	if (*(const uint32_t *)regs->pc == 0xd4000001) { /* svc #0 */
+		regs->pc += 4;
+		regs->regs[0] = (unsigned long long)-EINTR;
+	}
 }
 
 void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), void *arg) {

@@ -1,4 +1,5 @@
 /* New contexts and signal frames for x86-64. */
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -95,6 +96,31 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
 	for (int r = 0; r < ARCH_DWARF_REGS; r++)
 		reg[r] = (uint64_t)uc->uc_mcontext.gregs[greg[r]];
 	*known = (1ull << ARCH_DWARF_REGS) - 1;
+}
+
+/* word[0] to [6]: as fnstenv has it, the control word first; [7]: MXCSR. */
+void arch_fp_begin(struct arch_fp *kept) {
+	static const uint32_t mxcsr = 0x1f80;
+	__asm__ volatile("fnstenv %0\n\tfninit\n\tstmxcsr %1\n\tldmxcsr %2" : "=m"(*(uint32_t(*)[7])kept->word), "=m"(kept->word[7]) : "m"(mxcsr) : "memory");
+}
+
+/* getcontext() has put both where the kernel has them, at these two places only. */
+void arch_fp_end(struct arch_fp *kept, const void *ucontext) {
+	const struct _libc_fpstate *fp = ((const ucontext_t *)ucontext)->uc_mcontext.fpregs;
+	if (fp) {
+		kept->word[0] = (kept->word[0] & ~0xffffu) | fp->cwd;
+		kept->word[7] = fp->mxcsr & 0xffff;
+	}
+	__asm__ volatile("fldenv %0\n\tldmxcsr %1" : : "m"(*(uint32_t(*)[7])kept->word), "m"(kept->word[7]) : "memory");
+}
+
+void arch_context_skip_syscall(void *context) {
+	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+	const unsigned char *code = (const unsigned char *)regs[REG_RIP];
+	if (code[0] == 0x0f && code[1] == 0x05) {
+		regs[REG_RIP] += 2;
+		regs[REG_RAX] = -EINTR;
+	}
 }
 
 void arch_context_redirect(void *context, void *stack_top, void (*fn)(void *), void *arg) {
