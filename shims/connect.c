@@ -277,8 +277,8 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		r = connect_limited(&c, addr.__sockaddr__, size);
 		fdcall_end(&c);
 	} else {
-		fdcall_end(&c); /* not held over a call that may end in a cancellation */
-		r = BRACKET_CANCEL(g, fd, SYS3(SYS_connect, fd, addr.__sockaddr__, size));
+		r = FDCALL_BRACKET_HELD_CANCEL(&c, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size));
+		fdcall_end(&c);
 	}
 	/* What was known of the unconnected socket is void, and others may have waited for the connection. Not held: too many bits do no harm. */
 	struct pd *pd = fd_lookup(fd);

@@ -52,6 +52,12 @@ SHIM int close(int fd) {
 
 SHIM_ALIAS(close, __close);
 
+/* No cancellation point. */
+SHIM int mq_close(mqd_t q) {
+	struct g *g = io_g();
+	return g ? (int)sys_ret(close_goroutine(g, q)) : close(q);
+}
+
 /* Closes what the program can see of [first, last]: the runtime's own descriptors, wherever they are, stay (FD-11). There may be no
  * number outside the range to move them to. */
 static long close_visible(unsigned first, unsigned last, int flags) {
@@ -154,10 +160,21 @@ static long owner_get(int fd, struct f_owner_ex *owner) {
 	return r;
 }
 
+static long ofd_lock_wait(struct g *g, int fd, void *lock) {
+	struct fdcall c;
+	shim_testcancel(g);
+	if (!fdcall_begin(&c, g, fd))
+		return BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, c.fd, F_OFD_SETLKW, lock));
+	long r = FDCALL_HELD(io_enter_waiting, &c, CANCEL_MAKES, true, SYS_MAKES3(g, SYS_fcntl, c.fd, F_OFD_SETLKW, lock));
+	fdcall_end(&c);
+	return r;
+}
+
 static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 	switch (command) {
-	case F_SETLKW:
 	case F_OFD_SETLKW:
+		return (int)io_ret(g, ofd_lock_wait(g, fd, arg));
+	case F_SETLKW: /* not held: what closes a ghost would free the process's other locks of that file */
 		shim_testcancel(g);
 		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, fd, command, arg)));
 	case F_SETOWN_EX:
@@ -165,7 +182,7 @@ static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 	case F_GETOWN_EX:
 		return (int)sys_ret(owner_get(fd, arg));
 	case F_GETOWN: /* libc translates the answer, which may look like an error */
-		return real.fcntl(fd, command, arg);
+		return tid_of_own(real.fcntl(fd, command, arg));
 	default: /* F_SETLK and leases may ask a server */
 		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, command, arg)));
 	}
@@ -190,6 +207,8 @@ SHIM int fcntl(int fd, int command, ...) {
 		fd_duplicated(fd, r);
 	else if (command == F_SETFL && r == 0)
 		fd_flags_changed(fd);
+	if (command == F_SETFL && ((uintptr_t)arg & O_DIRECT))
+		atomic_store_explicit(&fd_packets, true, memory_order_relaxed);
 	else if (command == F_SETFD && !keeps && r == 0)
 		fd_cloexec(fd, true);
 	return r;
@@ -216,11 +235,15 @@ SHIM int ioctl(int fd, unsigned long request, ...) {
 	return r;
 }
 
+_Atomic bool fd_packets;
+
 /* ---- new descriptors ------------------------------------------------------------------------------------------------- */
 
 static int pipe_made(int r, const int fds[2], int flags) {
 	if (r != 0)
 		return r;
+	if (flags & O_DIRECT)
+		atomic_store_explicit(&fd_packets, true, memory_order_relaxed);
 	fd_made(fds[0], KIND_PIPE, flags, NULL);
 	fd_made(fds[1], KIND_PIPE, flags, NULL);
 	fd_paired(fds[0], fds[1]);

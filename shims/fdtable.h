@@ -193,10 +193,13 @@ void fd_cloexec(int fd, bool closes);
 
 /* ---- readiness -------------------------------------------------------------------------------------------------- */
 
+/* Somebody in this process has made a pipe's end one for packets. relaxed: he has done so before he writes one */
+extern _Atomic bool fd_packets;
+
 /* A read that brought less than it asked for has emptied it, unless its end came, too. */
 static inline bool pd_short_empties(struct pd *pd) {
-	/* A pipe of packets gives one at a time: there a short read proves nothing. */
-	return pd_kind(pd) == KIND_TCP || (pd_kind(pd) == KIND_PIPE && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
+	/* A pipe of packets gives one at a time: there a short read proves nothing. It is the writer's flag that makes them. */
+	return pd_kind(pd) == KIND_TCP || (pd_kind(pd) == KIND_PIPE && !atomic_load_explicit(&fd_packets, memory_order_relaxed) && (fd_flags_known(pd) & (FL_VALID | FL_PACKET)) == FL_VALID);
 }
 
 /* Nothing can be there to read. */

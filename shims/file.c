@@ -90,9 +90,17 @@ SHIM int flock(int fd, int how) {
 	struct g *g = io_g();
 	if (!g)
 		return CALL_REAL(flock, fd, how);
-	long r = BRACKET(g, SYS2(SYS_flock, fd, how | LOCK_NB));
-	if (r == -EWOULDBLOCK && !(how & LOCK_NB))
-		r = BRACKET_WAITS(g, CANCEL_NOT, SYS2(SYS_flock, fd, how));
+	struct fdcall c;
+	long r;
+	/* Held: disturbed, it waits for the same file again, whatever the number names by then (FD-3). */
+	if (fdcall_begin(&c, g, fd)) {
+		r = FDCALL_BRACKET_HELD(&c, SYS2(SYS_flock, c.fd, how | LOCK_NB));
+		if (r == -EWOULDBLOCK && !(how & LOCK_NB))
+			r = FDCALL_HELD(io_enter_waiting, &c, CANCEL_NOT, true, SYS2(SYS_flock, c.fd, how));
+		fdcall_end(&c);
+	} else {
+		r = BRACKET_WAITS(g, CANCEL_NOT, SYS2(SYS_flock, c.fd, how));
+	}
 	return (int)sys_ret(r);
 }
 
@@ -151,20 +159,31 @@ SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec 
 	return (int)sys_ret(BRACKET_SEMOP(g, SYS4(SYS_semtimedop, id, ops, n, timeout_left(&left, timeout, &deadline))));
 }
 
-/* Nothing ends one for want of kernel threads: each begins anew with its time. */
-#define BRACKET_POSIX_QUEUE(g, call) BRACKET_AS(syscall_enter_blocking, g, CANCEL_MAKES, true, call)
+/* Nothing ends one for want of kernel threads: each begins anew with its time, and with the same queue, whatever q names by then. */
+#define BRACKET_POSIX_QUEUE(g, call)                                                               \
+	(__extension__({                                                                           \
+		struct fdcall queue_call;                                                          \
+		long queue_result;                                                                 \
+		if (fdcall_begin(&queue_call, g, q)) {                                             \
+			queue_result = FDCALL_HELD(syscall_enter_blocking, &queue_call, CANCEL_MAKES, true, call); \
+			fdcall_end(&queue_call);                                                   \
+		} else {                                                                           \
+			queue_result = BRACKET_AS(syscall_enter_blocking, g, CANCEL_MAKES, true, call); \
+		}                                                                                  \
+		queue_result;                                                                      \
+	}))
 #define TAKING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_POSIX_QUEUE, raw)
 TAKING(ssize_t, mq_timedreceive,
      (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
-     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedreceive, q, msg, n, priority, until))
+     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedreceive, queue_call.fd, msg, n, priority, until))
 #define BRACKET_TELLING(g, call) sig_mq_sent(g, BRACKET_POSIX_QUEUE(g, call))
 #define TELLING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_TELLING, raw)
 TELLING(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
-     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedsend, q, msg, n, priority, until))
+     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedsend, queue_call.fd, msg, n, priority, until))
 TAKING(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned *priority), (q, msg, n, priority),
-     SYS_MAKES5(g, SYS_mq_timedreceive, q, msg, n, priority, NULL))
+     SYS_MAKES5(g, SYS_mq_timedreceive, queue_call.fd, msg, n, priority, NULL))
 TELLING(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned priority), (q, msg, n, priority),
-     SYS_MAKES5(g, SYS_mq_timedsend, q, msg, n, priority, NULL))
+     SYS_MAKES5(g, SYS_mq_timedsend, queue_call.fd, msg, n, priority, NULL))
 /* The kernel says EINTR itself, after any handler. */
 TABLE_ENTRY(int, tcdrain, (int fd), (fd), true, BRACKET_DEVICE, SYS3(SYS_ioctl, fd, TCSBRK, 1))
 

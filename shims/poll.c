@@ -60,6 +60,13 @@ static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
 		s->complete = false;
 		return;
 	}
+	/* Files that have news (/proc/mounts, attributes of sysfs, pressure) say so once, to who asks first: that must be the program. */
+	enum fd_kind kind = fd_kind(pd, fd);
+	if (unlikely(kind == KIND_FILE || kind == KIND_TASK)) {
+		s->complete = false;
+		pd_drop(pd);
+		return;
+	}
 	if (unlikely(fd_users_noted))
 		fd_user_note(pd, g_self()->id);
 	s->wait[s->count++] = (struct pdwait){.pd = pd, .mode = mode};

@@ -116,6 +116,16 @@ static bool master_gone(struct fdcall *c) {
 }
 
 /* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
+/* The kernel stops at a page that it cannot write to, after what it could; a few bytes earlier, perhaps, as it copies. So a count that ends there proves nothing, nor one that ends with a
+ * part of the vector. `done` is less than the vector has. */
+#define COPY_STEP 64u
+#define PAGE_BYTES 4096u /* the smallest there are */
+static bool cut_by_page(const struct iovec *iov, size_t done) {
+	for (; done >= iov->iov_len; iov++)
+		done -= iov->iov_len;
+	return done == 0 || (((uintptr_t)iov->iov_base + done + COPY_STEP - 1) & (PAGE_BYTES - 1)) < COPY_STEP;
+}
+
 static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
 	bool ours = known_good; /* the vector */
 	bool waited = false;
@@ -131,7 +141,7 @@ static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, boo
 		if (r != -EAGAIN && r != FDCALL_BLOCK) {
 			/* Short: the pipe or the connection is empty. At its end, which the event that told of the bytes may have told, after an error, or for
 			 * all other kinds: nothing is known. */
-			bool drained = r > 0 && (size_t)r < iov_bytes(iov, count) && pd_short_empties(pd) &&
+			bool drained = r > 0 && (size_t)r < iov_bytes(iov, count) && pd_short_empties(pd) && !cut_by_page(iov, (size_t)r) &&
 				       !(atomic_load_explicit(&pd->ready, memory_order_relaxed) & PD_HUP);
 			if (!drained)
 				pd_more(pd, PD_READ);
@@ -259,7 +269,9 @@ static long fd_write(struct fdcall *c, const void *buf, size_t n) {
 	if (fd_is_socket(kind))
 		return sock_send(c, buf, n, 0, NULL, 0);
 	/* Of the anonymous kinds only an eventfd that is near 2^64 makes writers wait. */
-	if (kind == KIND_ANON || kind == KIND_UNKNOWN)
+	if (kind == KIND_ANON)
+		return FDCALL_BRACKET_HELD_CANCEL(c, SYS3(SYS_write, c->fd, buf, n));
+	if (kind == KIND_UNKNOWN)
 		return FDCALL_BRACKET_CANCEL(c, SYS3(SYS_write, c->fd, buf, n));
 	if (kind == KIND_FILE)
 		return FDCALL_BRACKET_DISK(c, SYS3(SYS_write, c->fd, buf, n));
@@ -326,7 +338,9 @@ long io_writev(struct g *g, int fd, const struct iovec *iov, int count) {
 	} else if (fd_is_socket(kind)) {
 		struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
 		r = sock_sendmsg(&c, &msg, 0);
-	} else if (kind == KIND_ANON || kind == KIND_UNKNOWN) {
+	} else if (kind == KIND_ANON) {
+		r = FDCALL_BRACKET_HELD_CANCEL(&c, SYS3(SYS_writev, c.fd, iov, count));
+	} else if (kind == KIND_UNKNOWN) {
 		r = FDCALL_BRACKET_CANCEL(&c, SYS3(SYS_writev, c.fd, iov, count));
 	} else if (kind == KIND_TASK) {
 		r = taskfile_writev(c.fd, iov, count);

@@ -11,9 +11,11 @@
 #include <linux/futex.h>
 
 #include "../core/stack.h"
+#include "io.h"
 #include "isolate.h"
 #include "race.h"
 #include "siginternal.h"
+#include "thread.h"
 
 static void *restorer; /* libc's or arch/'s, for our raw rt_sigaction */
 static void (*setxid_libc)(int, siginfo_t *, void *);
@@ -417,6 +419,14 @@ static uint64_t mask_after(const struct g *g, uint64_t asked) {
 	return want;
 }
 
+/* The call that g waits in, on a description whose number the program has closed or replaced meanwhile: the kernel would begin it again by that number. It ends, and who
+ * made it asks again by what the number has become (FDCALL_HELD). A handler of g's own has let go of it before: that is restarted as it would be natively. */
+static void restart_as_ghost(struct g *g, void *context) {
+	const struct fdcall *c = thread_of(g)->fdcall;
+	if (unlikely(c != NULL) && c->pd && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) && __atomic_load_n(&c->pd->fd, __ATOMIC_RELAXED) != c->fd)
+		arch_context_skip_syscall(context);
+}
+
 static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
 	entry(sig, info, context);
@@ -428,6 +438,7 @@ static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	if (g->kind <= G_MAIN) {
 		if (unlikely(!goroutines))
 			started_inside(g, context);
+		restart_as_ghost(g, context);
 		cancel_in_frame(g, context); /* the call below may be restarted, and nobody else looks */
 		frame_end(context);
 	}

@@ -3,6 +3,7 @@
  * A stream send moves all of its bytes unless an error, a handler or SO_SNDTIMEO ends it (FD-8); after the first part the tries carry
  * MSG_NOSIGNAL, because the kernel sends no SIGPIPE for a call that returns a count. */
 #include <linux/sockios.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "io.h"
@@ -349,9 +350,23 @@ long sock_send(struct fdcall *c, const void *buf, size_t n, int flags, const voi
 	}
 }
 
+/* Who sends is said of every part by the kernel. The kernel has read the control data. Bytes in `to`. */
+static size_t credentials_copy(char to[CMSG_SPACE(sizeof(struct ucred))], const struct msghdr *msg) {
+	struct msghdr read = *msg; /* CMSG_NXTHDR() wants one to write to */
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&read); c; c = CMSG_NXTHDR(&read, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+			continue;
+		memset(to, 0, CMSG_SPACE(sizeof(struct ucred)));
+		memcpy(to, c, CMSG_LEN(sizeof(struct ucred)));
+		return CMSG_SPACE(sizeof(struct ucred));
+	}
+	return 0;
+}
+
 long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 	struct iovec window[IOV_WINDOW];
 	struct msghdr part;
+	char credentials[CMSG_SPACE(sizeof(struct ucred))] __attribute__((aligned(sizeof(size_t))));
 	const struct msghdr *now = msg;
 	size_t done = 0, total = 0;
 	if (unlikely(flags & SEND_NEVER_WAITS))
@@ -381,8 +396,10 @@ long sock_sendmsg(struct fdcall *c, const struct msghdr *msg, int flags) {
 				return done ? (long)done : r;
 		}
 		if (done) {
-			/* Address and control data went with the first part. */
+			/* Address and control data went with the first part, all but that. */
 			part = (struct msghdr){.msg_iov = window};
+			if (unlikely(msg->msg_controllen) && pd_kind(c->pd) == KIND_STREAM && (part.msg_controllen = credentials_copy(credentials, msg)))
+				part.msg_control = credentials;
 			part.msg_iovlen = (size_t)iov_window(window, msg->msg_iov, msg->msg_iovlen, done);
 			now = &part;
 		}
