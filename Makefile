@@ -13,7 +13,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 ARCH   ?= $(shell uname -m)
-TEST_JOBS ?= 2
+TEST_JOBS ?= 3
 ifeq ($(origin CC),default)
 CC := gcc
 endif
