@@ -160,6 +160,21 @@ static long owner_get(int fd, struct f_owner_ex *owner) {
 	return r;
 }
 
+/* The number of a thread stands for its process here, if the kernel knows it. */
+static pid_t owner_known(pid_t id) {
+	pid_t own = tid_own(id);
+	if (own != id)
+		sig_own_note();
+	return own;
+}
+
+/* Who takes a lease, or asks to be notified, is its owner from then on unless there is one: to the kernel, the kernel thread, for its process; that of a goroutine may
+ * end. One that is not the first it does not name. */
+static void owner_lives(int fd) {
+	if (SYS3(SYS_fcntl, fd, F_GETOWN, 0) == 0)
+		SYS3(SYS_fcntl, fd, F_SETOWN, SYS0(SYS_getpid));
+}
+
 static long ofd_lock_wait(struct g *g, int fd, void *lock) {
 	struct fdcall c;
 	shim_testcancel(g);
@@ -181,11 +196,28 @@ static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 		return (int)sys_ret(owner_set(fd, arg));
 	case F_GETOWN_EX:
 		return (int)sys_ret(owner_get(fd, arg));
+	case F_SETOWN:
+		return (int)sys_ret(SYS3(SYS_fcntl, fd, F_SETOWN, owner_known((pid_t)(intptr_t)arg)));
 	case F_GETOWN: /* libc translates the answer, which may look like an error */
 		return tid_of_own(real.fcntl(fd, command, arg));
-	default: /* F_SETLK and leases may ask a server */
-		return (int)sys_ret(BRACKET(g, SYS3(SYS_fcntl, fd, command, arg)));
+	default:; /* F_SETLK and leases may ask a server */
+		long r = BRACKET(g, SYS3(SYS_fcntl, fd, command, arg));
+		if (r == 0 && ((command == F_SETLEASE && (intptr_t)arg != F_UNLCK) || (command == F_NOTIFY && arg)))
+			owner_lives(fd);
+		return (int)sys_ret(r);
 	}
+}
+
+/* FIOSETOWN and its like. */
+static long ioctl_owner(int fd, unsigned long request, pid_t *id) {
+	bool sets = request == FIOSETOWN || request == SIOCSPGRP;
+	if (address_refused(id, sizeof *id, !sets))
+		return SYS3(SYS_ioctl, fd, request, id);
+	pid_t known = sets ? owner_known(*id) : 0;
+	long r = SYS3(SYS_ioctl, fd, request, &known);
+	if (r == 0 && !sets)
+		*id = tid_of_own(known);
+	return r;
 }
 
 SHIM int fcntl(int fd, int command, ...) {
@@ -225,7 +257,9 @@ SHIM int ioctl(int fd, unsigned long request, ...) {
 	struct g *g = io_g();
 	if (request == FIONCLEX)
 		fd_cloexec(fd, false);
-	int r = g ? (int)sys_ret(BRACKET(g, SYS3(SYS_ioctl, fd, request, arg))) : CALL_REAL(ioctl, fd, request, arg);
+	bool owner = request == FIOSETOWN || request == SIOCSPGRP || request == FIOGETOWN || request == SIOCGPGRP;
+	int r = !g ? CALL_REAL(ioctl, fd, request, arg)
+		   : (int)sys_ret(owner ? ioctl_owner(fd, request, arg) : BRACKET(g, SYS3(SYS_ioctl, fd, request, arg)));
 	if (request == FIONBIO && r == 0)
 		fd_flags_changed(fd);
 	else if (request == FIOCLEX && r == 0)
