@@ -58,7 +58,7 @@ static void wall(void) {
 int main(void) {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	alarm(20);
-	packets();
 	wall();
+	packets(); /* last: where there have been some, no pipe is taken for an empty one */
 	return 0;
 }
