@@ -92,7 +92,8 @@ static const struct alias {
 	       {"longjmp", "siglongjmp"},     {"sigblock", "sigprocmask"},    {"sigsetmask", "sigprocmask"},
 	       {"siggetmask", "sigprocmask"}, {"sigpause", "sigsuspend"},     {"truncate", "truncate64"},
 	       {"ftruncate", "ftruncate64"},  {"aio_suspend64", "aio_suspend"}, {"lio_listio64", "lio_listio"},
-	       {"aio_read64", "aio_read"},    {"aio_write64", "aio_write"},   {"aio_fsync64", "aio_fsync"}};
+	       {"aio_read64", "aio_read"},    {"aio_write64", "aio_write"},   {"aio_fsync64", "aio_fsync"},
+	       {"mq_close", "close"}};
 
 static const char *family_named(const char *symbol) {
 	const char *name = NULL;
