@@ -61,7 +61,8 @@ static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
 		return;
 	}
 	/* Files that have news (/proc/mounts, attributes of sysfs, pressure) say so once, to who asks first: that must be the program. */
-	enum fd_kind kind = fd_kind(pd, fd);
+	struct fdcall c = {.g = g_self(), .pd = pd};
+	enum fd_kind kind = fdcall_kind(&c);
 	if (unlikely(kind == KIND_FILE || kind == KIND_TASK)) {
 		s->complete = false;
 		pd_drop(pd);
