@@ -9,7 +9,7 @@
  * sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
  * While every P computes, sysmon is who waits for the network and for timers (doze).
  *
- * retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
+ * sysmon_retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
  * issues membarrier(PRIVATE_EXPEDITED), which is a full fence on every running thread of the process, and loads in_rt. If that is 0, every later
  * rt_enter sees the request, and the two settle it by a CAS on m->retake. Who comes in while it is asked refuses, because its system call is over; but a G that computes
  * (RETAKE_WANTED) gives its P there and then: one that comes in every microsecond would refuse each time, and keep the others waiting for seconds.
@@ -168,17 +168,18 @@ static struct p *retake_locked(struct p *p, struct m *m, struct g *g, bool wante
 	uint32_t answer = !outside ? RETAKE_NONE : disk ? RETAKE_TAKEN_DISK : RETAKE_TAKEN;
 	/* acq_rel; acquire: settles it with rt_enter_slow() */
 	bool first = atomic_compare_exchange_strong_explicit(&m->retake, &is, answer, memory_order_acq_rel, memory_order_acquire);
-	bool given = !first && is == RETAKE_GIVEN;
-	if (!given && !(first && outside))
+	if (first && !outside)
 		return NULL;
-	if (given)
+	if (!first) {
+		if (is != RETAKE_GIVEN)
+			return NULL;
 		p = m->given_p;
-	if (disk && !given)
+		atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed); /* m has nothing to learn any more */
+	} else if (disk) {
 		atomic_fetch_add_explicit(&sched.disk_held, 1, memory_order_relaxed);
+	}
 	atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
 	m_pinned(m, g, atomic_load_explicit(&p->mon_since, memory_order_relaxed));
-	if (given)
-		atomic_store_explicit(&m->retake, RETAKE_NONE, memory_order_relaxed); /* m has nothing to learn any more */
 	return p;
 }
 

@@ -178,11 +178,7 @@ static void owner_lives(int fd) {
 static long ofd_lock_wait(struct g *g, int fd, void *lock) {
 	struct fdcall c;
 	shim_testcancel(g);
-	if (!fdcall_begin(&c, g, fd))
-		return BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, c.fd, F_OFD_SETLKW, lock));
-	long r = FDCALL_HELD(io_enter_waiting, &c, CANCEL_MAKES, true, SYS_MAKES3(g, SYS_fcntl, c.fd, F_OFD_SETLKW, lock));
-	fdcall_end(&c);
-	return r;
+	return BRACKET_HELD(io_enter_waiting, &c, g, fd, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, c.fd, F_OFD_SETLKW, lock));
 }
 
 static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {

@@ -160,30 +160,23 @@ SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec 
 }
 
 /* Nothing ends one for want of kernel threads: each begins anew with its time, and with the same queue, whatever q names by then. */
-#define BRACKET_POSIX_QUEUE(g, call)                                                               \
-	(__extension__({                                                                           \
-		struct fdcall queue_call;                                                          \
-		long queue_result;                                                                 \
-		if (fdcall_begin(&queue_call, g, q)) {                                             \
-			queue_result = FDCALL_HELD(syscall_enter_blocking, &queue_call, CANCEL_MAKES, true, call); \
-			fdcall_end(&queue_call);                                                   \
-		} else {                                                                           \
-			queue_result = BRACKET_AS(syscall_enter_blocking, g, CANCEL_MAKES, true, call); \
-		}                                                                                  \
-		queue_result;                                                                      \
+#define BRACKET_POSIX_QUEUE(g, call)                                                          \
+	(__extension__({                                                                      \
+		struct fdcall c;                                                              \
+		BRACKET_HELD(syscall_enter_blocking, &c, g, q, CANCEL_MAKES, call);           \
 	}))
 #define TAKING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_POSIX_QUEUE, raw)
 TAKING(ssize_t, mq_timedreceive,
      (mqd_t q, char *restrict msg, size_t n, unsigned *restrict priority, const struct timespec *restrict until),
-     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedreceive, queue_call.fd, msg, n, priority, until))
+     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedreceive, c.fd, msg, n, priority, until))
 #define BRACKET_TELLING(g, call) sig_mq_sent(g, BRACKET_POSIX_QUEUE(g, call))
 #define TELLING(ret, name, params, args, raw) TABLE_ENTRY(ret, name, params, args, true, BRACKET_TELLING, raw)
 TELLING(int, mq_timedsend, (mqd_t q, const char *msg, size_t n, unsigned priority, const struct timespec *until),
-     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedsend, queue_call.fd, msg, n, priority, until))
+     (q, msg, n, priority, until), SYS_MAKES5(g, SYS_mq_timedsend, c.fd, msg, n, priority, until))
 TAKING(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned *priority), (q, msg, n, priority),
-     SYS_MAKES5(g, SYS_mq_timedreceive, queue_call.fd, msg, n, priority, NULL))
+     SYS_MAKES5(g, SYS_mq_timedreceive, c.fd, msg, n, priority, NULL))
 TELLING(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned priority), (q, msg, n, priority),
-     SYS_MAKES5(g, SYS_mq_timedsend, queue_call.fd, msg, n, priority, NULL))
+     SYS_MAKES5(g, SYS_mq_timedsend, c.fd, msg, n, priority, NULL))
 /* The kernel says EINTR itself, after any handler. */
 TABLE_ENTRY(int, tcdrain, (int fd), (fd), true, BRACKET_DEVICE, SYS3(SYS_ioctl, fd, TCSBRK, 1))
 

@@ -342,6 +342,19 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 		fd_held_result;                                                         \
 	}))
 
+/* A call of the program's that is one such call, restarted: with c begun for it, and by number where fd cannot be held. */
+#define BRACKET_HELD(enter, c, g, fd, cancel, call)                                     \
+	(__extension__({                                                                \
+		long bracket_held_result;                                               \
+		if (fdcall_begin(c, g, fd)) {                                           \
+			bracket_held_result = FDCALL_HELD(enter, c, cancel, true, call); \
+			fdcall_end(c);                                                  \
+		} else {                                                                \
+			bracket_held_result = BRACKET_AS(enter, g, cancel, true, call); \
+		}                                                                       \
+		bracket_held_result;                                                    \
+	}))
+
 /* What the kernel restarts unless it is a socket with a timeout. */
 #define FDCALL_HELD_AS(enter, c, cancel, call) FDCALL_HELD(enter, c, cancel, io_restarts((c)->fd), call)
 /* It is not expected to block, but nobody can promise. */

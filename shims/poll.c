@@ -54,6 +54,12 @@ static void pollset_init(struct pollset *s, size_t room) {
 	}
 }
 
+/* Apart: what it needs is not to be made ready for those whose kind is known. */
+static __attribute__((noinline)) enum fd_kind kind_asked(struct pd *pd) {
+	struct fdcall c = {.g = g_self(), .pd = pd};
+	return fdcall_kind(&c);
+}
+
 static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
 	struct pd *pd = s->count < s->room ? io_hold(g_self(), fd) : NULL;
 	if (!pd) {
@@ -61,8 +67,9 @@ static void pollset_add(struct pollset *s, int fd, uint8_t mode) {
 		return;
 	}
 	/* Files that have news (/proc/mounts, attributes of sysfs, pressure) say so once, to who asks first: that must be the program. */
-	struct fdcall c = {.g = g_self(), .pd = pd};
-	enum fd_kind kind = fdcall_kind(&c);
+	enum fd_kind kind = pd_kind(pd);
+	if (unlikely(kind == KIND_UNKNOWN))
+		kind = kind_asked(pd);
 	if (unlikely(kind == KIND_FILE || kind == KIND_TASK)) {
 		s->complete = false;
 		pd_drop(pd);

@@ -300,6 +300,10 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	return true;
 }
 
+static bool in_vfork(void) {
+	return tls_g && tls_g->in_vfork;
+}
+
 SHIM long syscall(long n, ...) {
 	struct raw_args x;
 	va_list ap;
@@ -308,13 +312,13 @@ SHIM long syscall(long n, ...) {
 		x.a[i] = va_arg(ap, long); /* those that were not passed are garbage, as they are in libc's */
 	va_end(ap);
 	struct g *g = io_g();
-	if (!g && n == SYS_futex && !(tls_g && tls_g->in_vfork)) /* goroutines may wait for the same word */
+	if (!g && n == SYS_futex && !in_vfork()) /* goroutines may wait for the same word */
 		return sys_ret(shim_futex(NULL, (uint32_t *)x.a[0], (int)x.a[1], (uint32_t)x.a[2],
 					  (const struct timespec *)x.a[3], (uint32_t *)x.a[4], (uint32_t)x.a[5]));
 	long r;
-	if (!g && !(tls_g && tls_g->in_vfork) && shim_futex_two(NULL, n, x.a, &r))
+	if (!g && !in_vfork() && shim_futex_two(NULL, n, x.a, &r))
 		return sys_ret(r);
-	if (unlikely(n == SYS_rt_sigaction) && !(tls_g && tls_g->in_vfork) && raw_sigaction(&x, &r))
+	if (unlikely(n == SYS_rt_sigaction) && !in_vfork() && raw_sigaction(&x, &r))
 		return sys_ret(r);
 	if (unlikely(n == SYS_seccomp) && x.a[0] == SECCOMP_SET_MODE_FILTER) {
 		pin_self();

@@ -115,7 +115,6 @@ static bool master_gone(struct fdcall *c) {
 	return pd_kind(c->pd) == KIND_CHAR && FD_TRY(c, SYS2(SYS_fstat, c->fd, &st)) == 0 && st.st_nlink == 0;
 }
 
-/* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
 /* The kernel stops at a page that it cannot write to, after what it could; a few bytes earlier, perhaps, as it copies. So a count that ends there proves nothing, nor one that ends with a
  * part of the vector. `done` is less than the vector has. */
 #define COPY_STEP 64u
@@ -126,6 +125,7 @@ static bool cut_by_page(const struct iovec *iov, size_t done) {
 	return done == 0 || (((uintptr_t)iov->iov_base + done + COPY_STEP - 1) & (PAGE_BYTES - 1)) < COPY_STEP;
 }
 
+/* `known_good`: the kernel would find nothing wrong with the arguments, so parking before asking it is the same. */
 static long loop_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
 	bool ours = known_good; /* the vector */
 	bool waited = false;

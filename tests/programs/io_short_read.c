@@ -13,21 +13,6 @@ static void *reads_packets(void *arg) {
 	return arg;
 }
 
-static void packets(void) {
-	pthread_t t;
-	static char b[10000];
-	EQ(pipe(ends), 0);
-	t = start(reads_packets, NULL);
-	usleep(50000);
-	EQ(fcntl(ends[1], F_SETFL, O_DIRECT), 0);
-	EQ(write(ends[1], b, 1), 1);
-	usleep(50000);
-	EQ(write(ends[1], b, sizeof b), (ssize_t)sizeof b);
-	join(t);
-	close(ends[0]);
-	close(ends[1]);
-}
-
 static void *reads_into_a_wall(void *arg) {
 	long page = sysconf(_SC_PAGESIZE);
 	char *m = mmap(NULL, 3 * (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -42,23 +27,26 @@ static void *reads_into_a_wall(void *arg) {
 	return arg;
 }
 
-static void wall(void) {
-	pthread_t t;
+/* One byte for who waits already, and then so many at once. */
+static void fed(void *(*reads)(void *), bool packets, size_t n) {
 	static char b[16384];
 	EQ(pipe(ends), 0);
-	t = start(reads_into_a_wall, NULL);
+	pthread_t t = start(reads, NULL);
 	usleep(50000);
+	if (packets)
+		EQ(fcntl(ends[1], F_SETFL, O_DIRECT), 0);
 	EQ(write(ends[1], b, 1), 1);
 	usleep(50000);
-	size_t n = (size_t)sysconf(_SC_PAGESIZE) + 100 + 700 + 300;
 	EQ(write(ends[1], b, n), (ssize_t)n);
 	join(t);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 int main(void) {
 	setvbuf(stdout, NULL, _IONBF, 0);
 	alarm(20);
-	wall();
-	packets(); /* last: where there have been some, no pipe is taken for an empty one */
+	fed(reads_into_a_wall, false, (size_t)sysconf(_SC_PAGESIZE) + 100 + 700 + 300);
+	fed(reads_packets, true, 10000); /* last: where there have been some, no pipe is taken for an empty one */
 	return 0;
 }
