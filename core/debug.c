@@ -126,9 +126,9 @@ void g_state_set(struct g *g, enum g_state to) {
 /* ---- Ps ---------------------------------------------------------------------------------------------------------------------- */
 
 void debug_p_given(struct p *p) {
-	/* relaxed: who is giving it up has done so before, by a lock or a note. One from whom it was taken (p->m is not him) may not know yet. */
-	struct m *m = atomic_load_explicit(&p->m, memory_order_relaxed);
-	if (p->idle || (m && __atomic_load_n(&m->p, __ATOMIC_RELAXED) == p))
+	/* relaxed: who is giving it up has done so before, by a lock or a note. Also one that has no P any more: sysmon would go by what its goroutine does. (From whom it
+	 * was taken may not know yet; p->m does not name that one.) */
+	if (p->idle || atomic_load_explicit(&p->m, memory_order_relaxed))
 		debug_die("a P is given to somebody while it is another's");
 }
 

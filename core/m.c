@@ -341,6 +341,12 @@ void maker_chore(void) {
 	maker_poke();
 }
 
+/* sched.lock held. The P, if any, of m, whose thread is yet to be made. Not m's any more from here on, for sysmon as well: the thread may begin with another P before
+ * this one has a new M, and what m's goroutine does says nothing about it. Who sees that goroutine has seen this: m_main() takes the lock before. */
+static struct p *maker_p(struct m *m) {
+	return m->p ? p_detach(m) : NULL;
+}
+
 static void *maker_main(void *arg) {
 	(void)arg;
 	ASAN_STACK_BEGINS();
@@ -383,9 +389,8 @@ static void *maker_main(void *arg) {
 		} else {
 			lock_acquire(&sched.lock, LOCK_SCHED);
 			maker_making = NULL;
-			struct p *p = m->p;
+			struct p *p = maker_p(m);
 			bool spinning = m->spinning;
-			m->p = NULL;
 			m->idle_next = sched.free_m;
 			sched.free_m = m;
 			sched.m_count--;
@@ -568,11 +573,9 @@ static struct p *maker_give(bool *spinning) {
 		m = m == maker_making ? maker_queue : m->idle_next;
 	if (!m)
 		return NULL;
-	struct p *p = m->p;
-	m->p = NULL;
 	*spinning = m->spinning;
 	m->spinning = false;
-	return p;
+	return maker_p(m);
 }
 
 /* sysmon, each tick. Where no M comes by for those Ps, because all are in the kernel, they go idle once the maker has been at one thread, or one piece of memory,
@@ -621,6 +624,7 @@ void m_stop(struct m *m) {
 	struct p *given = maker_give(&m->spinning);
 	if (given) {
 		lock_release(&sched.lock);
+		chaos_delay();
 		p_attach(m, given);
 		return;
 	}
@@ -655,6 +659,7 @@ void m_retire(struct m *m) {
 	/* 33 is never blocked, and may be under way to this thread: its handler must not run on a stack that is the next thread's. */
 	stack_t none = {.ss_flags = SS_DISABLE};
 	SYS2(SYS_sigaltstack, &none, 0);
+	sysmon_answer_await(m);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&m->ktid, 0, memory_order_relaxed);
 	m->idle_next = sched.free_m;

@@ -42,7 +42,7 @@ static _Atomic uint32_t waiter_count;
 static _Atomic(struct pd *) pd_slabs;      /* all, linked by their first pd, which is never handed out */
 static _Atomic uint32_t ghost_count;       /* pds with a ghost_fd */
 static _Atomic uint32_t forks, closers;
-static _Atomic(struct pd *) ghosts_due;    /* by free_next */
+static _Atomic(struct pd *) ghosts_due;    /* to be closed after the fork, or when no lock depends on it; by free_next */
 static _Atomic bool stays;                 /* netpoll_stay() */
 
 static uint64_t pd_tag(struct pd *pd) {
@@ -157,6 +157,14 @@ static long ghost_make(struct pd *pd) {
 	return r;
 }
 
+/* To close any descriptor of a file frees the locks of fcntl() that this process has of it (POSIX), by whichever descriptor they were taken. The program's own close() came
+ * before; what it locked since must stay. Told is the first lock that stands in the way of this description's own: who locks between this look and the close, or shares what
+ * another process has locked, is missed. */
+static bool ghost_guards_locks(const struct pd *pd) {
+	struct flock lock = {.l_type = F_WRLCK};
+	return pd->fd >= 0 && SYS3(SYS_fcntl, pd->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid == (pid_t)SYS0(SYS_getpid);
+}
+
 static void ghost_close(struct pd *pd) {
 	if (pd->fd >= 0) {
 		if (pd->armed)
@@ -212,9 +220,10 @@ static void ghosts_close_due(void) {
 /* Its last holder is gone. */
 static void ghost_drop(struct pd *pd) {
 	struct g *held = rt_hold(); /* no handler, which may jump away, while a fork waits for us */
+	bool guards = ghost_guards_locks(pd);
 	atomic_fetch_add(&closers, 1); /* seq_cst, both: see the top */
 	bool due = atomic_load(&forks) != 0;
-	if (due) {
+	if (due || guards) {
 		pd->free_next = atomic_load(&ghosts_due);
 		while (!atomic_compare_exchange_weak(&ghosts_due, &pd->free_next, pd))
 			continue;
@@ -352,6 +361,8 @@ void pd_drop(struct pd *pd) {
 	/* Two droppers may get here one after the other (a hold in between): one releases. */
 	if (!atomic_compare_exchange_strong(&pd->ghost, &ghost, false))
 		return;
+	if (atomic_load_explicit(&ghosts_due, memory_order_relaxed))
+		ghosts_close_due(); /* those that guarded locks may not any more */
 	ghost_drop(pd);
 }
 

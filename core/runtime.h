@@ -361,6 +361,7 @@ int32_t sysmon_ktid(void);          /* once the runtime has started */
 struct p *sysmon_take_from_syscall(void);
 /* p, which g on m was seen to have, taken from it if it is outside the runtime; `wanted`: or the P it has, if it comes in meanwhile. NULL: neither. */
 struct p *sysmon_retake(struct p *p, struct m *m, struct g *g, bool wanted);
+void sysmon_answer_await(struct m *m); /* m's thread is about to end: until who asked for its P has it */
 
 /* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/sigrun.c). */
 extern _Atomic uint32_t rt_pending;

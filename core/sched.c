@@ -94,9 +94,10 @@ static void spinning_end(struct m *m) {
 	}
 }
 
+/* Downwards, acquire: as timers_first(). */
 bool wall_waited(void) {
-	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {
-		if (atomic_load_explicit(&sched.all_p[i]->timers.walls, memory_order_relaxed))
+	for (uint32_t i = sched.procs_all; i-- > 0;) {
+		if (atomic_load_explicit(&sched.all_p[i]->timers.walls, memory_order_acquire))
 			return true;
 	}
 	return false;
@@ -116,7 +117,7 @@ void wall_look(void) {
 	if (is - was < WALL_SET_NS && was - is < WALL_SET_NS)
 		return;
 	atomic_store_explicit(&between, is, memory_order_relaxed);
-	for (uint32_t i = 0, n = sched.procs_all; was && i < n; i++)
+	for (uint32_t i = sched.procs_all; was && i-- > 0;) /* downwards: who moves meanwhile goes from one not visited yet, or has been */
 		timers_clock_set(&sched.all_p[i]->timers);
 }
 
@@ -333,8 +334,12 @@ static struct g *poll_as_poller(struct m *m) {
 		m->spinning = p && atomic_compare_exchange_strong(&sched.spinning, &none, 1);
 		return NULL;
 	}
-	if (p)
+	if (p) {
+		/* Whoever woke nobody but broke a sleep that was just over by itself relied on this M, which now has something else to run. */
+		if (globq_waiting())
+			wakep();
 		return list_take(p, list);
+	}
 	list_queue(list);
 	return NULL;
 }
@@ -610,8 +615,12 @@ static bool poller_told(int64_t when) {
 }
 
 void timer_wake_poller(int64_t when) {
-	if (!poller_told(when))
-		sysmon_stir(when); /* the caller's goroutine may go on and on */
+	if (poller_told(when))
+		return;
+	/* A foreign thread's: no P was taken into use that sysmon would have been told of. seq_cst: after the fence in there; as in p_attach(). */
+	if (__builtin_expect(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP, 0))
+		sysmon_wake();
+	sysmon_stir(when); /* the caller's goroutine may go on and on */
 }
 
 /* A kernel thread sleeps outside the runtime, so that handlers run on it at once, as without us. (One that waits in the parking lot itself would

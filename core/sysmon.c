@@ -190,6 +190,14 @@ struct p *sysmon_retake(struct p *p, struct m *m, struct g *g, bool wanted) {
 	return taken;
 }
 
+/* Who asked m for its P and was given it may be yet to look: in a struct that another thread has by then it would find no answer, and the P would be nobody's. */
+void sysmon_answer_await(struct m *m) {
+	if (__builtin_expect(atomic_load_explicit(&m->retake, memory_order_relaxed) == RETAKE_GIVEN, 0)) { /* its own store */
+		lock_acquire(&retake_lock, LOCK_RETAKE);
+		lock_release(&retake_lock);
+	}
+}
+
 struct p *sysmon_take_from_syscall(void) {
 	for (uint32_t i = 0; i < sched.procs; i++) {
 		struct p *p = sched.all_p[i];

@@ -183,6 +183,9 @@ void timers_move(struct timer_heap *from, struct timer_heap *to) {
 	lock_acquire(&from->lock, LOCK_TIMER);
 	if (from->count || from->spilled) {
 		lock_acquire(&to->lock, LOCK_TIMER_P0);
+		uint32_t walls = from->walls;
+		walls_add(to, walls); /* before they are gone from the other: wall_waited() sees each in one of the two, like timers_first() */
+		atomic_thread_fence(memory_order_release);
 		while (from->count || from->spilled) {
 			struct timer *t = from->count ? from->slot[from->count] : from->spilled;
 			unqueue(from, t);
@@ -190,6 +193,7 @@ void timers_move(struct timer_heap *from, struct timer_heap *to) {
 			__atomic_store_n(&t->heap, to, __ATOMIC_RELAXED);
 			queue(to, t);
 		}
+		walls_add(to, -walls); /* each was counted again */
 		heap_publish(to);
 		lock_release(&to->lock);
 		atomic_thread_fence(memory_order_release); /* timers_first() sees each in one of the two */
@@ -236,7 +240,8 @@ static struct timer *walls_take(struct timer_heap *h) {
 }
 
 void timers_clock_set(struct timer_heap *h) {
-	if (atomic_load_explicit(&h->walls, memory_order_relaxed) == 0)
+	/* acquire: who finds none here any more finds them where timers_move() has put them */
+	if (atomic_load_explicit(&h->walls, memory_order_acquire) == 0)
 		return;
 	lock_acquire(&h->lock, LOCK_TIMER);
 	struct timer *next;

@@ -43,10 +43,14 @@
 void (*wish_hook)(struct g *g);
 struct m m_elsewhere;
 
-/* The P goes to another M, which looks for work, or becomes the poller. */
+/* The P goes to another M, which looks for work, or becomes the poller. Without one (sysmon took it) others have all that are in use; but whoever gave the last of them
+ * saw nothing to poll for, and m's G may have left a timer since, or be queued itself. (An M that is not bound to its G sees both on its way to sleep.) The poller is read after
+ * the fence of poller_told(), or the lock of the queue; a P that is not idle yet keeps sysmon awake, which looks for both. */
 static void p_give(struct m *m) {
 	if (m->p)
 		startm(p_detach(m));
+	else if (globq_waiting() || !atomic_load_explicit(&sched.poller, memory_order_relaxed))
+		wakep();
 }
 
 void wired_wait(struct m *m) {

@@ -176,8 +176,10 @@ void epoll_thread_gone(struct g *g) {
 		atomic_fetch_sub_explicit(&loops, 1, memory_order_relaxed);
 }
 
+/* Who forked may be one, and ends some day. */
 void epoll_fork_child(void) {
-	atomic_store_explicit(&loops, 0, memory_order_relaxed);
+	struct g *g = g_self();
+	atomic_store_explicit(&loops, g->kind <= G_MAIN && thread_of(g)->loop, memory_order_relaxed);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------------------------------ */

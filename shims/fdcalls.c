@@ -185,7 +185,7 @@ static int fcntl_goroutine(struct g *g, int fd, int command, void *arg) {
 	switch (command) {
 	case F_OFD_SETLKW:
 		return (int)io_ret(g, ofd_lock_wait(g, fd, arg));
-	case F_SETLKW: /* not held: what closes a ghost would free the process's other locks of that file */
+	case F_SETLKW: /* not held: its ghost would guard the lock that it got itself, and be there as long as that */
 		shim_testcancel(g);
 		return (int)io_ret(g, BRACKET_WAITS(g, CANCEL_MAKES, SYS_MAKES3(g, SYS_fcntl, fd, command, arg)));
 	case F_SETOWN_EX:
@@ -230,13 +230,13 @@ SHIM int fcntl(int fd, int command, ...) {
 		fd_shared(fd, SHARED_DUP);
 	else if (keeps)
 		fd_cloexec(fd, false);
+	if (command == F_SETFL && ((uintptr_t)arg & O_DIRECT)) /* before the first packet can be read */
+		atomic_store_explicit(&fd_packets, true, memory_order_relaxed);
 	int r = g ? fcntl_goroutine(g, fd, command, arg) : CALL_REAL(fcntl, fd, command, arg);
 	if (duplicates && r >= 0)
 		fd_duplicated(fd, r);
 	else if (command == F_SETFL && r == 0)
 		fd_flags_changed(fd);
-	if (command == F_SETFL && ((uintptr_t)arg & O_DIRECT))
-		atomic_store_explicit(&fd_packets, true, memory_order_relaxed);
 	else if (command == F_SETFD && !keeps && r == 0)
 		fd_cloexec(fd, true);
 	return r;

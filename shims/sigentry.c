@@ -598,6 +598,9 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 	RACE_AFTER(&sigp.reserved);
 	RACE_SAME_THREAD(); /* the stack that it runs on is the M's, whoever's G that runs */
 	reserved_signal(sig, info, context);
+	struct g *g = tls_g;
+	if (g && g->kind <= G_MAIN && !g->in_vfork && !process_in_vfork())
+		restart_as_ghost(g, context); /* it is restarted after this one as well */
 	RACE_SAME_THREAD();
 }
 

@@ -247,6 +247,21 @@ static void finish_wanted(void) {
 	check(woken ? sched.all_p[0]->m == NULL && !holds : holds && sched.all_p[0]->m == m);
 }
 
+/* ... and then ends, and its struct is another thread's, as m_alloc() makes it. */
+static bool gave;
+
+static void owner_ends(void) {
+	struct m *m = tls_g->m;
+	rt_enter(tls_g);
+	gave = !m->p;
+	sysmon_answer_await(m);
+	m->retake = RETAKE_NONE;
+}
+
+static void finish_ended(void) {
+	check(woken == gave);
+}
+
 static void finish_retake(void) {
 	check(!woken || sched.all_p[0]->m == NULL);
 }
@@ -360,6 +375,7 @@ const struct scenario scenarios[] = {
 	{"wait: foreign, two wakers", reset_foreign, {foreign_waiter, waker, waker}, NULL, false},
 	{"retake: an M and a taker", reset_retake, {owner, taker}, finish_retake, false},
 	{"retake: an M and one that wants", reset_wanted, {owner, wanter}, finish_wanted, false},
+	{"retake: an M that ends and one that wants", reset_wanted, {owner_ends, wanter}, finish_ended, false},
 	{"retake: passed on", reset_passed, {comes_back_twice, comes_back, comes_back}, finish_passed, false},
 	{"retake: passed on, all twice", reset_passed, {comes_back_twice, comes_back_twice, comes_back_twice}, finish_passed, true},
 	{"disk: one slot", reset_disk, {disk_call_twice, disk_call_twice, disk_call_twice}, finish_disk, false},

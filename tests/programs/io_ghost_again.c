@@ -54,6 +54,11 @@ static void disturb(void) {
 	}
 	while (waitpid(child, &status, 0) < 0)
 		continue;
+	/* Nor by another signal's handler that changes: who waits in the kernel may be asked whether it has one of those. */
+	for (int i = 0; i < SIGNALS; i++) {
+		signal(SIGUSR2, i % 2 ? SIG_IGN : handler);
+		usleep(10000);
+	}
 }
 
 static void *waits_flock(void *arg) {
@@ -92,6 +97,34 @@ static void locks(void *(*waits_for)(void *), bool ofd) {
 	EQ(ofd ? fcntl(holder, F_OFD_SETLK, &none) : flock(holder, LOCK_UN), 0);
 	join(t);
 	close(fd);
+	close(holder);
+}
+
+/* fcntl()'s locks of the same file, taken after the number was closed, outlive the wait; until the program closes the file. */
+static void record_locks(void) {
+	char a[] = "/tmp/ghostXXXXXX";
+	struct flock all = {.l_type = F_WRLCK};
+	int holder = mkstemp(a), status;
+	fd = open(a, O_RDWR);
+	EQ(flock(holder, LOCK_EX), 0);
+	pthread_t t = waiter(waits_flock);
+	close(fd);
+	int null = open("/dev/null", O_RDONLY), locked = open(a, O_RDWR); /* null has the number */
+	EQ(fcntl(locked, F_SETLK, &all), 0);
+	EQ(flock(holder, LOCK_UN), 0);
+	join(t);
+	for (int still = 1; still >= 0; still--) {
+		pid_t child = fork();
+		if (child == 0) {
+			fcntl(open(a, O_RDWR), F_GETLK, &all);
+			_exit(all.l_type != F_UNLCK);
+		}
+		EQ(waitpid(child, &status, 0), child);
+		EQ(WEXITSTATUS(status), still);
+		close(locked);
+	}
+	unlink(a);
+	close(null);
 	close(holder);
 }
 
@@ -198,6 +231,7 @@ int main(void) {
 		sigaction(SIGUSR1, &sa, NULL);
 		locks(waits_flock, false);
 		locks(waits_ofd, true);
+		record_locks();
 		events();
 		connection();
 		messages();
