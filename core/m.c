@@ -801,6 +801,7 @@ int sched_start(const char **why) {
 		netpoll_fork_child(); /* closes what init opened */
 		return r;
 	}
+	tcb_find_destructors();
 	*why = "memory or a second thread is refused";
 	if ((r = m0_make(sched.all_p[0])) < 0) {
 		sysmon_stop();

@@ -30,12 +30,16 @@
 #include <errno.h>
 #include <link.h>
 #include <locale.h>
+#include <netdb.h>
+#include <resolv.h>
+#undef p_type /* a macro of that one, a member in link.h */
 #include <string.h>
 #include <sys/rseq.h>
 
 #include "pages.h"
 #include "runtime.h"
 #include "tcb.h"
+#include "unwind.h"
 
 #define PTHREAD_MAX_BYTES 8192u
 #define HEAD_BYTES 16u /* variant I: dtv, and a word that nobody uses */
@@ -77,6 +81,8 @@ static struct {
 	ptrdiff_t robust_head; /* 0: unknown */
 	ptrdiff_t resp;
 	ptrdiff_t resp_target;
+	void (*resolver_close)(struct __res_state *);
+	ptrdiff_t destructors;           /* libc's list of those of a thread's thread_local objects; 0: unknown */
 	bool ready;
 } lay;
 
@@ -156,6 +162,7 @@ int tcb_offsets(const char **why) {
 	*(void **)&lay.deallocate = tcb_lookup("_dl_deallocate_tls");
 	*(void **)&lay.ctype_init = tcb_lookup("__ctype_init");
 	*(void **)&lay.free = dlsym(RTLD_DEFAULT, "free");
+	*(void **)&lay.resolver_close = dlsym(RTLD_DEFAULT, "__res_nclose");
 	void (*info)(size_t *, size_t *);
 	*(void **)&info = tcb_lookup("_dl_get_tls_static_info");
 	*why = "this libc does not export its TLS allocator (unknown libc)";
@@ -193,6 +200,51 @@ static int find_libc_tls(struct dl_phdr_info *info, size_t size, void *arg) {
 		}
 	}
 	return 0;
+}
+
+struct tls_destructor {
+	void (*fn)(void *);
+	void *object;
+	void *map;
+	struct tls_destructor *next;
+};
+
+static void destroys_nothing(void *object) {
+	(void)object;
+}
+
+/* libc's list is in its TLS block, and has no name. One of ours is put into the caller's, found, and taken out again. */
+void tcb_find_destructors(void) {
+	static char object;
+	int (*add)(void (*)(void *), void *, void *);
+	*(void **)&add = dlsym(RTLD_DEFAULT, "__cxa_thread_atexit_impl");
+	if (lay.destructors || !add || add(destroys_nothing, &object, &object) != 0)
+		return;
+	struct tls_destructor **word = (struct tls_destructor **)(arch_tp() + lay.libc_tls), d;
+	for (size_t i = 0; i < lay.libc_tls_bytes / sizeof *word; i++) {
+		struct tls_destructor *first = word[i];
+		if (!peek(&d, (uintptr_t)first, sizeof d) || d.object != &object)
+			continue;
+		word[i] = d.next;
+		lay.destructors = (char *)&word[i] - (char *)arch_tp();
+		lay.free(first);
+		return;
+	}
+}
+
+/* Those that were registered after the others had run are nobody's: libc's end with the thread, too, and none is run. */
+static void destructors_drop(uintptr_t tcb) {
+	if (lay.destructors)
+		*(struct tls_destructor **)(tcb + lay.destructors) = NULL;
+}
+
+/* The resolver's state is in struct pthread, which the next thread gets anew. libc, too, lets go of it as a thread ends. */
+void tcb_thread_end(void) {
+	struct __res_state *state = lay.resp ? *(struct __res_state **)(arch_tp() + lay.resp) : NULL;
+	if (__builtin_expect(state && state->nscount, 0) && lay.resolver_close) {
+		lay.resolver_close(state);
+		state->options = 0;
+	}
 }
 
 int tcb_take_template(const char **why) {
@@ -500,6 +552,7 @@ void tcb_reuse(uintptr_t tcb, struct g *g, bool orphan) {
 	dynamic_tls_free(tcb);
 	struct_fill(tcb, g);
 	tls_tcb_set(g, tcb);
+	destructors_drop(tcb);
 	atomic_signal_fence(memory_order_seq_cst); /* Dekker with tcb_modules_changing() */
 	if (orphan || !fresh_take(tcb, g))
 		fresh_from_libc(tcb, g);
@@ -527,6 +580,7 @@ void tcb_forget(void) {
 
 void tcb_free(uintptr_t tcb) {
 	tls_tcb_clear(g_of_tcb(tcb));
+	destructors_drop(tcb);
 	struct image *im = image_get(&image_shells);
 	if (im || (im = image_slab())) {
 		memcpy(im->bytes, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
@@ -546,5 +600,7 @@ void tcb_fork_child(void) {
 void tcb_thread_start(void) {
 	uselocale(LC_GLOBAL_LOCALE); /* the previous owner of this TCB may have chosen another */
 	lay.ctype_init();
-	errno = 0;
+	if (dlerror())
+		dlerror(); /* which also frees it */
+	errno = h_errno = 0;
 }

@@ -19,7 +19,7 @@ enum { PAGE_SHIFT = 12, REMEMBERED = 256 };
 /* Page number * 2, + 1: it can be written. */
 static _Atomic uintptr_t remembered[REMEMBERED];
 
-static bool probe(uintptr_t at, bool write) {
+bool address_probe(uintptr_t at, bool write) {
 	uint32_t none = 0;
 	if (write)
 		return SYS6(SYS_futex, &none, FUTEX_WAKE_OP_PRIVATE, 0, 0, at & ~(uintptr_t)3,
@@ -33,7 +33,7 @@ static bool page_bad(uintptr_t at, bool write) {
 	/* relaxed: whoever finds it, the kernel has said so */
 	if (atomic_load_explicit(place, memory_order_relaxed) == key)
 		return false;
-	if (!probe(at, write))
+	if (!address_probe(at, write))
 		return true;
 	atomic_store_explicit(place, key, memory_order_relaxed);
 	return false;

@@ -194,6 +194,20 @@ static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
 	return false;
 }
 
+/* Has another thread ended it? The kernel has the socket back as it was, so that one more connect() would begin anew. Nothing else tells: one that was refused needs that. */
+static long connect_ended(struct fdcall *c) {
+	uint8_t how = pd_spare(c->pd) & (SPARE_SHUT | SPARE_UNNAMED);
+	int error = 0;
+	socklen_t size = sizeof error;
+	if (likely(how == 0))
+		return 0;
+	if (how & SPARE_UNNAMED)
+		return -EPIPE;
+	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ERROR, &error, &size)) < 0 || error == 0)
+		error = ECONNABORTED;
+	return -error;
+}
+
 static void connect_undo(struct fdcall *c) {
 	SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, c->undo_arg, sizeof(struct timeval));
 }
@@ -209,6 +223,7 @@ static long connect_remote(struct fdcall *c, const struct sockaddr *addr, sockle
 		return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
 	c->undo = connect_undo;
 	c->undo_arg = &was;
+	__atomic_fetch_and(&c->pd->spare, (uint8_t) ~(SPARE_SHUT | SPARE_UNNAMED), __ATOMIC_RELAXED);
 	long r = FDCALL_BRACKET_HELD(c, SYS3(SYS_connect, c->fd, addr, size));
 	if (c->undo)
 		FD_TRY(c, SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was));
@@ -217,8 +232,10 @@ static long connect_remote(struct fdcall *c, const struct sockaddr *addr, sockle
 		return r;
 	for (;;) {
 		pd_try(c->pd, PD_WRITE);
-		if (fdcall_poll_now(c, POLLOUT))
-			return FDCALL_BRACKET(c, SYS3(SYS_connect, c->fd, addr, size));
+		if (fdcall_poll_now(c, POLLOUT)) {
+			long ended = connect_ended(c);
+			return ended ? ended : FDCALL_BRACKET(c, SYS3(SYS_connect, c->fd, addr, size));
+		}
 		long waited = fdcall_wait(c, PD_WRITE, false);
 		if (waited == FDCALL_BLOCK)
 			return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
@@ -269,6 +286,9 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		return (int)io_ret(g, BRACKET_CANCEL(g, c.fd, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
 	enum fd_kind kind = fdcall_kind(&c);
+	bool unnames = kind == KIND_TCP && size >= sizeof(sa_family_t) && !address_refused(addr.__sockaddr__, size, false) && addr.__sockaddr__->sa_family == AF_UNSPEC;
+	if (unlikely(unnames))
+		pd_spare_set(c.pd, SPARE_UNNAMED); /* before who waits is woken */
 	if (kind == KIND_TCP && (unlikely(io_deadline_ns != 0) || connect_is_remote(addr.__sockaddr__, size)) &&
 	    !(fdcall_flags(&c) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
@@ -309,6 +329,11 @@ SHIM int socketpair(int domain, int type, int protocol, int fds[2]) {
 	return r;
 }
 
+/* What the kernel took. A negative one means not to wait at all; asked, the kernel says 0 of that and of none. */
+static int64_t timeout_set(const struct timeval *tv) {
+	return tv->tv_sec < 0 ? SOCKET_TIMEOUT_NOW : -1;
+}
+
 SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t size) {
 	int r = CALL_REAL(setsockopt, fd, level, option, value, size);
 	struct pd *pd;
@@ -322,9 +347,9 @@ SHIM int setsockopt(int fd, int level, int option, const void *value, socklen_t 
 		if (option == TCP_ULP && pd_kind(pd) == KIND_TCP)
 			atomic_store_explicit(&pd->kind, KIND_STREAM, memory_order_relaxed); /* a record ends a read; that says nothing about what follows */
 	} else if (option == SO_RCVTIMEO || option == SO_RCVTIMEO_64) {
-		atomic_store_explicit(&pd->rcv_timeout, -1, memory_order_relaxed);
+		atomic_store_explicit(&pd->rcv_timeout, timeout_set(value), memory_order_relaxed);
 	} else if (option == SO_SNDTIMEO || option == SO_SNDTIMEO_64) {
-		atomic_store_explicit(&pd->snd_timeout, -1, memory_order_relaxed);
+		atomic_store_explicit(&pd->snd_timeout, timeout_set(value), memory_order_relaxed);
 	}
 	return r;
 }
@@ -343,6 +368,9 @@ static void shutdown_told(int fd, struct pd *pd) {
 
 /* The kernel wakes the senders that a shutdown of their own end of a Unix socket ends; epoll it tells nothing, for there is no room still. */
 SHIM int shutdown(int fd, int how) {
+	struct pd *tcp = (tls_g && tls_g->in_vfork) ? NULL : fd_lookup(fd); /* not held, as above */
+	if (tcp && pd_kind(tcp) == KIND_TCP)
+		pd_spare_set(tcp, SPARE_SHUT); /* before who waits is woken */
 	int r = io_g() ? (int)sys_ret(SYS2(SYS_shutdown, fd, how)) : CALL_REAL(shutdown, fd, how);
 	if (r != 0 || (tls_g && tls_g->in_vfork))
 		return r;

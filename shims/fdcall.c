@@ -51,7 +51,7 @@ static int64_t socket_timeout(struct fdcall *c, uint8_t mode) {
 	_Atomic int64_t *kept = mode == PD_READ ? &c->pd->rcv_timeout : &c->pd->snd_timeout;
 	bool shared = atomic_load_explicit(&c->pd->shared_desc, memory_order_relaxed) != 0;
 	int64_t known = atomic_load_explicit(kept, memory_order_relaxed); /* two who ask at once write the same */
-	if (known >= 0 && !shared)
+	if ((known >= 0 && !shared) || known == SOCKET_TIMEOUT_NOW)
 		return known;
 	struct timeval tv = {0};
 	socklen_t size = sizeof tv;
@@ -137,7 +137,8 @@ static bool shut_for_reading(struct fdcall *c) {
 int64_t io_deadline_ns;
 
 int fdcall_may_wait(struct fdcall *c, uint8_t mode) {
-	if (c->deadline != 0)
+	/* A pipe's flag is looked at each time it would wait, as the kernel does. */
+	if (c->deadline != 0 && pd_kind(c->pd) != KIND_PIPE)
 		return 0;
 	if (fdcall_flags(c) & FL_NONBLOCK)
 		return -EAGAIN;
@@ -158,7 +159,21 @@ int fdcall_interrupted(struct fdcall *c, bool progress) {
 		return -EINTR;
 	fdcall_reenter(c);
 	c->pd = io_hold(c->g, c->number);
+	/* It begins anew: the handler may have made it non-blocking, or limited. */
+	if (!progress && !c->limited)
+		c->deadline = 0;
 	return c->pd ? 0 : -EBADF;
+}
+
+/* Who waited for room, and now finds the peer gone, is told of the socket's error, if there is one; who tries only then is told EPIPE, by a signal as well. */
+static int peer_lost(struct fdcall *c) {
+	int error = 0;
+	socklen_t size = sizeof error;
+	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ERROR, &error, &size)) < 0)
+		return 0;
+	if (error)
+		pd_more(c->pd, PD_WRITE);
+	return -error;
 }
 
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
@@ -184,8 +199,10 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		if (unlikely(netpoll_refused(r)) && (progress || c->limited || (pd_kind(pd) == KIND_ANON && io_must_nap(c->g, false))))
 			r = netpoll_nap(pd, mode, c->deadline);
 	} while (r == -EINTR && shim_stray(c->g));
-	if (likely(r == 0))
-		return 0;
+	if (likely(r == 0)) {
+		bool lost = mode == PD_WRITE && !progress && pd_kind(pd) == KIND_STREAM && fdcall_failed(c);
+		return unlikely(lost) ? peer_lost(c) : 0;
+	}
 	if (r == -ETIMEDOUT)
 		return -EAGAIN;
 	return r == -EINTR ? fdcall_interrupted(c, progress) : FDCALL_BLOCK;

@@ -304,6 +304,8 @@ static void number_install(int fd, struct pd *pd) {
 static int64_t inherited(enum fd_kind kind, struct pd *like, _Atomic int64_t *timeout) {
 	if (!like)
 		return 0;
+	if (kind == KIND_TCP && unlikely(atomic_load_explicit(timeout, memory_order_relaxed) == SOCKET_TIMEOUT_NOW))
+		return SOCKET_TIMEOUT_NOW;
 	bool never = kind == KIND_TCP && atomic_load_explicit(&like->shared_desc, memory_order_relaxed) == 0 &&
 		     atomic_load_explicit(timeout, memory_order_relaxed) == 0;
 	return never ? 0 : -1;

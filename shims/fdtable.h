@@ -35,6 +35,8 @@ enum {
 	SPARE_ACCEPTING = 8,       /* one goroutine at a time asks and then accepts (connect.c) */
 	SPARE_BLOCKS = 16,         /* SO_RCVLOWAT is set (fd_lowat_set()): only the kernel's own waiting is right */
 	SPARE_CLOEXEC = 32,        /* exec closes this number */
+	SPARE_SHUT = 64,           /* shutdown(), */
+	SPARE_UNNAMED = 128,       /* or connect(AF_UNSPEC), was called on a TCP socket since a connect() began (connect.c) */
 };
 
 /* Relaxed: they change while others look, and whoever finds the old value does what was right a moment ago, or finds out from the kernel. */
@@ -50,6 +52,8 @@ enum {
 	SHARED_DUP = 1,     /* another number of this process may name the description */
 	SHARED_PROCESS = 2, /* another process may: its O_NONBLOCK may change under us at any time */
 };
+
+#define SOCKET_TIMEOUT_NOW 1 /* pd->rcv_timeout, snd_timeout, ns: a negative one was set */
 
 /* pd->fl: what matters of F_GETFL, and in the high bits a count of changes, so that an answer that was overtaken is not kept */
 enum { FL_VALID = 1, FL_NONBLOCK = 2, FL_PACKET = 4, FL_CHANGE = 8 };

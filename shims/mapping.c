@@ -11,6 +11,7 @@
  * What is not seen: who maps, or wakes, with system calls of his own instructions, or through a library that was loaded with RTLD_DEEPBIND.
  *
  * No lock: a range is complete before its maker returns from here, and who asks for an address has it from him. */
+#include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -19,6 +20,7 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "mapping.h"
+#include "process.h"
 #include "shim.h"
 
 enum { RANGES = 64, SMALL_PAGE = 4096, HUGE_PAGE = 2 << 20 };
@@ -175,5 +177,12 @@ SHIM int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...) {
 	va_end(ap);
 	if (memory_shared((uint32_t)flags))
 		mapping_distrust();
-	return real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	int shares = flags & (CLONE_VM | CLONE_VFORK | CLONE_THREAD | CLONE_SETTLS);
+	if (shares == 0 || shares == CLONE_VFORK)
+		return process_clone_fn(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	if (shares != (CLONE_VM | CLONE_VFORK))
+		return real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	vfork_before();
+	int pid = real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	return vfork_after(pid < 0 ? -errno : pid);
 }

@@ -175,6 +175,34 @@ long process_clone(long n, const long *a) {
 	return 0;
 }
 
+/* libc's clone() to another stack, of a process of its own memory. */
+struct clone_child {
+	int (*fn)(void *);
+	void *arg;
+	int flags;
+};
+
+static int clone_child(void *arg) {
+	struct clone_child c = *(struct clone_child *)arg;
+	if (c.flags & CLONE_FILES)
+		netpoll_fork_shared();
+	fork_child();
+	return c.fn(c.arg);
+}
+
+int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void *parent_tid, void *tls, void *child_tid) {
+	struct clone_child c = {fn, arg, flags};
+	pin_forker();
+	struct child_birth birth;
+	sig_child_begin(&birth);
+	fork_prepare();
+	int pid = real.clone(clone_child, stack, flags, &c, parent_tid, tls, child_tid), error = errno;
+	sig_child_made(&birth, pid);
+	fork_parent();
+	errno = error;
+	return pid;
+}
+
 /* ---- vfork
  * ------------------------------------------------------------------------------------------------------------ */
 

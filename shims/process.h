@@ -22,6 +22,7 @@ static inline bool process_in_vfork(void) {
 /* The system call `n`, clone or clone3, with arguments that make a process with memory of its own on the caller's stack: a fork by other means,
  * as sandboxes and containers begin. Returns what the kernel does, in both. */
 long process_clone(long n, const long *args);
+int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void *parent_tid, void *tls, void *child_tid);
 
 /* The caller is between fork's handlers: all signals are blocked on its kernel thread, which it must not leave. */
 bool process_in_fork(void);

@@ -21,6 +21,7 @@
 
 #include "../core/runtime.h"
 #include "../core/tcb.h"
+#include "../core/unwind.h"
 #include "pinned.h"
 #include "sync.h"
 #include "thread.h"
@@ -93,13 +94,15 @@ void robust_leave(struct g **g) {
 	}
 }
 
-/* One word of a dead thread that libc knew by `tid` or, robust_ktid, by `other`. */
-static void word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool pi, bool pending) {
+/* One word of a dead thread that libc knew by `tid` or, robust_ktid, by `other`. False: it is gone. */
+static bool word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool pi, bool pending) {
+	if (!address_probe((uintptr_t)word, true))
+		return false;
 	uint32_t v = atomic_load_explicit(word, memory_order_relaxed);
 	/* It was released already, and the waiter that was to be woken was perhaps not. */
 	if (pending && !pi && v == 0) {
 		SYS3(SYS_futex, word, FUTEX_WAKE, 1);
-		return;
+		return true;
 	}
 	while ((v & FUTEX_TID_MASK) == tid || (other && (v & FUTEX_TID_MASK) == other)) {
 		/* release: pairs with the next owner's acquire; it sees what we did, as far as we came */
@@ -108,9 +111,10 @@ static void word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool
 			if (v & FUTEX_WAITERS)
 				SYS3(SYS_futex, word, FUTEX_WAKE,
 				     1); /* libc waits for robust mutexes in the kernel, as shared */
-			return;
+			return true;
 		}
 	}
+	return true;
 }
 
 void robust_release(struct g *g) {
@@ -123,12 +127,12 @@ void robust_release(struct g *g) {
 	uintptr_t entry = (uintptr_t)head->list.next, pending = (uintptr_t)head->list_op_pending;
 	for (int i = 0; i < ROBUST_MAX && (entry & ~ROBUST_PI) != (uintptr_t)head; i++) {
 		uintptr_t at = entry & ~ROBUST_PI;
-		uintptr_t next =
-			(uintptr_t)((struct robust_list *)at)->next; /* the mutex is somebody else's in a moment */
-		if (at != (pending & ~ROBUST_PI))
-			word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset), (uint32_t)g->tid, other,
-				  entry & ROBUST_PI, false);
-		entry = next;
+		struct robust_list node; /* read before: the mutex is somebody else's in a moment */
+		/* What it held may be unmapped, or have become something else; the kernel's walk ends there, too. */
+		if (!peek(&node, at, sizeof node) || (at != (pending & ~ROBUST_PI) && !word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset),
+		                                                                                 (uint32_t)g->tid, other, entry & ROBUST_PI, false)))
+			break;
+		entry = (uintptr_t)node.next;
 	}
 	if (pending)
 		word_died((_Atomic uint32_t *)((pending & ~ROBUST_PI) + (uintptr_t)head->futex_offset),

@@ -398,7 +398,7 @@ SHIM ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offs
 	shim_testcancel(g);
 	if (offset == -1 && flags == 0)
 		return io_ret(g, io_readv(g, fd, iov, count));
-	return io_ret(g, BRACKET(g, SYS6(SYS_preadv2, fd, iov, count, offset, 0, flags)));
+	return io_ret(g, BRACKET_CANCEL(g, fd, SYS6(SYS_preadv2, fd, iov, count, offset, 0, flags)));
 }
 
 SHIM ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags) {
@@ -408,7 +408,7 @@ SHIM ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t off
 	shim_testcancel(g);
 	if (offset == -1 && flags == 0)
 		return io_ret(g, io_writev(g, fd, iov, count));
-	return io_ret(g, BRACKET(g, SYS6(SYS_pwritev2, fd, iov, count, offset, 0, flags)));
+	return io_ret(g, BRACKET_CANCEL(g, fd, SYS6(SYS_pwritev2, fd, iov, count, offset, 0, flags)));
 }
 
 SHIM_ALIAS(preadv64v2, preadv2);

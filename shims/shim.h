@@ -37,6 +37,8 @@ static inline long sys_ret(long r) {
  * caller says EFAULT, as the kernel. Nothing is ever mapped below 64 KiB (vm.mmap_min_addr). */
 #define ADDRESS_NEAR 32768
 bool address_bad_slow(uintptr_t at, size_t bytes, bool write);
+/* Asks the kernel each time: the page of `at` can be read, or written. */
+bool address_probe(uintptr_t at, bool write);
 static inline bool address_refused(const volatile void *p, size_t bytes, bool write) {
 	uintptr_t at = (uintptr_t)p;
 	if (unlikely(at < 65536))

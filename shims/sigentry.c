@@ -27,9 +27,12 @@ static bool is_fault(int sig, const siginfo_t *info) {
 
 /* Was it sent to this very thread? The kernel says SI_USER for what one's own write raises; a kill() of our own process does not come this
  * way (sigsend.c). */
-static bool is_for_thread(int sig, const siginfo_t *info) {
+static bool is_for_thread(struct g *g, int sig, const siginfo_t *info) {
 	if (info->si_code == SI_TIMER)
 		return sigtimer_of_main(info);
+	/* Who reads its terminal from the background has the whole group told, and takes it on the way out of that call. */
+	if ((sig == SIGTTIN || sig == SIGTTOU) && info->si_code == SI_KERNEL)
+		return is_open(g, sig) && (atomic_load_explicit(&g->in_syscall, memory_order_relaxed) || atomic_load_explicit(&g->trying, memory_order_relaxed));
 	return (info->si_code == SI_TKILL || ((sig == SIGPIPE || sig == SIGXFSZ) && info->si_code == SI_USER)) &&
 	       info->si_pid == self_pid();
 }
@@ -71,7 +74,7 @@ static struct g *meant_for(struct g *g, int sig, const siginfo_t *info) {
 	struct g *owner = owner_on(g, sig, info);
 	if (owner || (owner = directed_at_main(g, info)))
 		return owner;
-	if (g->kind <= G_MAIN && (is_for_thread(sig, info) || (is_tick(sig, info) && is_open(g, sig))))
+	if (g->kind <= G_MAIN && (is_for_thread(g, sig, info) || (is_tick(sig, info) && is_open(g, sig))))
 		return g;
 	if (g->kind <= G_MAIN || !is_tick(sig, info))
 		return NULL;

@@ -5,6 +5,8 @@
 #include "thread.h"
 
 #define TOLD_LOOKS 1000 /* a stopped process does not take it */
+#define DEFAULT_LOOKS 1000
+#define DEFAULT_LOOK_NS 20000
 
 static siginfo_t info_make(int sig, int code) {
 	siginfo_t info;
@@ -305,9 +307,10 @@ static int signal_process(pid_t pid, struct g *named, int sig, siginfo_t *info) 
 	if (limit_reached(sig, info) && !ignored_by_kernel(sig))
 		return -EAGAIN;
 	sig_discard_opposite(sig);
-	if (!handler_now(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
-		return 1;
 	struct g *taker = is_open(named, sig) ? named : sig_taker(sig);
+	/* A default action of the caller's is the kernel's business all the same; but to this kernel thread, so that the call does not return before it. */
+	if (!handler_now(sig) && !((SIGBIT(sig) & DEFAULT_WAITS) && sig_is_held_back(sig)))
+		return taker == self && sig != SIGKILL && !ignored_by_kernel(sig) && kernel_queue_self(sig, info) == 0 ? 0 : 1;
 	if (!taker && (atomic_load(&sigp.and_mask) & SIGBIT(sig)))
 		return 1;
 	if (taker == self)
@@ -363,13 +366,27 @@ static long sent(struct g *self, int sig, uint32_t seen, long r) {
 	return r;
 }
 
+/* The same where it has its default action. Of this process's kernel threads another may be the one that stops it, or dumps its core: until it has begun to. */
+static bool default_is_about_to_come(struct g *self, int sig) {
+	return self && sig > 0 && sig <= NSIGNALS && !handler_now(sig) && !ignored_by_kernel(sig) && sig_taker(sig) == self;
+}
+
+static void default_sent(int sig) {
+	struct timespec nap = {0, DEFAULT_LOOK_NS};
+	for (int i = 0; i < DEFAULT_LOOKS && status_signals(self_pid(), self_pid(), "\nShdPnd:") & SIGBIT(sig); i++)
+		SYS2(SYS_nanosleep, &nap, 0);
+}
+
 /* To others by one call with this process. (Not by -1: that leaves the caller's out.) */
 static long kill_group(pid_t pid, int sig) {
 	struct g *self = self_g();
 	uint32_t seen;
-	bool comes = is_about_to_come(self, sig, &seen) && (pid == 0 || pid == -(pid_t)SYS1(SYS_getpgid, 0));
+	bool comes = is_about_to_come(self, sig, &seen), acts = default_is_about_to_come(self, sig);
+	bool own = (comes || acts) && (pid == 0 || pid == -(pid_t)SYS1(SYS_getpgid, 0));
 	long r = SYS2(SYS_kill, pid, sig);
-	return comes ? sent(self, sig, seen, r) : r;
+	if (own && acts && r == 0)
+		default_sent(sig);
+	return own && comes ? sent(self, sig, seen, r) : r;
 }
 
 SHIM int kill(pid_t pid, int sig) {
@@ -402,9 +419,12 @@ SHIM int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) 
 	REAL_READY();
 	struct g *self = self_g();
 	uint32_t seen;
-	bool comes = is_about_to_come(self, sig, &seen) && is_of_this_process(pidfd);
+	bool comes = is_about_to_come(self, sig, &seen), acts = default_is_about_to_come(self, sig);
+	bool own = (comes || acts) && is_of_this_process(pidfd);
 	long r = SYS4(SYS_pidfd_send_signal, pidfd, sig, info, flags);
-	return (int)sys_ret(comes ? sent(self, sig, seen, r) : r);
+	if (own && acts && r == 0)
+		default_sent(sig);
+	return (int)sys_ret(own && comes ? sent(self, sig, seen, r) : r);
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {

@@ -696,7 +696,7 @@ static void stopped(int sig) {
 SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict spec, struct itimerspec *restrict old) {
 	REAL_READY();
 	struct record *r = record_of(id);
-	bool valid = (uintptr_t)spec >= 4096 && timespec_valid(&spec->it_value) && timespec_valid(&spec->it_interval);
+	bool valid = !address_bad(spec) && timespec_valid(&spec->it_value) && timespec_valid(&spec->it_interval);
 	if (!r || (!r->g && !r->of) || !valid) {
 		bool sets = valid && ns_of(&spec->it_value), stops = valid && (spec == old || !sets); /* which are the same place: who knows */
 		uint64_t before = r ? atomic_load_explicit(&r->waiting, memory_order_relaxed) : 0;

@@ -126,9 +126,10 @@ SHIM int sigsuspend(const sigset_t *set) {
 	for (;;) {
 		wait_begin(g, true, "sigsuspend", 0);
 		wait_park(g, -1);
-		if (shim_interrupted(g, false))
+		bool over = shim_interrupted(g, false);
+		shim_testcancel(g); /* the handler may have asked for it */
+		if (over)
 			break;
-		shim_testcancel(g);
 	}
 	sig_mask_pop(g);
 	errno = EINTR;

@@ -26,6 +26,8 @@ static int sleep_until_left(struct g *g, int64_t deadline, struct timespec *left
 		int64_t woken = left ? nanotime() : 0;
 		if (!io_interrupted(g, false))
 			continue;
+		if (left && address_unwritable(left))
+			return -EFAULT;
 		if (left)
 			time_left_at(left, deadline, woken);
 		return -EINTR;
@@ -68,6 +70,8 @@ static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec
 		int64_t used = cpu_time(of);
 		if (!io_interrupted(g, false))
 			continue;
+		if (left && !(flags & TIMER_ABSTIME) && address_unwritable(left))
+			return -EFAULT;
 		if (left && !(flags & TIMER_ABSTIME))
 			time_left_at(left, until, used);
 		return -EINTR;

@@ -96,7 +96,8 @@ static size_t sendfile_step(struct fdcall *c, int in, const off64_t *at, size_t 
 	size_t room = !pipe && (!ready || io_deadline_ns) ? socket_room(c) : 0;
 	if (room == SENDFILE_STEP && !ready) {
 		/* The kernel's own steps are of sixteen pages of the file. */
-		long offset = at ? (long)*at : FD_TRY(c, SYS3(SYS_lseek, in, 0, SEEK_CUR));
+		bool given = at && !address_refused(at, sizeof *at, true);
+		long offset = given ? (long)*at : FD_TRY(c, SYS3(SYS_lseek, in, 0, SEEK_CUR));
 		room -= offset > 0 ? (size_t)offset % 4096 : 0;
 	}
 	if (room || !ready)
@@ -215,7 +216,7 @@ static bool splice_end_ready(struct fdcall *c, uint8_t mode, int in, int out, co
 		if (!done) {
 			*result = end_wait(c, mode, false);
 			/* -EAGAIN: a deadline is over, or the descriptor is the program's to make non-blocking. */
-			done = *result == -EINTR || *result == -EBADF || (*result == -EAGAIN && c->deadline > 0);
+			done = *result == -EAGAIN ? c->deadline > 0 : *result < 0 && *result != FDCALL_BLOCK;
 		}
 	}
 	fdcall_release(c);
@@ -290,7 +291,7 @@ SHIM ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 	else if (ready == -EINTR || ready == -EBADF)
 		r = ready;
 	else if (r == -EAGAIN)
-		r = FDCALL_BRACKET(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
+		r = FDCALL_BLOCKING(&c, SYS4(SYS_vmsplice, c.fd, iov, count, flags));
 	fdcall_end(&c);
 	return io_ret(g, r);
 }

@@ -171,6 +171,7 @@ static void thread_finish(struct g *g) {
 	join_left(g);
 	real.__call_tls_dtors();
 	key_run_destructors();
+	tcb_thread_end();
 	thread_end(g);
 }
 

@@ -210,11 +210,15 @@ static void sched_wish(struct g *g, unsigned what) {
 	g_wish(g);
 }
 
+static bool main_niced; /* main has set its own, which only the first kernel thread has; another may be the one that forks */
+
 void thread_sched_fork_child(struct g *g) {
 	sched_lock = (struct lock){0};
 	unsigned what = thread_of(g)->written_down;
 	if (thread_of(g)->cpus == 0)
 		what &= ~(unsigned)SET_CPUS;
+	if (g->kind == G_MAIN && TOLD(main_niced))
+		what |= SET_NICE;
 	thread_of(g)->written_down = 0;
 	if (thread_of(g)->reset_on_fork)
 		what &= ~(unsigned)(SET_POLICY | SET_NICE);
@@ -550,6 +554,7 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 		int r = real.setpriority(which, (id_t)SYS0(SYS_getpid), nice);
 		if (r == 0) {
 			TELL(thread_of(g)->nice, nice);
+			TELL(main_niced, true);
 			if (g_pinned(g)) /* perhaps to another than the first */
 				SYS3(SYS_setpriority, PRIO_PROCESS, g_own_ktid(g), nice);
 		}
