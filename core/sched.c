@@ -925,6 +925,7 @@ static void syscall_exit_slow(struct g *g) {
 		} else {
 			g_state_set(g, GS_RUNNABLE);
 			globq_put(g);
+			sysmon_stir(0); /* an event loop that comes back beside those that compute: it may have slept */
 			g_switch_out(g, NULL);
 		}
 	}

@@ -369,7 +369,7 @@ static void watch_p(struct p *p, struct look *look) {
 		}
 	} else if (ran >= SLICE_NS && leaving) {
 		take(p, m, g, look);
-	} else if (ran >= SLICE_NS) {
+	} else if (ran >= SLICE_NS && !woken) {
 		slice_is_over(p, m, g, look);
 	} else if (woken && ran < WOKEN_NS) {
 		soon(look, ran);
