@@ -187,7 +187,11 @@ static int clone_child(void *arg) {
 	if (c.flags & CLONE_FILES)
 		netpoll_fork_shared();
 	fork_child();
-	return c.fn(c.arg);
+	int status = c.fn(c.arg);
+	/* libc ends this kernel thread, and with it the process: of its own threads none is left that the kernel knows by itself. */
+	if (sched_started())
+		syscall(SYS_exit, status);
+	return status;
 }
 
 int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void *parent_tid, void *tls, void *child_tid) {

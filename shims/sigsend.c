@@ -366,15 +366,37 @@ static long sent(struct g *self, int sig, uint32_t seen, long r) {
 	return r;
 }
 
-/* The same where it has its default action. Of this process's kernel threads another may be the one that stops it, or dumps its core: until it has begun to. */
+/* The same where it has its default action. Of this process's kernel threads another may be the one that stops it, or dumps its core, and until it does this one would go on. So
+ * it has the signal itself as well, and blocks it for the time of the call: it acts here, or another was first; then SIGCONT takes this one away, too. */
 static bool default_is_about_to_come(struct g *self, int sig) {
-	return self && sig > 0 && sig <= NSIGNALS && !handler_now(sig) && !ignored_by_kernel(sig) && sig_taker(sig) == self;
+	return self && self->kind <= G_MAIN && sig > 0 && sig <= NSIGNALS && sig != SIGKILL && !handler_now(sig) && !ignored_by_kernel(sig) && sig_taker(sig) == self;
 }
 
-static void default_sent(int sig) {
+/* The kernel's own action, which SIGCONT takes back: what sig_entry() has kept it does not. */
+static uint64_t default_begin(struct g *self, int sig) {
+	struct ksigaction dfl = {.handler = (void *)SIG_DFL}, was;
+	uint64_t bit = SIGBIT(sig), mask = 0;
+	rt_enter(self);
+	if (sig == SIGSTOP)
+		return 0;
+	SYS4(SYS_rt_sigaction, sig, &dfl, &was, 8);
+	if (unlikely(handler_of(sig) != NULL)) /* another thread's call came in between: it is the last one */
+		SYS4(SYS_rt_sigaction, sig, &was, 0, 8);
+	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, &mask, 8);
+	SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
+	return mask;
+}
+
+static void default_end(struct g *self, int sig, uint64_t mask) {
 	struct timespec nap = {0, DEFAULT_LOOK_NS};
-	for (int i = 0; i < DEFAULT_LOOKS && status_signals(self_pid(), self_pid(), "\nShdPnd:") & SIGBIT(sig); i++)
-		SYS2(SYS_nanosleep, &nap, 0);
+	if (sig != SIGSTOP)
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+	else /* it cannot be blocked: until another thread has it, which is as near as can be */
+		for (int i = 0; i < DEFAULT_LOOKS && status_signals(self_pid(), self_pid(), "\nShdPnd:") & SIGBIT(sig); i++)
+			SYS2(SYS_nanosleep, &nap, 0);
+	rt_exit(self);
+	sig_default_arm(sig);
+	sig_sent_settle(self_g(), SIGCONT);
 }
 
 /* To others by one call with this process. (Not by -1: that leaves the caller's out.) */
@@ -383,9 +405,10 @@ static long kill_group(pid_t pid, int sig) {
 	uint32_t seen;
 	bool comes = is_about_to_come(self, sig, &seen), acts = default_is_about_to_come(self, sig);
 	bool own = (comes || acts) && (pid == 0 || pid == -(pid_t)SYS1(SYS_getpgid, 0));
+	uint64_t mask = own && acts ? default_begin(self, sig) : 0;
 	long r = SYS2(SYS_kill, pid, sig);
-	if (own && acts && r == 0)
-		default_sent(sig);
+	if (own && acts)
+		default_end(self, sig, mask);
 	return own && comes ? sent(self, sig, seen, r) : r;
 }
 
@@ -420,10 +443,11 @@ SHIM int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) 
 	struct g *self = self_g();
 	uint32_t seen;
 	bool comes = is_about_to_come(self, sig, &seen), acts = default_is_about_to_come(self, sig);
-	bool own = (comes || acts) && is_of_this_process(pidfd);
+	bool own = (comes || (acts && !info && !flags)) && is_of_this_process(pidfd); /* then it does not fail */
+	uint64_t mask = own && acts ? default_begin(self, sig) : 0;
 	long r = SYS4(SYS_pidfd_send_signal, pidfd, sig, info, flags);
-	if (own && acts && r == 0)
-		default_sent(sig);
+	if (own && acts)
+		default_end(self, sig, mask);
 	return (int)sys_ret(own && comes ? sent(self, sig, seen, r) : r);
 }
 

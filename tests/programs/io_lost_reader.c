@@ -1,0 +1,104 @@
+/* Who waits for room in a Unix stream when its peer closes with bytes unread is told ECONNRESET, and gets no SIGPIPE. Who writes after that is told
+ * EPIPE, and gets one. */
+#include "io_test.h"
+
+#include <sys/sendfile.h>
+
+enum { N = 5 };
+static int fd, file, full[2];
+static char bytes[1 << 16];
+static _Atomic int pipes_broken;
+
+static void broken(int sig) {
+	(void)sig;
+	pipes_broken++;
+}
+
+static ssize_t by_write(void) {
+	return write(fd, bytes, N);
+}
+
+static ssize_t by_send(void) {
+	return send(fd, bytes, N, 0);
+}
+
+static ssize_t by_sendmsg(void) {
+	struct iovec v = {bytes, N};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	return sendmsg(fd, &m, 0);
+}
+
+static ssize_t by_writev(void) {
+	struct iovec v[2] = {{bytes, N}, {bytes, N}};
+	return writev(fd, v, 2);
+}
+
+static ssize_t by_sendfile(void) {
+	off_t from = 0;
+	return sendfile(fd, file, &from, N);
+}
+
+static ssize_t by_splice(void) {
+	return splice(full[0], NULL, fd, NULL, N, 0);
+}
+
+static ssize_t (*const ways[])(void) = {by_write, by_send, by_sendmsg, by_writev, by_sendfile, by_splice};
+static const char *const names[] = {"write", "send", "sendmsg", "writev", "sendfile", "splice"};
+
+struct writer {
+	ssize_t (*writes)(void);
+	ssize_t got;
+	int error;
+	_Atomic pid_t tid;
+};
+
+static void *writes_once(void *arg) {
+	struct writer *w = arg;
+	w->tid = gettid();
+	w->got = w->writes();
+	w->error = errno;
+	return NULL;
+}
+
+static void fill(int s) {
+	EQ(fcntl(s, F_SETFL, O_NONBLOCK), 0);
+	for (size_t n = sizeof bytes; n > 0; n /= 2)
+		while (write(s, bytes, n) > 0)
+			continue;
+	EQ(fcntl(s, F_SETFL, 0), 0);
+}
+
+static void lost(ssize_t (*writes)(void)) {
+	struct writer w = {.writes = writes};
+	int s[2];
+	EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	fd = s[0];
+	fill(fd);
+	pipes_broken = 0;
+	pthread_t t = start(writes_once, &w);
+	await_sleeping(&w.tid);
+	close(s[1]);
+	join(t);
+	EQ(w.got, -1);
+	EQ(w.error, ECONNRESET);
+	EQ(pipes_broken, 0);
+	FAILS(write(fd, bytes, 1), EPIPE);
+	EQ(pipes_broken, 1);
+	close(fd);
+}
+
+int main(void) {
+	char name[] = "/tmp/io_lost_reader.XXXXXX";
+	signal(SIGPIPE, broken);
+	file = mkstemp(name);
+	unlink(name);
+	write_all(file, bytes, N);
+	EQ(pipe(full), 0);
+	write_all(full[1], bytes, N);
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		lost(ways[i]);
+		done(names[i]);
+	}
+	printf("%d failures\n", failures);
+	return failures != 0;
+}
