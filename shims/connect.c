@@ -289,7 +289,7 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 	bool unnames = kind == KIND_TCP && size >= sizeof(sa_family_t) && !address_refused(addr.__sockaddr__, size, false) && addr.__sockaddr__->sa_family == AF_UNSPEC;
 	if (unlikely(unnames))
 		pd_spare_set(c.pd, SPARE_UNNAMED); /* before who waits is woken */
-	if (kind == KIND_TCP && (unlikely(io_deadline_ns != 0) || connect_is_remote(addr.__sockaddr__, size)) &&
+	if (kind == KIND_TCP && !unnames && (unlikely(io_deadline_ns != 0) || connect_is_remote(addr.__sockaddr__, size)) &&
 	    !(fdcall_flags(&c) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
 		fdcall_end(&c);

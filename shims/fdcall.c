@@ -159,10 +159,12 @@ int fdcall_interrupted(struct fdcall *c, bool progress) {
 		return -EINTR;
 	fdcall_reenter(c);
 	c->pd = io_hold(c->g, c->number);
+	if (!c->pd)
+		return -EBADF;
 	/* It begins anew: the handler may have made it non-blocking, or limited. */
 	if (!progress && !c->limited)
 		c->deadline = 0;
-	return c->pd ? 0 : -EBADF;
+	return c->limited && (fdcall_flags(c) & FL_NONBLOCK) ? -EAGAIN : 0;
 }
 
 /* Who waited for room, and now finds the peer gone, is told of the socket's error, if there is one; who tries only then is told EPIPE, by a signal as well. */
@@ -203,8 +205,11 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		bool lost = mode == PD_WRITE && !progress && pd_kind(pd) == KIND_STREAM && fdcall_failed(c);
 		return unlikely(lost) ? peer_lost(c) : 0;
 	}
-	if (r == -ETIMEDOUT)
-		return -EAGAIN;
+	if (r == -ETIMEDOUT) {
+		/* Who waits for no time at all has waited for no event: the kernel knows of more. */
+		bool now = c->deadline > 0 && fd_is_socket(pd_kind(pd)) && socket_timeout(c, mode) == SOCKET_TIMEOUT_NOW;
+		return unlikely(now) && fdcall_poll_now(c, mode == PD_READ ? POLLIN : POLLOUT) ? 0 : -EAGAIN;
+	}
 	return r == -EINTR ? fdcall_interrupted(c, progress) : FDCALL_BLOCK;
 }
 
