@@ -111,6 +111,10 @@ bool gfree_give_back(void) {
 void disk_slot_free(void) {
 }
 
+void sysmon_answer_await(struct m *m) {
+	(void)m;
+}
+
 void sysmon_wake(void) {
 }
 
