@@ -178,15 +178,18 @@ SHIM int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addr_size) {
 
 /* ---- connect ------------------------------------------------------------------------------------------------------ */
 
+/* -1: the kernel refuses the address. */
+static int connect_family(const struct sockaddr *addr, socklen_t size) {
+	return size < sizeof(sa_family_t) || address_refused(addr, size, false) ? -1 : addr->sa_family;
+}
+
 /* The answer may take a network's time to come. */
-static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
-	if (size < sizeof(sa_family_t) || address_refused(addr, size, false))
-		return false;
-	if (addr->sa_family == AF_INET && size >= sizeof(struct sockaddr_in)) {
+static bool connect_is_remote(int family, const struct sockaddr *addr, socklen_t size) {
+	if (family == AF_INET && size >= sizeof(struct sockaddr_in)) {
 		in_addr_t to = ntohl(((const struct sockaddr_in *)(const void *)addr)->sin_addr.s_addr);
 		return to >> 24 != 127 && to != INADDR_ANY;
 	}
-	if (addr->sa_family == AF_INET6 && size >= sizeof(struct sockaddr_in6)) {
+	if (family == AF_INET6 && size >= sizeof(struct sockaddr_in6)) {
 		const struct in6_addr *to = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
 		bool mapped_local = IN6_IS_ADDR_V4MAPPED(to) && to->s6_addr[12] == 127;
 		return !IN6_IS_ADDR_LOOPBACK(to) && !IN6_IS_ADDR_UNSPECIFIED(to) && !mapped_local;
@@ -197,15 +200,12 @@ static bool connect_is_remote(const struct sockaddr *addr, socklen_t size) {
 /* Has another thread ended it? The kernel has the socket back as it was, so that one more connect() would begin anew. Nothing else tells: one that was refused needs that. */
 static long connect_ended(struct fdcall *c) {
 	uint8_t how = pd_spare(c->pd) & (SPARE_SHUT | SPARE_UNNAMED);
-	int error = 0;
-	socklen_t size = sizeof error;
 	if (likely(how == 0))
 		return 0;
 	if (how & SPARE_UNNAMED)
 		return -EPIPE;
-	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ERROR, &error, &size)) < 0 || error == 0)
-		error = ECONNABORTED;
-	return -error;
+	int error = fdcall_socket_error(c);
+	return error ? -error : -ECONNABORTED;
 }
 
 static void connect_undo(struct fdcall *c) {
@@ -223,7 +223,7 @@ static long connect_remote(struct fdcall *c, const struct sockaddr *addr, sockle
 		return FDCALL_BLOCKING(c, SYS3(SYS_connect, c->fd, addr, size));
 	c->undo = connect_undo;
 	c->undo_arg = &was;
-	__atomic_fetch_and(&c->pd->spare, (uint8_t) ~(SPARE_SHUT | SPARE_UNNAMED), __ATOMIC_RELAXED);
+	pd_spare_clear(c->pd, SPARE_SHUT | SPARE_UNNAMED);
 	long r = FDCALL_BRACKET_HELD(c, SYS3(SYS_connect, c->fd, addr, size));
 	if (c->undo)
 		FD_TRY(c, SYS5(SYS_setsockopt, c->fd, SOL_SOCKET, SO_SNDTIMEO, &was, sizeof was));
@@ -286,10 +286,10 @@ SHIM int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t size) {
 		return (int)io_ret(g, BRACKET_CANCEL(g, c.fd, SYS3(SYS_connect, c.fd, addr.__sockaddr__, size)));
 	long r;
 	enum fd_kind kind = fdcall_kind(&c);
-	bool unnames = kind == KIND_TCP && size >= sizeof(sa_family_t) && !address_refused(addr.__sockaddr__, size, false) && addr.__sockaddr__->sa_family == AF_UNSPEC;
-	if (unlikely(unnames))
+	int family = kind == KIND_TCP ? connect_family(addr.__sockaddr__, size) : -1;
+	if (unlikely(family == AF_UNSPEC))
 		pd_spare_set(c.pd, SPARE_UNNAMED); /* before who waits is woken */
-	if (kind == KIND_TCP && !unnames && (unlikely(io_deadline_ns != 0) || connect_is_remote(addr.__sockaddr__, size)) &&
+	if (kind == KIND_TCP && family != AF_UNSPEC && (unlikely(io_deadline_ns != 0) || connect_is_remote(family, addr.__sockaddr__, size)) &&
 	    !(fdcall_flags(&c) & FL_NONBLOCK)) {
 		r = connect_remote(&c, addr.__sockaddr__, size);
 		fdcall_end(&c);

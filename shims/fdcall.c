@@ -167,12 +167,15 @@ int fdcall_interrupted(struct fdcall *c, bool progress) {
 	return c->limited && (fdcall_flags(c) & FL_NONBLOCK) ? -EAGAIN : 0;
 }
 
-/* Who waited for room, and now finds the peer gone, is told of the socket's error, if there is one; who tries only then is told EPIPE, by a signal as well. */
-static int peer_lost(struct fdcall *c) {
+int fdcall_socket_error(struct fdcall *c) {
 	int error = 0;
 	socklen_t size = sizeof error;
-	if (FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ERROR, &error, &size)) < 0)
-		return 0;
+	return FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_ERROR, &error, &size)) < 0 ? 0 : error;
+}
+
+/* Who waited for room, and now finds the peer gone, is told of the socket's error, if there is one; who tries only then is told EPIPE, by a signal as well. */
+static int peer_lost(struct fdcall *c) {
+	int error = fdcall_socket_error(c);
 	if (error)
 		pd_more(c->pd, PD_WRITE);
 	return -error;

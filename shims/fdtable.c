@@ -358,7 +358,7 @@ void fd_cloexec(int fd, bool closes) {
 	if (closes)
 		pd_spare_set(pd, SPARE_CLOEXEC);
 	else
-		__atomic_fetch_and(&pd->spare, (uint8_t)~SPARE_CLOEXEC, __ATOMIC_RELAXED);
+		pd_spare_clear(pd, SPARE_CLOEXEC);
 }
 
 void fd_duplicated(int old, int fd) {

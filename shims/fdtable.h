@@ -277,4 +277,8 @@ static inline void pd_spare_set(struct pd *pd, uint8_t bits) {
 	__atomic_fetch_or(&pd->spare, bits, __ATOMIC_RELAXED);
 }
 
+static inline void pd_spare_clear(struct pd *pd, uint8_t bits) {
+	__atomic_fetch_and(&pd->spare, (uint8_t)~bits, __ATOMIC_RELAXED); /* as above */
+}
+
 #endif

@@ -375,6 +375,8 @@ extern int64_t io_deadline_ns;
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress);
 /* Its parts, for who waits in another way. May the call wait for `mode`? 0, with c->deadline known, or -EAGAIN. */
 int fdcall_may_wait(struct fdcall *c, uint8_t mode);
+/* Takes SO_ERROR, a positive number; 0: none. */
+int fdcall_socket_error(struct fdcall *c);
 /* The wait ended with -EINTR and is published nowhere. 0: try again; else what the call returns. */
 int fdcall_interrupted(struct fdcall *c, bool progress);
 

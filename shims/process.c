@@ -157,6 +157,13 @@ SHIM pid_t _Fork(void) {
 	return pid;
 }
 
+/* In the child of clone(): with a table of descriptors of its own, or with the parent's. */
+static void clone_began(uint64_t flags) {
+	if (flags & CLONE_FILES)
+		netpoll_fork_shared();
+	fork_child();
+}
+
 long process_clone(long n, const long *a) {
 	uint64_t flags = n == SYS_clone ? (uint64_t)a[0] : ((const struct clone_args *)a[0])->flags;
 	pin_forker();
@@ -169,9 +176,7 @@ long process_clone(long n, const long *a) {
 		fork_parent();
 		return r;
 	}
-	if (flags & CLONE_FILES)
-		netpoll_fork_shared();
-	fork_child();
+	clone_began(flags);
 	return 0;
 }
 
@@ -184,9 +189,7 @@ struct clone_child {
 
 static int clone_child(void *arg) {
 	struct clone_child c = *(struct clone_child *)arg;
-	if (c.flags & CLONE_FILES)
-		netpoll_fork_shared();
-	fork_child();
+	clone_began((uint32_t)c.flags);
 	int status = c.fn(c.arg);
 	/* libc ends this kernel thread, and with it the process: of its own threads none is left that the kernel knows by itself. */
 	if (sched_started())

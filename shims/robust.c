@@ -129,8 +129,10 @@ void robust_release(struct g *g) {
 		uintptr_t at = entry & ~ROBUST_PI;
 		struct robust_list node; /* read before: the mutex is somebody else's in a moment */
 		/* What it held may be unmapped, or have become something else; the kernel's walk ends there, too. */
-		if (!peek(&node, at, sizeof node) || (at != (pending & ~ROBUST_PI) && !word_died((_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset),
-		                                                                                 (uint32_t)g->tid, other, entry & ROBUST_PI, false)))
+		if (!peek(&node, at, sizeof node))
+			break;
+		_Atomic uint32_t *word = (_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset);
+		if (at != (pending & ~ROBUST_PI) && !word_died(word, (uint32_t)g->tid, other, entry & ROBUST_PI, false))
 			break;
 		entry = (uintptr_t)node.next;
 	}

@@ -353,63 +353,76 @@ static long kill_early(struct g *self, pid_t pid, int sig) {
 	return r;
 }
 
-/* The kernel is about to send this process one that the caller takes: what has been seen of it goes to sent(). */
-static bool is_about_to_come(struct g *self, int sig, uint32_t *seen) {
-	*seen = sig > 0 && sig <= NSIGNALS ? sig_seen(sig) : 0;
-	return self && sig > 0 && sig <= NSIGNALS && handler_now(sig) && sig_taker(sig) == self;
+/* A signal that the kernel is about to send to several, this process among them, or to it by a descriptor, and that the caller takes: by its handler (`comes`), or by its default
+ * action (`acts`). POSIX: the call does not return before that. */
+struct own_signal {
+	struct g *g;
+	int sig;
+	bool comes, acts;
+	uint32_t seen; /* of the first, before the call */
+	uint64_t mask; /* of the kernel thread, before the second is blocked */
+};
+
+static struct own_signal own_signal(int sig) {
+	struct own_signal s = {.g = self_g(), .sig = sig};
+	if (!s.g || sig <= 0 || sig > NSIGNALS || sig_taker(sig) != s.g)
+		return s;
+	s.seen = sig_seen(sig);
+	s.comes = handler_now(sig);
+	s.acts = !s.comes && sig != SIGKILL && s.g->kind <= G_MAIN && !ignored_by_kernel(sig);
+	return s;
 }
 
-/* POSIX: it does not return before its own. */
-static long sent(struct g *self, int sig, uint32_t seen, long r) {
-	if (r == 0 && self_g() == self && sig_taker(sig) == self)
-		sig_settle(self, sig, seen);
-	return r;
-}
-
-/* The same where it has its default action. Of this process's kernel threads another may be the one that stops it, or dumps its core, and until it does this one would go on. So
- * it has the signal itself as well, and blocks it for the time of the call: it acts here, or another was first; then SIGCONT takes this one away, too. */
-static bool default_is_about_to_come(struct g *self, int sig) {
-	return self && self->kind <= G_MAIN && sig > 0 && sig <= NSIGNALS && sig != SIGKILL && !handler_now(sig) && !ignored_by_kernel(sig) && sig_taker(sig) == self;
-}
-
-/* The kernel's own action, which SIGCONT takes back: what sig_entry() has kept it does not. */
-static uint64_t default_begin(struct g *self, int sig) {
+/* Of this process's kernel threads another may be the one that stops it, or dumps its core, and until it does the caller would go on. So its own has the signal as well, and blocks
+ * it for the time of the call: it acts here, or another was first; then SIGCONT takes this one away, too. By the kernel's own action: what sig_entry() keeps SIGCONT would not take. */
+static void default_begin(struct own_signal *s) {
 	struct ksigaction dfl = {.handler = (void *)SIG_DFL}, was;
-	uint64_t bit = SIGBIT(sig), mask = 0;
-	rt_enter(self);
+	int sig = s->sig;
+	uint64_t bit = SIGBIT(sig);
+	rt_enter(s->g);
 	if (sig == SIGSTOP)
-		return 0;
+		return;
 	SYS4(SYS_rt_sigaction, sig, &dfl, &was, 8);
 	if (unlikely(handler_of(sig) != NULL)) /* another thread's call came in between: it is the last one */
 		SYS4(SYS_rt_sigaction, sig, &was, 0, 8);
-	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, &mask, 8);
+	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, &s->mask, 8);
 	SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
-	return mask;
 }
 
-static void default_end(struct g *self, int sig, uint64_t mask) {
+static void default_end(const struct own_signal *s) {
 	struct timespec nap = {0, DEFAULT_LOOK_NS};
+	int sig = s->sig;
 	if (sig != SIGSTOP)
-		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+		SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &s->mask, NULL, 8);
 	else /* it cannot be blocked: until another thread has it, which is as near as can be */
 		for (int i = 0; i < DEFAULT_LOOKS && status_signals(self_pid(), self_pid(), "\nShdPnd:") & SIGBIT(sig); i++)
 			SYS2(SYS_nanosleep, &nap, 0);
-	rt_exit(self);
+	rt_exit(s->g);
 	sig_default_arm(sig);
 	sig_sent_settle(self_g(), SIGCONT);
 }
 
+static void own_signal_begin(struct own_signal *s) {
+	if (s->acts)
+		default_begin(s);
+}
+
+/* r: the call's. */
+static long own_signal_end(const struct own_signal *s, long r) {
+	if (s->acts)
+		default_end(s);
+	if (s->comes && r == 0 && self_g() == s->g && sig_taker(s->sig) == s->g)
+		sig_settle(s->g, s->sig, s->seen);
+	return r;
+}
+
 /* To others by one call with this process. (Not by -1: that leaves the caller's out.) */
 static long kill_group(pid_t pid, int sig) {
-	struct g *self = self_g();
-	uint32_t seen;
-	bool comes = is_about_to_come(self, sig, &seen), acts = default_is_about_to_come(self, sig);
-	bool own = (comes || acts) && (pid == 0 || pid == -(pid_t)SYS1(SYS_getpgid, 0));
-	uint64_t mask = own && acts ? default_begin(self, sig) : 0;
-	long r = SYS2(SYS_kill, pid, sig);
-	if (own && acts)
-		default_end(self, sig, mask);
-	return own && comes ? sent(self, sig, seen, r) : r;
+	struct own_signal s = own_signal(sig);
+	if ((s.comes || s.acts) && pid != 0 && pid != -(pid_t)SYS1(SYS_getpgid, 0))
+		s.comes = s.acts = false;
+	own_signal_begin(&s);
+	return own_signal_end(&s, SYS2(SYS_kill, pid, sig));
 }
 
 SHIM int kill(pid_t pid, int sig) {
@@ -440,15 +453,12 @@ static bool is_of_this_process(int pidfd) {
 
 SHIM int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) {
 	REAL_READY();
-	struct g *self = self_g();
-	uint32_t seen;
-	bool comes = is_about_to_come(self, sig, &seen), acts = default_is_about_to_come(self, sig);
-	bool own = (comes || (acts && !info && !flags)) && is_of_this_process(pidfd); /* then it does not fail */
-	uint64_t mask = own && acts ? default_begin(self, sig) : 0;
-	long r = SYS4(SYS_pidfd_send_signal, pidfd, sig, info, flags);
-	if (own && acts)
-		default_end(self, sig, mask);
-	return (int)sys_ret(own && comes ? sent(self, sig, seen, r) : r);
+	struct own_signal s = own_signal(sig);
+	s.acts &= !info && !flags; /* then it does not fail */
+	if ((s.comes || s.acts) && !is_of_this_process(pidfd))
+		s.comes = s.acts = false;
+	own_signal_begin(&s);
+	return (int)sys_ret(own_signal_end(&s, SYS4(SYS_pidfd_send_signal, pidfd, sig, info, flags)));
 }
 
 SHIM int sigqueue(pid_t pid, int sig, const union sigval value) {

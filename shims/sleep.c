@@ -20,17 +20,22 @@ static int sleep_begin(struct g *g, int64_t deadline) {
 	return r == -ETIMEDOUT ? 0 : r;
 }
 
+/* A handler came, at `now` of the clock that `deadline` is of. *left (may be NULL): how much was missing. */
+static int sleep_ended(struct timespec *left, int64_t deadline, int64_t now) {
+	if (left && address_unwritable(left))
+		return -EFAULT;
+	if (left)
+		time_left_at(left, deadline, now);
+	return -EINTR;
+}
+
 /* The same, 0 or -EINTR. On -EINTR *left (may be NULL) says how much was missing when the handler came. */
 static int sleep_until_left(struct g *g, int64_t deadline, struct timespec *left) {
 	while (sleep_begin(g, deadline) != 0) {
 		int64_t woken = left ? nanotime() : 0;
 		if (!io_interrupted(g, false))
 			continue;
-		if (left && address_unwritable(left))
-			return -EFAULT;
-		if (left)
-			time_left_at(left, deadline, woken);
-		return -EINTR;
+		return sleep_ended(left, deadline, woken);
 	}
 	return 0;
 }
@@ -70,11 +75,7 @@ static int sleep_cpu(struct g *g, struct g *of, int flags, const struct timespec
 		int64_t used = cpu_time(of);
 		if (!io_interrupted(g, false))
 			continue;
-		if (left && !(flags & TIMER_ABSTIME) && address_unwritable(left))
-			return -EFAULT;
-		if (left && !(flags & TIMER_ABSTIME))
-			time_left_at(left, until, used);
-		return -EINTR;
+		return sleep_ended(flags & TIMER_ABSTIME ? NULL : left, until, used);
 	}
 	return 0;
 }

@@ -19,15 +19,20 @@ static inline int reap(pid_t pid) {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Of this process. */
-static inline int kernel_threads(void) {
+/* But "." and "..". */
+static inline int files_in(const char *directory) {
 	int n = 0;
-	DIR *d = opendir("/proc/self/task");
+	DIR *d = opendir(directory);
 	while (d && readdir(d))
 		n++;
 	if (d)
 		closedir(d);
 	return n - 2;
+}
+
+/* Of this process. */
+static inline int kernel_threads(void) {
+	return files_in("/proc/self/task");
 }
 
 /* How many of them may stand by for the next call that only the kernel can wait in (SCH-6): sixteen more than threads may run at once. */

@@ -1,9 +1,9 @@
 /* What a thread leaves behind in libc: the resolver's sockets that were to stay open are closed as it ends, and the next begins with no
  * error of its own, of the resolver or of the loader (TLS-7). */
 #include "sync_test.h"
+#include "process_test.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <resolv.h>
@@ -14,13 +14,7 @@ static int server;
 static struct sockaddr_in address = {.sin_family = AF_INET};
 
 static int descriptors(void) {
-	int n = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n;
+	return files_in("/proc/self/fd");
 }
 
 /* There is no such name. Until it is asked less than a question. */
