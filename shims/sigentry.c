@@ -216,8 +216,8 @@ static void handler_left(struct g *g, uint64_t mask, uint64_t asked, ucontext_t 
 }
 
 /* Case 1: the handler on the kernel's frame. Keeps the goroutine's view of mask and alternate stack as the kernel
- * keeps a thread's. */
-static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context) {
+ * keeps a thread's. inside: called inside the runtime. */
+static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *info, ucontext_t *context, bool inside) {
 	struct sigstate *s = sig_of(g);
 	uint64_t virtual_before = mask_of(g), kernel_before = sigset_bits(&context->uc_sigmask);
 	in_rt_up(g); /* no nested signal between these stores; no retake check: nothing of the P is touched */
@@ -227,6 +227,8 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	if (context->uc_stack.ss_sp == g->m->sigstack) /* not a moved frame */
 		context->uc_stack = sig_altstack_save(s);
 	rt_leave(g);
+	if (inside)
+		rt_leave(g);
 
 	uint32_t in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	if (in_syscall)
@@ -348,7 +350,7 @@ static void entry(int sig, siginfo_t *info, void *context) {
 		if (!sig_handler_take(sig, h))
 			default_action(sig, info, false);
 		else if (g->kind <= G_MAIN)
-			handler_enter(g, h, sig, info, context);
+			handler_enter(g, h, sig, info, context, false);
 		else
 			h->handler(sig, info, context);
 		return;
@@ -365,7 +367,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	if (kicked) {
 		/* A true frame for a true handler; the rest of the queue follows it. */
 		sig_interrupt_spend(g);
+		/* Until it is masked: preempted in between, it would run the handler of the next one first. */
+		in_rt_up(g);
 		if ((mask_of(g) & SIGBIT(sig)) || !h || !sig_queue_take(g, SIGBIT(sig), info)) {
+			rt_leave(g);
 			look_now(g);
 			return;
 		}
@@ -397,8 +402,10 @@ static void entry(int sig, siginfo_t *info, void *context) {
 	if (h && sig_handler_take(sig, h)) {
 		if (!kicked)
 			sig_seen_add(sig); /* now: it may wait for a child itself, or leave by siglongjmp() */
-		handler_enter(g, h, sig, info, context);
+		handler_enter(g, h, sig, info, context, kicked);
 	} else if (h) {
+		if (kicked)
+			rt_leave(g);
 		default_action(sig, info, false);
 	}
 }

@@ -63,7 +63,7 @@ long sig_fd_ask(struct g *g, long (*ask)(void *), void *arg) {
 	uint64_t due = atomic_load_explicit(&sig_by_fd, memory_order_relaxed) & mask_of(g);
 	bool claims = atomic_load(&sigp.held) & due;
 	if (unlikely(claims))
-		sig_held_claim(g, due);
+		sig_held_claim(g, due, true);
 	give_to_all(g, due);
 	unsigned n = sig_queue_copy(sig_of(g), due, lent, LENT_MAX);
 	for (unsigned i = 0; i < n; i++)

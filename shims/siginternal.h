@@ -47,6 +47,7 @@ struct sig_process {
 	_Atomic int32_t live;
 	struct lock and_lock;
 	_Atomic uint64_t and_mask;
+	_Atomic int32_t opening[NSIGNALS]; /* so many are about to accept what nobody does. seq_cst: Dekker with who routes it, as sigp.held */
 	struct m *first;              /* the process's first kernel thread; NULL: it is no M */
 	_Atomic uint64_t main_mask;   /* main's, as it counts in and_mask: what `first` masks while it runs nobody */
 	_Atomic bool first_idle;      /* it runs nobody, and says so before it looks at main_mask */
@@ -153,6 +154,11 @@ static inline bool takes(struct g *g, int sig) {
 	return is_open(g, sig) || (g && is_alive(g) && (atomic_load(&sig_of(g)->waiting) & SIGBIT(sig)));
 }
 
+/* Does everybody block it, so that it is the kernel's? */
+static inline bool is_nobodys(int sig) {
+	return (atomic_load(&sigp.and_mask) & SIGBIT(sig)) && likely(!atomic_load(&sigp.opening[sig - 1]));
+}
+
 static inline void attention_set(struct sigstate *s) {
 	if (!atomic_exchange(&s->attention, true))
 		atomic_fetch_add(&rt_pending, 1);
@@ -229,8 +235,11 @@ bool sig_is_held_back(int sig);
 /* Outside the runtime, and g asks for what is pending of `which`. Of what only the handler masks that it is in, the kernel may have given some to another kernel
  * thread: that is held then. */
 void sig_settle_masked(struct g *g, uint64_t which);
-/* Inside the runtime. What is held of `which` comes into the queue of g, which asks for what is pending: who does not take it hands it on. */
-void sig_held_claim(struct g *g, uint64_t which);
+/* Inside the runtime. What is held of `which`, or the oldest of each number, comes into the queue of g, which asks for what is pending: who does not take it hands it
+ * on. */
+void sig_held_claim(struct g *g, uint64_t which, bool all);
+/* Inside the runtime. A real-time signal to the process, for whoever takes it, behind those of its number that wait for somebody. 0 or -EAGAIN. */
+int sig_send_in_turn(int sig, const siginfo_t *info);
 /* What waits in the library of `which`, wherever and for whomever, is gone: it is ignored from now on, say. Async-signal-safe. */
 void sig_discard(uint64_t which);
 /* sig is about to be sent here: as in the kernel, SIGCONT discards the signals that stop, and these it. Async-signal-safe. */

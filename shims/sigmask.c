@@ -98,6 +98,13 @@ void sig_account(struct sigstate *s, uint64_t mask) {
 
 /* ---- the calls --------------------------------------------------------------------------------------------------- */
 
+/* Nobody accepts these, but somebody is about to. The kernel delivers all that it has of them to him before he gets as far as to say so: who routes them meanwhile must not
+ * give them back to the kernel, which would deliver them again, for ever. */
+static void opening(uint64_t which, int step) {
+	for (; unlikely(which); which &= which - 1)
+		atomic_fetch_add(&sigp.opening[__builtin_ctzll(which)], step);
+}
+
 /* The mask changes for good (or until the program changes it). Negative error. *old: the kernel's idea of it before,
  * which is also right after a libc-internal change (swapcontext). */
 int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
@@ -106,6 +113,9 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 		return -EINVAL;
 	bits &= ~(SIG_NEVER_BLOCKED | (how == SIG_UNBLOCK ? 0 : isolate_open(g)));
 	rt_enter(g);
+	uint64_t opens = how == SIG_UNBLOCK ? bits : how == SIG_SETMASK ? ~bits : 0;
+	opens &= atomic_load_explicit(&sigp.and_mask, memory_order_relaxed); /* as a rule, nothing */
+	opening(opens, 1);
 	uint64_t kernel_bits = how == SIG_UNBLOCK ? bits : bits & ~arch_signals_open;
 	if (how != SIG_BLOCK) /* as sig_kernel_mask(): what comes with the change comes through a mask that is known to be open */
 		kmask_set(g->m, g->m->kmask & (how == SIG_UNBLOCK ? ~bits : bits));
@@ -116,6 +126,7 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	kmask_set(g->m, mask);
 	mask_store(g, mask);
 	sig_account(s, mask);
+	opening(opens, -1);
 	if (atomic_load(&s->pending) & ~mask) /* seq_cst: Dekker with sig_send() */
 		attention_set(s);
 	sig_queue_hand_on(g, 0);

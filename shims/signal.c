@@ -64,8 +64,10 @@ void sig_runtime_start(struct g *g) {
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, 0, &mask, 8);
 	mask = (mask | sig_trap_closed) & ~SIG_NEVER_BLOCKED;
 	sigstate_reset(s, mask);
-	for (int i = 0; i < NSIGNALS; i++)
+	for (int i = 0; i < NSIGNALS; i++) {
 		atomic_store(&sigp.dev[i], 0);
+		atomic_store(&sigp.opening[i], 0);
+	}
 	atomic_store(&sigp.dev_total, 0);
 	atomic_store(&sigp.live, 1);
 	sigp.base_mask = mask;

@@ -8,6 +8,9 @@
  * The ring is all entries in state RING, in the order of `seq`; there is no list to corrupt. ring_count says how many, so that nobody
  * scans in vain; rt_pending counts them, too, and makes whoever leaves the runtime look.
  *
+ * Of one real-time signal to the process a goroutine's queue gets one at a time, as each thread takes one from the kernel's list: what comes meanwhile is HELD behind it
+ * until it is out. A flood would else go from queue to queue, all of it with each handler that begins.
+ *
  * Locks: route_lock -> sigstate.lock. */
 #include "siginternal.h"
 
@@ -16,13 +19,13 @@
 #define SETTLE_NS 200000000
 #define SETTLE_OTHER_NS 5000000
 #define SETTLE_ASKED 16u
-#define HELD_BATCH 64u
+#define RING_BATCH 64u
 
 enum entry_state { ENTRY_FREE /* zero: entry_used() */, ENTRY_WRITING, ENTRY_RING, ENTRY_HELD, ENTRY_QUEUED };
 
 struct entry {
-	uint32_t next;      /* queue link: index + 1 */
-	uint32_t seq;       /* order of arrival in the ring; of one that is held, of that */
+	uint32_t next;      /* link of a queue, or of those that are held: index + 1 */
+	uint32_t seq;       /* order of arrival; one to the process keeps it on its way between ring, queues and those that are held */
 	int sig;
 	bool given;         /* exec: the kernel has it, too */
 	struct g *to;       /* thread-directed: for whom; NULL the process, also once somebody was chosen who takes it */
@@ -38,6 +41,12 @@ static _Atomic uint32_t entry_hint, ring_seq, ring_count;
 static _Atomic uint64_t ring_standard; /* standard signals to the process in the ring */
 static _Atomic uint64_t queued_ever; /* relaxed: who is to find it discards later than the signal was sent */
 static struct lock route_lock;
+/* Those that are held, of each number, the oldest first; index + 1. Under route_lock; sigp.held says where there are any. */
+static struct {
+	uint32_t head, tail;
+} held_list[NSIGNALS + 1];
+/* Numbers of which some are held behind one that is queued with a goroutine; and of which that one is out since, so that somebody has to look at the next. */
+static _Atomic uint64_t behind, due;
 
 /* ---- entries: the ring and the queues ---------------------------------------------------------------------------- */
 
@@ -119,7 +128,7 @@ static void ring_left(const struct entry *e) {
 }
 
 /* Signal context. */
-static void ring_push(int sig, const siginfo_t *info, struct g *to) {
+static void ring_push(int sig, const siginfo_t *info, struct g *to, uint32_t seq) {
 	bool merged = is_merged(sig, info, to);
 	/* seq_cst, as in ring_left(): who finds the bit is before its end, so the handler that is to come begins after this signal */
 	if (merged && (atomic_fetch_or(&ring_standard, SIGBIT(sig)) & SIGBIT(sig)))
@@ -138,7 +147,7 @@ static void ring_push(int sig, const siginfo_t *info, struct g *to) {
 		e->to = sig_told(info);
 		e->info.si_code = SI_TKILL;
 	}
-	e->seq = atomic_fetch_add_explicit(&ring_seq, 1, memory_order_relaxed);
+	e->seq = seq;
 	/* Counted before it is visible: a consumer never counts below zero. */
 	atomic_fetch_add_explicit(&ring_count, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&rt_pending, 1, memory_order_relaxed);
@@ -146,16 +155,20 @@ static void ring_push(int sig, const siginfo_t *info, struct g *to) {
 	atomic_store_explicit(state_of(e), ENTRY_RING, memory_order_release);
 }
 
+static uint32_t seq_next(void) {
+	return atomic_fetch_add_explicit(&ring_seq, 1, memory_order_relaxed);
+}
+
 /* A full ring loses the signal, as RLIMIT_SIGPENDING does. */
 void sig_ring_push(int sig, const siginfo_t *info, struct g *to) {
 	siginfo_t timers;
 	struct g *self = rt_hold(); /* no cancellation on top: half in the ring it would stay there */
 	if (likely(info->si_code != SI_TIMER)) {
-		ring_push(sig, info, to);
+		ring_push(sig, info, to, seq_next());
 	} else {
 		timers = *info;
 		if (sigtimer_arrives(&timers))
-			ring_push(sig, &timers, to);
+			ring_push(sig, &timers, to, seq_next());
 	}
 	if (self)
 		rt_leave(self); /* who has pushed looks when it may */
@@ -171,6 +184,21 @@ static void queue_append(struct sigstate *s, struct entry *e) {
 		s->head = index;
 	s->tail = index;
 	atomic_store_explicit(state_of(e), ENTRY_QUEUED, memory_order_relaxed);
+}
+
+/* Somebody has to look at what is held of these. */
+static void look_again(uint64_t which) {
+	if (!atomic_fetch_or(&due, which))
+		atomic_fetch_add(&rt_pending, 1);
+}
+
+/* Of these numbers one has left a goroutine's queue, or that does not take it any more. Async-signal-safe. seq_cst, and the stores before it: Dekker with stands_behind(). */
+static void queue_left(uint64_t which) {
+	which &= atomic_load(&behind);
+	if (likely(!which))
+		return;
+	atomic_fetch_and(&behind, ~which);
+	look_again(which);
 }
 
 /* sigstate.lock held. The oldest entry of `sig`, if `own` of those that were sent to the thread, taken out; pending is brought up to date. */
@@ -194,7 +222,8 @@ static struct entry *queue_remove(struct sigstate *s, int sig, bool own) {
 		link = &e->next;
 	}
 	if (!more)
-		atomic_fetch_and_explicit(&s->pending, ~(SIGBIT(sig) & ~s->bare), memory_order_relaxed);
+		atomic_fetch_and(&s->pending, ~(SIGBIT(sig) & ~s->bare));
+	queue_left(SIGBIT(sig));
 	return found;
 }
 
@@ -215,15 +244,14 @@ static bool queue_has(const struct sigstate *s, int sig, const struct g *to) {
 	return s->bare & SIGBIT(sig);
 }
 
-/* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
-int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to) {
+static int queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to, uint32_t seq) {
 	int r = 0;
 	if (unlikely(!(atomic_load_explicit(&queued_ever, memory_order_relaxed) & SIGBIT(sig))))
 		atomic_fetch_or_explicit(&queued_ever, SIGBIT(sig), memory_order_relaxed);
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	if (unlikely(s->dead)) {
 		if (!to)
-			sig_ring_push(sig, info, NULL); /* somebody else takes it */
+			ring_push(sig, info, NULL, seq); /* somebody else takes it */
 		else
 			sigtimer_lost(info);
 	} else if (!(sig < 32 && (s->pending & SIGBIT(sig)) && info->si_code != TIMER_CODE && queue_has(s, sig, to))) {
@@ -232,6 +260,7 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 			e->sig = sig;
 			e->given = false;
 			e->to = to;
+			e->seq = seq;
 			e->info = *info;
 			queue_append(s, e);
 		} else if (sig < 32 && info->si_code != TIMER_CODE) {
@@ -245,6 +274,11 @@ int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *
 	}
 	lock_release(&s->lock);
 	return r;
+}
+
+/* Inside the runtime. 0, or -EAGAIN: no entry left (real-time signals only; a standard one needs none). */
+int sig_queue_put(struct sigstate *s, int sig, const siginfo_t *info, struct g *to) {
+	return queue_put(s, sig, info, to, seq_next());
 }
 
 /* What is pending of `which` for this kernel thread, whose own signals are `own`'s, or, NULL, the process's, and for the process. Kicks are gone then: what they
@@ -296,9 +330,10 @@ void sig_raised(struct g *g, int sig) {
 /* It is out of its queue. */
 static void entry_hand_on(struct entry *e) {
 	int sig = e->sig;
+	uint32_t seq = e->seq;
 	siginfo_t info = e->info;
 	entry_free(e); /* first: there may be no other */
-	sig_ring_push(sig, &info, NULL);
+	ring_push(sig, &info, NULL, seq);
 }
 
 /* Inside the runtime. What was sent to the process, of `which`, g blocks: somebody else takes it. */
@@ -320,10 +355,11 @@ static void queue_release(struct g *g, uint64_t which) {
 		*link = e->next;
 		entry_hand_on(e);
 	}
-	which &= s->pending & ~left & ~s->bare;
+	uint64_t gone = which & s->pending & ~left & ~s->bare;
 	if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
-		kicks_forget(which);
-	atomic_fetch_and_explicit(&s->pending, ~which, memory_order_relaxed);
+		kicks_forget(gone);
+	atomic_fetch_and(&s->pending, ~gone);
+	queue_left(which);
 	lock_release(&s->lock);
 }
 
@@ -333,10 +369,11 @@ void sig_queue_hand_on(struct g *g, int handled) {
 	/* Nobody else takes it: it comes back to g. Of a flood of one real-time signal all would go and come back with each. */
 	if (unlikely(which) && handled && !(atomic_load(&sigp.and_mask) & SIGBIT(handled)) && !sig_taker(handled))
 		which &= ~SIGBIT(handled);
-	if (likely(!which))
+	if (likely(!which) && likely(!atomic_load(&due)))
 		return;
 	in_rt_up(g);
-	queue_release(g, which);
+	if (which)
+		queue_release(g, which);
 	sig_ring_drain(false);
 	rt_leave(g);
 }
@@ -416,7 +453,7 @@ bool sig_exec_begin(struct g *g) {
 		return false;
 	rt_enter(g);
 	if (held)
-		sig_held_claim(g, held);
+		sig_held_claim(g, held, true);
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	for (uint32_t link = s->head; link; link = entries[link - 1].next) {
 		struct entry *e = &entries[link - 1];
@@ -455,7 +492,7 @@ void sig_queue_drop(struct sigstate *s) {
 	}
 	s->tail = 0;
 	s->bare = 0;
-	atomic_store_explicit(&s->pending, 0, memory_order_relaxed);
+	queue_left(atomic_exchange(&s->pending, 0));
 }
 
 /* ---- routing ----------------------------------------------------------------------------------------------------- */
@@ -518,7 +555,7 @@ void sig_nudge(struct g *g, int sig) {
 /* Queues for g and makes it look, if it would take it. */
 int sig_send(struct g *g, int sig, const siginfo_t *info, bool of_process) {
 	struct sigstate *s = sig_of(g);
-	int r = sig_queue_put(s, sig, info, of_process ? NULL : g);
+	int r = queue_put(s, sig, info, of_process ? NULL : g, seq_next());
 	/* seq_cst by the RMW in sig_queue_put() and these loads: either we see the open mask or the owner sees the entry */
 	uint64_t mask = __atomic_load_n(&g->sigmask, __ATOMIC_SEQ_CST);
 	if (r == 0 && (!(mask & SIGBIT(sig)) || (atomic_load(&s->waiting) & SIGBIT(sig))))
@@ -574,26 +611,46 @@ void sig_return(int sig, siginfo_t *info) {
 		SYS2(SYS_kill, pid, sig);
 }
 
-/* route_lock held. Those come here in their order. */
+/* route_lock held. As a rule it is the youngest, or, taken out and not sent, the oldest. */
 static void entry_held(struct entry *e) {
-	e->seq = atomic_fetch_add_explicit(&ring_seq, 1, memory_order_relaxed);
+	uint32_t *link = &held_list[e->sig].head, *tail = &held_list[e->sig].tail, index = (uint32_t)(e - entries) + 1;
+	if (*tail && (int32_t)(e->seq - entries[*tail - 1].seq) > 0)
+		link = &entries[*tail - 1].next;
+	while (*link && (int32_t)(e->seq - entries[*link - 1].seq) > 0)
+		link = &entries[*link - 1].next;
+	e->next = *link;
+	*link = index;
+	if (!e->next)
+		*tail = index;
 	atomic_store_explicit(state_of(e), ENTRY_HELD, memory_order_relaxed);
 }
 
-/* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: *taker does already, or, NULL, all block it by now. */
-static bool hold(struct entry *e, struct g **taker) {
+/* route_lock held. The oldest; NULL: there is none. */
+static struct entry *held_take(int sig) {
+	uint32_t index = held_list[sig].head;
+	if (!index)
+		return NULL;
+	held_list[sig].head = entries[index - 1].next;
+	if (!held_list[sig].head)
+		held_list[sig].tail = 0;
+	return &entries[index - 1];
+}
+
+/* route_lock held. Nobody takes e now, but somebody will, once the handler he is in returns. False: *taker does already, or, NULL, all block it by now. again: it has been held, and
+ * sigp.held has said so all the time. */
+static bool hold(struct entry *e, bool again, struct g **taker) {
 	uint64_t bit = SIGBIT(e->sig);
 	/* As behind a blocked one in the kernel: a standard signal that is pending is not pending twice, and a real-time one waits for
 	 * its turn, without a search. */
-	if (atomic_fetch_or(&sigp.held, bit) & bit) {
-		if (e->sig < 32 && e->info.si_code != TIMER_CODE) /* of which each timer has one */
+	if (again || (atomic_fetch_or(&sigp.held, bit) & bit)) {
+		if (!again && e->sig < 32 && e->info.si_code != TIMER_CODE) /* of which each timer has one */
 			entry_free(e);
 		else
 			entry_held(e);
 		return true;
 	}
 	/* seq_cst: Dekker with those who open their mask, or say what they wait for, first and look at `held` then. Who did not see it is seen here. */
-	if ((*taker = sig_taker_of(e->sig, &e->info)) || (atomic_load(&sigp.and_mask) & bit)) {
+	if ((*taker = sig_taker_of(e->sig, &e->info)) || is_nobodys(e->sig)) {
 		atomic_fetch_and(&sigp.held, ~bit);
 		return false;
 	}
@@ -601,117 +658,216 @@ static bool hold(struct entry *e, struct g **taker) {
 	return true;
 }
 
-/* route_lock held. */
-static void route(struct entry *e) {
-	bool retry = atomic_load(&sigp.held) & SIGBIT(e->sig);
-	struct g *to = e->to ? e->to : retry ? NULL : sig_taker_of(e->sig, &e->info);
+/* This one entry out of its queue, where `seq` came into it; NULL: it is not there any more. */
+static struct entry *queue_retract(struct sigstate *s, int sig, uint32_t seq) {
+	struct entry *found = NULL;
+	uint32_t *link = &s->head, previous = 0;
+	bool more = false;
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	while (*link) {
+		struct entry *e = &entries[*link - 1];
+		if (e->sig == sig && !e->to && e->seq == seq) {
+			found = e;
+			if (s->tail == *link)
+				s->tail = previous;
+			*link = e->next;
+			continue;
+		}
+		more |= e->sig == sig;
+		previous = *link;
+		link = &e->next;
+	}
+	if (found && !more)
+		atomic_fetch_and(&s->pending, ~(SIGBIT(sig) & ~s->bare));
+	lock_release(&s->lock);
+	return found;
+}
+
+/* route_lock held. A real-time signal to the process into the queue of `to`. If that has just blocked it, it is held (again): what comes after it must not be first with who
+ * takes it next. False: so it is. */
+static bool send_in_turn(struct g *to, int sig, const siginfo_t *info, uint32_t seq) {
+	struct sigstate *s = sig_of(to);
+	uint64_t bit = SIGBIT(sig);
+	struct entry *e;
+	if (queue_put(s, sig, info, NULL, seq) < 0)
+		return true;
+	/* seq_cst, as in sig_send() */
+	if (!(__atomic_load_n(&to->sigmask, __ATOMIC_SEQ_CST) & bit) || (atomic_load(&s->waiting) & bit)) {
+		sig_nudge(to, sig);
+	} else if ((e = queue_retract(s, sig, seq))) {
+		atomic_fetch_or(&sigp.held, bit);
+		entry_held(e);
+		/* seq_cst: as in hold() */
+		if (sig_taker_of(sig, info) || is_nobodys(sig))
+			look_again(bit);
+		return false;
+	}
+	return true;
+}
+
+/* route_lock held. `to`, which takes e, has yet to take another of this number: e waits for that. */
+static bool stands_behind(struct entry *e, bool again, struct g *to) {
+	uint64_t bit = SIGBIT(e->sig);
+	if (e->to || e->sig < 32 || likely(!(atomic_load(&sig_of(to)->pending) & bit)))
+		return false;
+	/* seq_cst: who takes that one out, or does not take it any more, has said so before it looks at `behind` (queue_left()): either it sees the bit, or this sees that. */
+	atomic_fetch_or(&sigp.held, bit);
+	atomic_fetch_or(&behind, bit);
+	if ((atomic_load(&sig_of(to)->pending) & bit) && takes(to, e->sig)) {
+		entry_held(e);
+		return true;
+	}
+	if (!again)
+		atomic_fetch_and(&sigp.held, ~bit);
+	return false;
+}
+
+/* route_lock held. again: it was held, and what is behind it is. False: it is held (again). */
+static bool route(struct entry *e, bool again) {
+	bool waits = !again && (atomic_load(&sigp.held) & SIGBIT(e->sig));
+	struct g *to = e->to ? e->to : waits ? NULL : sig_taker_of(e->sig, &e->info);
 	int sig = e->sig;
+	uint32_t seq = e->seq;
 	bool of_process = !e->to;
 	siginfo_t info = e->info;
-	if (!to && !(atomic_load(&sigp.and_mask) & SIGBIT(sig)) && hold(e, &to))
-		return;
+	if (!to && !is_nobodys(sig) && hold(e, again, &to))
+		return false;
+	if (to && stands_behind(e, again, to))
+		return false;
 	entry_free(e);
+	if (to && of_process && sig >= 32)
+		return send_in_turn(to, sig, &info, seq);
 	if (to)
 		sig_send(to, sig, &info, of_process);
 	else
 		sig_return(sig, &info);
+	return true;
 }
 
-/* route_lock held. The oldest entries of `which` that are held since before `end`, in order, as far as there is room in `batch`; how many. As a rule an entry is older than those with
- * a higher index. */
-static unsigned held_oldest(uint64_t which, uint32_t end, struct entry *batch[HELD_BATCH]) {
-	unsigned n = 0;
+/* route_lock held. In their order, until one of that number has to be held again. sigp.held says that there are any until the last is in a queue: who opens its mask finds it
+ * there, or waits for the lock. */
+static void held_route(uint64_t which) {
+	struct entry *e;
+	which &= atomic_load(&sigp.held);
+	for (uint64_t left = which; left; left &= left - 1) {
+		int sig = __builtin_ctzll(left) + 1;
+		while ((e = held_take(sig)) && route(e, true))
+			continue;
+		if (!held_list[sig].head)
+			atomic_fetch_and(&sigp.held, ~SIGBIT(sig));
+	}
+}
+
+/* route_lock held. The oldest entries of the ring, in order, as far as there is room; how many. As a rule an entry is older than those with a higher index. */
+static uint32_t ring_oldest(struct entry *batch[RING_BATCH]) {
+	uint32_t n = 0;
 	for (uint32_t i = 0; (i = entry_used(i)) < ENTRIES; i++) {
 		struct entry *e = &entries[i];
-		if (atomic_load_explicit(&states[i], memory_order_relaxed) != ENTRY_HELD || !(SIGBIT(e->sig) & which) || (int32_t)(e->seq - end) >= 0)
+		/* acquire: pairs with ring_push() */
+		if (atomic_load_explicit(&states[i], memory_order_acquire) != ENTRY_RING)
 			continue;
-		unsigned at = n;
+		uint32_t at = n;
 		while (at && (int32_t)(e->seq - batch[at - 1]->seq) < 0)
 			at--;
-		if (at == HELD_BATCH)
+		if (at == RING_BATCH)
 			continue;
-		n += n < HELD_BATCH;
+		n += n < RING_BATCH;
 		memmove(&batch[at + 1], &batch[at], (n - 1 - at) * sizeof *batch);
 		batch[at] = e;
 	}
 	return n;
 }
 
-/* route_lock held. Some may be held again. */
-static void held_route(void) {
-	uint32_t end = atomic_load_explicit(&ring_seq, memory_order_relaxed);
-	struct entry *batch[HELD_BATCH];
-	unsigned n;
-	do {
-		n = held_oldest(~0ull, end, batch);
-		for (unsigned i = 0; i < n; i++)
-			route(batch[i]);
-	} while (n == HELD_BATCH);
+/* route_lock held. */
+static void ring_route(bool held_too) {
+	uint64_t next = atomic_load(&due) ? atomic_exchange(&due, 0) : 0;
+	if (next)
+		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_release);
+	/* No more than there are now: what is returned to the kernel may come back at once, from a thread that is just opening its mask
+	 * and would never get out of its handler. */
+	struct entry *batch[RING_BATCH];
+	uint32_t n, left = atomic_load_explicit(&ring_count, memory_order_relaxed);
+	while (left && (n = ring_oldest(batch))) { /* none: counted, not visible yet: its producer's thread looks itself */
+		for (uint32_t i = 0; i < n && left; i++, left--) {
+			ring_left(batch[i]);
+			route(batch[i], false);
+			/* After it: who finds nothing counted finds in its own queue what was for it. */
+			atomic_fetch_sub_explicit(&ring_count, 1, memory_order_release);
+			atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_release);
+		}
+	}
+	/* After the ring: what comes back from a queue may be older. */
+	if (held_too || next)
+		held_route(held_too ? ~0ull : next);
 }
 
 /* Inside the runtime (or on a g0, or sysmon). Routes everything in the ring, oldest first; and what is held, if
  * asked. */
 void sig_ring_drain(bool held_too) {
 	/* acquire: what was counted is where it belongs */
-	if (!atomic_load_explicit(&ring_count, memory_order_acquire) && !(held_too && atomic_load(&sigp.held)))
+	if (!atomic_load_explicit(&ring_count, memory_order_acquire) && !atomic_load_explicit(&due, memory_order_relaxed) &&
+	    !(held_too && atomic_load(&sigp.held)))
 		return;
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
-	if (held_too && atomic_exchange(&sigp.held, 0))
-		held_route();
-	/* No more than there are now: what is returned to the kernel may come back at once, from a thread that is just opening its mask
-	 * and would never get out of its handler. */
-	for (uint32_t left = atomic_load_explicit(&ring_count, memory_order_relaxed); left; left--) {
-		struct entry *first = NULL;
-		for (uint32_t i = 0; (i = entry_used(i)) < ENTRIES; i++) {
-			struct entry *e = &entries[i];
-			/* acquire: pairs with sig_ring_push() */
-			if (atomic_load_explicit(&states[i], memory_order_acquire) == ENTRY_RING &&
-			    (!first || (int32_t)(e->seq - first->seq) < 0))
-				first = e;
-		}
-		if (!first)
-			break; /* counted, not visible yet: its producer's thread looks itself */
-		ring_left(first);
-		route(first);
-		/* After it: who finds nothing counted finds in its own queue what was for it. */
-		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_release);
-		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_release);
-	}
+	ring_route(held_too);
 	lock_release(&route_lock);
 }
 
-void sig_held_claim(struct g *g, uint64_t which) {
-	struct entry *batch[HELD_BATCH];
-	unsigned n;
+int sig_send_in_turn(int sig, const siginfo_t *info) {
+	int r = -EAGAIN;
+	lock_acquire(&route_lock, LOCK_SIGROUTE);
+	ring_route(false);
+	struct entry *e = entry_alloc();
+	if (e) {
+		e->sig = sig;
+		e->info = *info;
+		e->to = NULL;
+		e->seq = seq_next();
+		route(e, false);
+		r = 0;
+	}
+	lock_release(&route_lock);
+	return r;
+}
+
+void sig_held_claim(struct g *g, uint64_t which, bool all) {
+	struct entry *e;
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
 	which &= atomic_load(&sigp.held);
-	uint32_t end = atomic_load_explicit(&ring_seq, memory_order_relaxed);
-	do {
-		n = which ? held_oldest(which, end, batch) : 0;
-		for (unsigned i = 0; i < n; i++) {
-			int sig = batch[i]->sig;
-			siginfo_t info = batch[i]->info;
-			entry_free(batch[i]); /* first: there may be no other */
-			sig_queue_put(sig_of(g), sig, &info, NULL);
+	for (uint64_t left = which; left; left &= left - 1) {
+		int sig = __builtin_ctzll(left) + 1;
+		while ((e = held_take(sig))) {
+			siginfo_t info = e->info;
+			uint32_t seq = e->seq;
+			entry_free(e); /* first: there may be no other */
+			queue_put(sig_of(g), sig, &info, NULL, seq);
+			if (!all)
+				break;
 		}
-	} while (n == HELD_BATCH);
-	atomic_fetch_and(&sigp.held, ~which);
+		if (!held_list[sig].head)
+			atomic_fetch_and(&sigp.held, ~SIGBIT(sig));
+	}
 	lock_release(&route_lock);
 }
 
 /* Inside the runtime. */
 static void ring_discard(uint64_t which) {
+	struct entry *held;
 	lock_acquire(&route_lock, LOCK_SIGROUTE);
+	for (uint64_t left = which; left; left &= left - 1) {
+		while ((held = held_take(__builtin_ctzll(left) + 1))) {
+			sigtimer_lost(&held->info);
+			entry_free(held);
+		}
+	}
 	for (uint32_t i = 0; (i = entry_used(i)) < ENTRIES; i++) {
 		struct entry *e = &entries[i];
 		uint8_t state = atomic_load_explicit(&states[i], memory_order_acquire); /* pairs with sig_ring_push() */
-		if ((state != ENTRY_RING && state != ENTRY_HELD) || !(SIGBIT(e->sig) & which))
+		if (state != ENTRY_RING || !(SIGBIT(e->sig) & which))
 			continue;
-		if (state == ENTRY_RING) {
-			ring_left(e);
-			atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
-			atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
-		}
+		ring_left(e);
+		atomic_fetch_sub_explicit(&ring_count, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&rt_pending, 1, memory_order_relaxed);
 		sigtimer_lost(&e->info);
 		entry_free(e);
 	}
@@ -918,6 +1074,9 @@ void sig_queue_fork_child(void) {
 	memset(states, 0, atomic_load_explicit(&room, memory_order_relaxed)); /* nobody else is here */
 	atomic_store(&ring_count, 0);
 	atomic_store(&ring_standard, 0);
+	memset(held_list, 0, sizeof held_list);
+	atomic_store(&behind, 0);
+	atomic_store(&due, 0);
 	atomic_store(&sigp.taking, 0);
 	sig_child_fork_child();
 	route_lock = (struct lock){0};

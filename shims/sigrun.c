@@ -83,12 +83,20 @@ static void handler_call(void *arg) {
 
 static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back, bool on_top);
 
+/* Inside the runtime. As sig_queue_take(), also of what is held behind one that g has taken. */
+static int take_next(struct g *g, uint64_t allowed, siginfo_t *info) {
+	allowed &= ~mask_of(g);
+	if (unlikely(atomic_load(&sigp.held) & allowed))
+		sig_ring_drain(true);
+	return sig_queue_take(g, allowed, info);
+}
+
 /* What else of `allowed` may be handled, before a handler whose mask is in force begins. Inside the runtime, unless one forked and this is the child. */
 static void handlers_on_top(struct g *g, uint64_t allowed) {
 	siginfo_t info;
 	int sig;
 	uint64_t back = mask_of(g);
-	while (self_g() && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info)))
+	while (self_g() && (sig = take_next(g, allowed, &info)))
 		handler_run(g, sig, &info, allowed, &back, true);
 }
 
@@ -159,7 +167,7 @@ static unsigned queue_run(struct g *g, uint64_t allowed, bool one_mask) {
 	uint32_t ending = sig_of(g)->ending;
 	siginfo_t info;
 	int sig;
-	while (!(one_mask && ran) && (sig = sig_queue_take(g, allowed & ~mask_of(g), &info))) {
+	while (!(one_mask && ran) && (sig = take_next(g, allowed, &info))) {
 		uint64_t mask = mask_of(g);
 		now = handler_run(g, sig, &info, allowed, one_mask ? &sig_of(g)->back : &mask, false);
 		ran = ran ? ran : now;

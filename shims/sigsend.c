@@ -83,7 +83,7 @@ static int signal_self(struct g *g, int sig, siginfo_t *info, bool of_process) {
 	if (blocked && sig_to_fd(g, sig, info))
 		return 0;
 	rt_enter(g);
-	int r = sig_queue_put(sig_of(g), sig, info, of_process ? NULL : g);
+	int r = of_process && sig >= 32 ? sig_send_in_turn(sig, info) : sig_queue_put(sig_of(g), sig, info, of_process ? NULL : g);
 	rt_leave(g);
 	if (r == 0 && !blocked && !sig_must_defer(g)) {
 		/* From the kernel, if it can be: a true ucontext, the right stack. If a handler in between moved us
@@ -317,7 +317,9 @@ static int signal_process(pid_t pid, struct g *named, int sig, siginfo_t *info) 
 		return signal_self(self, sig, info, true);
 	int r = 0;
 	rt_enter(self);
-	if (taker) {
+	if (sig >= 32 && (!taker || taker != named)) {
+		r = sig_send_in_turn(sig, info);
+	} else if (taker) {
 		r = sig_send(taker, sig, info, true);
 	} else {
 		sig_ring_push(sig, info, NULL);

@@ -29,7 +29,7 @@ static int signal_await(struct g *g, uint64_t want, siginfo_t *info, int64_t dea
 		attention_clear(s);
 		if (unlikely(atomic_load(&sigp.held) & want)) {
 			rt_enter(g);
-			sig_held_claim(g, want);
+			sig_held_claim(g, want, false);
 			rt_leave(g);
 		}
 		if ((r = sig_queue_take(g, want, info)))

@@ -110,8 +110,8 @@ static void *victim(void *arg) {
 		queued();
 		after();
 	}
-	/* twice: the second starts at the stack's top again */
-	char *first = NULL;
+	/* twice: the second starts at the stack's top again. Not at the same place: one may have the kernel's frame, which takes more. */
+	int at_top = 0;
 	todo = JUMPING;
 	for (volatile int i = 0; i < 2; i++) {
 		sigemptyset(&set);
@@ -120,10 +120,9 @@ static void *victim(void *arg) {
 		sigaddset(&set, SIGUSR1);
 		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 		after();
-		if (i == 0)
-			first = outer;
+		at_top += alt + STACK - outer < STACK / 2;
 	}
-	printf("same place: %d\n", first == outer);
+	printf("at the top: %d of 2\n", at_top);
 	todo = PLAIN;
 	raise(SIGUSR1);
 	after();

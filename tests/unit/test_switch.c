@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 
 #if defined(__x86_64__)
 
-enum { STEPS = 100, ROUNDS = 4, SIGNALS = STEPS * ROUNDS };
+enum { STEPS = 200, ROUNDS = 4, SIGNALS = STEPS * ROUNDS };
 
 static pid_t process;
 static uintptr_t place; /* of the switch's first instruction */
@@ -113,10 +114,20 @@ static long passes(void) {
 	return status >> 16 || sig == SIGTRAP || sig == SIGSTOP ? 0 : sig;
 }
 
-/* Lets `thread` run for so many instructions. False: it has ended. */
+/* Would its next instruction sleep until another thread acts? All the others may be stopped, for the tracer to come. */
+static bool is_about_to_wait(pid_t thread) {
+	struct user_regs_struct regs;
+	if (ptrace(PTRACE_GETREGS, thread, 0, &regs) != 0 || (ptrace(PTRACE_PEEKTEXT, thread, regs.rip, 0) & 0xffff) != 0x050f)
+		return false;
+	unsigned long long op = regs.rsi & FUTEX_CMD_MASK;
+	return regs.rax == SYS_epoll_wait || regs.rax == SYS_epoll_pwait || regs.rax == SYS_epoll_pwait2 ||
+	       (regs.rax == SYS_futex && (op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET));
+}
+
+/* Lets `thread` run for so many instructions, or to where it would wait. False: it has ended. */
 static bool step(pid_t thread, int instructions) {
 	long sig = 0;
-	while (instructions-- > 0) {
+	while (instructions-- > 0 && !is_about_to_wait(thread)) {
 		if (ptrace(PTRACE_SINGLESTEP, thread, 0, sig) != 0 || waitpid(thread, &status, __WALL) != thread ||
 		    !WIFSTOPPED(status))
 			return false;
