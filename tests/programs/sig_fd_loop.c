@@ -11,7 +11,7 @@ enum { LOOPS = 4 };
 static struct loop {
 	pthread_t thread;
 	int epoll, wake[2];
-	_Atomic int woken, read_sig, code;
+	_Atomic int woken, read_sig;
 } loops[LOOPS];
 
 static void *loop_main(void *arg) {
@@ -26,7 +26,6 @@ static void *loop_main(void *arg) {
 		if (ev.data.fd != l->wake[0]) {
 			struct signalfd_siginfo info;
 			EQ(read(ev.data.fd, &info, sizeof info), sizeof info);
-			l->code = info.ssi_code;
 			l->read_sig = (int)info.ssi_signo;
 			continue;
 		}
@@ -78,7 +77,7 @@ int main(void) {
 			EQ(kill(getpid(), sig), 0);
 		while (!l->read_sig && (i < 2 || sig == SIGUSR2))
 			usleep(100);
-		printf("loop %d: signal %d, code %d\n", i, l->read_sig, l->code);
+		printf("loop %d: signal %d\n", i, l->read_sig);
 		EQ(epoll_ctl(l->epoll, EPOLL_CTL_DEL, fd, NULL), 0);
 		wake_all(0);
 	}
