@@ -55,6 +55,16 @@ static void *takes_at_times(void *arg) {
 	return arg;
 }
 
+/* When thousands wait in the kernel, and more come. */
+static void *opens_late(void *arg) {
+	pthread_barrier_wait(&ready);
+	usleep(3000);
+	mask(SIG_UNBLOCK, sig);
+	while (!over)
+		sched_yield();
+	return arg;
+}
+
 static void *waits(void *arg) {
 	sigset_t set;
 	siginfo_t info;
@@ -119,12 +129,15 @@ int main(void) {
 	EQ(sigaction(sig, &act, NULL), 0);
 	mask(SIG_BLOCK, sig);
 	in_order = true;
-	flood("one thread, our own", 1, takes, takes, false);
+	for (int i = 0; i < 4; i++)
+		flood("one thread, our own", 1, takes, takes, false);
 	flood("one that waits", 1, waits, waits, true);
 	in_order = false;
 	flood("one thread", 1, takes, takes, true);
 	flood("five threads", 5, takes, takes, true);
 	flood("five threads, our own", 5, takes, takes, false);
+	for (int i = 0; i < 4; i++)
+		flood("one that opens late", 1, opens_late, opens_late, true);
 	flood("at times", 4, takes_at_times, takes_at_times, true);
 	flood("one always, another at times", 2, takes, takes_at_times, true);
 	flood("handlers and who waits", 6, takes, waits, true);
