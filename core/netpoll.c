@@ -489,8 +489,8 @@ bool netpoll_owns_fd(int fd) {
 	return backend_owns(fd);
 }
 
-int netpoll_own_first(void) {
-	return backend_first();
+int netpoll_own_from(int from) {
+	return backend_own_from(from);
 }
 
 int netpoll_evade(unsigned first, unsigned last) {

@@ -153,8 +153,8 @@ void netpoll_fork_child(void);
 void netpoll_fork_shared(void);
 /* True if fd is one of the runtime's own descriptors (the program must not close or see it). */
 bool netpoll_owns_fd(int fd);
-/* Below it there is none of them: for those who look at many. */
-int netpoll_own_first(void);
+/* The lowest of them that is not below `from`, for those who look at many; INT_MAX: there is none. */
+int netpoll_own_from(int from);
 /* The program closed "everything" (FD-11): move the runtime's descriptors out of [first,last]. 0 or negative error. */
 int netpoll_evade(unsigned first, unsigned last);
 /* A kernel thread is about to have a table of its own, where they have the same numbers: from now on they cannot move. */

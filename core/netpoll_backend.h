@@ -21,7 +21,7 @@ int backend_wait(struct backend_event *events, int64_t timeout_ns);
 bool backend_await(int64_t timeout_ns);
 void backend_break(void);
 int backend_owns(int fd);
-int backend_first(void);                                      /* the lowest that it owns */
+int backend_own_from(int from); /* the lowest that it owns that is not below; INT_MAX: none */
 int backend_evade(unsigned first, unsigned last);
 int backend_spare(int first);                                 /* a new descriptor of no consequence, at `first` or above; negative error */
 void backend_fork_child(void);

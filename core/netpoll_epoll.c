@@ -1,5 +1,6 @@
 /* Netpoll over epoll. Owns two descriptors: the epoll and an eventfd that ends a blocking wait. Both are CLOEXEC and sit well above
  * the numbers programs get, because "lowest free descriptor" is observable. */
+#include <limits.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -192,9 +193,11 @@ int backend_owns(int fd) {
 	return fd >= 0 && (fd == number(&epfd) || fd == number(&evfd));
 }
 
-int backend_first(void) {
-	int ep = number(&epfd), ev = number(&evfd);
-	return ep < ev ? ep : ev;
+int backend_own_from(int from) {
+	int ep = number(&epfd), ev = number(&evfd), found = INT_MAX;
+	if (ep >= from)
+		found = ep;
+	return ev >= from && ev < found ? ev : found;
 }
 
 /* A dup of an epoll keeps its registrations; a dup of the eventfd needs none (the registration is tied to the open description,

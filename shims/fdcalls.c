@@ -11,7 +11,6 @@
 #include "io.h"
 #include "tidcall.h"
 
-#define OWN_FD_END (1u << 20) /* the runtime's descriptors are below */
 
 static bool vfork_child(void) {
 	struct g *g = tls_g;
@@ -62,14 +61,12 @@ SHIM int mq_close(mqd_t q) {
  * number outside the range to move them to. */
 static long close_visible(unsigned first, unsigned last, int flags) {
 	struct g *g = io_g();
-	unsigned end = last < OWN_FD_END ? last : OWN_FD_END;
+	unsigned own;
 	long r = 0;
-	for (unsigned fd = first; r == 0 && fd <= end; fd++) {
-		if (!netpoll_owns_fd((int)fd))
-			continue;
-		if (fd > first)
-			r = BRACKET(g, SYS3(SYS_close_range, first, fd - 1, flags));
-		first = fd + 1;
+	while (r == 0 && first <= INT_MAX && (own = (unsigned)netpoll_own_from((int)first)) <= last && own != INT_MAX) {
+		if (own > first)
+			r = BRACKET(g, SYS3(SYS_close_range, first, own - 1, flags));
+		first = own + 1;
 	}
 	return r == 0 && first <= last ? BRACKET(g, SYS3(SYS_close_range, first, last, flags)) : r;
 }

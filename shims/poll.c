@@ -310,7 +310,7 @@ struct poll_call {
 /* Without waiting. The runtime's own descriptors are none of the program's (FD-11). */
 static long poll_now(struct pollfd *fds, nfds_t n) {
 	long r = arch_poll(fds, n, 0);
-	int own = netpoll_own_first();
+	int own = netpoll_own_from(0);
 	for (nfds_t i = 0; r >= 0 && i < n; i++) {
 		if (likely(fds[i].fd < own) || !netpoll_owns_fd(fds[i].fd))
 			continue;
@@ -513,9 +513,8 @@ static long select_ask(void *arg) {
 
 /* Does it ask for one of the runtime's own descriptors? */
 static bool select_own(struct select_call *s) {
-	int own = netpoll_own_first();
-	for (int fd = own; own >= 0 && fd < s->n; fd++) {
-		if (select_any(s, (size_t)fd / 64) >> fd % 64 & 1 && netpoll_owns_fd(fd))
+	for (int fd = netpoll_own_from(0); fd < s->n; fd = netpoll_own_from(fd + 1)) {
+		if (select_any(s, (size_t)fd / 64) >> fd % 64 & 1)
 			return true;
 	}
 	return false;
