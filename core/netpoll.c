@@ -315,10 +315,17 @@ void netpoll_disarm(struct pd *pd) {
 	rt_exit(g);
 }
 
+static void wait_count(struct pd *pd, const struct pdwait *w, uint32_t step) {
+	pd->sharers += w->shared ? step : 0;
+	pd->readers += !w->shared && (w->mode & PD_READ) ? step : 0;
+	pd->writers += !w->shared && (w->mode & PD_WRITE) ? step : 0;
+}
+
 static void wait_unlink_locked(struct pdwait *w) {
 	w->prev->next = w->next;
 	w->next->prev = w->prev;
 	w->linked = false;
+	wait_count(w->pd, w, -1u);
 	atomic_fetch_sub_explicit(&w->pd->waiting, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&waiter_count, 1, memory_order_relaxed);
 }
@@ -332,6 +339,7 @@ static void wait_link(struct pd *pd, struct pdwait *w) {
 	w->prev->next = w;
 	pd->waiters.prev = w;
 	w->linked = true;
+	wait_count(pd, w, 1);
 	w->closed = w->until_closed && atomic_load_explicit(&pd->ghost, memory_order_relaxed); /* pd_close() was first */
 	/* seq_cst RMWs: the store half of the Dekker pair described at the top */
 	atomic_fetch_add(&pd->waiting, 1);
@@ -420,13 +428,16 @@ int netpoll_nap(struct pd *pd, uint8_t mode, int64_t deadline) {
 	return r == -ETIMEDOUT && until != deadline ? 0 : r;
 }
 
-/* Claims who is to be woken for `modes`: all shared waiters, one exclusive per mode. Appends to *end. */
+/* Claims who is to be woken for `modes`: all shared waiters, one exclusive per mode. Appends to *end. An event says more than that for which somebody waits (what is
+ * readable is writable, as a rule), and thousands may: it ends when there is nobody more to be found. */
 static struct g **pd_collect(struct pd *pd, uint8_t modes, struct g **end) {
 	struct pdwait *w, *next;
-	uint8_t exclusive = modes & (PD_READ | PD_WRITE);
 	lock_acquire(&pd->lock, LOCK_NETPOLL);
-	for (w = pd->waiters.next; w != &pd->waiters; w = next) {
+	uint8_t exclusive = modes & ((pd->readers ? PD_READ : 0) | (pd->writers ? PD_WRITE : 0));
+	uint32_t sharers = pd->sharers;
+	for (w = pd->waiters.next; (exclusive || sharers) && w != &pd->waiters; w = next) {
 		next = w->next;
+		sharers -= w->shared;
 		if (!(w->mode & modes) || (!w->shared && !(w->mode & exclusive)))
 			continue;
 		if (!wait_claim(w->g, WAKE_READY))

@@ -37,6 +37,7 @@ struct pd {
 	_Atomic int ghost_fd;       /* for a fork's child: the ghost's number; 0: none */
 	_Atomic uint32_t waiting;   /* how many pdwaits are linked */
 	struct pdwait waiters;      /* list head */
+	uint32_t readers, writers, sharers; /* how many of them wait alone to read, or to write; and how many are shared. Under lock */
 	/* for shims/fdtable.c: what the descriptor is. See fdtable.h */
 	_Atomic uint8_t kind;
 	_Atomic uint8_t shared_desc; /* the description may be shared (dup, fork, SCM_RIGHTS) */

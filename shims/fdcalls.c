@@ -79,6 +79,8 @@ SHIM int close_range(unsigned first, unsigned last, int flags) {
 			return -1;
 		flags &= ~CLOSE_RANGE_UNSHARE;
 	}
+	if (first <= last && flags == 0 && !vfork_child())
+		fdsize_range_closed();
 	if (first > last || flags != 0 || vfork_child() || !sched_started())
 		return (int)sys_ret(SYS3(SYS_close_range, first, last, flags));
 	fd_closing_range(first, last);

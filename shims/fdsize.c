@@ -2,7 +2,8 @@
  *
  * select() clamps its number to that size and neither reads nor writes the bits above; a closed number below is EBADF, one above nothing. Our own
  * descriptors are high ones, so the table is larger than natively. It begins with 64 places, becomes the next power of two (128 at least) above any number
- * that is given out, and never shrinks; a fork's child has one for what is open.
+ * that is given out, and never shrinks; a fork's child has one for what is open. To list that costs 4 us a descriptor, half of it in the parent, which waits for the child,
+ * and hardly a child wants to know: so it looks when it does, and until then the numbers that it closes are noted. Where it closes a range first, nothing is known.
  *
  * So the size is noted before the runtime makes its first descriptor, and the highest number since: of those that the shims see come or go, and
  * of those that are open when somebody asks. What libc opened and closed by itself, it closed by way of us. If the size could not be read, nothing is known, and nobody
@@ -17,6 +18,7 @@
 enum { SIZE_FIRST = 64, SIZE_UNKNOWN = INT_MAX };
 
 _Atomic int fd_highest = -1;
+_Atomic bool fd_highest_due; /* a fork's child has not looked yet. Relaxed: set while it has one thread */
 static _Atomic int size_noted = SIZE_UNKNOWN; /* relaxed: written while the process has one thread */
 
 /* The highest number that is open, other than ours; -1: not known. */
@@ -52,7 +54,19 @@ void fdsize_start(void) {
 void fdsize_fork_child(void) {
 	if (atomic_load_explicit(&size_noted, memory_order_relaxed) != SIZE_UNKNOWN)
 		atomic_store_explicit(&size_noted, SIZE_FIRST, memory_order_relaxed);
-	atomic_store_explicit(&fd_highest, highest_open(), memory_order_relaxed);
+	atomic_store_explicit(&fd_highest, -1, memory_order_relaxed);
+	atomic_store_explicit(&fd_highest_due, true, memory_order_relaxed);
+}
+
+void fdsize_range_closed(void) {
+	if (unlikely(atomic_load_explicit(&fd_highest_due, memory_order_relaxed)))
+		atomic_store_explicit(&size_noted, SIZE_UNKNOWN, memory_order_relaxed);
+}
+
+/* What is open. */
+static void highest_look(void) {
+	fd_highest_note(highest_open());
+	atomic_store_explicit(&fd_highest_due, false, memory_order_relaxed);
 }
 
 static int size_with(int highest) {
@@ -63,6 +77,8 @@ static int size_with(int highest) {
 }
 
 int fdsize_seen(void) {
+	if (unlikely(atomic_load_explicit(&fd_highest_due, memory_order_relaxed)))
+		highest_look();
 	/* relaxed: who asks for a number has seen it given out */
 	return size_with(atomic_load_explicit(&fd_highest, memory_order_relaxed));
 }
@@ -70,6 +86,6 @@ int fdsize_seen(void) {
 int fdsize(void) {
 	if (atomic_load_explicit(&size_noted, memory_order_relaxed) == SIZE_UNKNOWN)
 		return SIZE_UNKNOWN;
-	fd_highest_note(highest_open());
+	highest_look();
 	return fdsize_seen();
 }

@@ -386,10 +386,10 @@ void fd_received(int fd) {
 static void number_close(int fd, struct pd *leave) {
 	private_put(fd, false);
 	struct pd *pd = table_take(fd, leave);
-	if (!pd)
-		return;
-	fd_highest_note(fd); /* libc may have opened it */
-	pd_close(pd);
+	if (pd || unlikely(atomic_load_explicit(&fd_highest_due, memory_order_relaxed)))
+		fd_highest_note(fd); /* libc may have opened it */
+	if (pd)
+		pd_close(pd);
 }
 
 void fd_closing(int fd) {

@@ -162,6 +162,7 @@ void fdtable_fork_child(void);
 
 /* The highest number that came or went. */
 extern _Atomic int fd_highest;
+extern _Atomic bool fd_highest_due;
 static inline void fd_highest_note(int fd) {
 	/* relaxed: a number is given out and taken back by the kernel, which orders whoever uses it */
 	int seen = atomic_load_explicit(&fd_highest, memory_order_relaxed);
@@ -171,6 +172,8 @@ static inline void fd_highest_note(int fd) {
 /* Before the runtime has a descriptor; in a fork's child. */
 void fdsize_start(void);
 void fdsize_fork_child(void);
+/* A range of numbers is about to be closed, by a process without goroutines. */
+void fdsize_range_closed(void);
 /* How many places the kernel's table would have, without our own descriptors: by what was seen, which is a minimum; and by what is open as well, which
  * takes a few system calls. INT_MAX: not known. */
 int fdsize_seen(void);
