@@ -163,11 +163,8 @@ SHIM int pthread_sigqueue(pthread_t thread, int sig, const union sigval value) {
 }
 
 struct g *sig_g_of_tid(pid_t tid) {
-	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (__atomic_load_n(&g->tid, __ATOMIC_RELAXED) == tid && is_alive(g))
-			return g;
-	}
-	return NULL;
+	struct g *g = thread_numbered(tid);
+	return g && is_alive(g) ? g : NULL;
 }
 
 /* In a fork's child: who made it, on which kernel thread of the parent. */

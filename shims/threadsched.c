@@ -36,6 +36,7 @@ static int process_policy, process_priority, process_nice;
 #define GIVE_LATEST_NS 2000000000 /* one that computes may go on for so long before */
 #define GIVE_LOOK_NS 300000
 #define GIVE_LOOKS 20 /* ... of these at least */
+#define NUMBERS_NOTED 8192u /* pages of them are touched as numbers are asked for */
 
 /* What of struct thread is written down only, and not yet the kernel thread's. */
 enum { SET_CPUS = 1, SET_POLICY = 2, SET_NICE = 4, SET_IOPRIO = 8 };
@@ -460,11 +461,25 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s) {
 
 /* ---- the same, by thread id ------------------------------------------------------------------------------------------------ */
 
+static bool has_number(struct g *g, pid_t tid) {
+	uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	/* relaxed: one that is just being made is nobody's to name yet */
+	return __atomic_load_n(&g->tid, __ATOMIC_RELAXED) == tid && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && state != GS_DEAD && state != GS_IDLE;
+}
+
+/* Who asks for each of thousands of threads would go through all of them each time: so who is met on the way is noted. Numbers are given in sequence. Gs are never freed: a
+ * note that is stale is merely refused. */
 struct g *thread_numbered(pid_t tid) {
+	static _Atomic(struct g *) met[NUMBERS_NOTED];
+	/* acquire: pairs with the release below; who noted it had it from the list of all */
+	struct g *noted = atomic_load_explicit(&met[(uint32_t)tid % NUMBERS_NOTED], memory_order_acquire);
+	if (noted && has_number(noted, tid))
+		return noted;
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		uint8_t state = atomic_load_explicit(&g->state, memory_order_acquire);
-		/* relaxed: one that is just being made is nobody's to name yet */
-		if (__atomic_load_n(&g->tid, __ATOMIC_RELAXED) == tid && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && state != GS_DEAD && state != GS_IDLE)
+		int32_t number = __atomic_load_n(&g->tid, __ATOMIC_RELAXED);
+		if (number && has_number(g, number))
+			atomic_store_explicit(&met[(uint32_t)number % NUMBERS_NOTED], g, memory_order_release);
+		if (number == tid && has_number(g, tid))
 			return g;
 	}
 	return NULL;
