@@ -42,7 +42,7 @@
 #include "thread.h"
 
 #define LIFE_BITS 15u        /* what the alignment of a record leaves free in its address */
-#define NEAR 1024u           /* timers found without a search; power of two */
+#define NEAR 16384u          /* timers found without a search: their numbers are small, and given in sequence; pages are touched as there are any. Power of two */
 #define DELETED 64u          /* so many timers' signals may still be under way; power of two */
 #define COUNT 0xffffffffull
 #define ARMED (COUNT + 1)
@@ -598,6 +598,7 @@ static int record_made(struct record *r, int done, const timer_t *id, uint64_t k
 	value_set(r, event ? event->sigev_value : (union sigval){.sival_ptr = *id});
 	deleted_forget(*id);
 	name_set(r, NAMED | kind | (uintptr_t)*id);
+	atomic_store_explicit(&records_near[(uintptr_t)*id % NEAR], r, memory_order_release);
 	return done;
 }
 
