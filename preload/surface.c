@@ -73,7 +73,7 @@ static const struct way {
 			  "pthread_setschedparam pthread_setschedprio "
 			  "pthread_sigqueue pthread_tryjoin_np sched_getaffinity sched_getparam sched_getscheduler "
 			  "sched_setaffinity sched_setparam "
-			  "sched_setscheduler thrd_create thrd_detach tss_create tss_delete dup epoll_create "
+			  "sched_setscheduler thrd_create thrd_detach tss_create tss_delete dup epoll_create epoll_ctl "
 			  "epoll_create1 eventfd inotify_init inotify_init1 "
 			  "memfd_create pipe pipe2 setsockopt shutdown signalfd socket socketpair timerfd_create timer_create mq_notify aio_read aio_write aio_fsync timer_delete "
 			  "timer_getoverrun timer_gettime timer_settime setitimer alarm ualarm longjmp "

@@ -228,6 +228,24 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	}
 }
 
+/* A set that somebody parked on is in ours from then on. For the kernel that is one level more, and it allows 500 such sets to have one descriptor in common, any number of
+ * the others. So one that is refused leaves ours, if nobody waits; who waits next is told whether it may be there again. */
+SHIM int epoll_ctl(int fd, int op, int of, struct epoll_event *event) {
+	struct g *g = io_g();
+	struct fdcall c;
+	int before = errno;
+	if (unlikely(g && (netpoll_owns_fd(fd) || netpoll_owns_fd(of))))
+		return (int)sys_ret(-EBADF);
+	int r = CALL_REAL(epoll_ctl, fd, op, of, event);
+	if (likely(r == 0) || !g || op != EPOLL_CTL_ADD || (errno != EINVAL && errno != ELOOP) || fd == of || !fdcall_begin(&c, g, fd))
+		return r;
+	netpoll_disarm(c.pd);
+	fdcall_end(&c);
+	if ((r = CALL_REAL(epoll_ctl, fd, op, of, event)) == 0)
+		errno = before;
+	return r;
+}
+
 static int64_t ms_deadline(int timeout) {
 	return timeout < 0 ? -1 : timeout == 0 ? 0 : deadline_in(timeout * INT64_C(1000000));
 }
