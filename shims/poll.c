@@ -289,8 +289,13 @@ static long pollcall_run(struct pollcall *call) {
 static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
 	if (!mask)
 		return io_waits_itself(call->g) ? FDCALL_BLOCK : pollcall_run(call);
+	/* As the kernel, which looks at the descriptors first, and puts the mask back before a signal has come by it. To open what all others block takes two round trips to
+	 * sysmon. */
+	long r = pollcall_ask(call);
+	if (r != 0)
+		return r;
 	sig_mask_push(call->g, mask);
-	long r = pollcall_run(call);
+	r = pollcall_run(call);
 	sig_mask_pop(call->g);
 	return r;
 }

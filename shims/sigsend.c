@@ -54,7 +54,7 @@ static bool limit_reached(int sig, const siginfo_t *info) {
 	if (sig < 32 || info->si_code >= 0 || SYS4(SYS_prlimit64, 0, RLIMIT_SIGPENDING, NULL, &limit) < 0)
 		return false;
 	if (limit.rlim_cur >= SIG_ENTRIES_FEW)
-		return sig_entries_are_many() && sig_entries_used() >= limit.rlim_cur;
+		return limit.rlim_cur <= SIG_ENTRIES && sig_entries_are_many() && sig_entries_used() >= limit.rlim_cur;
 	if (task_file_read(0, self_pid(), "status", text, sizeof text) <= 0)
 		return sig_entries_used() >= limit.rlim_cur;
 	kernel_number_after(text, "\nSigQ:\t", &queued);

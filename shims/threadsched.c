@@ -471,6 +471,8 @@ static bool has_number(struct g *g, pid_t tid) {
  * note that is stale is merely refused. */
 struct g *thread_numbered(pid_t tid) {
 	static _Atomic(struct g *) met[NUMBERS_NOTED];
+	if (tid < TID_FIRST && tid != (pid_t)SYS0(SYS_getpid)) /* another process's; main's is this one's */
+		return NULL;
 	/* acquire: pairs with the release below; who noted it had it from the list of all */
 	struct g *noted = atomic_load_explicit(&met[(uint32_t)tid % NUMBERS_NOTED], memory_order_acquire);
 	if (noted && has_number(noted, tid))
