@@ -32,6 +32,11 @@ static bool ignored_by_kernel(int sig) {
 	return now.sa_handler == SIG_DFL && default_ignores(sig);
 }
 
+static bool is_default(int sig) {
+	struct sigaction now;
+	return sig_kernel_action(sig, NULL, &now) < 0 || now.sa_handler == SIG_DFL;
+}
+
 static _Atomic int systems; /* calls of system() under way; relaxed: who sends while one begins or ends is before or after */
 
 void sig_system(int step) {
@@ -109,12 +114,12 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	if (g == self)
 		return signal_self(g, sig, info, false);
 	bool blocked = mask_of(g) & SIGBIT(sig);
-	if (!blocked && !handler_now(sig)) {
+	/* If there is a handler after all, it was set meanwhile, and the signal is g's: by kill() anybody would have it. */
+	bool ignored = !blocked && !handler_now(sig) && ignored_by_kernel(sig);
+	if (!blocked && !handler_now(sig) && (ignored || is_default(sig))) {
 		if (info->si_code == TIMER_CODE)
 			sigtimer_taken(info);
-		if (ignored_by_kernel(sig))
-			return 0;
-		return (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */
+		return ignored ? 0 : (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */
 	}
 	if (info->si_code != TIMER_CODE && limit_reached(sig, info))
 		return -EAGAIN;
