@@ -201,14 +201,15 @@ static void queue_left(uint64_t which) {
 	look_again(which);
 }
 
-/* sigstate.lock held. The oldest entry of `sig`, if `own` of those that were sent to the thread, taken out; pending is brought up to date. */
-static struct entry *queue_remove(struct sigstate *s, int sig, bool own) {
+/* sigstate.lock held. The oldest entry of `sig`, if `own` of those that were sent to the thread, or, not NULL, the one to the process with *seq, taken out; pending is brought up
+ * to date. */
+static struct entry *queue_remove(struct sigstate *s, int sig, bool own, const uint32_t *seq) {
 	struct entry *found = NULL;
 	uint32_t *link = &s->head, previous = 0;
 	bool more = false;
 	while (*link) {
 		struct entry *e = &entries[*link - 1];
-		if (e->sig == sig && !found && (e->to || !own)) {
+		if (e->sig == sig && !found && (seq ? !e->to && e->seq == *seq : e->to || !own)) {
 			found = e;
 			if (s->tail == *link)
 				s->tail = previous;
@@ -402,7 +403,7 @@ static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 		sig = __builtin_ctzll(own ? own : ready_bits) + 1;
 		if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
 			kicks_forget(SIGBIT(sig));
-		struct entry *e = queue_remove(s, sig, own != 0);
+		struct entry *e = queue_remove(s, sig, own != 0, NULL);
 		if (e) {
 			*info = e->info;
 			entry_free(e);
@@ -660,27 +661,10 @@ static bool hold(struct entry *e, bool again, struct g **taker) {
 
 /* This one entry out of its queue, where `seq` came into it; NULL: it is not there any more. */
 static struct entry *queue_retract(struct sigstate *s, int sig, uint32_t seq) {
-	struct entry *found = NULL;
-	uint32_t *link = &s->head, previous = 0;
-	bool more = false;
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
-	while (*link) {
-		struct entry *e = &entries[*link - 1];
-		if (e->sig == sig && !e->to && e->seq == seq) {
-			found = e;
-			if (s->tail == *link)
-				s->tail = previous;
-			*link = e->next;
-			continue;
-		}
-		more |= e->sig == sig;
-		previous = *link;
-		link = &e->next;
-	}
-	if (found && !more)
-		atomic_fetch_and(&s->pending, ~(SIGBIT(sig) & ~s->bare));
+	struct entry *e = queue_remove(s, sig, false, &seq);
 	lock_release(&s->lock);
-	return found;
+	return e;
 }
 
 /* route_lock held. A real-time signal to the process into the queue of `to`. If that has just blocked it, it is held (again): what comes after it must not be first with who
@@ -883,7 +867,7 @@ static bool queue_discard(struct sigstate *s, uint64_t which) {
 	if (which) {
 		int sig = __builtin_ctzll(which) + 1;
 		s->bare &= ~SIGBIT(sig);
-		struct entry *e = queue_remove(s, sig, false);
+		struct entry *e = queue_remove(s, sig, false, NULL);
 		if (e) {
 			info = e->info;
 			entry_free(e);

@@ -116,7 +116,7 @@ int sig_thread_send(struct g *g, int sig, siginfo_t *info) {
 	bool blocked = mask_of(g) & SIGBIT(sig);
 	/* If there is a handler after all, it was set meanwhile, and the signal is g's: by kill() anybody would have it. */
 	bool ignored = !blocked && !handler_now(sig) && ignored_by_kernel(sig);
-	if (!blocked && !handler_now(sig) && (ignored || is_default(sig))) {
+	if (ignored || (!blocked && !handler_now(sig) && is_default(sig))) {
 		if (info->si_code == TIMER_CODE)
 			sigtimer_taken(info);
 		return ignored ? 0 : (int)SYS2(SYS_kill, self_pid(), sig); /* a default action is the process's */

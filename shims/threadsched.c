@@ -479,9 +479,10 @@ struct g *thread_numbered(pid_t tid) {
 		return noted;
 	for (struct g *g = g_all(); g; g = g->all_next) {
 		int32_t number = __atomic_load_n(&g->tid, __ATOMIC_RELAXED);
-		if (number && has_number(g, number))
-			atomic_store_explicit(&met[(uint32_t)number % NUMBERS_NOTED], g, memory_order_release);
-		if (number == tid && has_number(g, tid))
+		if (!has_number(g, number))
+			continue;
+		atomic_store_explicit(&met[(uint32_t)number % NUMBERS_NOTED], g, memory_order_release);
+		if (number == tid)
 			return g;
 	}
 	return NULL;
