@@ -2,19 +2,17 @@
  *
  * An event loop, one thread for many descriptors, waits in the kernel, in its own epoll_wait(). Parked, each batch of its events would take two questions more, a wake-up
  * of the poller, and for each event the kernel's way from its epoll to ours (memcached with 5,000 connections: 1/8 of its CPU time), and would save one kernel thread.
- * Who is one of the first LOOPS_MIN (or two for each P) that wait so is taken for an event loop, as long as it lives. It must block no signal of a signalfd: of one that is
- * pending for the goroutine alone the kernel does not know, so that the signalfd would not show it. Who makes one calls those back that wait already.
+ * Who is one of the first LOOPS_MIN (or two for each P) that wait so is taken for an event loop, as long as it lives. It must block no signal: of one that is pending for
+ * the goroutine alone the kernel does not know, so that a signalfd would not show it.
  *
  * The others park: an epoll descriptor is itself pollable, so epoll_wait() is a try without waiting, and a park on that descriptor until something is in
  * its ready list. Several waiters on one instance are woken one per event, as the kernel does; who gets events lets the next one look. */
-#include <sched.h>
 #include <sys/epoll.h>
 
 #include "io.h"
 #include "thread.h"
 
 #define LOOPS_MIN 16u
-#define CALL_BACK_NS 5000000
 #define LOOK_NS 20000000 /* of who can neither park nor wait alone; rare, so any that costs nothing */
 
 /* Relaxed: one more or less. */
@@ -136,7 +134,7 @@ static bool is_loop(struct g *g) {
 
 /* Not where the kernel has refused a thread: there the Ms are for those who cannot do without. */
 static bool may_wait_alone(struct g *g) {
-	return !sig_fd_blocked(g) && (unlikely(g->wired_m != NULL) || !atomic_load_explicit(&sched.m_lacking, memory_order_relaxed));
+	return unlikely(g->wired_m != NULL) ? !sig_fd_blocked(g) : !g->sigmask && !atomic_load_explicit(&sched.m_lacking, memory_order_relaxed);
 }
 
 static bool waits_alone(struct g *g) {
@@ -171,27 +169,6 @@ static long epoll_in_kernel(struct g *g, const struct epoll_kernel *k) {
 		return epoll_park(&c, k->ask.events, k->ask.room, k->deadline, false);
 	fdcall_end(&c);
 	return r;
-}
-
-/* Those that wait in the kernel and must not any more; how many. */
-static unsigned loops_call_back(void) {
-	unsigned found = 0;
-	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
-		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
-		if (!g || g->kind > G_MAIN || !thread_of(g)->loop || !sig_fd_blocked(g) ||
-		    atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == 0)
-			continue;
-		sig_disturb_hook(g, m);
-		found++;
-	}
-	return found;
-}
-
-/* More than once: one that comes just before the kernel waits does nothing. The limit is for those that are in another call. */
-void epoll_signalfd_made(void) {
-	int64_t limit = nanotime() + CALL_BACK_NS;
-	while (atomic_load_explicit(&loops, memory_order_relaxed) && loops_call_back() && nanotime() < limit)
-		sched_yield();
 }
 
 void epoll_thread_gone(struct g *g) {

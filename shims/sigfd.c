@@ -18,7 +18,6 @@
 #include "fdtable.h"
 #include "io.h"
 #include "siginternal.h"
-#include "thread.h"
 
 #define LENT_MAX 16 /* a read of more records is short */
 
@@ -102,12 +101,9 @@ bool sig_fd_is(int fd) {
 /* The program made a signalfd for these signals, or gave them to one. */
 static void fd_made_for(uint64_t mask) {
 	struct g *g = self_g();
-	uint64_t before = atomic_fetch_or(&sig_by_fd, mask);
-	if (!g)
-		return;
-	give_to_all(g, mask);
-	if (mask & ~before)
-		epoll_signalfd_made();
+	atomic_fetch_or_explicit(&sig_by_fd, mask, memory_order_relaxed);
+	if (g)
+		give_to_all(g, mask);
 }
 
 SHIM int signalfd(int fd, const sigset_t *mask, int flags) {

@@ -70,8 +70,6 @@ static inline bool thread_ended(struct g *g) {
 
 /* epoll.c: a thread ends; a fork's child has none yet. */
 void epoll_thread_gone(struct g *g);
-/* The first signalfd for some signals: an event loop that blocks one of them must not wait in the kernel. */
-void epoll_signalfd_made(void);
 void epoll_fork_child(void);
 
 /* The goroutine of a pthread_t; NULL for a kernel thread (libc's own, or made before the runtime started). */
