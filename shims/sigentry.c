@@ -645,10 +645,10 @@ void sig_reserve(void) {
 				  .mask = ~arch_signals_open};
 	RACE_BEFORE(&sigp.reserved);
 	SYS4(SYS_rt_sigaction, SIGSETXID_NR, &set, 0, 8);
-	/* SA_NODEFER: a goroutine that is cancelled in there never returns, and the M must not keep the signal
-	 * blocked. */
+	/* Blocked in itself: of a burst, each to a waiter who does not get a CPU, the kernel would put as many frames on its stack at once. A goroutine that is
+	 * cancelled in there never returns: sig_frames_leave() opens it. */
 	set = (struct ksigaction){.handler = (void *)arch_cancel_entry,
-				  .flags = SA_SIGINFO | SA_NODEFER | SA_RESTORER_FLAG,
+				  .flags = SA_SIGINFO | SA_RESTORER_FLAG,
 				  .restorer = restorer,
 				  .mask = 0};
 	SYS4(SYS_rt_sigaction, SIGCANCEL_NR, &set, 0, 8);

@@ -165,6 +165,7 @@ void sig_fork_child(void) {
 	struct sigstate *s = sig_of(g);
 	s->lock = (struct lock){0};
 	s->head = s->tail = 0;
+	s->of_process = 0;
 	s->bare = 0;
 	s->pending = 0;
 	s->attention = false;

@@ -183,6 +183,7 @@ static void queue_append(struct sigstate *s, struct entry *e) {
 	else
 		s->head = index;
 	s->tail = index;
+	s->of_process += !e->to;
 	atomic_store_explicit(state_of(e), ENTRY_QUEUED, memory_order_relaxed);
 }
 
@@ -211,6 +212,7 @@ static struct entry *queue_remove(struct sigstate *s, int sig, bool own, const u
 		struct entry *e = &entries[*link - 1];
 		if (e->sig == sig && !found && (seq ? !e->to && e->seq == *seq : e->to || !own)) {
 			found = e;
+			s->of_process -= !e->to;
 			if (s->tail == *link)
 				s->tail = previous;
 			*link = e->next;
@@ -228,12 +230,16 @@ static struct entry *queue_remove(struct sigstate *s, int sig, bool own, const u
 	return found;
 }
 
-/* sigstate.lock held. Those that were sent to the thread. */
-static uint64_t queue_own(const struct sigstate *s) {
-	uint64_t own = 0;
-	for (uint32_t link = s->head; link; link = entries[link - 1].next)
-		own |= entries[link - 1].to ? SIGBIT(entries[link - 1].sig) : 0;
-	return own;
+/* sigstate.lock held. The lowest of `which` that was sent to the thread; 0: there is none. */
+static int queue_own(const struct sigstate *s, uint64_t which) {
+	uint64_t own = 0, lowest = which & -which;
+	if (!s->of_process) { /* as in queue_leave() */
+		own = which & ~s->bare;
+	} else {
+		for (uint32_t link = s->head; link && !(own & lowest); link = entries[link - 1].next)
+			own |= entries[link - 1].to ? which & SIGBIT(entries[link - 1].sig) : 0;
+	}
+	return own ? __builtin_ctzll(own) + 1 : 0;
 }
 
 /* sigstate.lock held. Is one pending, for the thread or, `to` NULL, for the process? As the kernel, which has a set for each. */
@@ -337,12 +343,12 @@ static void entry_hand_on(struct entry *e) {
 	ring_push(sig, &info, NULL, seq);
 }
 
-/* Inside the runtime. What was sent to the process, of `which`, g blocks: somebody else takes it. */
-static void queue_release(struct g *g, uint64_t which) {
-	struct sigstate *s = sig_of(g);
+/* sigstate.lock held. Into the ring, what was sent to the process of `which`; of which numbers there are entries still. */
+static uint64_t queue_leave(struct sigstate *s, uint64_t which) {
 	uint32_t *link = &s->head, previous = 0;
 	uint64_t left = 0;
-	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	if (!s->of_process) /* of thousands sent to one thread */
+		return s->pending;
 	while (*link) {
 		struct entry *e = &entries[*link - 1];
 		if (e->to || !(SIGBIT(e->sig) & which)) {
@@ -354,9 +360,17 @@ static void queue_release(struct g *g, uint64_t which) {
 		if (s->tail == *link)
 			s->tail = previous;
 		*link = e->next;
+		s->of_process--;
 		entry_hand_on(e);
 	}
-	uint64_t gone = which & s->pending & ~left & ~s->bare;
+	return left;
+}
+
+/* Inside the runtime. What was sent to the process, of `which`, g blocks: somebody else takes it. */
+static void queue_release(struct g *g, uint64_t which) {
+	struct sigstate *s = sig_of(g);
+	lock_acquire(&s->lock, LOCK_SIGSTATE);
+	uint64_t gone = which & s->pending & ~queue_leave(s, which) & ~s->bare;
 	if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
 		kicks_forget(gone);
 	atomic_fetch_and(&s->pending, ~gone);
@@ -399,8 +413,8 @@ static int queue_take(struct g *g, uint64_t allowed, siginfo_t *info) {
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	uint64_t ready_bits = s->pending & allowed;
 	if (ready_bits) {
-		uint64_t own = queue_own(s) & ready_bits;
-		sig = __builtin_ctzll(own ? own : ready_bits) + 1;
+		int own = queue_own(s, ready_bits);
+		sig = own ? own : __builtin_ctzll(ready_bits) + 1;
 		if (unlikely(g == sigp.main_g) && g == tls_g && g->m == sigp.first)
 			kicks_forget(SIGBIT(sig));
 		struct entry *e = queue_remove(s, sig, own != 0, NULL);
@@ -491,7 +505,7 @@ void sig_queue_drop(struct sigstate *s) {
 			entry_hand_on(e);
 		}
 	}
-	s->tail = 0;
+	s->tail = s->of_process = 0;
 	s->bare = 0;
 	queue_left(atomic_exchange(&s->pending, 0));
 }

@@ -26,6 +26,7 @@
 struct sigstate {
 	struct lock lock;
 	uint32_t head, tail;      /* queue of entries: index + 1 in sigqueue.c's pool; 0 none. Under lock */
+	uint32_t of_process;      /* how many of these were sent to the process. Under lock */
 	_Atomic uint64_t pending; /* signals in the queue or in `bare`; written under lock, read by the owner without */
 	uint64_t bare; /* pending without an entry: the pool was empty; as the kernel, we then forget the siginfo */
 	_Atomic uint64_t waiting; /* in sigwait() & co. for these */
