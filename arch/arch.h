@@ -85,6 +85,8 @@ bool arch_tp_may_write(void);
 void arch_ctx_regs(uintptr_t sp, const void *frame, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
 /* Those of an interrupted thread, from a signal handler's third argument. */
 void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint64_t *known);
+/* A checksum of what it has in its floating-point and vector registers, as far as the oldest frames of the kernel hold them. */
+uint64_t arch_signal_vectors(const void *ucontext);
 
 /* The floating-point environment around a handler of the program's that no frame of the kernel's surrounds: begin keeps what there is and sets what the kernel
  * gives handlers; end puts it back, with what the handler has changed of it in its ucontext_t, where that says it as the kernel's does. */

@@ -53,6 +53,10 @@
 #define TRIES 8u                    /* ticks of the kernel that a request stays */
 #define C_ROOM (6ul << 10)          /* what preempt_here() may use below the injected frame, with a handler's frame on top */
 #define RANGES_MAX 4u
+#define SPIN_REGS 1u                /* of a loop that waits: the one that counts */
+#define SPIN_LOOKS_FIRST 4u         /* found so once, and so often not, it spins no more ... */
+#define SPIN_LOOKS 16u              /* ... and found so again */
+#define SPIN_BYTES 64u              /* the size of such a loop */
 
 extern const char *gnu_get_libc_version(void);
 
@@ -181,7 +185,7 @@ bool preempt_is_on(void) {
 	return supported && sched_config.preempt;
 }
 
-bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
+bool preempt_ask(struct m *m, struct g *g, uint32_t tick, enum preempt_how how) {
 	if (!preempt_is_on() || !__atomic_load_n(&m->sigstack, __ATOMIC_RELAXED) ||
 	    (__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) && !atomic_load_explicit(&g->wish, memory_order_relaxed)) || !timer_have(m))
 		return false;
@@ -189,7 +193,8 @@ bool preempt_ask(struct m *m, struct g *g, uint32_t tick) {
 	 * preemption that was not due */
 	atomic_store_explicit(&m->preempt_tick, tick, memory_order_relaxed);
 	atomic_store_explicit(&m->preempt_tries, TRIES, memory_order_relaxed);
-	/* release: the handler, which finds g there, sees the two above */
+	atomic_store_explicit(&m->preempt_how, how, memory_order_relaxed);
+	/* release: the handler, which finds g there, sees these three */
 	atomic_store_explicit(&m->preempt_g, g, memory_order_release);
 	return timer_fires(m);
 }
@@ -309,6 +314,45 @@ static void wish_here(struct g *g) {
 	in_rt_drop(g);
 }
 
+/* Found where it was the last time, and with the same in its registers but one, it goes round in a loop that computes nothing but, maybe, how often it has: it waits for
+ * another thread to write. Between such loops it may do what it waited for, so it is taken for one that spins until it was found elsewhere several times, or
+ * sysmon finds it asleep. True: there was a last time, on this M. */
+static bool spin_look(struct m *m, struct g *g, const void *context) {
+	uint64_t reg[ARCH_DWARF_REGS], known, vectors = arch_signal_vectors(context);
+	uint32_t changed = 0;
+	arch_signal_regs(context, reg, &known);
+	for (uint32_t r = 0; r < ARCH_DWARF_REGS; r++) {
+		if (r != ARCH_DWARF_PC && reg[r] != m->looked_reg[r])
+			changed += r == ARCH_DWARF_SP ? SPIN_REGS + 1 : 1;
+	}
+	bool near = reg[ARCH_DWARF_PC] - m->looked_reg[ARCH_DWARF_PC] + SPIN_BYTES <= 2 * SPIN_BYTES;
+	bool again = m->looked_g == g, there = near && changed <= SPIN_REGS;
+	uint8_t was = atomic_load_explicit(&g->spins, memory_order_relaxed);
+	if (again && !there)
+		atomic_store_explicit(&g->spins, was - (was > 0), memory_order_relaxed);
+	else if (again && vectors == m->looked_vectors) /* else it has done something in between */
+		atomic_store_explicit(&g->spins, was ? SPIN_LOOKS : SPIN_LOOKS_FIRST, memory_order_relaxed);
+	m->looked_g = g;
+	m->looked_vectors = vectors;
+	memcpy(m->looked_reg, reg, sizeof reg);
+	return again;
+}
+
+/* Only looked at, or spinning, or to be looked at once more before it has to give way: it goes on. */
+static bool may_go_on(struct m *m, struct g *g, const void *context) {
+	enum preempt_how how = atomic_load_explicit(&m->preempt_how, memory_order_relaxed);
+	if (how == PREEMPT_GIVE_WAY || g->in_rt != 0)
+		return false;
+	if (!spin_look(m, g, context) && how == PREEMPT_UNLESS_SPINS) {
+		timer_fire_soon(m->timer_id);
+		return true;
+	}
+	if (how == PREEMPT_UNLESS_SPINS && !g_spins(g))
+		return false;
+	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
+	return true;
+}
+
 static void give_way(struct g *g, void *context) {
 	if (g->kind > G_MAIN || g->in_vfork)
 		return;
@@ -317,7 +361,7 @@ static void give_way(struct g *g, void *context) {
 	if (g->wired_m)
 		return;
 	struct m *m = g->m;
-	if (!still_meant(m, g))
+	if (!still_meant(m, g) || may_go_on(m, g, context))
 		return;
 	uintptr_t sp = arch_context_sp(context);
 	if (g->in_rt == 0 && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&

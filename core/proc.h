@@ -94,6 +94,7 @@ struct g {
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
 	uint8_t admitted;          /* connections it accepted: g_admitted() */
+	_Atomic uint8_t spins;     /* > 0: found in a loop that waits; g_spins() */
 	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool orphan;               /* dead: it did not come along to a fork's child, and was wherever it was */
 	_Atomic bool call_outside; /* `trying` is a call outside the runtime: pd_call_begin() */

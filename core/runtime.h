@@ -58,6 +58,7 @@ struct p {
 	uint64_t mon_moved;          /* its M's `moved` then */
 	int64_t mon_asked;           /* when it was asked to give way; 0 not yet */
 	int64_t mon_asked_cpu;       /* ... and its CPU clock then */
+	bool mon_looked;             /* it was looked at whether it spins */
 	int64_t mon_cpu, mon_cpu_at; /* its M's CPU clock, and when that was read; 0 not yet */
 	int64_t mon_taken;           /* when it was taken from one that seemed blocked; 0: it has been used since */
 	_Atomic uint64_t stat[STAT_COUNT]; /* the holder's: see stats.h */
@@ -115,6 +116,9 @@ struct m {
 	_Atomic(struct g *) preempt_g; /* who is to give way */
 	_Atomic uint32_t preempt_tick;  /* schedtick of its P when that was asked */
 	_Atomic uint32_t preempt_tries; /* kernel ticks left to find it at a good place */
+	_Atomic uint8_t preempt_how;    /* enum preempt_how */
+	struct g *looked_g;             /* whom a question found here last, and its registers then. Its own thread's */
+	uint64_t looked_reg[ARCH_DWARF_REGS], looked_vectors;
 	struct p *helps_p;            /* its P when it last was woken or stole, and what that P had done by then, and when; NULL: that is over */
 	uint64_t helps_tick;
 	int64_t helps_since;
@@ -256,8 +260,14 @@ void preempt_init(void);
 bool preempt_is_on(void);
 /* The stack of the process's first thread, as far down as its limit was when the runtime started. */
 void preempt_main_stack(uintptr_t *lo, uintptr_t *hi);
-/* sysmon only: g, which runs on m (as the schedtick says), shall give way soon. false: it cannot be asked. */
-bool preempt_ask(struct m *m, struct g *g, uint32_t tick);
+/* As was found when it was looked at. */
+static inline bool g_spins(const struct g *g) {
+	return atomic_load_explicit(&g->spins, memory_order_relaxed) > 0;
+}
+enum preempt_how { PREEMPT_GIVE_WAY, PREEMPT_UNLESS_SPINS, PREEMPT_LOOK };
+/* sysmon only: g, which runs on m (as the schedtick says), shall give way soon; or not where it spins; or only be looked at, whether it does. false: it cannot be
+ * asked. */
+bool preempt_ask(struct m *m, struct g *g, uint32_t tick, enum preempt_how how);
 /* For a report; one thread at a time, which is no M and not sysmon. preempt_see: g's backtrace is wanted, which computes on m. false: it is not interrupted. sysmon asks
  * until preempt_see_end(): it must be poked. preempt_seen: it is there, until preempt_see() or _end(), or NULL. preempt_see_waits: not yet, but it may come. */
 bool preempt_see(struct m *m, struct g *g);

@@ -2,7 +2,7 @@
  *
  * Each tick it (1) polls the network and fires timers if no M has done so for a while, (2) looks at the Ps that have run one G since the last
  * tick while others wait: is the G in a bracketed syscall (SYSCALL_NS) or blocked where nobody sees it (its CPU clock stands still), its P is
- * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, (3) wakes an M for
+ * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, or loses its P where it spins, (3) wakes an M for
  * goroutines that are queued while a P is idle (SCH-1).
  * The tick is TICK_MIN while there was something to do lately, SYSMON_TICK_MAX in a steady state. Where nobody waits for a P it dozes for as long as Go's does, and who comes
  * to wait stirs it: each of its wake-ups takes the CPU from a goroutine, which on a busy machine gets it back when others have had theirs. When every P is idle for IDLE_TICKS it
@@ -284,6 +284,11 @@ static void clock_note(struct m *m, struct g *g, int64_t used, int64_t now) {
 	m->clock_at = now;
 }
 
+/* Where it waited it went to sleep. */
+static void spins_no_more(struct g *g) {
+	atomic_store_explicit(&g->spins, 0, memory_order_relaxed);
+}
+
 static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	int64_t used = in_syscall ? 0 : preempt_cpu_time(m);
@@ -295,6 +300,8 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	strays += !in_syscall && !(blocked && trusted());
 	clock_note(m, g, used, look->now);
 	m->unseen_g = blocked ? g : NULL;
+	if (blocked)
+		spins_no_more(g);
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
@@ -306,12 +313,21 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	return true;
 }
 
+/* One that spins waits for somebody else to run, and keeps a P from him: it goes on without one, as a kernel thread, until it comes by where it parks. */
+static bool spins(const struct g *g) {
+	return g_spins(g) && without_p < WITHOUT_P_MAX;
+}
+
+static enum preempt_how unless_spins(void) {
+	return without_p < WITHOUT_P_MAX ? PREEMPT_UNLESS_SPINS : PREEMPT_GIVE_WAY;
+}
+
 /* A goroutine that computes: asked to give way at first; if it does not, in libc or on a stack of its own making, the kernel shares the CPU. */
 static void slice_is_over(struct p *p, struct m *m, struct g *g, struct look *look) {
 	if (!p->mon_asked) {
 		p->mon_asked = look->now;
 		p->mon_asked_cpu = preempt_cpu_time(m);
-		if (preempt_ask(m, g, p->mon_tick))
+		if (preempt_ask(m, g, p->mon_tick, unless_spins()))
 			return; /* which is no reason to look more often: the answer comes with the kernel's tick, and the next question a slice later */
 	} else if (look->now - p->mon_asked < GRACE_NS || preempt_cpu_time(m) - p->mon_asked_cpu < GRACE_CPU_NS) {
 		return; /* or it had no CPU to hear the question on */
@@ -337,6 +353,7 @@ static void watch_p(struct p *p, struct look *look) {
 		p->mon_tick = tick;
 		atomic_store_explicit(&p->mon_since, look->now, memory_order_relaxed);
 		p->mon_cpu_at = p->mon_asked = 0;
+		p->mon_looked = false;
 		p->mon_moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
 		if (woken) {
 			cpu_clock_note(p, preempt_cpu_time(m), look->now);
@@ -367,10 +384,13 @@ static void watch_p(struct p *p, struct look *look) {
 			look->again = true; /* rarely alone */
 			trust_looks = TRUST_LOOKS;
 		}
-	} else if (ran >= SLICE_NS && leaving) {
+	} else if ((ran >= SLICE_NS && leaving) || (ran >= WOKEN_NS && !woken && spins(g))) {
 		take(p, m, g, look);
 	} else if (ran >= SLICE_NS && !woken) {
 		slice_is_over(p, m, g, look);
+	} else if (ran >= SLICE_NS / 2 && !woken && !p->mon_looked) {
+		p->mon_looked = true;
+		preempt_ask(m, g, p->mon_tick, PREEMPT_LOOK);
 	} else if (woken && ran < WOKEN_NS) {
 		soon(look, ran);
 	} else if (woken) {
@@ -398,8 +418,8 @@ static void make_room(struct look *look) {
 	bool more = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1 || !runq_empty(p) ||
 		    atomic_load_explicit(&sched.late.size, memory_order_relaxed);
 	if (g && take(p, m, g, look)) {
-		if (more && m->unseen_g != g)
-			preempt_ask(m, g, p->mon_tick);
+		if (more && m->unseen_g != g && !spins(g))
+			preempt_ask(m, g, p->mon_tick, PREEMPT_GIVE_WAY);
 		look->woke = atomic_load_explicit(&sched.runq.size, memory_order_relaxed) > 1;
 		look->again |= look->woke;
 	}
@@ -417,6 +437,8 @@ static struct p *p_of(struct m *m) {
 static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
 	int64_t used = preempt_cpu_time(m), ns = look->now - m->clock_at;
 	bool unseen = m->unseen_g == g, blocked = m->clock_g == g && used >= 0 && used - m->clock_cpu < ns / STRAY_IDLE;
+	if (blocked)
+		spins_no_more(g);
 	if (ns >= RECOUNT_NS || m->clock_g != g)
 		clock_note(m, g, used, look->now);
 	without_p++;
@@ -430,7 +452,7 @@ static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
 	m->stray_cpu = used;
 	/* Who waits where nobody sees it, again and again, would only take another P to wait with. */
 	if (!unseen || used - m->unseen_cpu >= SLICE_NS)
-		preempt_ask(m, g, 0);
+		preempt_ask(m, g, 0, unless_spins());
 }
 
 /* Goroutines that lost their P while they computed (the kernel let them stand still, or others were to go first) go on beside those that have one: as many of them
@@ -535,7 +557,7 @@ static bool wish_show(struct g *g, struct look *look) {
 	 * end that its P is gone. */
 	if (atomic_load_explicit(&g->in_syscall, memory_order_relaxed))
 		return !p || (take(p, m, g, look) && atomic_load_explicit(&g->in_syscall, memory_order_relaxed));
-	preempt_ask(m, g, p ? (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed) : 0);
+	preempt_ask(m, g, p ? (uint32_t)atomic_load_explicit(&p->schedtick, memory_order_relaxed) : 0, PREEMPT_GIVE_WAY);
 	return false;
 }
 

@@ -106,6 +106,17 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
 	*known = (1ull << ARCH_DWARF_REGS) - 1;
 }
 
+uint64_t arch_signal_vectors(const void *ucontext) {
+	const ucontext_t *uc = ucontext;
+	const struct fpsimd_context *fp = (const void *)uc->uc_mcontext.__reserved; /* the kernel puts it first */
+	uint64_t sum = 0, word;
+	for (size_t i = 0; fp->head.magic == FPSIMD_MAGIC && i < sizeof fp->vregs / sizeof word; i++) {
+		memcpy(&word, (const char *)fp->vregs + i * sizeof word, sizeof word);
+		sum = (sum << 1 | sum >> 63) ^ word;
+	}
+	return sum;
+}
+
 void arch_fp_begin(struct arch_fp *kept) {
 	uint64_t fpcr, fpsr;
 	__asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));

@@ -98,6 +98,16 @@ void arch_signal_regs(const void *ucontext, uint64_t reg[ARCH_DWARF_REGS], uint6
 	*known = (1ull << ARCH_DWARF_REGS) - 1;
 }
 
+uint64_t arch_signal_vectors(const void *ucontext) {
+	const struct _libc_fpstate *fp = ((const ucontext_t *)ucontext)->uc_mcontext.fpregs;
+	uint64_t sum = 0, word;
+	for (size_t i = 0; fp && i < (sizeof fp->_st + sizeof fp->_xmm) / sizeof word; i++) {
+		memcpy(&word, (const char *)fp->_st + i * sizeof word, sizeof word);
+		sum = (sum << 1 | sum >> 63) ^ word;
+	}
+	return sum;
+}
+
 /* word[0] to [6]: as fnstenv has it, the control word first; [7]: MXCSR. */
 void arch_fp_begin(struct arch_fp *kept) {
 	static const uint32_t mxcsr = 0x1f80;

@@ -5,12 +5,16 @@
 #include <unistd.h>
 
 enum { HOGS = 4 };
-static volatile long counts[HOGS][16];
+static volatile unsigned long counts[HOGS][16];
 
 static void *computes(void *arg) {
-	volatile long *count = arg;
-	for (;;)
-		++*count;
+	volatile unsigned long *count = arg;
+	unsigned long a = 1, b = 2, c = 3; /* only counting would look like waiting for somebody */
+	for (;; *count = a) {
+		a = (a ^ a << 13) + b;
+		b = (b ^ b >> 7) + c;
+		c = (c ^ c << 17) + a;
+	}
 	return NULL;
 }
 

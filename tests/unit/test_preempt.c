@@ -1,6 +1,7 @@
 /* Preemption by the thousands of times a second: a kernel thread interrupts whatever goroutine it finds running, as sysmon's timers do only at the
  * kernel's ticks, and goroutines that hold a pattern in every register (tests/programs/pre_registers.c) look whether it is still there.
  * GOSHIM_PREEMPTIONS says how often; `make soak-preempt` ten million times. */
+#include <linux/futex.h>
 #include <sys/prctl.h>
 
 #include "sched_test.h"
@@ -10,10 +11,15 @@
 #undef main
 
 #if defined(__x86_64__)
-enum { CODE_BYTES = 16384, LOOPS = 300000, PAUSE_NS = 20000 };
+enum { CODE_BYTES = 16384, COPIED_BYTES = 512, LOOPS = 300000, PAUSE_NS = 20000 };
 static _Atomic uint32_t running;
 static _Atomic bool enough;
 static char *code; /* a copy of hold_*(): what is linked with the runtime is never interrupted */
+
+static void code_map(void) {
+	code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(code != MAP_FAILED);
+}
 
 /* ---- the handler, as sigentry.c has it ---- */
 
@@ -124,8 +130,7 @@ Test(preempt, registers, .timeout = 3600) {
 	uint64_t wanted = text ? strtoull(text, NULL, 10) : 300;
 	if (!__builtin_cpu_supports("sse2"))
 		cr_skip_test("no SSE");
-	code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	must(code != MAP_FAILED);
+	code_map();
 	memcpy(code, (void *)(uintptr_t)hold_sse, CODE_BYTES);
 	handler_install();
 	sched_config.preempt = false; /* sysmon's timers would come in between */
@@ -145,5 +150,103 @@ Test(preempt, registers, .timeout = 3600) {
 	thread_join(t);
 	cr_expect(preemptions() >= wanted);
 	printf("%lu preemptions\n", (unsigned long)preemptions());
+}
+
+/* ---- who waits for another to write, without a pause or a call ---- */
+
+enum spin_end { SPIN_ON, SPIN_COMPUTE, SPIN_SLEEP, SPIN_STOP };
+static volatile int spin_end;
+static uint32_t sleeps;
+
+#define COPIED __attribute__((noinline, no_sanitize("undefined"), optimize("O2"))) /* so it goes from where it is copied to */
+
+COPIED static void spin_while(const volatile int *word, int value) {
+	while (*word == value)
+		continue;
+}
+
+COPIED static uint64_t compute_until(const volatile int *word, int value) {
+	uint64_t a = 1, b = 2, c = 3, d = 4;
+	while (*word != value) {
+		a = (a ^ a << 13) + b;
+		b = (b ^ b >> 7) + c;
+		c = (c ^ c << 17) + d;
+		d = (d ^ d >> 5) + a;
+	}
+	return a;
+}
+
+/* fn is one of the two. */
+static void *copy_of(uintptr_t fn, size_t at) {
+	memcpy(code + at, (void *)fn, COPIED_BYTES);
+	return code + at;
+}
+
+static void compute(void) {
+	uint64_t (*fn)(const volatile int *, int) = copy_of((uintptr_t)compute_until, COPIED_BYTES);
+	fn(&spin_end, SPIN_STOP);
+}
+
+static void hog(void *arg) {
+	(void)arg;
+	compute();
+}
+
+static void spinner(void *arg) {
+	void (*fn)(const volatile int *, int) = copy_of((uintptr_t)spin_while, 0);
+	(void)arg;
+	fn(&spin_end, SPIN_ON);
+	if (spin_end == SPIN_SLEEP) /* where nobody sees it */
+		SYS4(SYS_futex, &sleeps, FUTEX_WAIT_PRIVATE, 0, NULL);
+	else
+		compute();
+}
+
+/* Not asleep: with everybody on a CPU and no P in use nobody would look at them. */
+static void a_millisecond(void) {
+	for (int64_t end = nanotime() + 1000000; nanotime() < end;)
+		g_yield(g_self());
+}
+
+static void spin_then(enum spin_end then) {
+	struct g *hogs[3], *g;
+	code_map();
+	handler_install();
+	sched_config.preempt = true;
+	start(2);
+	m_sigstack_arm(g_self()->m);
+	g = go(spinner, NULL);
+	for (int i = 0; i < 3; i++)
+		hogs[i] = go(hog, NULL);
+	int64_t limit = nanotime() + LONG_NS;
+	for (; !g_spins(g); a_millisecond())
+		must(nanotime() < limit);
+	/* It goes on without a P. Who computes would be in the queue after a slice. */
+	for (int looks = 0; looks < 50; a_millisecond()) {
+		bool has_p = false;
+		must(nanotime() < limit);
+		for (uint32_t i = 0; i < 2; i++) {
+			struct m *m = sched.all_p[i]->m;
+			has_p |= m && m->curg == g;
+		}
+		looks = has_p || g->state != GS_RUNNING ? 0 : looks + 1;
+	}
+	for (int i = 0; i < 3; i++)
+		must(!g_spins(hogs[i]));
+	spin_end = then;
+	for (; g_spins(g); a_millisecond())
+		must(nanotime() < limit);
+	spin_end = SPIN_STOP;
+	sleeps = 1;
+	SYS3(SYS_futex, &sleeps, FUTEX_WAKE_PRIVATE, 1);
+	wait_all();
+}
+
+Test(preempt, who_spins_goes_on_without_a_p_until_it_computes) {
+	spin_then(SPIN_COMPUTE);
+}
+
+Test(preempt, who_spins_goes_on_without_a_p_until_it_sleeps) {
+	spin_then(SPIN_SLEEP);
 }
 #endif
