@@ -688,7 +688,7 @@ static int64_t first_of(const struct record *r, int flags, const struct itimersp
 	return flags & TIMER_ABSTIME ? value : value + ns_of(&now);
 }
 
-/* A timer of the process expires no more. sig: as sig_stopped_settle()'s. */
+/* A timer of the process expires no more. sig: as sig_stopped_settle()'s. Not for one that expires once and had not yet: nothing of it is on its way. */
 static void stopped(int sig) {
 	if (sched_started())
 		sig_stopped_settle(self_g(), sig);
@@ -703,7 +703,10 @@ SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict 
 		uint64_t before = r ? atomic_load_explicit(&r->waiting, memory_order_relaxed) : 0;
 		if (r && sets)
 			count_begin(r);
-		int done = real.timer_settime(id, flags, spec, old);
+		struct itimerspec own, *was = stops && !old ? &own : old;
+		int done = real.timer_settime(id, flags, spec, was);
+		if (done == 0 && was == &own)
+			stops = !(ns_of(&was->it_value) && !ns_of(&was->it_interval));
 		if (r && done == 0 && valid && !sets)
 			count_end(r, before);
 		if (done == 0 && stops)
@@ -764,20 +767,31 @@ SHIM int timer_delete(timer_t id) {
 	return done;
 }
 
-SHIM int setitimer(__itimer_which_t which, const struct itimerval *restrict value, struct itimerval *restrict old) {
-	REAL_READY();
-	int done = real.setitimer(which, value, old);
-	if (done == 0 && which == ITIMER_REAL && (!value || value == old || (!value->it_value.tv_sec && !value->it_value.tv_usec)))
+static int64_t usec_of(const struct timeval *t) {
+	return t->tv_sec * 1000000 + t->tv_usec;
+}
+
+static int alarm_set(const struct itimerval *value, struct itimerval *old) {
+	struct itimerval own, *was = old ? old : &own;
+	int done = real.setitimer(ITIMER_REAL, value, was);
+	if (done == 0 && (!value || value == old || !usec_of(&value->it_value)) && !(usec_of(&was->it_value) && !usec_of(&was->it_interval)))
 		stopped(SIGALRM);
 	return done;
 }
 
+SHIM int setitimer(__itimer_which_t which, const struct itimerval *restrict value, struct itimerval *restrict old) {
+	REAL_READY();
+	return which == ITIMER_REAL ? alarm_set(value, old) : real.setitimer(which, value, old);
+}
+
 SHIM unsigned alarm(unsigned seconds) {
 	REAL_READY();
-	unsigned left = RACE_ALARM(real.alarm, seconds);
-	if (!seconds)
-		stopped(SIGALRM);
-	return left;
+	struct itimerval none = {{0, 0}, {0, 0}}, was;
+	if (seconds)
+		return RACE_ALARM(real.alarm, seconds);
+	alarm_set(&none, &was);
+	/* as the kernel's alarm() says it */
+	return (unsigned)was.it_value.tv_sec + (was.it_value.tv_usec >= 500000 || (!was.it_value.tv_sec && was.it_value.tv_usec));
 }
 
 SHIM useconds_t ualarm(useconds_t value, useconds_t interval) {

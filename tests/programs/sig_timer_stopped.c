@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -21,17 +22,38 @@ static void on_alarm(int sig) {
 	taken++;
 }
 
-static void set(int kind, long us) {
-	struct itimerval often = {{0, us}, {0, us}};
-	struct itimerspec precise = {{0, us * 1000}, {0, us * 1000}};
+static void set(int kind, long us, bool once) {
+	long again = once ? 0 : us;
+	struct itimerval often = {{0, again}, {0, us}};
+	struct itimerspec precise = {{0, again * 1000}, {0, us * 1000}};
 	if (kind == 1)
-		ualarm((useconds_t)us, (useconds_t)us);
+		ualarm((useconds_t)us, (useconds_t)again);
 	else if (kind == 2)
 		EQ(timer_settime(timer, 0, &precise, NULL), 0);
 	else if (kind == 3 && !us)
 		alarm(0); /* it stops what setitimer() began */
 	else
 		EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+}
+
+/* What was left when it was stopped. */
+static void check_left(void) {
+	static const struct {
+		struct timeval value;
+		unsigned left;
+	} set[] = {{{100, 990000}, 101}, {{100, 300000}, 100}, {{1, 400000}, 1}, {{0, 0}, 0}};
+	struct itimerval none = {{0, 0}, {0, 0}}, was;
+	for (size_t i = 0; i < sizeof set / sizeof *set; i++) {
+		EQ(setitimer(ITIMER_REAL, &(struct itimerval){{50, 0}, set[i].value}, NULL), 0);
+		EQ(alarm(0), set[i].left);
+		EQ(alarm(0), 0);
+	}
+	EQ(alarm(100), 0);
+	EQ(setitimer(ITIMER_REAL, &none, &was), 0);
+	CHECK(was.it_value.tv_sec >= 50 && was.it_interval.tv_sec == 0);
+	EQ(alarm(7), 0);
+	EQ(alarm(100), 7);
+	CHECK(alarm(0) >= 50);
 }
 
 int main(void) {
@@ -48,17 +70,19 @@ int main(void) {
 		EQ(pthread_create(&t[i], NULL, computes_and_waits, &stop), 0);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+	check_left();
 	long long end = now_ns(CLOCK_MONOTONIC) + SECONDS * 1000000000ll;
 	for (int i = 0; i < TURNS && now_ns(CLOCK_MONOTONIC) < end; i++) {
 		int kind = i % KINDS;
 		signal(SIGALRM, on_alarm);
 		armed = 1;
-		set(kind, 60);
+		bool once = i / KINDS % 2;
+		set(kind, 60, once);
 		for (volatile int j = 0; j < i * 7919 % 60000; j++)
 			continue;
 		if (i % 8 >= 4)
 			usleep(50);
-		set(kind, 0);
+		set(kind, 0, once);
 		armed = 0;
 		signal(SIGALRM, i % 3 ? SIG_DFL : on_alarm);
 	}
