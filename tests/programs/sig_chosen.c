@@ -1,5 +1,6 @@
 /* Whom a signal that is sent to the process goes to: main, also while it waits for it with sigwait(); the thread whose number kill() was given, if it does not block it; else,
  * of those that do not, the one that was made first, whoever sends it; or who waits for it before one made later (SIG-9). */
+#include "sleeping.h"
 #include "sync_test.h"
 
 #include <signal.h>
@@ -11,6 +12,7 @@ static volatile int handled;
 static pthread_t by;
 static sem_t go, ready;
 static volatile pid_t tids[2];
+static _Atomic pid_t main_tid, waiting_tid;
 
 static void handler(int sig) {
 	(void)sig;
@@ -39,7 +41,7 @@ static void *sends_to_main(void *arg) {
 	for (int i = 0; i < TIMES; i++) {
 		while (sem_wait(&ready) != 0)
 			continue;
-		usleep(500); /* main is in sigwait() */
+		await_sleeping(&main_tid); /* in sigwait() */
 		kill(getpid(), SIG);
 	}
 	return arg;
@@ -50,7 +52,7 @@ static void *waits(void *arg) {
 	int sig;
 	sigemptyset(&set);
 	sigaddset(&set, SIG);
-	sem_post(&ready);
+	waiting_tid = gettid();
 	EQ(sigwait(&set, &sig), 0);
 	EQ(handled, 0);
 	printf("the one that waits has it\n");
@@ -80,6 +82,7 @@ int main(void) {
 	pthread_t threads[2], sender;
 	sigset_t set;
 	test_begin();
+	main_tid = gettid();
 	sem_init(&go, 0, 0);
 	sem_init(&ready, 0, 0);
 	signal(SIG, handler);
@@ -114,9 +117,7 @@ int main(void) {
 	for (int i = 0; i < 2; i++)
 		join(threads[i]);
 	pthread_t waiting = start(waits, NULL);
-	while (sem_wait(&ready) != 0)
-		continue;
-	usleep(20000);
+	await_sleeping(&waiting_tid);
 	threads[0] = start(lets_in, (void *)&tids[0]);
 	while (sem_wait(&ready) != 0)
 		continue;
