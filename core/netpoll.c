@@ -513,10 +513,22 @@ void netpoll_stay(void) {
 	atomic_store_explicit(&stays, true, memory_order_relaxed);
 }
 
+bool netpoll_fork_hold(void) {
+	atomic_fetch_add(&closers, 1); /* seq_cst, both: see the top */
+	if (atomic_load(&forks) == 0)
+		return true;
+	netpoll_fork_release();
+	return false;
+}
+
+void netpoll_fork_release(void) {
+	atomic_fetch_sub(&closers, 1);
+}
+
 void netpoll_fork_prepare(void) {
 	atomic_fetch_add(&forks, 1); /* seq_cst, both: see the top */
 	while (atomic_load(&closers) != 0)
-		SYS0(SYS_sched_yield); /* for the length of a close(), which needs nothing that we have */
+		SYS0(SYS_sched_yield); /* for the length of a close() or of reading a line of /proc, which need nothing that we have */
 }
 
 void netpoll_fork_parent(void) {

@@ -148,6 +148,9 @@ void netpoll_break(void);                /* ends a blocking netpoll_poll */
 bool netpoll_has_waiters(void);
 /* Around a fork, in the parent; and in its child. */
 void netpoll_fork_prepare(void);
+/* Around taking a descriptor for a moment, which no fork's child is to have. False: a process is just being forked. Not by who may fork in between. */
+bool netpoll_fork_hold(void);
+void netpoll_fork_release(void);
 void netpoll_fork_parent(void);
 void netpoll_fork_child(void);
 /* Before that, in a child that shares its descriptors with the parent: what is ours among them is the parent's, and to stay open. */

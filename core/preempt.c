@@ -277,7 +277,7 @@ static void see_here(struct g *g, const void *context) {
 
 /* ---- the M's side ---------------------------------------------------------------------------------------------------- */
 
-static bool code_is_untouchable(uintptr_t pc) {
+bool preempt_leaves_alone(uintptr_t pc) {
 	for (uint32_t i = 0; i < ranges; i++) {
 		if (pc >= untouchable[i].lo && pc < untouchable[i].hi)
 			return true;
@@ -365,7 +365,7 @@ static void give_way(struct g *g, void *context) {
 		return;
 	uintptr_t sp = arch_context_sp(context);
 	if (g->in_rt == 0 && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&
-	    !code_is_untouchable(arch_context_pc(context)) && room_left(g, sp) && arch_preempt_inject(context)) {
+	    !preempt_leaves_alone(arch_context_pc(context)) && room_left(g, sp) && arch_preempt_inject(context)) {
 		atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
 		return;
 	}

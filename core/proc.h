@@ -115,6 +115,7 @@ struct g {
 	uintptr_t tls_tcb;         /* the TCB beside which it has or is getting static TLS; 0: none, and its memory may go. tcb.c */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
 	uint32_t tls_epoch;        /* tcb.c: the modules that its TCB knows */
+	uintptr_t start;           /* the program's function that it runs, or 0; for unseen.c */
 	_Atomic int64_t cpu_ns;    /* cpuclock.c */
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */
 	uint32_t id;               /* for people: main is 1, then 2, 3, ... in the order they were made; 0 a foreign thread */
@@ -307,6 +308,8 @@ void syscall_exit(struct g *g);
 void syscall_enter_disk(struct g *g);
 /* For calls that are known to block for long (waitpid, flock, sigwait): hands the P over at once if anything is runnable. */
 void syscall_enter_blocking(struct g *g);
+/* g is about to run the program's function g->start. Where threads of it wait unseen, it goes on without a P. */
+void g_begins(struct g *g);
 /* For one that a server makes again and again, and waits in most of the time: hands the P over in any case, so that sysmon need not look after it. Its caller
  * repeats it, as with syscall_repeats(). */
 void syscall_enter_idling(struct g *g);

@@ -254,6 +254,12 @@ void m_retire(struct m *m);            /* the struct is free for another thread 
 
 void m_sigstack_arm(struct m *m);      /* on its own thread: the kernel's alternate stack is m's from here on */
 
+/* unseen.c */
+/* sysmon only: g's CPU clock on m stood still, `now`, in nanotime(), and it is in no call that it told of. */
+void unseen_note(const struct m *m, const struct g *g, int64_t now);
+/* Do threads of g's function wait so? */
+bool unseen_known(const struct g *g);
+
 /* preempt.c */
 #define PREEMPT_SIGNAL 33              /* libc's SIGSETXID, with si_code SI_TIMER */
 void preempt_init(void);
@@ -264,6 +270,8 @@ void preempt_main_stack(uintptr_t *lo, uintptr_t *hi);
 static inline bool g_spins(const struct g *g) {
 	return atomic_load_explicit(&g->spins, memory_order_relaxed) > 0;
 }
+/* Is it libc's, ld.so's or our code? */
+bool preempt_leaves_alone(uintptr_t pc);
 enum preempt_how { PREEMPT_GIVE_WAY, PREEMPT_UNLESS_SPINS, PREEMPT_LOOK };
 /* sysmon only: g, which runs on m (as the schedtick says), shall give way soon; or not where it spins; or only be looked at, whether it does. false: it cannot be
  * asked. */
@@ -371,6 +379,8 @@ int32_t sysmon_ktid(void);          /* once the runtime has started */
 struct p *sysmon_take_from_syscall(void);
 /* p, which g on m was seen to have, taken from it if it is outside the runtime; `wanted`: or the P it has, if it comes in meanwhile. NULL: neither. */
 struct p *sysmon_retake(struct p *p, struct m *m, struct g *g, bool wanted);
+/* May g go on without a P from the beginning? */
+bool sysmon_lets_go(const struct g *g);
 void sysmon_answer_await(struct m *m); /* m's thread is about to end: until who asked for its P has it */
 
 /* Signals deferred because they arrived inside the runtime (process-wide count), and who delivers them (shims/sigrun.c). */

@@ -976,6 +976,11 @@ static void p_hand_over(struct g *g, bool at_once) {
 	rt_exit(g);
 }
 
+void g_begins(struct g *g) {
+	if (__builtin_expect(unseen_known(g), 0) && sysmon_lets_go(g))
+		p_hand_over(g, true);
+}
+
 void syscall_enter_blocking(struct g *g) {
 	if (!g || g->kind > G_MAIN)
 		return;

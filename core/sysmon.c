@@ -111,7 +111,8 @@ static bool all_idle(void) {
 }
 
 /* Goroutines without a P, when last counted and since; and those of them that are taken to compute. */
-static uint32_t without_p, strays;
+static _Atomic uint32_t without_p; /* relaxed: a limit, and a hint. Who begins without one counts itself */
+static uint32_t strays;
 
 /* A clock that stands still says little on a machine that lacks CPUs. But where the Ps that are taken for it are used at once there are CPUs; and a program
  * one of whose threads waits where nobody sees it (libgomp makes futex calls by its own instructions) has more of them. So such a G is no stray while so many Ps in a
@@ -300,8 +301,10 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	strays += !in_syscall && !(blocked && trusted());
 	clock_note(m, g, used, look->now);
 	m->unseen_g = blocked ? g : NULL;
-	if (blocked)
+	if (blocked) {
 		spins_no_more(g);
+		unseen_note(m, g, look->now);
+	}
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
@@ -316,6 +319,10 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 /* One that spins waits for somebody else to run, and keeps a P from him: it goes on without one, as a kernel thread, until it comes by where it parks. */
 static bool spins(const struct g *g) {
 	return g_spins(g) && without_p < WITHOUT_P_MAX;
+}
+
+bool sysmon_lets_go(const struct g *g) {
+	return !g->wired_m && atomic_fetch_add_explicit(&without_p, 1, memory_order_relaxed) < WITHOUT_P_MAX;
 }
 
 static enum preempt_how unless_spins(void) {
@@ -436,6 +443,10 @@ static struct p *p_of(struct m *m) {
 /* A goroutine without a P, on m. */
 static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
 	int64_t used = preempt_cpu_time(m), ns = look->now - m->clock_at;
+	if (m->unseen_g != g && unseen_known(g)) { /* it gave its P away itself */
+		m->unseen_g = g;
+		m->unseen_cpu = used;
+	}
 	bool unseen = m->unseen_g == g, blocked = m->clock_g == g && used >= 0 && used - m->clock_cpu < ns / STRAY_IDLE;
 	if (blocked)
 		spins_no_more(g);
@@ -466,7 +477,8 @@ static void strays_look(struct look *look) {
 	if (asks)
 		next = look->now + SLICE_NS;
 	recount = look->now + RECOUNT_NS;
-	without_p = strays = 0;
+	atomic_store_explicit(&without_p, 0, memory_order_relaxed);
+	strays = 0;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 		if (g && __atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && !atomic_load_explicit(&g->in_syscall, memory_order_relaxed) &&

@@ -204,6 +204,7 @@ static void thread_main(struct g *g) {
 	tcb_thread_start();
 	if (__sigsetjmp_cancel(buf.__cancel_jmp_buf, 0) == 0) {
 		real.__pthread_register_cancel(&buf);
+		g_begins(g);
 		if (t->is_c11)
 			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(arg);
 		else
@@ -333,6 +334,7 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	readers_reset(readers);
 	__atomic_store_n(&t->readers, readers, __ATOMIC_RELEASE); /* as in readers_note() */
 	t->start = start;
+	g->start = (uintptr_t)start;
 	t->arg = arg;
 	t->own_stack = req->user_lo != NULL;
 	thread_name_inherit(g, g_goroutine());

@@ -242,6 +242,58 @@ static void spin_then(enum spin_end then) {
 	wait_all();
 }
 
+/* ---- who waits by instructions of its own ---- */
+
+COPIED static void futex_wait_raw(uint32_t *word) {
+	register long timeout __asm__("r10") = 0;
+	while (*(volatile uint32_t *)word == 0) {
+		long r = SYS_futex;
+		__asm__ volatile("syscall" : "+a"(r) : "D"(word), "S"(FUTEX_WAIT_PRIVATE), "d"(0), "r"(timeout) : "rcx", "r11", "memory");
+	}
+}
+
+static _Atomic int begun, without;
+
+static void waits_raw(void *arg) {
+	void (*fn)(uint32_t *) = copy_of((uintptr_t)futex_wait_raw, 0);
+	struct g *g = g_self();
+	(void)arg;
+	g_begins(g);
+	atomic_fetch_add(&without, !g->m->p);
+	atomic_fetch_add(&begun, 1);
+	fn(&sleeps);
+}
+
+static void raw_go(void) {
+	int err = 0;
+	struct g *g = task_new(waits_raw, NULL, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+	must(g);
+	g->start = (uintptr_t)waits_raw;
+	atomic_fetch_add(&tasks, 1);
+	ready_new(g);
+}
+
+/* Found one by one, until it is known of their function; then each begins so. A machine that is busy with something else has not a CPU for each at once: not all count. */
+Test(preempt, who_waits_unseen_begins_without_a_p_when_that_is_known) {
+	enum { EACH = 8 };
+	int64_t limit = nanotime() + LONG_NS;
+	code_map();
+	start(2);
+	for (bool known = false; !known;) {
+		must(nanotime() < limit);
+		sleeps = 0;
+		without = begun = 0;
+		for (int i = 0; i < EACH; i++)
+			raw_go();
+		yield_until(begun == EACH);
+		known = without == EACH;
+		a_millisecond();
+		sleeps = 1;
+		SYS3(SYS_futex, &sleeps, FUTEX_WAKE_PRIVATE, INT32_MAX);
+		wait_all();
+	}
+}
+
 Test(preempt, who_spins_goes_on_without_a_p_until_it_computes) {
 	spin_then(SPIN_COMPUTE);
 }
