@@ -150,7 +150,7 @@ static void g_reset(struct g *g) {
 	atomic_store_explicit(&g->make_way, false, memory_order_relaxed);
 	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	atomic_store_explicit(&g->spins, 0, memory_order_relaxed);
-	g->start = 0;
+	atomic_store_explicit(&g->start, 0, memory_order_relaxed);
 	g->chaos_count = 0;
 	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
 	__atomic_store_n(&g->in_rt, 1, __ATOMIC_RELAXED); /* entered "switched out": g_start leaves the runtime */

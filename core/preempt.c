@@ -32,6 +32,8 @@
  * The same interruption serves reports (dump.c): where a goroutine computes only its own kernel thread can tell without that it moves on meanwhile. The handler
  * follows the stack and writes down the frames, wherever the goroutine is but in the runtime and in bracketed calls; nothing else happens to it.
  *
+ * And it shows who spins (spin_look): a goroutine that goes round in a loop until another thread writes is not made to give way, it loses its P (sysmon.c).
+ *
  * Ownership: sysmon creates, sets and deletes the timers; the handler only sets its own M's again. m->preempt_g says who was meant; the
  * schedtick or the missing P tells whether that is still so.
  */

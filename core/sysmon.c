@@ -301,16 +301,16 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	strays += !in_syscall && !(blocked && trusted());
 	clock_note(m, g, used, look->now);
 	m->unseen_g = blocked ? g : NULL;
-	if (blocked) {
-		spins_no_more(g);
-		unseen_note(m, g, look->now);
-	}
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
 	} else {
 		startm(p);
 		p->mon_taken = blocked ? nanotime() : 0;
+	}
+	if (blocked) { /* after the P has gone on: the first time it may open a file */
+		spins_no_more(g);
+		unseen_note(m, g, look->now);
 	}
 	look->did = true;
 	return true;

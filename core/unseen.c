@@ -9,7 +9,8 @@
 #include "netpoll.h"
 #include "runtime.h"
 
-#define UNSEEN_STARTS 64u /* functions that are told apart, by a hash */
+#define UNSEEN_BITS 6u
+#define UNSEEN_STARTS (1u << UNSEEN_BITS) /* functions that are told apart, by a hash */
 #define UNSEEN_OFTEN 16u
 #define UNSEEN_APART_NS 100000000
 #define UNSEEN_SURE 4u
@@ -23,7 +24,7 @@ static struct {
 static _Atomic uintptr_t known[UNSEEN_STARTS];
 
 static uint32_t place_of(uintptr_t start) {
-	return (uint32_t)((start >> 4) * 0x9e3779b97f4a7c15u >> 58);
+	return (uint32_t)((start >> 4) * 0x9e3779b97f4a7c15u >> (64 - UNSEEN_BITS));
 }
 
 /* In a futex call that is none of libc's or ours. */
@@ -36,11 +37,12 @@ static bool sleeps_unseen(const struct m *m) {
 }
 
 void unseen_note(const struct m *m, const struct g *g, int64_t now) {
-	uint32_t at = place_of(g->start);
-	if (!g->start || unseen_known(g))
+	uintptr_t start = atomic_load_explicit(&g->start, memory_order_relaxed); /* maybe who came after it: one look too many */
+	uint32_t at = place_of(start);
+	if (!start || unseen_known(g))
 		return;
-	if (seen[at].start != g->start) {
-		seen[at].start = g->start;
+	if (seen[at].start != start) {
+		seen[at].start = start;
 		seen[at].looks = seen[at].asleep = 0;
 		seen[at].last = 0;
 	}
@@ -50,9 +52,11 @@ void unseen_note(const struct m *m, const struct g *g, int64_t now) {
 		return;
 	seen[at].looks++;
 	if (sleeps_unseen(m) && ++seen[at].asleep == UNSEEN_SURE)
-		atomic_store_explicit(&known[at], g->start, memory_order_relaxed);
+		atomic_store_explicit(&known[at], start, memory_order_relaxed);
 }
 
 bool unseen_known(const struct g *g) {
-	return g->start && atomic_load_explicit(&known[place_of(g->start)], memory_order_relaxed) == g->start;
+	uintptr_t start = atomic_load_explicit(&g->start, memory_order_relaxed);
+	/* relaxed: a hint, and nothing but the word is read by it */
+	return start && atomic_load_explicit(&known[place_of(start)], memory_order_relaxed) == start;
 }

@@ -334,7 +334,7 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	readers_reset(readers);
 	__atomic_store_n(&t->readers, readers, __ATOMIC_RELEASE); /* as in readers_note() */
 	t->start = start;
-	g->start = (uintptr_t)start;
+	atomic_store_explicit(&g->start, (uintptr_t)start, memory_order_relaxed);
 	t->arg = arg;
 	t->own_stack = req->user_lo != NULL;
 	thread_name_inherit(g, g_goroutine());
