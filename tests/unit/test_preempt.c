@@ -231,8 +231,12 @@ static void spin_then(enum spin_end then) {
 		}
 		looks = has_p || g->state != GS_RUNNING ? 0 : looks + 1;
 	}
-	for (int i = 0; i < 3; i++)
-		must(!g_spins(hogs[i]));
+	/* They give way, each time looked at before. */
+	for (uint64_t until = preemptions() + 20; preemptions() < until; a_millisecond()) {
+		must(nanotime() < limit);
+		for (int i = 0; i < 3; i++)
+			must(!g_spins(hogs[i]));
+	}
 	spin_end = then;
 	for (; g_spins(g); a_millisecond())
 		must(nanotime() < limit);
