@@ -205,21 +205,38 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	}
 }
 
+static void set_leaves(struct g *g, int fd) {
+	struct fdcall c;
+	if (!fdcall_begin(&c, g, fd))
+		return;
+	netpoll_disarm(c.pd);
+	fdcall_end(&c);
+}
+
+static void all_sets_leave(struct g *g) {
+	for (int fd = -1; (fd = fd_next_of_kind(KIND_ANON, fd)) >= 0;)
+		set_leaves(g, fd);
+}
+
 /* A set that somebody parked on is in ours from then on. For the kernel that is one level more, and it allows 500 such sets to have one descriptor in common, any number of
- * the others. So one that is refused leaves ours, if nobody waits; who waits next is told whether it may be there again. */
+ * the others. So one that is refused leaves ours, if nobody waits; where that is not enough, for what it is to watch is a set, all do. Who waits next is told whether it may
+ * be there again. */
 SHIM int epoll_ctl(int fd, int op, int of, struct epoll_event *event) {
 	struct g *g = io_g();
-	struct fdcall c;
 	int before = errno;
 	if (unlikely(g && (netpoll_owns_fd(fd) || netpoll_owns_fd(of))))
 		return (int)sys_ret(-EBADF);
 	int r = CALL_REAL(epoll_ctl, fd, op, of, event);
-	if (likely(r == 0) || !g || op != EPOLL_CTL_ADD || (errno != EINVAL && errno != ELOOP) || fd == of || !fdcall_begin(&c, g, fd))
-		return r;
-	netpoll_disarm(c.pd);
-	fdcall_end(&c);
-	if ((r = CALL_REAL(epoll_ctl, fd, op, of, event)) == 0)
-		errno = before;
+	for (int tries = 0; unlikely(r < 0) && g && op == EPOLL_CTL_ADD && (errno == EINVAL || errno == ELOOP) && fd != of && tries < 2; tries++) {
+		int refused = errno;
+		if (tries == 0)
+			set_leaves(g, fd);
+		else
+			all_sets_leave(g);
+		errno = refused;
+		if ((r = CALL_REAL(epoll_ctl, fd, op, of, event)) == 0)
+			errno = before;
+	}
 	return r;
 }
 

@@ -438,7 +438,8 @@ void fd_closing_range(unsigned first, unsigned last) {
 	}
 }
 
-int fd_next_used_by(uint32_t id, int after) {
+/* Not held: what it was looked at for may be over. */
+static int next_known(int after, bool (*is)(struct pd *pd, uint32_t what), uint32_t what) {
 	_Atomic(struct fd_leaf *) *root = atomic_load_explicit(&fd_root, memory_order_acquire);
 	unsigned end = root ? atomic_load_explicit(&leaf_count, memory_order_acquire) * FD_LEAF : 0;
 	for (unsigned fd = (unsigned)(after + 1); fd < end; fd++) {
@@ -446,12 +447,28 @@ int fd_next_used_by(uint32_t id, int after) {
 			fd |= FD_LEAF - 1;
 			continue;
 		}
-		/* Not held: a pd whose only user asks is closed by that user, or by a stranger who takes the risk. */
 		struct pd *pd = fd_lookup((int)fd);
-		if (pd && fd_is_socket(pd_kind(pd)) && atomic_load_explicit(&pd->user, memory_order_relaxed) == id)
+		if (pd && is(pd, what))
 			return (int)fd;
 	}
 	return -1;
+}
+
+static bool is_socket_used_by(struct pd *pd, uint32_t id) {
+	return fd_is_socket(pd_kind(pd)) && atomic_load_explicit(&pd->user, memory_order_relaxed) == id;
+}
+
+/* A pd whose only user asks is closed by that user, or by a stranger who takes the risk. */
+int fd_next_used_by(uint32_t id, int after) {
+	return next_known(after, is_socket_used_by, id);
+}
+
+static bool is_of_kind(struct pd *pd, uint32_t kind) {
+	return pd_kind(pd) == kind;
+}
+
+int fd_next_of_kind(enum fd_kind kind, int after) {
+	return next_known(after, is_of_kind, kind);
 }
 
 bool fd_same_socket(int a, int b) {
