@@ -1,6 +1,7 @@
 /* New contexts and start-up probing for aarch64. */
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <ucontext.h>
 
 #include "arch.h"
@@ -110,8 +111,8 @@ uint64_t arch_signal_vectors(const void *ucontext) {
 	const ucontext_t *uc = ucontext;
 	const struct fpsimd_context *fp = (const void *)uc->uc_mcontext.__reserved; /* the kernel puts it first */
 	uint64_t sum = 0, word;
-	for (size_t i = 0; fp->head.magic == FPSIMD_MAGIC && i < sizeof fp->vregs / sizeof word; i++) {
-		memcpy(&word, (const char *)fp->vregs + i * sizeof word, sizeof word);
+	for (size_t at = 0; fp->head.magic == FPSIMD_MAGIC && at < sizeof fp->vregs; at += sizeof word) {
+		memcpy(&word, (const char *)fp->vregs + at, sizeof word);
 		sum = (sum << 1 | sum >> 63) ^ word;
 	}
 	return sum;
