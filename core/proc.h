@@ -115,7 +115,7 @@ struct g {
 	uintptr_t tls_tcb;         /* the TCB beside which it has or is getting static TLS; 0: none, and its memory may go. tcb.c */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */
 	uint32_t tls_epoch;        /* tcb.c: the modules that its TCB knows */
-	_Atomic uintptr_t start;   /* the program's function that it runs, or 0; for unseen.c, where sysmon may look at who it was */
+	_Atomic uintptr_t start;   /* the function that it is made to run, or 0: the shims'; unseen.c, by sysmon, may read who it was */
 	_Atomic int64_t cpu_ns;    /* cpuclock.c */
 	uint64_t chaos_count;      /* decisions that chaos.c made for it */
 	uint32_t id;               /* for people: main is 1, then 2, 3, ... in the order they were made; 0 a foreign thread */

@@ -199,6 +199,7 @@ void thread_vanish(struct g *g, int status) {
 static void thread_main(struct g *g) {
 	struct thread *t = thread_of(g);
 	void *arg = t->arg;
+	uintptr_t start = atomic_load_explicit(&g->start, memory_order_relaxed); /* before g was ready */
 	__pthread_unwind_buf_t buf;
 	t->joins = NULL;
 	tcb_thread_start();
@@ -206,9 +207,9 @@ static void thread_main(struct g *g) {
 		real.__pthread_register_cancel(&buf);
 		g_begins(g);
 		if (t->is_c11)
-			t->result = (void *)(intptr_t)((thrd_start_t)(uintptr_t)t->start)(arg);
+			t->result = (void *)(intptr_t)((thrd_start_t)start)(arg);
 		else
-			t->result = t->start(arg);
+			t->result = ((void *(*)(void *))start)(arg);
 	} else if (golib_unwound(g)) {
 		t->result = NULL;
 	} else if (!t->left_by_call) {
@@ -333,7 +334,6 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	t->ceilings = ceilings;
 	readers_reset(readers);
 	__atomic_store_n(&t->readers, readers, __ATOMIC_RELEASE); /* as in readers_note() */
-	t->start = start;
 	atomic_store_explicit(&g->start, (uintptr_t)start, memory_order_relaxed);
 	t->arg = arg;
 	t->own_stack = req->user_lo != NULL;
@@ -345,7 +345,7 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	g->own_files = self && self->own_files;
 	if (unlikely(self && g_pinned(self)) && g_pin_new(g) < 0) {
 		/* No kernel thread for it. It runs nothing of the program's, and is gone. */
-		t->start = stillborn;
+		atomic_store_explicit(&g->start, (uintptr_t)stillborn, memory_order_relaxed);
 		atomic_store_explicit(&t->life, THREAD_DETACHED, memory_order_relaxed);
 		t->group = t->task = NULL;
 		ready_new(g);

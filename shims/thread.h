@@ -16,7 +16,6 @@
 enum thread_life { THREAD_LIVE, THREAD_DETACHED, THREAD_EXITED };
 
 struct thread {
-	void *(*start)(void *);      /* or, for C11, a function that returns int: is_c11 */
 	union {
 		void *arg;           /* until it has begun */
 		struct g *joins;     /* whose joiner it is, or is about to be; its own notes */
@@ -25,7 +24,7 @@ struct thread {
 	_Atomic uint32_t done;       /* futex word joiners wait on: 1 = exited */
 	_Atomic uint32_t life;       /* enum thread_life */
 	_Atomic(struct g *) joiner;
-	bool is_c11;
+	bool is_c11;                 /* g->start returns int */
 	bool left_by_call;           /* pthread_exit() said what the result is; else it was a cancellation */
 	bool own_stack;              /* the program brought the stack */
 	uint8_t panic_state;         /* go_panic.c */
