@@ -288,7 +288,8 @@ static _Atomic bool maker_has_chore;    /* memory to give back: that calls the p
 /* exec and the maker (FRK-9). The kernel executes a setuid program without its owner's rights if at that moment somebody shares the directory that
  * the process is in who is not yet, or no more, listed as one of its threads; one that is just being made is such a one. So while a thread execs, no M is
  * made. Dekker: held++ ; look at busy, and busy = true ; look at held. Neither side waits for long: exec's lookup may wait for a goroutine that needs an M,
- * and making one for a lock of malloc's that the caller of exec holds (in a handler). Then it is a race, as it is with kernel threads. */
+ * and making one for a lock of malloc's that the caller of exec holds (in a handler). Then it is a race, as it is with kernel threads.
+ * Forks that libc does not know of (clone(), _Fork()) wait the same way: what the maker has locked in libc would stay so in the child. */
 #define EXEC_WAIT_NS 20000000
 static _Atomic uint32_t maker_held; /* execs under way; futex word */
 static _Atomic bool maker_busy;     /* in the middle of making one */

@@ -248,7 +248,7 @@ void m_helps(struct m *m, struct p *p); /* begins to, with p */
 void sched_brief_over(void);           /* sysmon */
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
 void m_parent(struct g *g);            /* g is about to make a process, or just has; NULL or a foreign G: nothing */
-bool maker_hold(void);                 /* around exec: no M is made meanwhile; false: there is no need to, and nothing to let go */
+bool maker_hold(void);                 /* around exec and forks that libc does not know of: no M is made meanwhile; false: there is no need to, and nothing to let go */
 void maker_let_go(void);               /* it failed */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */
 

@@ -142,18 +142,32 @@ SHIM pid_t __fork(void) {
 	return fork();
 }
 
+/* Around a fork that is not libc's fork(), in whose child libc's locks are as they were. Those that threads of the program hold are the program's affair, but that we
+ * make a kernel thread meanwhile, which takes several (the list of stacks, the loader's, malloc's), is ours: nobody else may be making any. */
+static bool bare_fork_prepare(void) {
+	bool held = maker_hold();
+	fork_prepare();
+	return held;
+}
+
+static void bare_fork_parent(bool held) {
+	fork_parent();
+	if (held)
+		maker_let_go();
+}
+
 SHIM pid_t _Fork(void) {
 	REAL_READY();
 	pin_forker();
 	struct child_birth birth;
 	sig_child_begin(&birth);
-	fork_prepare();
+	bool held = bare_fork_prepare();
 	pid_t pid = real._Fork();
 	sig_child_made(&birth, pid);
 	if (pid == 0)
 		fork_child();
 	else
-		fork_parent();
+		bare_fork_parent(held);
 	return pid;
 }
 
@@ -169,11 +183,11 @@ long process_clone(long n, const long *a) {
 	pin_forker();
 	struct child_birth birth;
 	sig_child_begin(&birth);
-	fork_prepare();
+	bool held = bare_fork_prepare();
 	long r = SYS5(n, a[0], a[1], a[2], a[3], a[4]);
 	sig_child_made(&birth, (pid_t)r);
 	if (r != 0) {
-		fork_parent();
+		bare_fork_parent(held);
 		return r;
 	}
 	clone_began(flags);
@@ -202,10 +216,10 @@ int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void 
 	pin_forker();
 	struct child_birth birth;
 	sig_child_begin(&birth);
-	fork_prepare();
+	bool held = bare_fork_prepare();
 	int pid = real.clone(clone_child, stack, flags, &c, parent_tid, tls, child_tid), error = errno;
 	sig_child_made(&birth, pid);
-	fork_parent();
+	bare_fork_parent(held);
 	errno = error;
 	return pid;
 }
