@@ -29,6 +29,7 @@
 
 #define G_SLAB_BYTES (256ul << 10)
 #define FRAMES_USUAL (2ul << 10) /* what a thread's first frames need, until it parks */
+#define COLOUR_CUT 512u         /* of a TCB that is cut: what more of it lies on the frames' page is lost to them */
 #define GFREE_BYTES_MAX (1ull << 30) /* what dead Gs beyond the Ps' own may keep of memory, and ... */
 #define GFREE_SHARE 16          /* ... that part of the machine's */
 #define GFREE_DEPTH (8ul << 10) /* what a dead one keeps of its stack in the long run; the next one needs it, too */
@@ -410,6 +411,19 @@ static bool stack_get(struct g *self, const struct g_stack_req *req, struct stac
 	}
 }
 
+/* The TCB on a new stack. Of one that the program brought every byte is accounted for. */
+static uintptr_t tcb_place(struct g *g, const struct g_stack_req *req, void **stack_top) {
+	if (req->user_lo)
+		return tcb_make(g->stack.hi, 0, g, stack_top);
+	size_t head = (size_t)(g->stack.hi - g->stack.lo) < TCB_CUT_LEAST ? 0 : tcb_head(req->uses_keys);
+	if (!head) {
+		stack_populate(g->stack.hi, tcb_bytes() + FRAMES_USUAL);
+		return tcb_make(g->stack.hi - stack_colour(&g->stack), 0, g, stack_top);
+	}
+	/* Many need no more than the page that tcb_make() touches. */
+	return tcb_make(g->stack.hi, head + stack_colour(&g->stack) % COLOUR_CUT, g, stack_top);
+}
+
 struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *err) {
 	struct g *self = g_self();
 	void *stack_top;
@@ -446,10 +460,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 		}
 		stack.size = req->size;
 		stack_set(&g->stack, stack);
-		if (!req->user_lo)
-			stack_populate(&g->stack, tcb_bytes() + FRAMES_USUAL);
-		/* Of a stack that the program brought every byte is accounted for. */
-		uintptr_t tcb = tcb_make(g->stack.hi - (req->user_lo ? 0 : stack_colour(&g->stack)), g, &stack_top);
+		uintptr_t tcb = tcb_place(g, req, &stack_top);
 		if (!tcb) {
 			stack_release(&g->stack);
 			shell_put(g);
@@ -645,6 +656,7 @@ static void orphan_take(struct g *g) {
 	struct stack stack = g->stack;
 	uintptr_t tcb = g->kind <= G_MAIN && stack.slab ? g->ctx.tp : 0;
 	void *top = g->stack_top;
+	bool cut = g->tcb_cut;
 	memset(g, 0, sizeof *g);
 	g->all_next = atomic_load_explicit(&sched.all_g, memory_order_relaxed);
 	atomic_store_explicit(&sched.all_g, g, memory_order_relaxed);
@@ -652,6 +664,7 @@ static void orphan_take(struct g *g) {
 		g->stack = stack;
 		g->stack_top = top;
 		g->ctx.tp = tcb;
+		g->tcb_cut = cut;
 		g->orphan = true;
 		atomic_store_explicit(&g->state, GS_DEAD, memory_order_relaxed);
 		gfree_push_one(g);

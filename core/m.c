@@ -709,7 +709,7 @@ static int m0_make(struct p *p) {
 	m->g0_stack = stack;
 	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
 	m->first = m->ktid == (int32_t)SYS0(SYS_getpid);
-	uintptr_t tcb = tcb_make(stack.hi, &m->g0, &top);
+	uintptr_t tcb = tcb_make(stack.hi, 0, &m->g0, &top);
 	if (!tcb) {
 		stack_release(&stack);
 		return -ENOMEM;

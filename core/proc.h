@@ -75,6 +75,7 @@ struct g_stack_req {
 	size_t size;           /* bytes, guard not included; 0 = default */
 	size_t guard;          /* bytes */
 	void *user_lo;         /* the program's own stack, or NULL */
+	bool uses_keys;        /* it is likely to have thread-specific data */
 };
 
 #define G_EXT_BYTES 256
@@ -97,6 +98,7 @@ struct g {
 	_Atomic uint8_t spins;     /* > 0: found in a loop that waits; g_spins() */
 	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool orphan;               /* dead: it did not come along to a fork's child, and was wherever it was */
+	bool tcb_cut;              /* its struct pthread lies across the end of a page: tcb.c */
 	_Atomic bool call_outside; /* `trying` is a call outside the runtime: pd_call_begin() */
 	uint64_t sigmask;          /* the mask the program set for this thread; the M that runs it has the same in the kernel */
 	void *vfork_ret;           /* arch/ vfork: return address kept off the shared stack */

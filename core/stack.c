@@ -8,7 +8,7 @@
  * costs a signal, a madvise and a sigreturn for each doubling where a plain first touch costs one fault, it saves no page
  * (an untouched page of a mapping costs nothing either way), and it brings three ways to break a program that this way does not
  * have: EFAULT from kernel writes into a page not grown yet (MEM-1), death by a growth fault while SIGSEGV is blocked (MEM-2), and
- * signal frames that do not fit (MEM-13, SIG-8). A stack still starts at two pages and grows by page faults; the guard
+ * signal frames that do not fit (MEM-13, SIG-8). A stack still starts at a page or two and grows by page faults; the guard
  * is a real one, and overflow reaches the program as a kernel SIGSEGV with the address it touched (MEM-9, MEM-10).
  *
  * Guards, two back ends:
@@ -34,6 +34,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -395,7 +396,8 @@ void stack_release(struct stack *s) {
 		return;
 	}
 	struct slab_class *c = s->slab;
-	MAY_FAIL(-ENOMEM, SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED));
+	if (MAY_FAIL_UNSEEN(-EINVAL, SYS3(SYS_madvise, s->lo, s->hi - s->lo, MADV_DONTNEED)) < 0) /* it is locked */
+		memset(s->hi - TCB_UPPER, 0, TCB_UPPER); /* tcb_make() relies on it */
 	struct g *held = rt_hold();
 	lock_acquire(&stack_lock, LOCK_STACK);
 	bool kept = free_reserve(c);
@@ -407,11 +409,11 @@ void stack_release(struct stack *s) {
 	rt_drop(held);
 }
 
-void stack_populate(struct stack *s, size_t bytes) {
+void stack_populate(char *hi, size_t bytes) {
 	bytes = (bytes + PAGE - 1) & ~(PAGE - 1);
 	/* Refused (Linux before 5.14, or no memory): the faults do it. */
 	if (bytes <= POPULATE_MAX)
-		SYS3(SYS_madvise, s->hi - bytes, bytes, MADV_POPULATE_WRITE);
+		SYS3(SYS_madvise, hi - bytes, bytes, MADV_POPULATE_WRITE);
 }
 
 void stack_trim(struct stack *s, void *sp) {

@@ -28,8 +28,8 @@ size_t stack_mapped_bytes(const struct stack *s);
 bool stack_reserve_is_costly(void);
 /* Unmaps what is reserved for stacks to come. */
 void stack_reserve_drop(void);
-/* The topmost bytes are about to be used: their pages in one call, which is cheaper than a fault each. */
-void stack_populate(struct stack *s, size_t bytes);
+/* So many bytes below `hi`, which begins a page, are about to be used: their pages in one call, which is cheaper than a fault each. */
+void stack_populate(char *hi, size_t bytes);
 /* Gives pages below sp back to the kernel. */
 void stack_trim(struct stack *s, void *sp);
 bool stack_uses_markers(void);

@@ -7,9 +7,17 @@
  * Layout at the top of a stack slot, from high to low, as NPTL's own; "tcb" is everywhere the thread pointer, marked ^:
  *     variant II (x86-64):     ^struct pthread | static TLS | stack frames
  *     variant I (aarch64):      static TLS | ^head | struct pthread | stack frames
- * So an idle goroutine touches two pages, as a small NPTL thread does. pthread_t is the address of struct pthread; the descriptors' offsets count
+ * pthread_t is the address of struct pthread; the descriptors' offsets count
  * from there and are turned into offsets from the thread pointer when they are read, with wrap-around where they are negative. In
  * variant I the head holds the dtv, and the descriptor says so by an offset beyond the struct.
+ *
+ * What a goroutine touches. In variant II the struct, the static TLS that is used and the first frames would fit a page, but not with the TLS between them that libc
+ * reserves for modules to come. So the struct is cut in two where a page ends: below are the words that every thread has (dtv, canary, list, tid, robust mutexes,
+ * cancellation; for threads that use TSD keys 32 of their values, too), and the page above it stays untouched, hence zero, in most. Of what a fresh thread
+ * has there we know each word that is not zero, or we do not cut (upper_accounted()): libc looks at none of them on a goroutine but at the size of its stack, where zero
+ * stands for 256 KiB or more (TCB_CUT_LEAST), and at the rseq area. That must say "not registered", because zeros would be "on CPU 0" to allocators with caches per CPU: but only if somebody looks. sched_getcpu() is ours, and whoever else wants it
+ * asks the loader for __rseq_offset by a version that is known before his code runs, or asks dlsym(), which is ours, too: tcb_rseq_somebody(). Where the loader
+ * is not watched, and from then on, TCBs are made whole. An idle goroutine so takes one page of stack, or two, where NPTL's thread has two or three.
  *
  * libc's own TLS block (malloc's cache and arena, resolver, locale, errno) is not reset when a TCB is reused: libc frees that state only
  * on a way through pthread exit that we cannot call, so keeping it warm is what makes it not leak (TLS-12). When a TCB is given up, the block is
@@ -68,6 +76,9 @@ size_t tcb_struct_offset;
 
 static struct {
 	size_t struct_bytes, list, specific, dtv, static_bytes, align;
+	size_t start_routine;            /* 0: unknown */
+	size_t stack_words;              /* which word of the struct is the first of stack_words_find(); 0: unknown */
+	size_t head, head_keys;          /* tcb_head(); 0: never */
 	void *(*allocate)(void *);
 	void *(*allocate_init)(void *, bool);
 	void (*deallocate)(void *, bool);
@@ -85,6 +96,12 @@ static struct {
 	ptrdiff_t destructors;           /* libc's list of those of a thread's thread_local objects; 0: unknown */
 	bool ready;
 } lay;
+
+#define PAGE TCB_UPPER
+#define HEAD_MAX 2048u
+
+enum { RSEQ_UNKNOWN, RSEQ_NOBODY, RSEQ_SOMEBODY };
+static _Atomic uint32_t rseq_users;
 
 static unsigned char template[PTHREAD_MAX_BYTES] __attribute__((aligned(64)));
 static uintptr_t template_at;
@@ -156,6 +173,7 @@ int tcb_offsets(const char **why) {
 	    !descriptor_read("_thread_db_pthread_cancelhandling", &tcb_cancel_offset, 32) ||
 	    !descriptor_read("_thread_db_pthread_dtvp", &lay.dtv, 64))
 		return -ENOSYS;
+	descriptor_read("_thread_db_pthread_start_routine", &lay.start_routine, 64);
 	lay.struct_bytes = size;
 	*(void **)&lay.allocate = tcb_lookup("_dl_allocate_tls");
 	*(void **)&lay.allocate_init = tcb_lookup("_dl_allocate_tls_init");
@@ -247,6 +265,61 @@ void tcb_thread_end(void) {
 	}
 }
 
+/* ---- which part of the struct may stay untouched ---- */
+
+/* libc keeps {lowest address, size, guard, guard as asked for} of the stack. 0: not found. */
+static size_t stack_words_find(void) {
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0), *word = (uintptr_t *)template;
+	for (size_t i = 0; i + 3 < lay.struct_bytes / sizeof *word; i++) {
+		uintptr_t low = word[i], size = word[i + 1];
+		if (low && low % PAGE == 0 && low <= here && here - low < size && size < here && word[i + 2] < size && word[i + 3] < size)
+			return i;
+	}
+	return 0;
+}
+
+/* Is that word zero in a fresh thread, or what libc itself, on whose way through a thread's life no goroutine is, wants it for? */
+static bool upper_accounted(size_t i, uint64_t mask) {
+	uintptr_t at = i * sizeof(uintptr_t), word = ((uintptr_t *)template)[i];
+	bool of_rseq = __rseq_size && at - (uintptr_t)__rseq_offset < sizeof(struct rseq);
+	bool of_stack = lay.stack_words && i - lay.stack_words < 4;
+	bool itself = word == template_at;     /* whom to join: detached */
+	bool first_values = at == lay.specific; /* where the first TSD values are: next to it */
+	return !word || of_rseq || of_stack || itself || first_values || at == lay.start_routine || word == mask;
+}
+
+static size_t round_64(size_t bytes) {
+	return (bytes + 63) & ~63ul;
+}
+
+static size_t at_least(size_t a, size_t b) {
+	return a > b ? a : b;
+}
+
+static void head_find(void) {
+	size_t end = 0;
+	uint64_t mask = 0;
+	lay.stack_words = stack_words_find();
+	SYS4(SYS_rt_sigprocmask, 0, 0, &mask, 8);
+	for (size_t i = 0; i < lay.struct_bytes / sizeof(uintptr_t); i++) {
+		if (!upper_accounted(i, mask))
+			end = (i + 1) * sizeof(uintptr_t);
+	}
+	end = at_least(end, lay.list + 2 * sizeof(void *));
+	end = at_least(end, tcb_tid_offset + sizeof(int32_t));
+	end = at_least(end, tcb_cancel_offset + 2 * sizeof(int32_t)); /* and the word beside it, which is half of one above */
+	end = at_least(end, (size_t)lay.robust_head + 3 * sizeof(void *));
+	bool possible = ARCH_TLS_BELOW && lay.align == 64 && end < HEAD_MAX && lay.specific + SPECIFIC_BLOCKS * sizeof(void *) < HEAD_MAX;
+	size_t any_used = lay.specific + SPECIFIC_BLOCKS * sizeof(void *); /* is written with each value */
+	lay.head = possible ? round_64(end) : 0;
+	lay.head_keys = possible ? round_64(at_least(end, any_used + sizeof(void *))) : 0;
+}
+
+size_t tcb_head(bool uses_keys) {
+	/* relaxed: who finds too late that somebody came makes one that is cut, with an area */
+	return atomic_load_explicit(&rseq_users, memory_order_relaxed) == RSEQ_NOBODY ? uses_keys ? lay.head_keys : lay.head : 0;
+}
+
 int tcb_take_template(const char **why) {
 	template_at = tcb_thread(arch_tp());
 	memcpy(template, (void *)template_at, lay.struct_bytes);
@@ -271,6 +344,7 @@ int tcb_take_template(const char **why) {
 	char *resp = lay.resp ? *(char **)(arch_tp() + (uintptr_t)lay.resp) : NULL;
 	if (resp)
 		lay.resp_target = resp - (char *)arch_tp();
+	head_find();
 	return 0;
 }
 
@@ -316,19 +390,78 @@ void **tcb_list_node(uintptr_t tcb) {
 	return (void **)(tcb + lay.list);
 }
 
-/* A fresh thread's struct pthread for `tcb`; keeps what lies in the caller's dtv word. */
+void tcb_rseq_nobody(void) {
+	uint32_t unknown = RSEQ_UNKNOWN;
+	atomic_compare_exchange_strong_explicit(&rseq_users, &unknown, RSEQ_NOBODY, memory_order_relaxed, memory_order_relaxed);
+}
+
+void tcb_rseq_somebody(void) {
+	/* relaxed; the fence: who fills in a TCB meanwhile looks here afterwards (rseq_wanted()), and sees it, or has filled it in before the walk. As in
+	 * tcb_modules_changing(). */
+	if (atomic_exchange_explicit(&rseq_users, RSEQ_SOMEBODY, memory_order_relaxed) == RSEQ_SOMEBODY)
+		return;
+	while (threads_fence() == -ENOMEM)
+		SYS0(SYS_sched_yield);
+	struct g *held = rt_hold();
+	lock_acquire(&walk_lock, LOCK_STACK);
+	for (struct g *g = g_all(); g; g = g->all_next) {
+		uintptr_t tcb = __atomic_load_n(&g->tls_tcb, __ATOMIC_RELAXED);
+		if (tcb)
+			rseq_mark_unregistered(tcb);
+	}
+	lock_release(&walk_lock);
+	rt_drop(held);
+}
+
+static char *upper_of(uintptr_t tcb) {
+	return (char *)((tcb + PAGE - 1) & ~(PAGE - 1));
+}
+
+typedef uint64_t words_2 __attribute__((vector_size(16), may_alias));
+
+/* Reading maps the kernel's one page of zeros, if anything. By cache lines, a few registers each: word by word it took 40 ns of a thread's 280. What is looked at beyond
+ * the struct is on the same page, where nobody else writes. */
+static bool upper_is_zero(uintptr_t tcb) {
+	const words_2 *line = (const words_2 *)upper_of(tcb), *end = (const words_2 *)(tcb + lay.struct_bytes);
+	words_2 a = {0}, b = a, c = a, d = a;
+	for (; line < end; line += 4) {
+		a |= line[0];
+		b |= line[1];
+		c |= line[2];
+		d |= line[3];
+	}
+	a |= b | c | d;
+	return !(a[0] | a[1]);
+}
+
+static void upper_clear(uintptr_t tcb) {
+	memset(upper_of(tcb), 0, tcb + lay.struct_bytes - (uintptr_t)upper_of(tcb));
+}
+
+static bool rseq_wanted(const struct g *g) {
+	atomic_signal_fence(memory_order_seq_cst); /* after what is written there: tcb_rseq_somebody() */
+	return !g->tcb_cut || __builtin_expect(atomic_load_explicit(&rseq_users, memory_order_relaxed) == RSEQ_SOMEBODY, 0);
+}
+
+/* A fresh thread's struct pthread for `tcb`, whose upper part is zero if it is cut; keeps what lies in the caller's dtv word. */
 static void struct_fill(uintptr_t tcb, struct g *g) {
 	union dtv *dtv = *dtv_of(tcb);
 	uintptr_t thread = tcb_thread(tcb), *word = (uintptr_t *)thread;
-	memcpy(word, template, lay.struct_bytes);
-	for (uint32_t i = 0; i < template_self_count; i++)
+	size_t bytes = g->tcb_cut ? (size_t)(upper_of(tcb) - (char *)tcb) : lay.struct_bytes;
+	memcpy(word, template, bytes);
+	for (uint32_t i = 0; i < template_self_count && template_self[i] * sizeof *word < bytes; i++)
 		word[template_self[i]] += thread - template_at;
+	if (lay.stack_words && !g->tcb_cut && g->stack.lo) {
+		word[lay.stack_words] = (uintptr_t)g->stack.lo;
+		word[lay.stack_words + 1] = g->stack.size ? g->stack.size : (size_t)(g->stack.hi - g->stack.lo);
+	}
 	*dtv_of(tcb) = dtv;
 	uintptr_t *node = (uintptr_t *)(tcb + lay.list);
 	node[0] = node[1] = (uintptr_t)node; /* fork's child unlinks it (FRK-1) */
 	atomic_store_explicit(tcb_cancelhandling(tcb), 0, memory_order_relaxed);
 	tcb_set_tid(tcb, g->tid);
-	rseq_mark_unregistered(tcb);
+	if (rseq_wanted(g))
+		rseq_mark_unregistered(tcb);
 }
 
 static void tls_g_set(uintptr_t tcb, struct g *g) {
@@ -484,10 +617,10 @@ static struct image *image_slab(void) {
 }
 
 /* Where the thread pointer and the frames of a stack that ends at `hi` are. */
-static uintptr_t place(uintptr_t hi, void **stack_top) {
+static uintptr_t place(uintptr_t hi, size_t head, void **stack_top) {
 	uintptr_t tcb, low;
 	if (ARCH_TLS_BELOW) {
-		tcb = (hi - lay.struct_bytes) & ~(lay.align - 1);
+		tcb = (head ? hi - PAGE - head : hi - lay.struct_bytes) & ~(lay.align - 1);
 		low = tcb - (lay.static_bytes - lay.struct_bytes);
 	} else {
 		tcb = (hi - lay.static_bytes) & ~(lay.align - 1);
@@ -498,9 +631,10 @@ static uintptr_t place(uintptr_t hi, void **stack_top) {
 	return tcb;
 }
 
-uintptr_t tcb_make(void *hi, struct g *g, void **stack_top) {
-	uintptr_t tcb = place((uintptr_t)hi, stack_top);
-	memset((void *)tcb_thread(tcb), 0, lay.struct_bytes);
+uintptr_t tcb_make(char *hi, size_t head, struct g *g, void **stack_top) {
+	uintptr_t tcb = place((uintptr_t)hi, head, stack_top);
+	g->tcb_cut = head != 0;
+	memset((void *)tcb_thread(tcb), 0, head ? head : lay.struct_bytes);
 	tls_tcb_set(g, tcb);
 	uint32_t epoch = fresh_epoch();
 	if (!MAY_FAIL_SEEN(NULL, lay.allocate((void *)tcb))) {
@@ -536,6 +670,12 @@ static void **specific_of(uintptr_t tcb) {
 	return (void **)(tcb + lay.specific);
 }
 
+/* So many pointers to blocks of TSD values are below the cut. */
+static uint32_t blocks_below(uintptr_t tcb) {
+	ptrdiff_t bytes = upper_of(tcb) - (char *)specific_of(tcb), most = SPECIFIC_BLOCKS * sizeof(void *);
+	return bytes <= 0 ? 0 : (uint32_t)((bytes < most ? bytes : most) / (ptrdiff_t)sizeof(void *));
+}
+
 /* All of static TLS as libc does it, but its own block as it was. */
 static void fresh_from_libc(uintptr_t tcb, struct g *g) {
 	unsigned char libc_tls[lay.libc_tls_bytes];
@@ -548,15 +688,19 @@ static void fresh_from_libc(uintptr_t tcb, struct g *g) {
 
 void tcb_reuse(uintptr_t tcb, struct g *g, bool orphan) {
 	void *blocks[SPECIFIC_BLOCKS];
-	memcpy(blocks, specific_of(tcb), sizeof blocks);
+	bool blank = g->tcb_cut && upper_is_zero(tcb);
+	uint32_t count = blank ? blocks_below(tcb) : SPECIFIC_BLOCKS;
+	memcpy(blocks, specific_of(tcb), count * sizeof *blocks);
 	dynamic_tls_free(tcb);
+	if (g->tcb_cut && !blank)
+		upper_clear(tcb);
 	struct_fill(tcb, g);
 	tls_tcb_set(g, tcb);
 	destructors_drop(tcb);
 	atomic_signal_fence(memory_order_seq_cst); /* Dekker with tcb_modules_changing() */
 	if (orphan || !fresh_take(tcb, g))
 		fresh_from_libc(tcb, g);
-	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++) { /* second-level TSD blocks are kept, emptied (TLS-7) */
+	for (uint32_t i = 1; i < count; i++) { /* second-level TSD blocks are kept, emptied (TLS-7) */
 		if (blocks[i]) {
 			memset(blocks[i], 0, SPECIFIC_BLOCK_BYTES);
 			specific_of(tcb)[i] = blocks[i];

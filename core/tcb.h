@@ -14,11 +14,19 @@ void tcb_find_tid(void);
 int tcb_offsets(const char **why);
 /* Takes the template from the calling kernel thread, which must be a freshly created pthread. 0 or -ENOSYS with *why. */
 int tcb_take_template(const char **why);
-/* Bytes that tcb_make needs at the top of a stack. */
+/* Bytes that tcb_make needs at the top of a stack, in whatever way. */
 size_t tcb_bytes(void);
+/* How much of struct pthread must share a page with the frames, so that the rest lies on a page that most threads never touch; more if the thread is likely
+ * to use TSD keys. 0: all of it is needed. */
+size_t tcb_head(bool uses_keys);
+#define TCB_UPPER 4096ul /* the page above */
+/* libc's functions take memory by alloca() up to a quarter of their thread's stack, and at most 64 KiB; up to those where its size is not known, as on a page of
+ * zeros. So stacks that are smaller must say so. */
+#define TCB_CUT_LEAST (256ul << 10)
 /* Builds a TCB below `hi`, with g->tid, tls_g = g; returns its address (thread pointer) or 0 when libc cannot allocate the dtv.
+ * head: 0, or at least tcb_head(), a multiple of 64: so much of struct pthread lies below the last page before hi, which must hold zeros.
  * *stack_top: frames start below it. */
-uintptr_t tcb_make(void *hi, struct g *g, void **stack_top);
+uintptr_t tcb_make(char *hi, size_t head, struct g *g, void **stack_top);
 /* Prepares a used TCB for a new goroutine: TLS images of all modules but libc's reset, TSD empty, tid set. `orphan`: tcb_orphan() was called for it. */
 void tcb_reuse(uintptr_t tcb, struct g *g, bool orphan);
 /* On the goroutine itself, which is not to be trusted any more and about to end: libc's per-thread state becomes that of a thread that has just
@@ -86,5 +94,9 @@ void tcb_orphan(uintptr_t tcb);
 void tcb_fork_child(void);
 /* Tells rseq users that the kernel does not update this TCB's area. On the thread that becomes main G. */
 void tcb_rseq_off(void);
+/* Does anybody look at other threads' rseq areas, besides libc's sched_getcpu()? Nobody: said once, as the runtime starts, by who would see him come. Somebody: for
+ * good, and by the return all have an area that says that it is not registered. */
+void tcb_rseq_nobody(void);
+void tcb_rseq_somebody(void);
 
 #endif

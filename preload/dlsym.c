@@ -16,6 +16,7 @@
  * No state, no lock of our own, no allocation. May be called before our constructor, and by whatever that calls. */
 #include <stddef.h>
 
+#include "../core/tcb.h"
 #include "../shims/shim.h"
 #include "object.h"
 
@@ -61,8 +62,15 @@ static bool by_order(const void *handle) {
 	return handle == RTLD_DEFAULT || handle == RTLD_NEXT;
 }
 
+/* Whoever asks where his thread's area for restartable sequences is will look at it: core/tcb.c. */
+static void note_rseq(const char *name) {
+	if (unlikely(name && name[0] == '_' && name[1] == '_' && object_same(name, "__rseq_offset")))
+		tcb_rseq_somebody();
+}
+
 SHIM void *dlsym(void *handle, const char *name) {
 	REAL_READY();
+	note_rseq(name);
 	if (by_order(handle))
 		return real.dlsym(handle, name);
 	return as_seen(real.dlsym(handle, name), name);
@@ -80,6 +88,7 @@ static bool leads_to_us(const void *handle, const char *name, const char *versio
 
 SHIM void *dlvsym(void *handle, const char *name, const char *version) {
 	REAL_READY();
+	note_rseq(name);
 	if (!by_order(handle))
 		return as_seen(real.dlvsym(handle, name, version), name);
 	if (leads_to_us(handle, name, version, __builtin_return_address(0)))

@@ -28,6 +28,8 @@ bool object_open(struct object *o, const struct link_map *map) {
 			o->names = value;
 		else if (dyn->d_tag == DT_GNU_HASH)
 			o->hash = value;
+		else if (dyn->d_tag == DT_VERNEED)
+			o->needs = value;
 	}
 	return o->symbols && o->names && o->hash;
 }
@@ -49,6 +51,22 @@ bool object_same(const char *a, const char *b) {
 	while (*a && *a == *b)
 		a++, b++;
 	return *a == *b;
+}
+
+/* The loader's name begins so on every CPU. */
+static bool is_loader(const char *file) {
+	return file[0] == 'l' && file[1] == 'd';
+}
+
+bool object_wants_loader(const struct object *o, const char *version) {
+	for (const ElfW(Verneed) *need = o->needs; need; need = need->vn_next ? (const void *)((const char *)need + need->vn_next) : NULL) {
+		const ElfW(Vernaux) *aux = (const void *)((const char *)need + need->vn_aux);
+		for (int i = 0; i < need->vn_cnt && is_loader(o->names + need->vn_file); i++, aux = (const void *)((const char *)aux + aux->vna_next)) {
+			if (object_same(o->names + aux->vna_name, version))
+				return true;
+		}
+	}
+	return false;
 }
 
 /* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). The filter has two

@@ -12,6 +12,7 @@ struct object {
 	const ElfW(Sym) * symbols;
 	const char *names;
 	const uint32_t *hash; /* DT_GNU_HASH */
+	const ElfW(Verneed) * needs; /* NULL: its symbols have no versions */
 };
 
 /* The object that has this address in it; NULL: none. */
@@ -25,6 +26,9 @@ bool object_same(const char *a, const char *b);
 
 /* false: it has no symbol table, or none of the kind that is known here. */
 bool object_open(struct object *o, const struct link_map *map);
+
+/* Was it linked against that version of the loader (not of libc)? */
+bool object_wants_loader(const struct object *o, const char *version);
 
 /* The function of that name, whatever its version, that the object itself has; NULL: none. */
 const ElfW(Sym) * object_function(const struct object *o, const char *name);

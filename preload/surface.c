@@ -71,7 +71,7 @@ static const struct way {
 			  "pthread_getschedparam pthread_key_delete "
 			  "pthread_kill pthread_setaffinity_np pthread_setattr_default_np pthread_setname_np "
 			  "pthread_setschedparam pthread_setschedprio "
-			  "pthread_sigqueue pthread_tryjoin_np sched_getaffinity sched_getparam sched_getscheduler "
+			  "pthread_sigqueue pthread_tryjoin_np sched_getaffinity sched_getcpu sched_getparam sched_getscheduler "
 			  "sched_setaffinity sched_setparam "
 			  "sched_setscheduler thrd_create thrd_detach tss_create tss_delete dup epoll_create epoll_ctl "
 			  "epoll_create1 eventfd inotify_init inotify_init1 "

@@ -17,7 +17,7 @@
 #include "golib.h"
 #include "thread.h"
 
-#define STACK_DEFAULT (64ul << 10)
+#define STACK_DEFAULT (256ul << 10) /* less takes more memory: TCB_CUT_LEAST */
 #define STACK_MIN (16ul << 10)
 #define STACK_MAX (1ul << 30)
 #define GUARD 4096ul

@@ -60,7 +60,7 @@ typedef struct go_task {
 int go_spawn(go_fn fn, void *arg);
 
 typedef struct go_options {
-	size_t stack;  /* bytes; 0: 64 KiB, which is enough for libc. Only what is touched takes memory */
+	size_t stack;  /* bytes; 0: 256 KiB, which is enough for libc. Only what is touched takes memory */
 	go_wg *wg;     /* counted in it from now until it has ended */
 	go_task *task; /* joinable: go_join(task) */
 } go_options;

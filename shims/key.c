@@ -48,6 +48,10 @@ SHIM void tss_delete(tss_t key) {
 	pthread_key_delete(key);
 }
 
+bool keys_were_made(void) {
+	return atomic_load_explicit(&keys_end, memory_order_relaxed); /* says only what is likely */
+}
+
 void key_run_destructors(void) {
 	for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
 		bool found = false;

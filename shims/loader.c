@@ -293,8 +293,15 @@ __attribute__((noinline)) static void *open_for_all(struct g *g, Lmid_t ns, cons
 /* The first call of both must stay a jump: a build that watches functions (RACE=1) would add something after it. */
 #define JUMPS SHIM __attribute__((no_sanitize("thread", "address")))
 
+/* Such a module finds libc's sched_getcpu() before ours. */
+static void note_deepbind(int mode) {
+	if (unlikely(mode & RTLD_DEEPBIND))
+		tcb_rseq_somebody();
+}
+
 JUMPS void *dlopen(const char *file, int mode) {
 	REAL_READY();
+	note_deepbind(mode);
 	if (likely(!sched_started() || inside_sees_modules() || !file))
 		return real.dlopen(file, mode);
 	return open_for_all(g_goroutine(), LM_ID_BASE, file, mode, __builtin_return_address(0));
@@ -302,6 +309,7 @@ JUMPS void *dlopen(const char *file, int mode) {
 
 JUMPS void *dlmopen(Lmid_t ns, const char *file, int mode) {
 	REAL_READY();
+	note_deepbind(mode);
 	if (likely(!sched_started() || inside_sees_modules() || !file))
 		return real.dlmopen(ns, file, mode);
 	return open_for_all(g_goroutine(), ns, file, mode, __builtin_return_address(0));

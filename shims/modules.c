@@ -59,6 +59,7 @@ static const char *global;          /* _rtld_global: the namespaces, each of nam
 static size_t namespace_bytes;
 static const size_t *namespace_count;
 static const pthread_mutex_t *load_lock, *tls_lock; /* NULL: unknown */
+static const struct link_map *us, *libc;
 
 static uint64_t before[IDS / 64]; /* ids of modules in static TLS */
 static bool noted;
@@ -107,7 +108,7 @@ static size_t place_find(const struct link_map *const map[2], const void *const 
 	return 0;
 }
 
-static bool maps_known(const struct link_map *us, const struct link_map *libc) {
+static bool maps_known(void) {
 	const struct link_map *const map[2] = {us, libc};
 	struct map_tls t[2];
 	struct map_segments s[2];
@@ -129,21 +130,22 @@ static bool is_lock(const pthread_mutex_t *m) {
 	return m->__data.__kind == PTHREAD_MUTEX_RECURSIVE_NP && m->__data.__spins == 0 && !m->__data.__list.__next;
 }
 
-/* The first namespace is the one that `us` is in, and knows how many modules it has. */
-static bool namespaces_known(const struct link_map *us) {
+/* The first namespace is the one that we are in, and knows how many modules it has. */
+static bool namespaces_known(void) {
 	const struct {
 		const struct link_map *first;
 		unsigned count;
 	} *base = (const void *)global;
 	unsigned count = 0;
-	while (us->l_prev)
-		us = us->l_prev;
-	for (const struct link_map *map = us; map; map = map->l_next)
+	const struct link_map *first = us;
+	while (first->l_prev)
+		first = first->l_prev;
+	for (const struct link_map *map = first; map; map = map->l_next)
 		count++;
-	return base->first == us && base->count == count && *namespace_count >= 1 && *namespace_count <= NAMESPACES;
+	return base->first == first && base->count == count && *namespace_count >= 1 && *namespace_count <= NAMESPACES;
 }
 
-static bool global_known(const struct link_map *us) {
+static bool global_known(void) {
 	global = symbols_private("_rtld_global");
 	for (size_t at = sizeof(size_t); global && at < GLOBAL_BYTES; at += sizeof(size_t)) {
 		const pthread_mutex_t *locks = (const pthread_mutex_t *)(global + at);
@@ -151,7 +153,7 @@ static bool global_known(const struct link_map *us) {
 			continue;
 		namespace_count = (const size_t *)(global + at) - 1;
 		namespace_bytes = (at - sizeof(size_t)) / NAMESPACES;
-		if ((at - sizeof(size_t)) % (NAMESPACES * sizeof(void *)) || !namespaces_known(us))
+		if ((at - sizeof(size_t)) % (NAMESPACES * sizeof(void *)) || !namespaces_known())
 			return false;
 		load_lock = &locks[0];
 		tls_lock = &locks[2];
@@ -161,8 +163,9 @@ static bool global_known(const struct link_map *us) {
 }
 
 bool modules_known(void) {
-	const struct link_map *us = object_map((const void *)modules_known);
-	return tls_lock || (maps_known(us, object_map((const void *)real.__libc_start_main)) && global_known(us));
+	us = object_map((const void *)modules_known);
+	libc = object_map((const void *)real.__libc_start_main);
+	return tls_lock || (maps_known() && global_known());
 }
 
 /* ---- new modules ------------------------------------------------------------------------------------------------------ */
@@ -221,8 +224,22 @@ static void tell(const struct link_map *map) {
 		tcb_modules_is(&m);
 }
 
+/* Does it look at rseq areas? Of the loader's symbols three are of that version, and they say where the areas are. libc is linked against one of them, for
+ * sched_getcpu(), which we stand in front of in the first namespace, but not in another; we are, for the areas' sake. */
+static bool knows_rseq(const struct link_map *map) {
+	struct object o;
+	return map != us && map != libc && object_open(&o, map) && object_wants_loader(&o, "GLIBC_2.35");
+}
+
+static void tell_rseq(const struct link_map *map) {
+	if (knows_rseq(map))
+		tcb_rseq_somebody();
+}
+
 void modules_tell(void) {
 	each(tell);
+	each(tell_rseq);
+	tcb_rseq_nobody();
 	tcb_modules_settled();
 }
 

@@ -275,6 +275,7 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 	req->size = 0;
 	req->guard = GUARD_DEFAULT;
 	req->user_lo = NULL;
+	req->uses_keys = keys_were_made();
 	*detached = *has_mask = false;
 	if (!attr) {
 		if (likely(!thread_default_attr_set))

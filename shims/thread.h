@@ -94,6 +94,7 @@ void robust_release(struct g *g);
 
 /* Runs the destructors of thread-specific data on the calling thread, as NPTL at thread exit. In key.c. */
 void key_run_destructors(void);
+bool keys_were_made(void);
 
 /* threadattr.c: what pthread_create needs to know of attributes. */
 extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used */

@@ -501,6 +501,15 @@ static int errno_ret(int error) {
 	return error ? -1 : 0;
 }
 
+/* libc's looks at the rseq area of its thread, which most goroutines do not have: core/tcb.c. */
+SHIM int sched_getcpu(void) {
+	REAL_READY();
+	unsigned cpu = 0;
+	if (!g_goroutine())
+		return real.sched_getcpu();
+	return real.getcpu(&cpu, NULL) == 0 ? (int)cpu : -1;
+}
+
 /* Here and below a bad address is the kernel's to refuse. */
 SHIM int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set) {
 	REAL_READY();

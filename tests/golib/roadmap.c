@@ -378,10 +378,75 @@ static void wired_goroutines(void) {
 	CHECK(go_wg_wait(&others) == 0 && not_alone == 0 && go_wired(false));
 }
 
+/* A goroutine that waits takes 8 KiB at the most, page tables included, and still has all that a pthread has. */
+enum { PARKED = 20000, KEYS = 100 };
+static go_chan *gate;
+static int parked;
+static pthread_key_t keys[KEYS];
+
+static void *waits(void *arg) {
+	add(&parked, 1);
+	CHECK(go_recv(gate, NULL) == -EPIPE);
+	return arg;
+}
+
+static long memory_kib(void) {
+	char line[200];
+	long sum = 0, kib;
+	FILE *f = fopen("/proc/self/status", "r");
+	CHECK(f);
+	while (fgets(line, sizeof line, f)) {
+		if (sscanf(line, "VmRSS: %ld", &kib) == 1 || sscanf(line, "VmPTE: %ld", &kib) == 1)
+			sum += kib;
+	}
+	fclose(f);
+	return sum;
+}
+
+static void stack_is_small(void) {
+	go_wg wg = {{0}};
+	gate = go_chan_make(0, 0);
+	long before = memory_kib();
+	for (int i = 0; i < (getenv("ASIDE") ? 100 : PARKED); i++)
+		CHECK(go_spawn_wg(&wg, waits, NULL) == 0);
+	until(&parked, getenv("ASIDE") ? 100 : PARKED);
+	long bytes = (memory_kib() - before) * 1024 / PARKED;
+	if (bytes > 8192)
+		printf("%ld bytes each\n", bytes);
+	CHECK(bytes <= 8192);
+	go_close(gate);
+	CHECK(go_wg_wait(&wg) == 0);
+}
+
+/* Every other one leaves values behind, in each of the places that libc has for them; the next one on that stack finds none. */
+static void *has_values(void *arg) {
+	for (int i = 0; i < KEYS; i++)
+		CHECK(pthread_getspecific(keys[i]) == NULL);
+	int first = (intptr_t)arg % 4 == 0 ? 0 : (intptr_t)arg % 4 == 1 ? 10 : (intptr_t)arg % 4 == 2 ? 40 : KEYS;
+	for (int i = first; i < KEYS; i += 3)
+		CHECK(pthread_setspecific(keys[i], arg) == 0);
+	for (int i = first; i < KEYS; i += 3)
+		CHECK(pthread_getspecific(keys[i]) == arg);
+	return arg;
+}
+
+static void stack_values_are_gone(void) {
+	go_wg wg = {{0}};
+	for (int i = 0; i < KEYS; i++)
+		CHECK(pthread_key_create(&keys[i], NULL) == 0);
+	for (intptr_t i = 1; i <= 4000; i++) {
+		CHECK(go_spawn_wg(&wg, has_values, (void *)i) == 0);
+		if (i % 10 == 0)
+			CHECK(go_wg_wait(&wg) == 0);
+	}
+	CHECK(go_wg_wait(&wg) == 0);
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		{"stack_deep_recursion", stack_deep_recursion}, {"stack_window_grows", stack_window_grows},
-		{"stack_is_given_back", stack_is_given_back},
+		{"stack_is_given_back", stack_is_given_back}, {"stack_is_small", stack_is_small},
+		{"stack_values_are_gone", stack_values_are_gone},
 		{"preempt_hogs", preempt_hogs}, {"preempt_parked_undisturbed", preempt_parked_undisturbed},
 		{"netpoll_echo", netpoll_echo}, {"netpoll_frees_p", netpoll_frees_p}, {"netpoll_wait", netpoll_wait},
 		{"wired_goroutines", wired_goroutines}, {"procs_increase", procs_increase},

@@ -43,6 +43,9 @@ GOLIB(step2_gomaxprocs, toggle_under_load, "roadmap", "procs_toggle")
 GOLIB(step3_stack, hundred_thousand_levels, "roadmap", "stack_deep_recursion")
 GOLIB(step3_stack, window_grows, "roadmap", "stack_window_grows")
 
+GOLIB(step3_stack, small_when_parked, "roadmap", "stack_is_small")
+GOLIB(step3_stack, values_are_gone, "roadmap", "stack_values_are_gone")
+
 Test(step3_stack, memory_below_is_given_back) {
 	expect_ok("roadmap", "stack_is_given_back", "GOMAXPROCS=1 GOSHIM=trim=1");
 	expect_ok("roadmap", "stack_is_given_back", "GOMAXPROCS=2 GOSHIM=trim=1");

@@ -202,6 +202,17 @@ Test(stack, pages_come_on_touch_and_go_on_release, .init = markers) {
 	cr_expect(resident(&again) == 0 && again.hi[-1] == 0, "a used slot is clean");
 }
 
+/* What is locked cannot be given back; the page that tcb_make() expects to be zero is, nevertheless. */
+Test(stack, a_locked_slot_is_clean_on_top, .init = markers) {
+	struct stack s, again;
+	cr_assert(stack_alloc(64 * KIB, PAGE, &s) == 0);
+	memset(s.hi - 2 * PAGE, 1, 2 * PAGE);
+	cr_assert(syscall(SYS_mlock, s.hi - 2 * PAGE, 2 * PAGE) == 0); /* AddressSanitizer has a mlock() that does nothing */
+	stack_release(&s);
+	cr_assert(stack_alloc(64 * KIB, PAGE, &again) == 0);
+	cr_expect(again.lo == s.lo && again.hi[-2 * (int)PAGE] == 1 && again.hi[-(int)PAGE] == 0 && again.hi[-1] == 0);
+}
+
 Test(stack, trim, .init = markers) {
 	struct stack s;
 	cr_assert(stack_alloc(1 * MIB, PAGE, &s) == 0);
