@@ -101,6 +101,10 @@ static int child(enum way way) {
 		t[i] = start(thread, (void *)i);
 	for (int i = 0; i < OLD + NEW; i++)
 		EQ(join(t[i]), 0);
+	for (long i = 0; i < OLD; i++) /* on stacks that were others' when nobody had asked */
+		t[i] = start(thread, (void *)i);
+	for (int i = 0; i < OLD; i++)
+		EQ(join(t[i]), 0);
 	thread(NULL);
 	return failures != 0;
 }
