@@ -7,17 +7,17 @@
  * Layout at the top of a stack slot, from high to low, as NPTL's own; "tcb" is everywhere the thread pointer, marked ^:
  *     variant II (x86-64):     ^struct pthread | static TLS | stack frames
  *     variant I (aarch64):      static TLS | ^head | struct pthread | stack frames
- * pthread_t is the address of struct pthread; the descriptors' offsets count
- * from there and are turned into offsets from the thread pointer when they are read, with wrap-around where they are negative. In
- * variant I the head holds the dtv, and the descriptor says so by an offset beyond the struct.
+ * pthread_t is the address of struct pthread; the descriptors' offsets count from there and are turned into offsets from the thread pointer when they
+ * are read, with wrap-around where they are negative. In variant I the head holds the dtv, and the descriptor says so by an offset beyond the struct.
  *
  * What a goroutine touches. In variant II the struct, the static TLS that is used and the first frames would fit a page, but not with the TLS between them that libc
  * reserves for modules to come. So the struct is cut in two where a page ends: below are the words that every thread has (dtv, canary, list, tid, robust mutexes,
  * cancellation; for threads that use TSD keys 32 of their values, too), and the page above it stays untouched, hence zero, in most. Of what a fresh thread
- * has there we know each word that is not zero, or we do not cut (upper_accounted()): libc looks at none of them on a goroutine but at the size of its stack, where zero
- * stands for 256 KiB or more (TCB_CUT_LEAST), and at the rseq area. That must say "not registered", because zeros would be "on CPU 0" to allocators with caches per CPU: but only if somebody looks. sched_getcpu() is ours, and whoever else wants it
- * asks the loader for __rseq_offset by a version that is known before his code runs, or asks dlsym(), which is ours, too: tcb_rseq_somebody(). Where the loader
- * is not watched, and from then on, TCBs are made whole. An idle goroutine so takes one page of stack, or two, where NPTL's thread has two or three.
+ * has there we know each word that is not zero, or we do not cut (upper_accounted()): libc looks at none of them on a goroutine but at the size of its stack, where
+ * zero stands for 256 KiB or more (TCB_CUT_LEAST), and at the rseq area. That must say "not registered", because zeros would be "on CPU 0" to allocators with
+ * caches per CPU: but only if somebody looks. sched_getcpu() is ours, and whoever else wants it asks the loader for __rseq_offset by a version that is known before
+ * his code runs, or asks dlsym(), which is ours, too: tcb_rseq_somebody(). Where the loader is not watched, and from then on, TCBs are made whole. An idle
+ * goroutine so takes one page of stack, or two, where NPTL's thread has two or three.
  *
  * libc's own TLS block (malloc's cache and arena, resolver, locale, errno) is not reset when a TCB is reused: libc frees that state only
  * on a way through pthread exit that we cannot call, so keeping it warm is what makes it not leak (TLS-12). When a TCB is given up, the block is
@@ -438,9 +438,11 @@ static void upper_clear(uintptr_t tcb) {
 	memset(upper_of(tcb), 0, tcb + lay.struct_bytes - (uintptr_t)upper_of(tcb));
 }
 
-static bool rseq_wanted(const struct g *g) {
+/* Elsewhere than in the upper part (a later libc's is among static TLS) it costs nothing. */
+static bool rseq_wanted(uintptr_t tcb, const struct g *g) {
 	atomic_signal_fence(memory_order_seq_cst); /* after what is written there: tcb_rseq_somebody() */
-	return !g->tcb_cut || __builtin_expect(atomic_load_explicit(&rseq_users, memory_order_relaxed) == RSEQ_SOMEBODY, 0);
+	return !g->tcb_cut || (char *)(tcb + (uintptr_t)__rseq_offset) < upper_of(tcb) ||
+	       __builtin_expect(atomic_load_explicit(&rseq_users, memory_order_relaxed) == RSEQ_SOMEBODY, 0);
 }
 
 /* A fresh thread's struct pthread for `tcb`, whose upper part is zero if it is cut; keeps what lies in the caller's dtv word. */
@@ -460,7 +462,7 @@ static void struct_fill(uintptr_t tcb, struct g *g) {
 	node[0] = node[1] = (uintptr_t)node; /* fork's child unlinks it (FRK-1) */
 	atomic_store_explicit(tcb_cancelhandling(tcb), 0, memory_order_relaxed);
 	tcb_set_tid(tcb, g->tid);
-	if (rseq_wanted(g))
+	if (rseq_wanted(tcb, g))
 		rseq_mark_unregistered(tcb);
 }
 

@@ -501,11 +501,11 @@ static int errno_ret(int error) {
 	return error ? -1 : 0;
 }
 
-/* libc's looks at the rseq area of its thread, which most goroutines do not have: core/tcb.c. */
+/* libc's looks at the rseq area of its thread, which most goroutines do not have, nor has who was one when it forked: core/tcb.c. */
 SHIM int sched_getcpu(void) {
 	REAL_READY();
 	unsigned cpu = 0;
-	if (!g_goroutine())
+	if (!tls_g || !tls_g->tcb_cut)
 		return real.sched_getcpu();
 	return real.getcpu(&cpu, NULL) == 0 ? (int)cpu : -1;
 }

@@ -56,6 +56,20 @@ static void *thread(void *arg) {
 	return NULL;
 }
 
+/* In its child it is the only thread. */
+static void *forks(void *arg) {
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		for (int i = 0; i < cpus; i++)
+			thread((void *)(long)i);
+		_exit(failures != 0);
+	}
+	EQ(waitpid(pid, &status, 0), pid);
+	EQ(status, 0);
+	return arg;
+}
+
 static void *old(void *arg) {
 	int cpu = cpu_of[(long)arg % cpus];
 	/* One in three is bound before: it has a kernel thread of its own already. */
@@ -105,6 +119,7 @@ static int child(enum way way) {
 		t[i] = start(thread, (void *)i);
 	for (int i = 0; i < OLD; i++)
 		EQ(join(t[i]), 0);
+	EQ(join(start(forks, NULL)), 0);
 	thread(NULL);
 	return failures != 0;
 }
