@@ -10,7 +10,7 @@
  *    watch: there it is not the net below a lost wake-up that it is else, so who is forgotten then waits for ever. What counts is that the same one
  *    heads the same queue and that nobody is on the way to it: an M that spins, or has a P and no G, or has been handed a P and does not know yet, or is
  *    the poller whose sleep was broken. The count starts again when a look comes late, because sysmon itself lacked a CPU and with it its chance to wake
- *    somebody, and after a kernel thread was refused.
+ *    somebody, and after a kernel thread was refused. (The one below does not: where looks were late again and again it never came to its end.)
  *  - Who is on the way arrives. On a busy machine an M that was woken lacks a CPU, which is nobody's mistake, and how long that lasts says little. So it
  *    is compared with one that was woken later: each look, but not sooner than the longest of sysmon's ticks after another, wakes the maker, and when that has had
  *    OVERTAKEN turns, the other does not wait for the kernel. (At looks 20 us apart all turns were over in 10 ms; where 50 processes compute, that is one turn of theirs.)
@@ -207,16 +207,21 @@ static const struct g *head_of(struct p *p) {
 /* What of one look is the same for all queues. */
 struct state {
 	int64_t now;
-	bool again;  /* it counts: a P is idle, and the look before was not long ago */
+	bool idle;   /* a P is */
+	bool late;   /* the look before was long ago, or a kernel thread was refused since */
 	bool coming; /* somebody is on the way */
 	bool turn;   /* the maker has run */
 };
 
 /* True: who heads this queue has done so before, and somebody is on the way. */
 static bool watch(struct watched *w, const struct g *g, uint32_t tick, const struct state *is) {
-	if (!is->again || !g || w->g != g || w->tick != tick) {
+	if (!is->idle || !g || w->g != g || w->tick != tick) {
 		*w = (struct watched){.g = g, .tick = tick, .since = is->now, .nobody_since = is->now};
 		return false;
+	}
+	if (is->late) {
+		w->looks = 0;
+		w->nobody_since = is->now;
 	}
 	if (is->coming) {
 		w->looks = 0;
@@ -232,10 +237,10 @@ static bool watch(struct watched *w, const struct g *g, uint32_t tick, const str
 
 void debug_look(int64_t now) {
 	static bool waits;
-	bool again = now - last_look < ON_TIME_NS && atomic_load(&sched.idle_p_count) > 0;
-	again &= !atomic_exchange_explicit(&forgiven, false, memory_order_relaxed);
+	bool late = now - last_look >= ON_TIME_NS;
+	late |= atomic_exchange_explicit(&forgiven, false, memory_order_relaxed);
 	last_look = now;
-	struct state is = {now, again, on_its_way(), waits && maker_ran(now)};
+	struct state is = {now, atomic_load(&sched.idle_p_count) > 0, late, on_its_way(), waits && maker_ran(now)};
 	uint32_t n = sched.procs;
 	/* Relaxed and without the lock: only compared. */
 	waits = watch(&watched[GOMAXPROCS_MAX], __atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED), 0, &is);
