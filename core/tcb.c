@@ -453,7 +453,7 @@ static void struct_fill(uintptr_t tcb, struct g *g) {
 	memcpy(word, template, bytes);
 	for (uint32_t i = 0; i < template_self_count && template_self[i] * sizeof *word < bytes; i++)
 		word[template_self[i]] += thread - template_at;
-	if (lay.stack_words && !g->tcb_cut && g->stack.lo) {
+	if (lay.stack_words && (lay.stack_words + 2) * sizeof *word <= bytes && g->stack.lo) {
 		word[lay.stack_words] = (uintptr_t)g->stack.lo;
 		word[lay.stack_words + 1] = g->stack.size ? g->stack.size : (size_t)(g->stack.hi - g->stack.lo);
 	}

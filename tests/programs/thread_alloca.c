@@ -46,7 +46,10 @@ int main(void) {
 		printf("this libc has no such function\n");
 		return 1;
 	}
-	for (int round = 0; round < 3; round++) {
+	for (int round = 0; round < 6; round++) {
+		pthread_key_t key;
+		if (round == 3) /* threads have thread-specific data from now on */
+			EQ(pthread_key_create(&key, NULL), 0);
 		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 			pthread_attr_init(&attr);
 			EQ(pthread_attr_setstacksize(&attr, sizes[i]), 0);
