@@ -219,13 +219,11 @@ static bool watch(struct watched *w, const struct g *g, uint32_t tick, const str
 		*w = (struct watched){.g = g, .tick = tick, .since = is->now, .nobody_since = is->now};
 		return false;
 	}
-	if (is->late) {
+	if (is->late || is->coming) {
 		w->looks = 0;
 		w->nobody_since = is->now;
 	}
 	if (is->coming) {
-		w->looks = 0;
-		w->nobody_since = is->now;
 		w->turns += is->turn;
 		if (w->turns > OVERTAKEN || is->now - w->since > ON_ITS_WAY_NS)
 			debug_die("a goroutine is runnable and a P idle, and who is on the way does not arrive");

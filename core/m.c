@@ -291,7 +291,7 @@ static _Atomic bool maker_has_chore;    /* memory to give back: that calls the p
  * and making one for a lock of malloc's that the caller of exec holds (in a handler). Then it is a race, as it is with kernel threads.
  * Forks that libc does not know of (clone(), _Fork()) wait the same way: what the maker has locked in libc would stay so in the child. */
 #define EXEC_WAIT_NS 20000000
-static _Atomic uint32_t maker_held; /* execs under way; futex word */
+static _Atomic uint32_t maker_held; /* execs and such forks under way; futex word */
 static _Atomic bool maker_busy;     /* in the middle of making one */
 static int32_t maker_pid;
 

@@ -14,7 +14,7 @@ void tcb_find_tid(void);
 int tcb_offsets(const char **why);
 /* Takes the template from the calling kernel thread, which must be a freshly created pthread. 0 or -ENOSYS with *why. */
 int tcb_take_template(const char **why);
-/* Bytes that tcb_make needs at the top of a stack, in whatever way. */
+/* Bytes that tcb_make needs at the top of a stack, where it keeps struct pthread in one piece. */
 size_t tcb_bytes(void);
 /* How much of struct pthread must share a page with the frames, so that the rest lies on a page that most threads never touch; more if the thread is likely
  * to use TSD keys. 0: all of it is needed. */

@@ -218,12 +218,6 @@ static void follow(const struct link_map *map) {
 		stacks_follow();
 }
 
-static void tell(const struct link_map *map) {
-	struct tcb_module m = tls_module(map);
-	if (id_of(map))
-		tcb_modules_is(&m);
-}
-
 /* Does it look at rseq areas? Of the loader's symbols three are of that version, and they say where the areas are. libc is linked against one of them, for
  * sched_getcpu(), which we stand in front of in the first namespace, but not in another; we are, for the areas' sake. */
 static bool knows_rseq(const struct link_map *map) {
@@ -231,14 +225,16 @@ static bool knows_rseq(const struct link_map *map) {
 	return map != us && map != libc && object_open(&o, map) && object_wants_loader(&o, "GLIBC_2.35");
 }
 
-static void tell_rseq(const struct link_map *map) {
+static void tell(const struct link_map *map) {
+	struct tcb_module m = tls_module(map);
+	if (id_of(map))
+		tcb_modules_is(&m);
 	if (knows_rseq(map))
 		tcb_rseq_somebody();
 }
 
 void modules_tell(void) {
 	each(tell);
-	each(tell_rseq);
 	tcb_rseq_nobody();
 	tcb_modules_settled();
 }
