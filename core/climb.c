@@ -16,6 +16,8 @@
  * counts no calls, and it would have to share its CPU. (Seen is who does so for 10 ms. Many short computations that wait for each other beside a socket that
  * is served better by fewer Ps would be taken for that socket's.) Where one begins, where calls become dear or few, where those used are not busy any more, all Ps are back at once.
  *
+ * What is tried need not be Ps (not_ps): 2 and 1 then stand for any two ways to run, of which the first is taken in doubt, and no CPU time is asked for (batch.c).
+ *
  * Pure: no clock, no lock; sysmon (procs.c) looks, and calls. The idea is that of .NET's thread pool, which counts work items of its own. */
 #include "climb.h"
 
@@ -26,6 +28,7 @@
 #define PAIRS_MAX 8u
 #define STALE_NS 500000000   /* nobody has looked for so long: what lies between says nothing */
 #define WAIT_MIN_NS 1000000000
+#define WAIT_FIRST_NS 250000000 /* not_ps: a wrong verdict costs little, and many clients run for seconds only */
 #define WAIT_MAX_NS 60000000000
 #define COMPUTES_NS 1000000000 /* no trial for so long after a goroutine has computed */
 #define CALLS_MIN 4000.0     /* each second: fewer say too little in a window */
@@ -38,7 +41,7 @@
 #define DEARER 1.5           /* another kind of work */
 
 void climb_reset(struct climb *c, uint32_t max) {
-	*c = (struct climb){.max = max, .use = max, .wait = WAIT_MIN_NS};
+	*c = (struct climb){.max = max, .use = max, .wait = c->not_ps ? WAIT_FIRST_NS : WAIT_MIN_NS, .not_ps = c->not_ps};
 }
 
 static void wait_longer(struct climb *c, int64_t now) {
@@ -156,7 +159,7 @@ static uint32_t trial_next(struct climb *c, double rate, int64_t now) {
 /* A window without a trial is over. */
 static uint32_t watched(struct climb *c, int64_t now, double rate, double cpus) {
 	double cost = rate > 0 ? cpus * 1e9 / rate : 0;
-	c->slack = cpus < BUSY * c->use ? c->slack + 1 : 0;
+	c->slack = !c->not_ps && cpus < BUSY * c->use ? c->slack + 1 : 0;
 	if (c->use < c->max && (rate < CALLS_MIN || c->slack >= SLACK || (c->cost > 0 && cost > c->cost * DEARER)))
 		return all_back(c, now);
 	if (c->cost == 0) /* the first window after a verdict */
@@ -170,7 +173,7 @@ static uint32_t watched(struct climb *c, int64_t now, double rate, double cpus) 
 		if (c->next > now + WAIT_MIN_NS)
 			c->next = now + WAIT_MIN_NS;
 	}
-	bool busy = rate >= CALLS_MIN && cpus >= BUSY * half(c->use);
+	bool busy = rate >= CALLS_MIN && (c->not_ps || cpus >= BUSY * half(c->use));
 	if (!busy || now < c->next || (c->computed && now - c->computed < COMPUTES_NS))
 		return c->use;
 	return trial_begin(c);

@@ -23,6 +23,7 @@ struct climb_trial {
 };
 
 struct climb {
+	bool not_ps;              /* set before climb_reset() */
 	uint32_t max;             /* what GOMAXPROCS was at the last look */
 	uint32_t use;             /* the best known; the number in use, but for a trial */
 	bool trying;

@@ -25,6 +25,7 @@
 #include "futex.h"
 #include "netpoll.h"
 #include "pages.h"
+#include "batch.h"
 #include "procs.h"
 #include "race.h"
 #include "runtime.h"
@@ -33,7 +34,7 @@
 #include "tcb.h"
 
 struct sched sched __attribute__((aligned(4096))); /* a page: the fewer a fork's child writes, the fewer are copied */
-struct sched_config sched_config = {.gomaxprocs = 1, .fewer = true, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
+struct sched_config sched_config = {.gomaxprocs = 1, .fewer = true, .batch = 1, .m_idle_max = 4, .preempt = true, .trim_ns = 10000000000};
 int (*sched_thread_create)(void *(*fn)(void *), void *arg);
 void (*sched_tp_trap_hook)(void);
 
@@ -118,8 +119,10 @@ static uint32_t m_idle_max(void) {
 }
 
 void m_parent(struct g *g) {
-	if (g && g->m)
-		g->m->parent = true;
+	if (!g || !g->m)
+		return;
+	g->m->parent = true;
+	m_batch_leave(g->m);
 }
 
 void m_keep_all(void) {
@@ -240,7 +243,7 @@ static struct m *m_alloc(void) {
 	g_state_set(&m->g0, GS_RUNNING);
 	__atomic_store_n(&m->kmask, ALL_SIGNALS, __ATOMIC_RELAXED); /* who walks the list may still ask for the thread that had the struct before */
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
-	m->exiting = m->parent = m->first = false;
+	m->exiting = m->parent = m->first = m->batch = m->never_batch = false;
 	m_pin(m, false);
 	m_wire(m, NULL);
 	m->ending = false;
@@ -486,13 +489,17 @@ struct m *m_new_pinned(struct g *g) {
 	m_wire(m, g);
 	m_pin(m, g != NULL);
 	struct g *self = g_self();
+	bool wired = g_wire(self, true);
 	enum tp_hold hold = g_tp_hold(self);
+	if (self->m)
+		m_batch_leave(self->m);
 	uint64_t all = ALL_SIGNALS, old;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	RACE_BEFORE(m);
 	int r = MAY_FAIL_SEEN(-EAGAIN, sched_thread_create(m_main, m));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	g_tp_release(self, hold);
+	g_wire(self, wired);
 	if (r == 0) {
 		stat_count(NULL, STAT_M_CREATED, 1);
 		return m;
@@ -639,6 +646,7 @@ void m_stop(struct m *m) {
 	m_idle_push(m);
 	lock_release(&sched.lock);
 	m_idle(m, true);
+	batch_follow(m);
 	while (atomic_load_explicit(&m->note, memory_order_acquire) == 0) {
 		SYS4(SYS_futex, &m->note, FUTEX_WAIT_PRIVATE, 0, 0);
 		arch_tp_mend();
@@ -848,6 +856,7 @@ void sched_fork_child(void) {
 	g_fork_child(g, all);
 	stats_fork_child();
 	procs_fork_child();
+	batch_fork_child();
 	disk_fork_child();
 	cpu_fork_child();
 	memset(&maker_g, 0, sizeof maker_g); /* it may have held a lock */

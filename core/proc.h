@@ -342,6 +342,7 @@ static inline int64_t deadline_in(int64_t ns) {
 struct sched_config {
 	uint32_t gomaxprocs;      /* 1..256; changed by procs_set(). sched.procs are in use */
 	bool fewer;               /* fewer Ps are used where more are no use: climb.c */
+	uint8_t batch;            /* Ms' waking interrupts nobody: 0 never, 1 where that serves more, 2 always: batch.c */
 	size_t stack_default;     /* bytes */
 	bool stack_mprotect;      /* use mprotect guards even where guard markers work */
 	uint32_t m_idle_max;      /* idle Ms kept above GOMAXPROCS */

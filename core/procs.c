@@ -22,7 +22,6 @@
 #include <errno.h>
 #include <time.h>
 
-#include "climb.h"
 #include "procs.h"
 #include "runtime.h"
 
@@ -161,7 +160,7 @@ static void procs_use(uint32_t n) {
 	wakep();
 }
 
-static struct climb_look look_at_all(void) {
+struct climb_look procs_look(void) {
 	struct timespec cpu = {0, 0};
 	struct climb_look look = {.now = nanotime()};
 	SYS2(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &cpu);
@@ -181,11 +180,15 @@ void procs_climb(int64_t now, bool computes) {
 	}
 	uint32_t use = computes && climb.max == max ? climb_computes(&climb, now) : sched.procs;
 	if (!computes && climb_due(&climb, max, now)) {
-		struct climb_look look = look_at_all();
+		struct climb_look look = procs_look();
 		use = climb_next(&climb, max, &look);
 	}
 	if (use != sched.procs)
 		procs_use(use);
+}
+
+bool procs_climbing(void) {
+	return climb.trying;
 }
 
 void procs_climb_over(void) {

@@ -105,6 +105,7 @@ struct m {
 	bool exiting;
 	bool first;                  /* the process's first kernel thread, which others take for the process: what is sent to it is main's */
 	bool parent;             /* made a process, so it never ends: m_parent(); written by the M itself */
+	bool batch, never_batch; /* batch.c; the M's own */
 	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
 	_Atomic int64_t pinned_since;
 	struct g *pinned_g;
@@ -166,6 +167,7 @@ struct sched {
 	_Atomic uint32_t m_refusals; /* ... how many in a row */
 	_Atomic bool m_keep;         /* no M ends for being idle: m_keep_all() */
 	uint32_t m_made;             /* structs, ever, a fork's parent's included: each has a slot (arch_thread) of its own */
+	_Atomic bool batch;          /* Ms that wait shall have SCHED_BATCH: batch.c */
 	_Atomic uint32_t procs;      /* all_p[0..procs) are in use: GOMAXPROCS, or fewer (climb.c). Changes under sched.lock */
 	_Atomic uint32_t procs_all;  /* those above procs may still hold something: scans go so far (procs.c) */
 	struct p *all_p[GOMAXPROCS_MAX]; /* in a fork's child, also its parent's: their `birth` differs, and p_new() takes them into use */
@@ -247,7 +249,8 @@ static inline struct p *p_detach(struct m *m) {
 void m_helps(struct m *m, struct p *p); /* begins to, with p */
 void sched_brief_over(void);           /* sysmon */
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
-void m_parent(struct g *g);            /* g is about to make a process, or just has; NULL or a foreign G: nothing */
+void m_parent(struct g *g);            /* g, wired or in a system call, is about to make a process, or to become another program; NULL or a foreign G: nothing */
+void m_batch_leave(struct m *m);       /* m's kernel thread has the policy that it began with, for good: another is about to inherit it. Its own thread */
 bool maker_hold(void);                 /* around exec and forks that libc does not know of: no M is made meanwhile; false: there is no need to, and nothing to let go */
 void maker_let_go(void);               /* it failed */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */
@@ -334,6 +337,14 @@ void maker_chore(void);
 /* Relaxed: others ask for reports, or after m_pin(). g NULL: whoever is queued. */
 static inline void m_wire(struct m *m, struct g *g) {
 	__atomic_store_n(&m->wired_g, g, __ATOMIC_RELAXED);
+}
+
+void batch_change(struct m *m);         /* batch.c; on its own thread */
+/* m is about to wait. */
+static inline void batch_follow(struct m *m) {
+	/* relaxed: see use() in batch.c */
+	if (__builtin_expect(m->batch != atomic_load_explicit(&sched.batch, memory_order_relaxed), 0))
+		batch_change(m);
 }
 
 /* release, after m_wire(): pairs with the acquire in m_is_pinned() */

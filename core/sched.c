@@ -316,6 +316,7 @@ static struct g *poll_as_poller(struct m *m) {
 	}
 	atomic_store(&sched.poll_until, first);
 	m_idle(m, true);
+	batch_follow(m);
 	struct g *list = netpoll_poll(timeout);
 	m_idle(m, false);
 	wall_look();

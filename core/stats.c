@@ -78,6 +78,7 @@ void stats_json(struct text *t) {
 	gauges_of_gs(&v);
 	put(t, "sched.gomaxprocs", PEEK(sched_config.gomaxprocs), &first);
 	put(t, "sched.procs", atomic_load_explicit(&sched.procs, memory_order_relaxed), &first);
+	put(t, "sched.batch", atomic_load_explicit(&sched.batch, memory_order_relaxed), &first);
 	put(t, "sched.idle_procs", atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed), &first);
 	put(t, "sched.spinning", atomic_load_explicit(&sched.spinning, memory_order_relaxed), &first);
 	put(t, "sched.queued_global", atomic_load_explicit(&sched.runq.size, memory_order_relaxed), &first);

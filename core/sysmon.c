@@ -25,6 +25,7 @@
 #include "chaos.h"
 #include "debug.h"
 #include "netpoll.h"
+#include "batch.h"
 #include "procs.h"
 #include "race.h"
 #include "runtime.h"
@@ -640,7 +641,10 @@ static void tick(struct look *look, bool poll) {
 	trust_looks -= trust_looks > 0;
 	make_room(look);
 	poller_wanted(look);
-	procs_climb(look->now, look->computes);
+	if (!batch_trying())
+		procs_climb(look->now, look->computes);
+	if (!procs_climbing())
+		batch_look(look->now, look->computes);
 	queued |= globq_waiting();
 	if (queued && atomic_load(&sched.idle_p_count) > 0) {
 		static uint32_t seen; /* at the second tick: what is queued for a moment only is none of our business */
@@ -716,6 +720,7 @@ static void asleep_until(int64_t next) {
 /* Nothing is to be watched. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
 static void sleep_deeply(void) {
 	procs_climb_over();
+	batch_over();
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
 	shims_look();
 	int64_t next = scavenge(nanotime(), true);
@@ -788,7 +793,8 @@ static void start_word_await(uint32_t from) {
 
 /* sysmon is to wake when it asked to, also while the program's threads compute on every CPU: who asks for a short slice (Linux 6.12) need not wait until the
  * one that runs has had its own, and the kernel's 50 us of slack are for those who can wait. Both are sysmon's alone, who makes no process and no thread
- * that would inherit them. A kernel that knows them not, or a policy under which they mean nothing, is as good as no answer. */
+ * that would inherit them. A kernel that knows them not, or a policy under which they mean nothing, is as good as no answer. Where system calls are filtered
+ * these may be forbidden, on pain of death, and the program never makes them: there it does without. */
 static void be_punctual(void) {
 	struct {
 		uint32_t size, policy;
@@ -797,8 +803,14 @@ static void be_punctual(void) {
 		uint32_t priority;
 		uint64_t runtime_ns, deadline_ns, period_ns;
 	} attr = {.size = sizeof attr};
+	if (SYS2(SYS_prctl, PR_GET_SECCOMP, 0) != 0)
+		return;
 	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
-	if (SYS4(SYS_sched_getattr, 0, &attr, sizeof attr, 0) == 0 && (attr.policy == SCHED_OTHER || attr.policy == SCHED_BATCH)) {
+	if (SYS4(SYS_sched_getattr, 0, &attr, sizeof attr, 0) < 0)
+		return;
+	if (attr.policy == SCHED_OTHER && attr.flags == 0)
+		batch_allow();
+	if (attr.policy == SCHED_OTHER || attr.policy == SCHED_BATCH) {
 		attr.runtime_ns = SLICE_MIN_NS;
 		SYS3(SYS_sched_setattr, 0, &attr, 0);
 	}

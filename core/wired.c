@@ -114,6 +114,7 @@ void g_tp_release(struct g *g, enum tp_hold was) {
 }
 
 static void pin_to_its_m(struct g *g) {
+	m_batch_leave(g->m);
 	m_wire(g->m, g);
 	wired_m_set(g, g->m);
 	m_pin(g->m, true);

@@ -127,6 +127,7 @@ void goshim_configure(void) {
 	isolate_configure(settings.panic_isolate, settings.panic_release, settings.panic_limit);
 	sched_config.preempt = settings.preempt;
 	sched_config.fewer = settings.fewer;
+	sched_config.batch = settings.batch;
 	sig_trap_wanted = settings.fsbase_trap;
 	chaos_configure(settings.chaos, settings.chaos_percent, settings.fail);
 	if (settings.chaos_errors)

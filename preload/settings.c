@@ -26,7 +26,7 @@
 #define STACK_MIN ((size_t)16 << 10)
 #define STACK_MAX ((size_t)1 << 30)
 
-struct settings settings = {.patch = true, .fewer = true, .preempt = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT,
+struct settings settings = {.patch = true, .fewer = true, .batch = 1, .preempt = true, .idle_ms = IDLE_MS_DEFAULT, .chaos_percent = CHAOS_PERCENT_DEFAULT,
 			    .trim_s = TRIM_DEFAULT_S, .panic_limit = PANIC_LIMIT_DEFAULT};
 
 /* ---- text without stdio ------------------------------------------------------------------------------------------- */
@@ -93,6 +93,14 @@ static bool parse_off(const char *text) {
 
 static bool parse_fewer(const char *text) {
 	return parse_bool(text, &settings.fewer);
+}
+
+static bool parse_batch(const char *text) {
+	long long n;
+	if (!parse_integer(text, &n) || n < 0 || n > 2)
+		return false;
+	settings.batch = (uint8_t)n;
+	return true;
 }
 
 static bool parse_preempt(const char *text) {
@@ -274,6 +282,8 @@ static const struct setting table[] = {
 	 "idle kernel threads kept above GOMAXPROCS for the next blocking call; default 4"},
 	{"fewer", parse_fewer, ACCEPTS_BOOL, "0|1",
 	 "0: GOMAXPROCS goroutines may always run at once, though a server whose CPUs hinder each other serves more with fewer; default 1"},
+	{"batch", parse_batch, "must be 0, 1 or 2", "0|1|2",
+	 "0: kernel threads that waited are woken as the program's would be, 2: as SCHED_BATCH, which interrupts nobody; default 1, as serves more"},
 	{"preempt", parse_preempt, ACCEPTS_BOOL, "0|1",
 	 "0: never interrupt a thread that computes, let the kernel share the CPU between it and who waits; default 1"},
 	{"chaos", parse_chaos, "must be a whole number of 0 to 10^15", "SEED",

@@ -14,6 +14,7 @@ struct settings {
 	bool verbose;          /* GOSHIM=verbose=1: say on stderr what was decided */
 	size_t stack;          /* GOSHIM=stack=BYTES[k|m|g]: default stack size; 0 = RLIMIT_STACK as NPTL */
 	bool fsbase_trap;      /* GOSHIM=fsbase=trap: write the thread pointer behind the back of a kernel that does not let programs */
+	uint8_t batch;         /* GOSHIM=batch=0|1|2: kernel threads wait as SCHED_BATCH never, where that serves more, always */
 	bool fewer;            /* GOSHIM=fewer=0|1: may fewer Ps than GOMAXPROCS be used where they serve more */
 	bool preempt;          /* GOSHIM=preempt=0|1: may goroutines be interrupted */
 	bool guard_mprotect;   /* GOSHIM=guard=markers|mprotect */

@@ -12,9 +12,16 @@
 #include "sigstate.h"
 
 struct exec {
-	struct g *g;   /* its pending signals are in the kernel */
-	bool has_held; /* the maker */
+	struct g *g;      /* its pending signals are in the kernel */
+	struct g *stays;  /* wired to its kernel thread, which the new program inherits from */
+	bool wired;       /* ... and was before */
+	bool has_held;    /* the maker */
 };
+
+/* A child by clone() may be in the memory of its parent, with its g. */
+static bool is_own(const struct g *g) {
+	return g->m && atomic_load_explicit(&g->m->ktid, memory_order_relaxed) == (int32_t)SYS0(SYS_gettid);
+}
 
 static struct exec exec_begin(void) {
 	REAL_READY();
@@ -23,6 +30,11 @@ static struct exec exec_begin(void) {
 		return x;
 	x.has_held = maker_hold();
 	struct g *g = g_goroutine();
+	if (g && is_own(g)) {
+		x.stays = g;
+		x.wired = g_wire(g, true);
+		m_parent(g);
+	}
 	if (g && x.has_held && sig_exec_begin(g)) /* else, it may be in the memory of its parent, with its g */
 		x.g = g;
 	return x;
@@ -32,6 +44,8 @@ static int exec_failed(struct exec x) {
 	int saved = errno;
 	if (x.g)
 		sig_exec_failed(x.g);
+	if (x.stays)
+		g_wire(x.stays, x.wired);
 	if (x.has_held)
 		maker_let_go();
 	errno = saved;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "../core/batch.h"
 #include "../core/pages.h"
 #include "../preload/entry.h"
 #include "filter.h"
@@ -25,6 +26,7 @@
 long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
 	struct arch_tp_call call;
 	struct sock_filter room[FRONT + ON_STACK], *code = room;
+	batch_forbid();
 	if (!goshim_possible() || !arch_tp_call(&call) || (uintptr_t)given < FIRST_PAGE || (uintptr_t)given->filter < FIRST_PAGE || given->len == 0 ||
 	    given->len > BPF_MAXINSNS - FRONT)
 		return SYS5(n, a, b, given, d, e);

@@ -65,6 +65,7 @@ static void fork_prepare(void) {
 	if (g) {
 		fork_wired = g_wire(g, true);
 		fork_hold = g_tp_hold(g); /* the child begins with what the kernel has */
+		m_parent(g);
 	}
 	uint64_t all = ~(SIG_NEVER_BLOCKED | arch_signals_open); /* libc's two stay open: setuid() elsewhere waits for our answer */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
@@ -86,7 +87,6 @@ static void fork_done(void) {
 static void fork_parent(void) {
 	bool blocked = fork_blocked;
 	fdtable_fork_parent();
-	m_parent(g_goroutine());
 	fork_done();
 	if (blocked)
 		netpoll_fork_parent(); /* may run handlers: after the mask is back */
@@ -243,10 +243,10 @@ void vfork_before(void) {
 		return;
 	}
 	fdtable_spawn_prepare();
-	m_parent(g);
 	sig_child_begin(&vfork_birth);
 	vfork_hold = g_tp_hold(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
+	m_parent(g);
 	g->in_vfork = true;
 }
 
@@ -275,7 +275,6 @@ static struct g *spawn_begin(const posix_spawn_file_actions_t *actions) {
 		fdtable_fork_prepare();
 	else
 		fdtable_spawn_prepare();
-	m_parent(g);
 	return g;
 }
 
@@ -290,6 +289,7 @@ static int spawn(spawn_function *libc, pid_t *pid, const char *name, const posix
 	pid = pid ? pid : &own;
 	sig_child_begin(&birth);
 	syscall_enter(g);
+	m_parent(g);
 	uint64_t shown = sig_hide(g, ~0ull);
 	int r = libc(pid, name, actions, attr, argv, envp);
 	sig_child_made(&birth, r == 0 ? *pid : 0);
@@ -321,6 +321,7 @@ SHIM int system(const char *command) {
 	uint32_t seen = sig_seen(SIGCHLD);
 	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter_blocking(g);
+	m_parent(g);
 	uint64_t shown = sig_hide(g, command ? SIGBIT(SIGCHLD) : 0);
 	sig_system(1);
 	int r = real.system(command);
@@ -346,14 +347,16 @@ struct popen_file {
 /* Not bracketed: it allocates, and the program's malloc may be anything. */
 SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
-	struct g *g = g_goroutine();
-	g_wish_look(g);
-	fdtable_spawn_prepare();
+	struct g *g = spawn_begin(NULL);
 	enum tp_hold hold = g_tp_hold(g);
 	struct child_birth birth;
+	bool wired = g && g_wire(g, true);
+	m_parent(g);
 	sig_child_begin(&birth);
 	FILE *f = real.popen(command, mode);
 	sig_child_made(&birth, f ? ((const struct popen_file *)f)->child : 0);
+	if (g)
+		g_wire(g, wired);
 	g_tp_release(g, hold);
 	fdtable_fork_parent();
 	return f;
@@ -364,6 +367,10 @@ SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
 	REAL_READY();
 	struct g *g = g_goroutine();
 	g_wish_look(g);
+	bool wired = g && g_wire(g, true);
+	m_parent(g);
+	if (g)
+		g_wire(g, wired); /* it may be cancelled in there */
 	enum tp_hold hold = g_tp_hold(g);
 	int r = real.wordexp(words, result, flags);
 	g_tp_release(g, hold);

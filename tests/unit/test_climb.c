@@ -84,6 +84,45 @@ Test(climb, uses_one_where_two_hinder_each_other) {
 	cr_expect(s.used[1] > 58 * SECOND, "%ld ms", (long)(s.used[1] / MS));
 }
 
+/* Two ways to run, of which the second serves a quarter more, with little CPU time: a client that waits for a database. */
+static double the_other_way(uint32_t way) {
+	return way == 1 ? 25000 : 20000;
+}
+
+static void begin_ways(struct server *s, double (*rate)(uint32_t way)) {
+	begin(s, 2, rate, 0.03);
+	s->cpus = 0.1;
+	s->climb.not_ps = true;
+	climb_reset(&s->climb, 2);
+}
+
+Test(climb, finds_the_better_of_two_ways_within_a_second) {
+	struct server s;
+	begin_ways(&s, the_other_way);
+	run(&s, SECOND);
+	cr_expect(s.use == 1);
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] > 58 * SECOND, "%ld ms", (long)(s.used[1] / MS));
+	climb_idle(&s.climb);
+	s.use = s.climb.use;
+	run(&s, SECOND);
+	cr_expect(s.used[2] > 0, "idle, it begins anew");
+	begin(&s, 2, the_other_way, 0.03); /* as Ps they would not be tried: there is CPU time to spare */
+	s.cpus = 0.1;
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] == 0);
+}
+
+Test(climb, takes_the_first_way_in_doubt) {
+	struct server s;
+	begin_ways(&s, all_the_same);
+	run(&s, 600 * SECOND);
+	cr_expect(s.used[1] < 6 * SECOND, "%ld ms", (long)(s.used[1] / MS));
+	begin_ways(&s, few);
+	run(&s, 60 * SECOND);
+	cr_expect(s.used[1] == 0);
+}
+
 Test(climb, uses_all_where_each_helps_and_asks_ever_less) {
 	struct server s;
 	begin(&s, 2, each_helps, 0.1);

@@ -205,6 +205,14 @@ Test(ctl, fewer_procs_for_who_computes) {
 	cr_expect(strcmp(c.output, "4 -> 1\n1\n") == 0, "%s", c.output);
 }
 
+/* GOSHIM=batch: the kernel threads that wait have the policy that is asked for, and sysmon the program's. */
+Test(ctl, batch_always_and_never) {
+	struct child c = session("program=loaded; export GOMAXPROCS=2; start batch=2,ctl=$d/s; until_text SCHED_BATCH chrt -a -p $pid | grep -q SCHED_BATCH && echo always; "
+				 "chrt -a -p $pid | grep -q SCHED_OTHER && echo but one; exec 7>&-; wait $pid; "
+				 "start batch=0,ctl=$d/s; sleep 0.3; chrt -a -p $pid | grep -c SCHED_BATCH; exec 7>&-; wait $pid");
+	cr_expect(strcmp(c.output, "always\nbut one\n0\n") == 0, "%s", c.output);
+}
+
 /* ---- cancelling a family ---- */
 
 Test(ctl, cancel_reaches_descendants_only) {
