@@ -11,11 +11,13 @@
 #include "shim.h"
 #include "sigstate.h"
 
+/* Small enough for registers: in a vfork's child AddressSanitizer would leave the stack around it poisoned for the parent. */
 struct exec {
-	struct g *g;      /* its pending signals are in the kernel */
-	struct g *stays;  /* wired to its kernel thread, which the new program inherits from */
-	bool wired;       /* ... and was before */
-	bool has_held;    /* the maker */
+	struct g *g;
+	bool pending;  /* g's signals are in the kernel */
+	bool stays;    /* g is wired to its kernel thread, which the new program inherits from */
+	bool wired;    /* ... and was before */
+	bool has_held; /* the maker */
 };
 
 /* A child by clone() may be in the memory of its parent, with its g. */
@@ -29,23 +31,23 @@ static struct exec exec_begin(void) {
 	if (process_in_vfork())
 		return x;
 	x.has_held = maker_hold();
-	struct g *g = g_goroutine();
+	struct g *g = x.g = g_goroutine();
 	if (g && is_own(g)) {
-		x.stays = g;
+		x.stays = true;
 		x.wired = g_wire(g, true);
 		m_parent(g);
 	}
 	if (g && x.has_held && sig_exec_begin(g)) /* else, it may be in the memory of its parent, with its g */
-		x.g = g;
+		x.pending = true;
 	return x;
 }
 
 static int exec_failed(struct exec x) {
 	int saved = errno;
-	if (x.g)
+	if (x.pending)
 		sig_exec_failed(x.g);
 	if (x.stays)
-		g_wire(x.stays, x.wired);
+		g_wire(x.g, x.wired);
 	if (x.has_held)
 		maker_let_go();
 	errno = saved;
