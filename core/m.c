@@ -19,13 +19,13 @@
 #include <sys/auxv.h>
 
 #include "asan.h"
+#include "batch.h"
 #include "chaos.h"
 #include "cpuclock.h"
 #include "debug.h"
 #include "futex.h"
 #include "netpoll.h"
 #include "pages.h"
-#include "batch.h"
 #include "procs.h"
 #include "race.h"
 #include "runtime.h"

@@ -19,13 +19,14 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "asan.h"
+#include "batch.h"
 #include "chaos.h"
 #include "debug.h"
 #include "netpoll.h"
-#include "batch.h"
 #include "procs.h"
 #include "race.h"
 #include "runtime.h"
@@ -791,22 +792,59 @@ static void start_word_await(uint32_t from) {
 		SYS4(SYS_futex, &start_word, FUTEX_WAIT_PRIVATE, from, 0);
 }
 
+/* struct sched_attr of Linux 3.14 */
+struct sched_attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+static long attributes_of_self(struct sched_attributes *attr) {
+	attr->size = sizeof *attr;
+	return SYS4(SYS_sched_getattr, 0, attr, sizeof *attr, 0);
+}
+
+/* A process of its own, in our memory and on our stack, for the calls that we may want to make. */
+__attribute__((noinline, noreturn)) static void scheduling_tried(void) {
+	static struct sched_attributes attr; /* not on the stack: who is in it never comes back */
+	static int priority;
+	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
+	if (attributes_of_self(&attr) == 0)
+		SYS3(SYS_sched_setattr, 0, &attr, 0);
+	if (SYS2(SYS_sched_getscheduler, 0, 0) == SCHED_OTHER)
+		SYS3(SYS_sched_setscheduler, 0, SCHED_OTHER, &priority);
+	for (;;)
+		SYS1(SYS_exit_group, 0);
+}
+
+/* A filter of system calls that was there before the program (a service manager's) may forbid calls about scheduling on pain of death, and the program need never make
+ * them; as a rule (a container's) it allows them. It cannot be read, so somebody else tries. (Before Linux 5.16 who dies in our memory and leaves a core takes us along:
+ * as if we had tried.) */
+static bool scheduling_kills(void) {
+	if (SYS2(SYS_prctl, PR_GET_SECCOMP, 0) == 0)
+		return false;
+	int status = -1;
+	long child = SYS5(SYS_clone, CLONE_VM | CLONE_VFORK, 0, 0, 0, 0), r;
+	if (child == 0)
+		scheduling_tried();
+	if (child < 0)
+		return true;
+	while ((r = SYS4(SYS_wait4, child, &status, __WALL, 0)) == -EINTR)
+		;
+	return r != child || status != 0;
+}
+
 /* sysmon is to wake when it asked to, also while the program's threads compute on every CPU: who asks for a short slice (Linux 6.12) need not wait until the
  * one that runs has had its own, and the kernel's 50 us of slack are for those who can wait. Both are sysmon's alone, who makes no process and no thread
- * that would inherit them. A kernel that knows them not, or a policy under which they mean nothing, is as good as no answer. Where system calls are filtered
- * these may be forbidden, on pain of death, and the program never makes them: there it does without. */
+ * that would inherit them. A kernel that knows them not, or a policy under which they mean nothing, is as good as no answer. */
 static void be_punctual(void) {
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime_ns, deadline_ns, period_ns;
-	} attr = {.size = sizeof attr};
-	if (SYS2(SYS_prctl, PR_GET_SECCOMP, 0) != 0)
+	struct sched_attributes attr = {0};
+	if (scheduling_kills())
 		return;
 	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
-	if (SYS4(SYS_sched_getattr, 0, &attr, sizeof attr, 0) < 0)
+	if (attributes_of_self(&attr) < 0)
 		return;
 	if (attr.policy == SCHED_OTHER && attr.flags == 0)
 		batch_allow();
