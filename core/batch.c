@@ -12,7 +12,8 @@
  * has set (shims/threadsched.c), and what inherits from a kernel thread (a child, a new program, a thread made from a pinned one's) finds it as it was:
  * m_batch_leave() comes before.
  *
- * Not where the process has been given another policy, nor where system calls are filtered: the program never makes this one, which may be forbidden. */
+ * Not where the process has been given another policy, nor where a filter of system calls kills who asks for one (sysmon.c), nor from when the program installs one: Ms stay as
+ * they are then. */
 #include <sched.h>
 
 #include "batch.h"
@@ -47,7 +48,7 @@ static bool is_allowed(void) {
 }
 
 bool batch_trying(void) {
-	return climb.trying;
+	return climb.trying && is_allowed(); /* one that is forbidden in the middle does not end by itself */
 }
 
 void batch_look(int64_t now, bool computes) {
@@ -97,4 +98,5 @@ void m_batch_leave(struct m *m) {
 
 void batch_fork_child(void) {
 	batch_forbid(); /* until there is a sysmon, which allows it */
+	climb_reset(&climb, AS_ALWAYS);
 }

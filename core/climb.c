@@ -159,8 +159,9 @@ static uint32_t trial_next(struct climb *c, double rate, int64_t now) {
 /* A window without a trial is over. */
 static uint32_t watched(struct climb *c, int64_t now, double rate, double cpus) {
 	double cost = rate > 0 ? cpus * 1e9 / rate : 0;
-	c->slack = !c->not_ps && cpus < BUSY * c->use ? c->slack + 1 : 0;
-	if (c->use < c->max && (rate < CALLS_MIN || c->slack >= SLACK || (c->cost > 0 && cost > c->cost * DEARER)))
+	c->slack = cpus < BUSY * c->use ? c->slack + 1 : 0;
+	bool harms = !c->not_ps && (c->slack >= SLACK || (c->cost > 0 && cost > c->cost * DEARER));
+	if (c->use < c->max && (rate < CALLS_MIN || harms))
 		return all_back(c, now);
 	if (c->cost == 0) /* the first window after a verdict */
 		c->cost = cost;

@@ -104,7 +104,7 @@ struct m {
 	struct g *next_g;            /* chosen by a parking G whose switch must go through g0 */
 	bool exiting;
 	bool first;                  /* the process's first kernel thread, which others take for the process: what is sent to it is main's */
-	bool parent;             /* made a process, so it never ends: m_parent(); written by the M itself */
+	bool parent;             /* made a process, so it never ends: m_parent_begin(); written by the M itself */
 	bool batch, never_batch; /* batch.c; the M's own */
 	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
 	_Atomic int64_t pinned_since;
@@ -249,7 +249,10 @@ static inline struct p *p_detach(struct m *m) {
 void m_helps(struct m *m, struct p *p); /* begins to, with p */
 void sched_brief_over(void);           /* sysmon */
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
-void m_parent(struct g *g);            /* g, wired or in a system call, is about to make a process, or to become another program; NULL or a foreign G: nothing */
+/* g is about to make a process, or to become another program, which inherits from its M: g stays there until the end. NULL, a foreign G, a child of vfork: nothing. Handlers
+ * of the program may run in both. Who is cancelled in between need not come to the end. */
+bool m_parent_begin(struct g *g);
+void m_parent_end(struct g *g, bool was_wired);
 void m_batch_leave(struct m *m);       /* m's kernel thread has the policy that it began with, for good: another is about to inherit it. Its own thread */
 bool maker_hold(void);                 /* around exec and forks that libc does not know of: no M is made meanwhile; false: there is no need to, and nothing to let go */
 void maker_let_go(void);               /* it failed */

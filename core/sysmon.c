@@ -806,27 +806,27 @@ static long attributes_of_self(struct sched_attributes *attr) {
 	return SYS4(SYS_sched_getattr, 0, attr, sizeof *attr, 0);
 }
 
-/* A process of its own, in our memory and on our stack, for the calls that we may want to make. */
-__attribute__((noinline, noreturn)) static void scheduling_tried(void) {
-	static struct sched_attributes attr; /* not on the stack: who is in it never comes back */
-	static int priority;
+/* A process of its own, for the calls that we may want to make. */
+__attribute__((noreturn)) static void scheduling_tried(void) {
+	struct sched_attributes attr = {0};
+	int priority = 0;
 	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
 	if (attributes_of_self(&attr) == 0)
 		SYS3(SYS_sched_setattr, 0, &attr, 0);
 	if (SYS2(SYS_sched_getscheduler, 0, 0) == SCHED_OTHER)
-		SYS3(SYS_sched_setscheduler, 0, SCHED_OTHER, &priority);
+		SYS3(SYS_sched_setscheduler, 0, SCHED_BATCH, &priority);
 	for (;;)
 		SYS1(SYS_exit_group, 0);
 }
 
 /* A filter of system calls that was there before the program (a service manager's) may forbid calls about scheduling on pain of death, and the program need never make
- * them; as a rule (a container's) it allows them. It cannot be read, so somebody else tries. (Before Linux 5.16 who dies in our memory and leaves a core takes us along:
- * as if we had tried.) */
+ * them; as a rule (a container's) it allows them. It cannot be read, so somebody else tries. Not in our memory, though that would be cheaper: before Linux 5.16 who leaves a
+ * core takes along all that share his. */
 static bool scheduling_kills(void) {
 	if (SYS2(SYS_prctl, PR_GET_SECCOMP, 0) == 0)
 		return false;
 	int status = -1;
-	long child = SYS5(SYS_clone, CLONE_VM | CLONE_VFORK, 0, 0, 0, 0), r;
+	long child = SYS5(SYS_clone, 0, 0, 0, 0, 0), r;
 	if (child == 0)
 		scheduling_tried();
 	if (child < 0)

@@ -34,8 +34,7 @@ static struct exec exec_begin(void) {
 	struct g *g = x.g = g_goroutine();
 	if (g && is_own(g)) {
 		x.stays = true;
-		x.wired = g_wire(g, true);
-		m_parent(g);
+		x.wired = m_parent_begin(g);
 	}
 	if (g && x.has_held && sig_exec_begin(g)) /* else, it may be in the memory of its parent, with its g */
 		x.pending = true;
@@ -47,7 +46,7 @@ static int exec_failed(struct exec x) {
 	if (x.pending)
 		sig_exec_failed(x.g);
 	if (x.stays)
-		g_wire(x.g, x.wired);
+		m_parent_end(x.g, x.wired);
 	if (x.has_held)
 		maker_let_go();
 	errno = saved;

@@ -63,9 +63,8 @@ static void fork_prepare(void) {
 		return;
 	struct g *g = g_goroutine();
 	if (g) {
-		fork_wired = g_wire(g, true);
+		fork_wired = m_parent_begin(g);
 		fork_hold = g_tp_hold(g); /* the child begins with what the kernel has */
-		m_parent(g);
 	}
 	uint64_t all = ~(SIG_NEVER_BLOCKED | arch_signals_open); /* libc's two stay open: setuid() elsewhere waits for our answer */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
@@ -80,7 +79,7 @@ static void fork_done(void) {
 	struct g *g = g_goroutine();
 	if (g) { /* not in the child */
 		g_tp_release(g, fork_hold);
-		g_wire(g, fork_wired);
+		m_parent_end(g, fork_wired);
 	}
 }
 
@@ -230,12 +229,15 @@ int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void 
 /* Parent and child share it. A depth: a vfork child may vfork. */
 __thread unsigned vfork_depth;
 static __thread enum tp_hold vfork_hold;
+static __thread bool vfork_wired;
 static __thread struct child_birth vfork_birth;
 
 void vfork_before(void) {
 	struct g *g = g_goroutine();
-	if (!vfork_depth)
-		g_wish_look(g); /* before anything is counted: it may run handlers */
+	if (!vfork_depth) { /* before anything is counted: they may run handlers */
+		g_wish_look(g);
+		vfork_wired = m_parent_begin(g);
+	}
 	if (vfork_depth++)
 		return;
 	if (!g) { /* nothing will tell what the child does with descriptors */
@@ -246,7 +248,6 @@ void vfork_before(void) {
 	sig_child_begin(&vfork_birth);
 	vfork_hold = g_tp_hold(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
-	m_parent(g);
 	g->in_vfork = true;
 }
 
@@ -259,6 +260,7 @@ pid_t vfork_after(long result) {
 		sig_child_made(&vfork_birth, (pid_t)result);
 		syscall_exit(g);
 		g_tp_release(g, vfork_hold);
+		m_parent_end(g, vfork_wired);
 		rt_check(g); /* for what sig_entry() left to us */
 	}
 	return (pid_t)sys_ret(result);
@@ -268,35 +270,48 @@ pid_t vfork_after(long result) {
  * ------------------------------------------------------------------------------------------------------------ */
 
 /* libc does these with internal calls only: no shim runs inside the bracket. So nobody tells which descriptors file actions pass on either. */
-static struct g *spawn_begin(const posix_spawn_file_actions_t *actions) {
-	struct g *g = g_goroutine();
-	g_wish_look(g);
+struct spawning {
+	struct g *g;
+	enum tp_hold hold;
+	bool wired;
+};
+
+static struct spawning spawn_begin(const posix_spawn_file_actions_t *actions) {
+	struct spawning s = {.g = g_goroutine()};
+	g_wish_look(s.g);
+	s.wired = m_parent_begin(s.g);
 	if (actions)
 		fdtable_fork_prepare();
 	else
 		fdtable_spawn_prepare();
-	return g;
+	s.hold = g_tp_hold(s.g);
+	return s;
+}
+
+/* One who is cancelled does not come here, and leaves more caution behind than is needed. */
+static void spawn_end(struct spawning s) {
+	g_tp_release(s.g, s.hold);
+	m_parent_end(s.g, s.wired);
+	fdtable_fork_parent();
 }
 
 typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[], char *const[]);
 
 static int spawn(spawn_function *libc, pid_t *pid, const char *name, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
 		 char *const argv[], char *const envp[]) {
-	struct g *g = spawn_begin(actions);
-	enum tp_hold hold = g_tp_hold(g);
+	struct spawning s = spawn_begin(actions);
+	struct g *g = s.g;
 	pid_t own;
 	struct child_birth birth;
 	pid = pid ? pid : &own;
 	sig_child_begin(&birth);
 	syscall_enter(g);
-	m_parent(g);
 	uint64_t shown = sig_hide(g, ~0ull);
 	int r = libc(pid, name, actions, attr, argv, envp);
 	sig_child_made(&birth, r == 0 ? *pid : 0);
 	sig_show(g, shown);
 	syscall_exit(g);
-	g_tp_release(g, hold);
-	fdtable_fork_parent();
+	spawn_end(s);
 	return r;
 }
 
@@ -317,11 +332,9 @@ SHIM int system(const char *command) {
 	struct g *g = g_goroutine();
 	if (g)
 		shim_testcancel(g);
-	spawn_begin(NULL);
+	struct spawning s = spawn_begin(NULL);
 	uint32_t seen = sig_seen(SIGCHLD);
-	enum tp_hold hold = g_tp_hold(g);
 	syscall_enter_blocking(g);
-	m_parent(g);
 	uint64_t shown = sig_hide(g, command ? SIGBIT(SIGCHLD) : 0);
 	sig_system(1);
 	int r = real.system(command);
@@ -329,10 +342,9 @@ SHIM int system(const char *command) {
 	int saved_errno = errno;
 	sig_show(g, shown);
 	syscall_exit(g);
-	g_tp_release(g, hold);
+	spawn_end(s);
 	if (g && command && r != -1 && r != 127 << 8) /* there may have been no child */
 		sig_settle(g, SIGCHLD, seen);
-	fdtable_fork_parent(); /* a cancelled one does not come here, and leaves more caution behind than is needed */
 	errno = saved_errno;
 	return r;
 }
@@ -347,18 +359,12 @@ struct popen_file {
 /* Not bracketed: it allocates, and the program's malloc may be anything. */
 SHIM FILE *popen(const char *command, const char *mode) {
 	REAL_READY();
-	struct g *g = spawn_begin(NULL);
-	enum tp_hold hold = g_tp_hold(g);
+	struct spawning s = spawn_begin(NULL);
 	struct child_birth birth;
-	bool wired = g && g_wire(g, true);
-	m_parent(g);
 	sig_child_begin(&birth);
 	FILE *f = real.popen(command, mode);
 	sig_child_made(&birth, f ? ((const struct popen_file *)f)->child : 0);
-	if (g)
-		g_wire(g, wired);
-	g_tp_release(g, hold);
-	fdtable_fork_parent();
+	spawn_end(s);
 	return f;
 }
 
@@ -367,13 +373,11 @@ SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
 	REAL_READY();
 	struct g *g = g_goroutine();
 	g_wish_look(g);
-	bool wired = g && g_wire(g, true);
-	m_parent(g);
-	if (g)
-		g_wire(g, wired); /* it may be cancelled in there */
+	bool wired = m_parent_begin(g);
 	enum tp_hold hold = g_tp_hold(g);
 	int r = real.wordexp(words, result, flags);
 	g_tp_release(g, hold);
+	m_parent_end(g, wired);
 	return r;
 }
 
