@@ -7,13 +7,16 @@
  * means less CPU and later answers. Which of them it is nobody knows beforehand, so it is tried, as the number of Ps is (climb.c), by what serves more; in doubt
  * Ms are as the program's threads would be.
  *
- * sysmon decides (sched.batch); an M follows by itself when it is about to wait, because only waking makes a difference. So the kernel is told by the thread it
- * concerns, and nothing here is locked: m->batch and m->never_batch are the M's own. The policy is seen from outside only (chrt -p, /proc): the program is told what it
- * has set (shims/threadsched.c), and what inherits from a kernel thread (a child, a new program, a thread made from a pinned one's) finds it as it was:
- * m_batch_leave() comes before.
+ * sysmon decides (sched.batch); an M follows by itself when it is about to wait, because only waking makes a difference. The policy is seen from outside only (chrt -p, /proc): the
+ * program is told what it has set (shims/threadsched.c), and what inherits from a kernel thread (a child, a new program, a thread of libc's, one made from a pinned one's) finds it
+ * as it was: m_batch_leave() comes before.
  *
- * Not where the process has been given another policy, nor where a filter of system calls kills who asks for one (sysmon.c), nor from when the program installs one: Ms stay as
- * they are then. */
+ * Not where the process has been given another policy, nor where a filter of system calls kills who asks for one (sysmon.c). Before the program installs one for all
+ * its threads, each M gets back what it had, and nothing changes from then on. One for a single thread needs nothing: that thread is pinned.
+ *
+ * m->batch, the policies themselves and `allowed` change under sched.lock: so an M whose policy somebody else takes back has not ended, and asks for none behind his back.
+ * The lock is held over two system calls, when a policy changes: some times in a second at most. m->never_batch is the M's own; with it set the M has the policy that it
+ * began with, or one that somebody else gave it. */
 #include <sched.h>
 
 #include "batch.h"
@@ -39,12 +42,8 @@ void batch_allow(void) {
 	use(AS_ALWAYS);
 }
 
-void batch_forbid(void) {
-	atomic_store_explicit(&allowed, false, memory_order_relaxed);
-}
-
 static bool is_allowed(void) {
-	return atomic_load_explicit(&allowed, memory_order_relaxed);
+	return atomic_load_explicit(&allowed, memory_order_relaxed); /* sysmon asks without the lock: it only chooses */
 }
 
 bool batch_trying(void) {
@@ -73,30 +72,68 @@ void batch_over(void) {
 	use(AS_ALWAYS);
 }
 
-/* From one policy to the other, if nobody else has given it one meanwhile. */
-static bool policy_change(int from, int to) {
+/* From one policy to the other, if nobody else has given it one meanwhile. tid 0: the caller. */
+static bool policy_change(int32_t tid, int from, int to) {
 	int priority = 0; /* a struct sched_param */
-	return SYS2(SYS_sched_getscheduler, 0, 0) == from && SYS3(SYS_sched_setscheduler, 0, to, &priority) == 0;
+	return SYS2(SYS_sched_getscheduler, tid, 0) == from && SYS3(SYS_sched_setscheduler, tid, to, &priority) == 0;
+}
+
+static bool is_batch(struct m *m) {
+	return atomic_load_explicit(&m->batch, memory_order_relaxed);
+}
+
+static void set_batch(struct m *m, bool batch) {
+	atomic_store_explicit(&m->batch, batch, memory_order_relaxed);
 }
 
 void batch_change(struct m *m) {
-	bool batch = !m->batch;
-	if (!is_allowed() || m->never_batch || m->pinned)
+	if (m->never_batch || m->pinned || !is_allowed())
 		return;
-	if (policy_change(m->batch ? SCHED_BATCH : SCHED_OTHER, batch ? SCHED_BATCH : SCHED_OTHER))
-		m->batch = batch;
-	else
-		m->never_batch = true;
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	if (is_allowed()) {
+		bool was = is_batch(m), done = policy_change(0, was ? SCHED_BATCH : SCHED_OTHER, was ? SCHED_OTHER : SCHED_BATCH);
+		m->never_batch = !done;
+		set_batch(m, done && !was);
+	}
+	lock_release(&sched.lock);
+}
+
+static void leave(struct m *m, int32_t tid) {
+	if (is_batch(m))
+		policy_change(tid, SCHED_BATCH, SCHED_OTHER);
+	set_batch(m, false);
 }
 
 void m_batch_leave(struct m *m) {
-	if (m->batch && is_allowed())
-		policy_change(SCHED_BATCH, SCHED_OTHER);
-	m->batch = false;
+	struct g *g = g_self();
+	if (m->never_batch)
+		return;
+	rt_enter(g);
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	leave(m, 0);
 	m->never_batch = true;
+	lock_release(&sched.lock);
+	rt_exit(g);
+}
+
+bool batch_forbid(void) {
+	struct g *g = g_self();
+	rt_enter(g);
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	bool was = is_allowed();
+	atomic_store_explicit(&allowed, false, memory_order_relaxed);
+	for (struct m *m = sched.all_m; m; m = m->all_next)
+		leave(m, atomic_load_explicit(&m->ktid, memory_order_relaxed));
+	lock_release(&sched.lock);
+	rt_exit(g);
+	return was;
+}
+
+void batch_forbid_undo(void) {
+	atomic_store_explicit(&allowed, true, memory_order_relaxed);
 }
 
 void batch_fork_child(void) {
-	batch_forbid(); /* until there is a sysmon, which allows it */
+	atomic_store_explicit(&allowed, false, memory_order_relaxed); /* until there is a sysmon, which allows it */
 	climb_reset(&climb, AS_ALWAYS);
 }

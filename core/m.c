@@ -250,7 +250,8 @@ static struct m *m_alloc(void) {
 	g_state_set(&m->g0, GS_RUNNING);
 	__atomic_store_n(&m->kmask, ALL_SIGNALS, __ATOMIC_RELAXED); /* who walks the list may still ask for the thread that had the struct before */
 	atomic_store_explicit(&m->preempt_g, NULL, memory_order_relaxed);
-	m->exiting = m->parent = m->first = m->batch = m->never_batch = false;
+	m->exiting = m->parent = m->first = m->never_batch = false;
+	atomic_store_explicit(&m->batch, false, memory_order_relaxed);
 	m_pin(m, false);
 	m_wire(m, NULL);
 	m->ending = false;
@@ -496,17 +497,13 @@ struct m *m_new_pinned(struct g *g) {
 	m_wire(m, g);
 	m_pin(m, g != NULL);
 	struct g *self = g_self();
-	bool wired = g_wire(self, true);
 	enum tp_hold hold = g_tp_hold(self);
-	if (self->m)
-		m_batch_leave(self->m);
 	uint64_t all = ALL_SIGNALS, old;
 	SYS4(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, &all, &old, 8);
 	RACE_BEFORE(m);
 	int r = MAY_FAIL_SEEN(-EAGAIN, sched_thread_create(m_main, m));
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	g_tp_release(self, hold);
-	g_wire(self, wired);
 	if (r == 0) {
 		stat_count(NULL, STAT_M_CREATED, 1);
 		return m;
@@ -678,6 +675,7 @@ void m_retire(struct m *m) {
 	sysmon_answer_await(m);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&m->ktid, 0, memory_order_relaxed);
+	atomic_store_explicit(&m->batch, false, memory_order_relaxed);
 	m->idle_next = sched.free_m;
 	sched.free_m = m;
 	sched.m_count--;

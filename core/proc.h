@@ -261,8 +261,9 @@ bool g_interrupt_clear(struct g *g);
 
 /* The current goroutine stays on its kernel thread, and nobody else runs there, from now on or no longer. Returns what was; always true for a foreign thread. */
 bool g_wire(struct g *g, bool on);
-/* Around a call in which libc blocks all signals or copies the kernel thread: the current goroutine stays on its M, whose thread pointer the kernel has as well
- * (arch_tp_keep()). What hold returned is release's. No-op where the kernel always has it, for NULL and foreign threads, and inside another one (a handler's). */
+/* Around a call in which libc blocks all signals, or makes a kernel thread or a process: the current goroutine stays on its M, which has the policy that it began with
+ * (m_batch_leave()), and whose thread pointer the kernel has as well (arch_tp_keep()). What hold returned is release's. No-op for NULL and foreign threads, and inside
+ * another one (a handler's). */
 enum tp_hold { TP_HOLD_NONE, TP_HOLD_FREE, TP_HOLD_WIRED };
 enum tp_hold g_tp_hold(struct g *g);
 void g_tp_release(struct g *g, enum tp_hold was);

@@ -105,7 +105,8 @@ struct m {
 	bool exiting;
 	bool first;                  /* the process's first kernel thread, which others take for the process: what is sent to it is main's */
 	bool parent;             /* made a process, so it never ends: m_parent_begin(); written by the M itself */
-	bool batch, never_batch; /* batch.c; the M's own */
+	_Atomic bool batch;      /* it is SCHED_BATCH; written under sched.lock, read relaxed: batch.c */
+	bool never_batch;        /* ... nor asks for it any more; the M's own */
 	/* for reports: since when pinned_g keeps this M without a P; 0 it does not */
 	_Atomic int64_t pinned_since;
 	struct g *pinned_g;
@@ -346,7 +347,7 @@ void batch_change(struct m *m);         /* batch.c; on its own thread */
 /* m is about to wait. */
 static inline void batch_follow(struct m *m) {
 	/* relaxed: see use() in batch.c */
-	if (__builtin_expect(m->batch != atomic_load_explicit(&sched.batch, memory_order_relaxed), 0))
+	if (__builtin_expect(atomic_load_explicit(&m->batch, memory_order_relaxed) != atomic_load_explicit(&sched.batch, memory_order_relaxed), 0))
 		batch_change(m);
 }
 

@@ -93,10 +93,11 @@ bool g_wire(struct g *g, bool on) {
 }
 
 enum tp_hold g_tp_hold(struct g *g) {
-	if (!arch_signals_open || !g || g->kind > G_MAIN || g->tp_held)
+	if (!g || g->kind > G_MAIN || g->tp_held)
 		return TP_HOLD_NONE;
 	g->tp_held = true;
 	bool was = g_wire(g, true);
+	m_batch_leave(g->m);
 	rt_enter(g);
 	arch_tp_keep(&g->m->thread, true);
 	rt_exit(g);

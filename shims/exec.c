@@ -2,7 +2,7 @@
  * core/m.c). libc's exec functions call each other inside, so each of them is here; the ones that take a list make it a vector first, as libc's.
  *
  * Not for the child of vfork, which is in its parent's memory but shares neither its directory nor its threads, nor for that of fork, which has
- * none of ours. All are async-signal-safe: no lock, no allocation. */
+ * none of ours. All are async-signal-safe: no allocation, and no lock but the runtime's own, which no handler interrupts. */
 #include <stdarg.h>
 #include <unistd.h>
 

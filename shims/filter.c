@@ -10,10 +10,13 @@
 #include <string.h>
 
 #include "../core/batch.h"
+#include "../core/futex.h"
 #include "../core/pages.h"
 #include "../preload/entry.h"
 #include "filter.h"
 #include "io.h"
+#include "process.h"
+#include "thread.h"
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (skip))
@@ -23,10 +26,9 @@
 
 /* No system call but the one: behind it, and if there is a filter already before it, any other may be forbidden (address_refused() may make one). So the program is read where it says it is, but for the null
  * pointers by which one asks whether there are filters, and what a long one needs stays mapped. */
-long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
+static long install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
 	struct arch_tp_call call;
 	struct sock_filter room[FRONT + ON_STACK], *code = room;
-	batch_forbid();
 	if (!goshim_possible() || !arch_tp_call(&call) || (uintptr_t)given < FIRST_PAGE || (uintptr_t)given->filter < FIRST_PAGE || given->len == 0 ||
 	    given->len > BPF_MAXINSNS - FRONT)
 		return SYS5(n, a, b, given, d, e);
@@ -41,4 +43,37 @@ long filter_install(long n, long a, long b, const struct sock_fprog *given, long
 	memcpy(code + FRONT, given->filter, given->len * sizeof *code);
 	struct sock_fprog program = {(unsigned short)(FRONT + given->len), code};
 	return SYS5(n, a, b, &program, d, e);
+}
+
+/* The kernel does not give one to all threads while one of them, `tid`, has another. Whose is it? */
+static struct g *thread_on(long tid) {
+	for (struct g *g = g_all(); g; g = g->all_next)
+		if (__atomic_load_n(&g->kind, __ATOMIC_RELAXED) <= G_MAIN && !thread_ended(g) && g_own_ktid(g) == tid)
+			return g;
+	return NULL;
+}
+
+/* None of ours may find out what it forbids. One with another filter that has ended, and perhaps been joined, keeps nobody from anything natively; its kernel thread ends a
+ * moment later. How long that may take on a busy machine nobody knows; one that libc made stays. */
+static long install_for_all(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
+	enum { LOOKS = 200, PAUSE_NS = 1000000 };
+	bool was_allowed = batch_forbid(), unnamed = b & SECCOMP_FILTER_FLAG_TSYNC_ESRCH; /* as with a listener, whose descriptor is the result */
+	for (int looks = 0;; looks++) {
+		_Atomic uint32_t never = 0;
+		long r = install(n, a, b, given, d, e);
+		bool other = unnamed ? r == -ESRCH : r > 0;
+		struct g *owner = other && !unnamed ? thread_on(r) : NULL;
+		if (other && !owner && looks < LOOKS) {
+			futex_wait(&never, 0, nanotime() + PAUSE_NS, FUTEX_ANY, false, "seccomp");
+			continue;
+		}
+		if (was_allowed && (other || r < 0))
+			batch_forbid_undo();
+		return owner ? owner->tid : r;
+	}
+}
+
+long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
+	bool for_all = n == SYS_seccomp && b & SECCOMP_FILTER_FLAG_TSYNC && sched_started() && !process_in_vfork();
+	return for_all ? install_for_all(n, a, b, given, d, e) : install(n, a, b, given, d, e);
 }

@@ -180,8 +180,14 @@ SHIM int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...) {
 	int shares = flags & (CLONE_VM | CLONE_VFORK | CLONE_THREAD | CLONE_SETTLS);
 	if (shares == 0 || shares == CLONE_VFORK)
 		return process_clone_fn(fn, stack, flags, arg, parent_tid, tls, child_tid);
-	if (shares != (CLONE_VM | CLONE_VFORK))
-		return real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	if (shares != (CLONE_VM | CLONE_VFORK)) {
+		struct g *g = process_in_vfork() ? NULL : g_goroutine();
+		enum tp_hold hold = g_tp_hold(g);
+		int pid = real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid), error = errno;
+		g_tp_release(g, hold);
+		errno = error;
+		return pid;
+	}
 	vfork_before();
 	int pid = real.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
 	return vfork_after(pid < 0 ? -errno : pid);

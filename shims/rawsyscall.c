@@ -324,6 +324,10 @@ SHIM long syscall(long n, ...) {
 		pin_self();
 		return sys_ret(filter_install(n, x.a[0], x.a[1], (const struct sock_fprog *)x.a[2], x.a[3], x.a[4]));
 	}
+	if (unlikely(n == SYS_execve) && !in_vfork())
+		return execve((const char *)x.a[0], (char *const *)x.a[1], (char *const *)x.a[2]);
+	if (unlikely(n == SYS_execveat) && !in_vfork())
+		return execveat((int)x.a[0], (const char *)x.a[1], (char *const *)x.a[2], (char *const *)x.a[3], (int)x.a[4]);
 	if (!g) {
 		mapping_before(n, x.a);
 		r = CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);

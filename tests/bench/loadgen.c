@@ -187,8 +187,19 @@ static void conn_close(struct conn *c) {
 }
 
 static void conn_fail(struct conn *c, const char *why) {
+	static const char *const state[] = {
+		[CONN_CLOSED] = "before it was opened",
+		[CONN_OPENING] = "while it was opened",
+		[CONN_GREETING] = "when it had greeted the proxy",
+		[CONN_PREAMBLE] = "when it had said what comes first",
+		[CONN_TUNNEL] = "when it had asked the proxy to connect",
+		[CONN_HEAD] = "when it had asked",
+		[CONN_BODY] = "in the answer",
+		[CONN_IDLE] = "when it waited for nothing",
+	};
 	if (errors++ < ERROR_LINES)
-		fprintf(stderr, "loadgen: connection %d: %s\n", conn_number(c), why);
+		fprintf(stderr, "loadgen: connection %d: %s %s, %.3f s after its operation began\n", conn_number(c), why, state[c->state],
+			(double)(now_ns() - c->sent_ns) / 1e9);
 	if (c->state != CONN_OPENING)
 		reconnects++;
 	if (++c->failures == 3)

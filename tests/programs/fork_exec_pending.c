@@ -1,9 +1,13 @@
 /* What is pending for a thread is pending in the program that it executes, once each and with what it carries; after an exec that fails, it is as it was.
- * By main and by another thread; what is pending for others is lost. */
+ * By main and by another thread, also by the system call's number; what is pending for others is lost. */
 #include "sync_test.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+extern char **environ;
 
 static sigset_t all;
 static sem_t ready;
@@ -40,6 +44,15 @@ static void *executes(void *arg) {
 	sigset_t has;
 	send_to(pthread_self(), 10);
 	raise(SIGTERM);
+	if (fails == 3) {
+		EQ(syscall(SYS_execve, "/nowhere", argv, environ), -1);
+		EQ(errno, ENOENT);
+		EQ(syscall(SYS_execveat, AT_FDCWD, "/nowhere", argv, environ, 0), -1);
+		EQ(errno, ENOENT);
+		EQ(kill(getpid(), SIGUSR2), 0);
+		syscall(SYS_execve, "/proc/self/exe", argv, environ);
+		_exit(1);
+	}
 	if (fails) {
 		EQ(execv("/nowhere", argv), -1);
 		EQ(errno, ENOENT);
@@ -86,7 +99,7 @@ int main(int argc, char **argv) {
 	test_begin();
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	sem_init(&ready, 0, 0);
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 8; i++) {
 		int status = -1;
 		fflush(stdout);
 		pid_t pid = fork();
