@@ -223,15 +223,16 @@ static void wake_quietly(struct g *g, _Atomic uint32_t *word) {
 
 static void lock_wake(_Atomic uint32_t *word) {
 	struct g *g = tls_g;
+	arch_rmw_fence(); /* libc's exchange, which only releases: see the top */
+	/* The kernel's first: a goroutine may give way when it has looked at the lot, and to go on needs an M, which the maker may be about to make, and he waits here. */
+	if (unlikely(atomic_load(&kernel_waiters) != 0))
+		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 	if (unlikely(!g) || unlikely(g->in_vfork))
 		wake_borrowed(word);
 	else if (unlikely(process_in_fork()) || unlikely(atomic_load_explicit(&g->in_syscall, memory_order_relaxed)))
 		wake_quietly(g, word);
 	else
 		futex_wake(word, 1, FUTEX_ANY);
-	arch_rmw_fence(); /* libc's exchange, which only releases: see the top */
-	if (unlikely(atomic_load(&kernel_waiters) != 0))
-		SYS3(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
 #define LOADER_LOOK_NS 50000 /* the first pause; they double, up to 16 times as much, and as much more as there are others */
