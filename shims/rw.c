@@ -194,7 +194,9 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bo
 		bool device = pd_kind(pd) == KIND_CHAR; /* may know records of any size, and keeps other writers out of them */
 		if (bytes > PIPE_BUF && !device) { /* smaller records are never split */
 			window[0] = rest[0];
-			rest_count = iov_cut(window, (pd_spare(pd) & SPARE_NO_NOWAIT_WRITE) ? PIPE_BUF : chaos_part(bytes));
+			/* A part would be a packet. */
+			size_t part = atomic_load_explicit(&fd_packets, memory_order_relaxed) ? bytes : chaos_part(bytes);
+			rest_count = iov_cut(window, (pd_spare(pd) & SPARE_NO_NOWAIT_WRITE) ? PIPE_BUF : part);
 			rest = window;
 		}
 		uint32_t handlers = sig_handlers_run(c->g);
