@@ -12,22 +12,28 @@
  * as it was: m_batch_leave() comes before.
  *
  * Not where the process has been given another policy, nor where a filter of system calls kills who asks for one (sysmon.c). Before the program installs one for all
- * its threads, each M gets back what it had, and nothing changes from then on. One for a single thread needs nothing: that thread is pinned.
+ * its threads, each M gets back what it had, and nothing changes from then on. sysmon does that: who installs it may have another filter already. One for a single thread
+ * needs nothing: that thread is pinned, and its M had it back before.
  *
- * m->batch, the policies themselves and `allowed` change under sched.lock: so an M whose policy somebody else takes back has not ended, and asks for none behind his back.
- * The lock is held over two system calls, when a policy changes: some times in a second at most. m->never_batch is the M's own; with it set the M has the policy that it
- * began with, or one that somebody else gave it. */
+ * m->batch, the policies themselves and `forbids` change under sched.lock: so an M whose policy sysmon takes back has not ended, and asks for none behind its back. The
+ * lock is held over two system calls, when a policy changes: some times in a second at most. m->never_batch is the M's own: somebody else has given it a policy. */
 #include <sched.h>
 
 #include "batch.h"
 #include "climb.h"
+#include "futex.h"
 #include "procs.h"
 #include "runtime.h"
 
 enum { AS_BATCH = 1, AS_ALWAYS = 2 }; /* what climb.c chooses from */
 
+#define TAKE_BACK_NS 200000
+#define TAKE_BACK_LOOKS 5000 /* a second: sysmon may lack a CPU that long */
+
 static struct climb climb; /* sysmon's */
-static _Atomic bool allowed;
+static _Atomic bool allowed;     /* set when sysmon starts, not yet in a fork's child */
+static _Atomic uint32_t forbids; /* filters for all threads, and attempts at one. Relaxed where it is read without the lock: that is looked at again, or only chooses */
+static _Atomic bool wanted_back; /* sysmon shall take back all policies */
 
 static void use(uint32_t way) {
 	/* relaxed: Ms see it when they next wait, or the time after */
@@ -43,7 +49,7 @@ void batch_allow(void) {
 }
 
 static bool is_allowed(void) {
-	return atomic_load_explicit(&allowed, memory_order_relaxed); /* sysmon asks without the lock: it only chooses */
+	return atomic_load_explicit(&allowed, memory_order_relaxed) && atomic_load_explicit(&forbids, memory_order_relaxed) == 0;
 }
 
 bool batch_trying(void) {
@@ -106,34 +112,59 @@ static void leave(struct m *m, int32_t tid) {
 
 void m_batch_leave(struct m *m) {
 	struct g *g = g_self();
-	if (m->never_batch)
+	if (!is_batch(m)) /* only its own thread, this one, sets it */
 		return;
 	rt_enter(g);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	leave(m, 0);
-	m->never_batch = true;
 	lock_release(&sched.lock);
 	rt_exit(g);
 }
 
-bool batch_forbid(void) {
-	struct g *g = g_self();
-	rt_enter(g);
+void batch_take_back(void) {
+	if (!atomic_load_explicit(&wanted_back, memory_order_relaxed))
+		return;
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	bool was = is_allowed();
-	atomic_store_explicit(&allowed, false, memory_order_relaxed);
+	atomic_store_explicit(&wanted_back, false, memory_order_relaxed);
 	for (struct m *m = sched.all_m; m; m = m->all_next)
 		leave(m, atomic_load_explicit(&m->ktid, memory_order_relaxed));
 	lock_release(&sched.lock);
+}
+
+static bool any_is_batch(void) {
+	bool any = false;
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	for (struct m *m = sched.all_m; m && !any; m = m->all_next)
+		any = is_batch(m);
+	lock_release(&sched.lock);
+	return any;
+}
+
+void batch_forbid(void) {
+	struct g *g = g_self();
+	rt_enter(g);
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	atomic_fetch_add_explicit(&forbids, 1, memory_order_relaxed);
+	lock_release(&sched.lock);
+	bool any = any_is_batch();
 	rt_exit(g);
-	return was;
+	for (int looks = 0; any && looks < TAKE_BACK_LOOKS; looks++) {
+		atomic_store_explicit(&wanted_back, true, memory_order_relaxed);
+		sysmon_poke(); /* release */
+		futex_nap(TAKE_BACK_NS, "sysmon");
+		rt_enter(g);
+		any = any_is_batch();
+		rt_exit(g);
+	}
 }
 
 void batch_forbid_undo(void) {
-	atomic_store_explicit(&allowed, true, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&forbids, 1, memory_order_relaxed);
 }
 
 void batch_fork_child(void) {
 	atomic_store_explicit(&allowed, false, memory_order_relaxed); /* until there is a sysmon, which allows it */
+	atomic_store_explicit(&forbids, 0, memory_order_relaxed);     /* what is installed is there before it */
+	atomic_store_explicit(&wanted_back, false, memory_order_relaxed);
 	climb_reset(&climb, AS_ALWAYS);
 }

@@ -8,10 +8,12 @@
 /* The process's threads have the kernel's usual policy, and may ask for another. sysmon, when it starts. */
 void batch_allow(void);
 /* All Ms have the policy that they began with, and none asks for another any more: the program is about to filter system calls, of all threads. Any thread, outside the
- * runtime. Was it allowed? */
-bool batch_forbid(void);
+ * runtime; waits for sysmon. */
+void batch_forbid(void);
 /* There is no filter after all. */
 void batch_forbid_undo(void);
+/* sysmon, each tick, no lock held: what batch_forbid() waits for. */
+void batch_take_back(void);
 /* sysmon, each tick, no lock held. `computes`: a goroutine has just been seen to run on and on. */
 void batch_look(int64_t now, bool computes);
 /* sysmon: is it being tried? */

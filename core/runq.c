@@ -199,6 +199,37 @@ struct g *globq_get_late(void) {
 	return g;
 }
 
+/* sched.lock held. The first that is bound to an M leaves the list; NULL: there is none. */
+static struct g *list_take_bound(struct g_list *list) {
+	struct g *before = NULL, *g = list->head;
+	for (; g; before = g, g = g->schedlink) {
+		struct m *m = __atomic_load_n(&g->wired_m, __ATOMIC_RELAXED);
+		if (m && m != &m_elsewhere)
+			break;
+	}
+	if (!g)
+		return NULL;
+	if (before)
+		before->schedlink = g->schedlink;
+	else
+		list->head = g->schedlink;
+	if (list->tail == g)
+		list->tail = before;
+	g->schedlink = NULL;
+	atomic_store_explicit(&list->size, list->size - 1, memory_order_relaxed);
+	return g;
+}
+
+struct g *globq_get_bound(struct p **p) {
+	lock_acquire(&sched.lock, LOCK_SCHED);
+	struct g *g = NULL;
+	*p = p_idle_pop();
+	if (*p && !(g = list_take_bound(&sched.runq)) && !(g = list_take_bound(&sched.late)))
+		p_idle_push(*p);
+	lock_release(&sched.lock);
+	return g;
+}
+
 void globq_put(struct g *g) {
 	globq_put_list(g, g, 1);
 }

@@ -198,6 +198,7 @@ void globq_put(struct g *g);           /* takes sched.lock */
 void globq_put_list(struct g *head, struct g *tail, uint32_t n);
 struct g *globq_get(struct p *p, uint32_t max); /* takes sched.lock; extra ones go to p's queue; a preempted one if there is no other */
 struct g *globq_get_late(void);        /* takes sched.lock; the oldest of the preempted ones */
+struct g *globq_get_bound(struct p **p); /* takes sched.lock; one that is bound to an M, and an idle P for it; or NULL */
 void globq_put_late(struct g *g);      /* takes sched.lock */
 static inline bool globq_waiting(void) {
 	return atomic_load_explicit(&sched.runq.size, memory_order_relaxed) || atomic_load_explicit(&sched.late.size, memory_order_relaxed);
@@ -316,6 +317,7 @@ bool m_coming(void);                       /* one is being made */
 void maker_watch(int64_t now);             /* sysmon */
 void m_ask_spare(void);                    /* one without a P, to see whether the kernel goes on refusing them; not too often */
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */
+bool wired_hand_queued(void);              /* sysmon: one that is queued goes to its own M, with an idle P. False: there is no such, or no P */
 
 /* g.c */
 void g_fork_child(struct g *self, struct g *all);

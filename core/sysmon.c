@@ -530,13 +530,13 @@ static void events(struct look *look, bool poll) {
 	}
 }
 
-/* There is work and a P for it, but the kernel refuses a thread (RLIMIT_NPROC, a limit of the control group), and all there are wait in it, perhaps for what
- * is to be done. On kernel threads pthread_create() would have failed; here it is too late for that. So the Ms are shared: one after the other is called
+/* There is work and a P for it, but the kernel refuses a thread (RLIMIT_NPROC, a limit of the control group), or the maker waits for the program's malloc, and all Ms
+ * there are wait in the kernel, perhaps for what is to be done. On kernel threads pthread_create() would have failed; here it is too late for that. So the Ms are shared: one after the other is called
  * back from its wait and runs others before it waits again. */
 static void make_way(struct look *look) {
 	struct m *first = NULL;
 	struct g *waits = NULL;
-	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) || !sig_disturb_hook)
+	if (!atomic_load_explicit(&sched.m_lacking, memory_order_relaxed))
 		return;
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	bool idle = sched.idle_m != NULL;
@@ -545,6 +545,8 @@ static void make_way(struct look *look) {
 		atomic_store_explicit(&sched.m_lacking, false, memory_order_relaxed);
 		return;
 	}
+	while (wired_hand_queued()) /* their Ms are there: who is missing is the one that would call them */
+		look->did = true;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 		if (g && atomic_load_explicit(&g->in_syscall, memory_order_relaxed) == SYSCALL_WAITS && !__atomic_load_n(&g->wired_m, __ATOMIC_RELAXED) &&
@@ -553,7 +555,7 @@ static void make_way(struct look *look) {
 			waits = g;
 		}
 	}
-	if (!first)
+	if (!first || !sig_disturb_hook)
 		return;
 	first->asked_way = look->now;
 	atomic_store_explicit(&waits->make_way, true, memory_order_relaxed);
@@ -630,6 +632,7 @@ static void tick(struct look *look, bool poll) {
 	wishes_look(look);
 	strays_look(look);
 	maker_watch(look->now);
+	batch_take_back();
 	look->did |= disk_tick(look->now);
 	events(look, poll);
 	for (uint32_t i = 0, n = sched.procs_all; i < n; i++) {

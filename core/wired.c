@@ -67,11 +67,22 @@ void wired_wait(struct m *m) {
 	m->next_g = m->wired_g;
 }
 
-void wired_hand(struct m *m, struct g *g) {
-	struct m *owner = g->wired_m;
-	owner->wired_p = p_detach(m);
+static void hand_to(struct m *owner, struct p *p) {
+	owner->wired_p = p;
 	atomic_store_explicit(&owner->wired_note, 1, memory_order_release);
 	SYS3(SYS_futex, &owner->wired_note, FUTEX_WAKE_PRIVATE, 1);
+}
+
+void wired_hand(struct m *m, struct g *g) {
+	hand_to(g->wired_m, p_detach(m));
+}
+
+bool wired_hand_queued(void) {
+	struct p *p;
+	struct g *g = globq_get_bound(&p);
+	if (g)
+		hand_to(g->wired_m, p);
+	return g != NULL;
 }
 
 /* Relaxed: sysmon looks, and asks no more of it. */

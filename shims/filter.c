@@ -57,17 +57,17 @@ static struct g *thread_on(long tid) {
  * moment later. How long that may take on a busy machine nobody knows; one that libc made stays. */
 static long install_for_all(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
 	enum { LOOKS = 200, PAUSE_NS = 1000000 };
-	bool was_allowed = batch_forbid(), unnamed = b & SECCOMP_FILTER_FLAG_TSYNC_ESRCH; /* as with a listener, whose descriptor is the result */
+	bool unnamed = b & SECCOMP_FILTER_FLAG_TSYNC_ESRCH; /* as with a listener, whose descriptor is the result */
+	batch_forbid();
 	for (int looks = 0;; looks++) {
-		_Atomic uint32_t never = 0;
 		long r = install(n, a, b, given, d, e);
 		bool other = unnamed ? r == -ESRCH : r > 0;
 		struct g *owner = other && !unnamed ? thread_on(r) : NULL;
 		if (other && !owner && looks < LOOKS) {
-			futex_wait(&never, 0, nanotime() + PAUSE_NS, FUTEX_ANY, false, "seccomp");
+			futex_nap(PAUSE_NS, "seccomp");
 			continue;
 		}
-		if (was_allowed && (other || r < 0))
+		if (other || r < 0)
 			batch_forbid_undo();
 		return owner ? owner->tid : r;
 	}

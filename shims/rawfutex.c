@@ -127,7 +127,7 @@ static int at_least_one(uint32_t val) {
 	return (int)val < 1 ? 1 : (int)val;
 }
 
-static long wake_both(uint32_t *uaddr, bool private, uint32_t val, uint32_t bitset) {
+static long wake_in_two_places(uint32_t *uaddr, bool private, uint32_t val, uint32_t bitset) {
 	int n = at_least_one(val);
 	int woken = futex_wake(queue_of(uaddr, private), n, bitset);
 	/* seq_cst, between the caller's change of the word and our look at the count */
@@ -139,6 +139,15 @@ static long wake_both(uint32_t *uaddr, bool private, uint32_t val, uint32_t bits
 		if (r > 0)
 			woken += (int)r;
 	}
+	return woken;
+}
+
+/* In one piece, as sem_post() does. */
+static long wake_both(uint32_t *uaddr, bool private, uint32_t val, uint32_t bitset) {
+	struct g *g = g_self();
+	rt_enter(g);
+	long woken = wake_in_two_places(uaddr, private, val, bitset);
+	rt_exit(g);
 	return woken;
 }
 

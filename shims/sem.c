@@ -124,10 +124,16 @@ SHIM int sem_trywait(sem_t *s) {
 	return sem_take(semaphore_of(s), 0) ? 0 : fail(EAGAIN);
 }
 
-/* The address is only a key: the object may be gone. */
+/* The address is only a key: the object may be gone. In one piece: who waits in the kernel may be the maker, in the program's malloc, of the M that this goroutine would need to go
+ * on, if it gave way in between. */
 static __attribute__((noinline)) int wake_one(struct semaphore *s) {
-	if (!sched_started() || futex_wake(s, 1, FUTEX_ANY) == 0)
+	struct g *g = sched_started() ? g_self() : NULL;
+	if (g)
+		rt_enter(g);
+	if (!g || futex_wake(s, 1, FUTEX_ANY) == 0)
 		SYS3(SYS_futex, s, FUTEX_WAKE_PRIVATE, 1);
+	if (g)
+		rt_exit(g);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* A filter that the program installs for all its threads, which kills who touches how the kernel schedules: kernel threads that wait otherwise than the program asked (GOSHIM=batch)
- * have its policy before, and the children that they make afterwards. Before that an attempt that installs nothing, a child of vfork that has its own, and a thread that has. */
+ * have its policy before, and the children that they make afterwards. Before that a child of vfork that has its own, and a thread that has; meanwhile attempts that install nothing;
+ * and who installs it has one of his own already. */
 #include "sync_test.h"
 
 #include <linux/filter.h>
@@ -20,6 +21,7 @@ static struct sock_filter code[] = {
 };
 static struct sock_fprog filter = {sizeof code / sizeof *code, code};
 static pthread_barrier_t before, after;
+static _Atomic bool enough;
 
 static int kernel_says(void) {
 	return (int)syscall(SYS_sched_getscheduler, 0);
@@ -78,6 +80,15 @@ static void *own_filter(void *arg) {
 	return arg;
 }
 
+/* As one asks whether the kernel knows filters for all threads. */
+static void *asks(void *arg) {
+	while (!enough) {
+		EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, NULL), -1);
+		usleep(100);
+	}
+	return arg;
+}
+
 static void child_with_filter(void) {
 	int status = -1;
 	pid_t pid = vfork();
@@ -105,10 +116,14 @@ int main(void) {
 	EQ(errno, EFAULT);
 	child_with_filter();
 	join(start(own_filter, NULL));
+	pthread_t asking = start(asks, NULL);
 	EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0); /* its own, at first */
 	EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter), 0);
 	pthread_barrier_wait(&after);
 	for (int i = 0; i < PAIRS; i++)
 		join(t[i]);
+	enough = true;
+	join(asking);
 	return test_end();
 }
