@@ -261,6 +261,8 @@ bool g_interrupt_clear(struct g *g);
 
 /* The current goroutine stays on its kernel thread, and nobody else runs there, from now on or no longer. Returns what was; always true for a foreign thread. */
 bool g_wire(struct g *g, bool on);
+/* The same as g_wire(g, true), on another kernel thread than the process's first. False: it is wired already, or no other is to be had. Not for main. */
+bool g_wire_not_first(struct g *g);
 /* Around a call in which libc blocks all signals, or makes a kernel thread or a process: the current goroutine stays on its M, which has the policy that it began with
  * (m_batch_leave()), and whose thread pointer the kernel has as well (arch_tp_keep()). What hold returned is release's. No-op for NULL and foreign threads, and inside
  * another one (a handler's). */

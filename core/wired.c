@@ -299,6 +299,28 @@ bool wish_comes_true_here(struct g *g) {
 	return g_pinned(g) || pin_here(g);
 }
 
+/* Inside the runtime. g runs on, and that is on another M than the first. */
+static void go_elsewhere(struct g *g) {
+	wired_m_set(g, &m_elsewhere);
+	g_state_set(g, GS_RUNNABLE);
+	globq_put(g);
+	wakep();
+	g_leave(g, NULL);
+}
+
+bool g_wire_not_first(struct g *g) {
+	rt_enter(g);
+	while (g->m->first && !g->wired_m && !m_refused_for_good())
+		go_elsewhere(g);
+	bool done = !g->m->first && !g->wired_m;
+	if (done) {
+		m_wire(g->m, g);
+		wired_m_set(g, g->m);
+	}
+	rt_exit(g);
+	return done;
+}
+
 void wish_come_true(struct g *g) {
 	if (g->in_vfork || g->kind > G_MAIN)
 		return;
@@ -309,11 +331,7 @@ void wish_come_true(struct g *g) {
 			m_ask_spare();
 		if (lacking || g->wired_m || (g->kind != G_MAIN && m_keeps()))
 			return;
-		wired_m_set(g, &m_elsewhere);
-		g_state_set(g, GS_RUNNABLE);
-		globq_put(g);
-		wakep();
-		g_leave(g, NULL);
+		go_elsewhere(g);
 	}
 	/* seq_cst: what was written down before a wish that found this one is read after */
 	if (atomic_exchange(&g->wish, false) && wish_hook)

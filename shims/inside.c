@@ -11,7 +11,8 @@
  *
  * Descriptors. fclose(), closedir() and the resolver close with a function of libc's own, freopen() replaces with dup3(): the table of
  * descriptors must hear of it, or the next owner of the number would wait with a registration that is gone. (What libc opens needs no
- * word: the table asks when it meets a new number.) The child of posix_spawn() runs this code, too, in our memory and with our TLS, and
+ * word: the table asks when it meets a new number. Sockets are told all the same: syslog() without anybody who listens makes one for each message, below a lock, and
+ * asking takes four system calls.) The child of posix_spawn() runs this code, too, in our memory and with our TLS, and
  * closes what is its own: it is told by its process id.
  *
  * Locks. libc's low-level lock is a word: 0 free, 1 held, 2 held and somebody may wait. Who waits stores 2, sleeps while it is 2, and takes
@@ -139,6 +140,14 @@ static int inside_close_nocancel(int fd) {
 	if (ours)
 		fd_closed(fd);
 	return (int)sys_ret(r);
+}
+
+static int twin_socket(int domain, int type, int protocol) {
+	return (int)sys_ret(SYS3(SYS_socket, domain, type, protocol));
+}
+
+static int inside_socket(int domain, int type, int protocol) {
+	return inside_g() ? socket(domain, type, protocol) : twin_socket(domain, type, protocol);
 }
 
 static int twin_dup2(int old, int fd) {
@@ -301,6 +310,7 @@ static struct patch patches[] = {
 	WRAPPER(accept, SYS_accept),
 	WRAPPER(wait4, SYS_wait4),
 	WRAPPER(close, SYS_close),
+	WRAPPER(socket, SYS_socket),
 	WRAPPER(dup2, ARCH_SYS_DUP2),
 	WRAPPER(dup3, SYS_dup3),
 	{"__close_nocancel", (void *)inside_close_nocancel, ARCH_WRAPPER, SYS_close, true, NULL},
@@ -317,7 +327,7 @@ static void real_redirect(void) {
 #define TWIN(name) {(void **)(void *)&real.name, (void *)twin_##name}
 		TWIN(read),     TWIN(write), TWIN(readv),  TWIN(writev),  TWIN(poll),     TWIN(recv),
 		TWIN(recvfrom), TWIN(send),  TWIN(sendto), TWIN(sendmsg), TWIN(sendmmsg), TWIN(connect),
-		TWIN(accept),   TWIN(wait4), TWIN(close),  TWIN(dup2),    TWIN(dup3),
+		TWIN(accept),   TWIN(wait4), TWIN(close),  TWIN(socket),  TWIN(dup2),    TWIN(dup3),
 	};
 	for (size_t i = 0; i < PATCH_COUNT; i++) {
 		for (size_t j = 0; j < sizeof twins / sizeof twins[0]; j++) {

@@ -78,7 +78,7 @@ static bool mutex_owner(uintptr_t on, int32_t *tid) {
 	if (!(copy.__data.__kind & MUTEX_SHARED) || dump_find(*tid))
 		return true;
 	for (struct g *g = g_all(); g; g = g->all_next) {
-		if (is_live(g) && thread_of(g)->robust_ktid == *tid) {
+		if (is_live(g) && (thread_of(g)->robust_ktid == *tid || thread_of(g)->robust_now == *tid)) {
 			*tid = g->tid;
 			return true;
 		}

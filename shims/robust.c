@@ -6,11 +6,12 @@
  * most ROBUST_MAX entries, since the list may be broken; the entry that was being added or removed (list_op_pending) last.
  *
  * A process that is killed is the kernel's to clean up after: it walks the lists that its kernel threads have told it of, and compares with their numbers. Main has one. So
- * a goroutine that first locks a robust mutex shared with other processes is pinned to its kernel thread, tells the kernel of its own list there, and
+ * a goroutine that locks a robust mutex shared with other processes stays on its kernel thread while it has one, tells the kernel of its own list there, and
  * takes that one's number in its TCB for as long as libc deals with such a mutex: that is what libc writes into the word. In a handler that runs while it waits
- * for such a mutex, it has that number, too.
+ * for such a mutex, it has that number, too. That costs two system calls each time, so who does it often is pinned and does it once. (At once, for a thread of a database that
+ * locks such a mutex once in its life it would be a kernel thread for each, and a hand-over for each wait.)
  *
- * The same for a mutex with priority inheritance that is shared, or robust, which libc marks as shared, too. The kernel finds its owner by the number in the word,
+ * Pinned is also who locks a mutex with priority inheritance that is shared, or robust, which libc marks as shared, too. The kernel finds its owner by the number in the word,
  * and takes it back from nobody but the kernel thread of this number. Also main, then, which has a number of the kernel's, but need not be on the kernel thread that has it:
  * while it holds such a mutex it stays where it is, and before the runtime starts that is the first kernel thread. (Rejected: to take this part of the
  * type away when the mutex is found free, as priorities mean nothing among goroutines. Libc may have looked at the type before, for another thread, and then waits in
@@ -27,16 +28,48 @@
 #include "thread.h"
 
 #define ROBUST_MAX 2048
+#define ROBUST_USES 64 /* so often it stays for as long as it has one; then it is pinned */
 #define ROBUST_PI 1ul /* lowest bit of an entry's address */
 
-static bool robust_pin(struct g *g, struct thread *t) {
+static bool list_tell(struct g *g) {
 	void *head = tcb_robust_head(g->ctx.tp);
-	if (!head)
+	return head && SYS2(SYS_set_robust_list, head, sizeof(struct robust_list_head)) == 0;
+}
+
+static bool robust_pin(struct g *g, struct thread *t) {
+	if (!tcb_robust_head(g->ctx.tp))
 		return false;
 	pin_self();
-	if (SYS2(SYS_set_robust_list, head, sizeof(struct robust_list_head)) == 0)
+	if (list_tell(g))
 		t->robust_ktid = g->m->ktid;
 	return t->robust_ktid != 0;
+}
+
+/* Not on the first: its list and its number are main's. */
+static bool robust_stay(struct g *g, struct thread *t) {
+	if (t->robust_uses == ROBUST_USES || !g_wire_not_first(g))
+		return false;
+	if (!list_tell(g)) {
+		g_wire(g, false);
+		return false;
+	}
+	t->robust_now = g->m->ktid;
+	t->robust_uses++;
+	return true;
+}
+
+static bool holds_nothing(struct g *g) {
+	const struct robust_list_head *head = tcb_robust_head(g->ctx.tp);
+	return (head->list.next == &head->list || !head->list.next) && !head->list_op_pending;
+}
+
+/* Was it pinned meanwhile? Then this thread, or the one to which it went from one that is kept for others' sake (m_keeps()), knows of the list for good. */
+static void robust_go(struct g *g, struct thread *t) {
+	if (!t->robust_ktid && g->m->ktid == t->robust_now)
+		list_tell(&g->m->g0);
+	t->robust_now = 0;
+	if (!g->tp_held) /* in a call that began when it was wired, and needs it to be: a handler of fork() gives the mutex back */
+		g_wire(g, false);
 }
 
 static unsigned main_holds; /* mutexes with inheritance, or levels of such. Main's, as the next */
@@ -78,9 +111,12 @@ struct g *robust_enter(unsigned kind) {
 	struct thread *t = thread_of(g);
 	if (g->kind == G_MAIN)
 		return kind & MUTEX_INHERIT ? main_enter(g, t) : NULL;
-	if ((!t->robust_ktid && !robust_pin(g, t)) || tcb_tid(g->ctx.tp) != g->tid) /* no such list; or an outer call has done it */
+	if (tcb_tid(g->ctx.tp) != g->tid) /* an outer call has done it */
 		return NULL;
-	tcb_set_tid(g->ctx.tp, t->robust_ktid);
+	bool for_now = !(kind & MUTEX_INHERIT) && (t->robust_now || (!t->robust_ktid && robust_stay(g, t)));
+	if (!for_now && !t->robust_ktid && !robust_pin(g, t))
+		return NULL; /* no such list */
+	tcb_set_tid(g->ctx.tp, for_now ? t->robust_now : t->robust_ktid);
 	return g;
 }
 
@@ -92,10 +128,19 @@ void robust_leave(struct g **g) {
 		main_wired = false;
 		g_wire(*g, false);
 	}
+	struct thread *t = thread_of(*g);
+	if (t->robust_now && holds_nothing(*g))
+		robust_go(*g, t);
 }
 
-/* One word of a dead thread that libc knew by `tid` or, robust_ktid, by `other`. False: it is gone. */
-static bool word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool pi, bool pending) {
+/* Libc knows g by its number, or one that it had for such a mutex. */
+static bool is_owner(struct g *g, uint32_t tid) {
+	const struct thread *t = thread_of(g);
+	return tid && (tid == (uint32_t)g->tid || tid == (uint32_t)t->robust_ktid || tid == (uint32_t)t->robust_now);
+}
+
+/* One word of g, which is dead. False: it is gone. */
+static bool word_died(struct g *g, _Atomic uint32_t *word, bool pi, bool pending) {
 	if (!address_probe((uintptr_t)word, true))
 		return false;
 	uint32_t v = atomic_load_explicit(word, memory_order_relaxed);
@@ -104,7 +149,7 @@ static bool word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool
 		SYS3(SYS_futex, word, FUTEX_WAKE, 1);
 		return true;
 	}
-	while ((v & FUTEX_TID_MASK) == tid || (other && (v & FUTEX_TID_MASK) == other)) {
+	while (is_owner(g, v & FUTEX_TID_MASK)) {
 		/* release: pairs with the next owner's acquire; it sees what we did, as far as we came */
 		if (atomic_compare_exchange_weak_explicit(word, &v, (v & FUTEX_WAITERS) | FUTEX_OWNER_DIED,
 							  memory_order_release, memory_order_relaxed)) {
@@ -119,9 +164,9 @@ static bool word_died(_Atomic uint32_t *word, uint32_t tid, uint32_t other, bool
 
 void robust_release(struct g *g) {
 	struct robust_list_head *head = tcb_robust_head(arch_tp());
-	uint32_t other = (uint32_t)thread_of(g)->robust_ktid;
-	if (other) /* the kernel thread ends after the TCB has another owner */
-		SYS2(SYS_set_robust_list, tcb_robust_head(g->m->g0.ctx.tp), sizeof *head);
+	struct thread *t = thread_of(g);
+	if (t->robust_ktid || t->robust_now) /* the kernel thread ends after the TCB has another owner */
+		list_tell(&g->m->g0);
 	if (!head || head->list.next == NULL)
 		return;
 	uintptr_t entry = (uintptr_t)head->list.next, pending = (uintptr_t)head->list_op_pending;
@@ -132,13 +177,12 @@ void robust_release(struct g *g) {
 		if (!peek(&node, at, sizeof node))
 			break;
 		_Atomic uint32_t *word = (_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset);
-		if (at != (pending & ~ROBUST_PI) && !word_died(word, (uint32_t)g->tid, other, entry & ROBUST_PI, false))
+		if (at != (pending & ~ROBUST_PI) && !word_died(g, word, entry & ROBUST_PI, false))
 			break;
 		entry = (uintptr_t)node.next;
 	}
 	if (pending)
-		word_died((_Atomic uint32_t *)((pending & ~ROBUST_PI) + (uintptr_t)head->futex_offset),
-			  (uint32_t)g->tid, other, pending & ROBUST_PI, true);
+		word_died(g, (_Atomic uint32_t *)((pending & ~ROBUST_PI) + (uintptr_t)head->futex_offset), pending & ROBUST_PI, true);
 	head->list.next = &head->list;
 	head->list_op_pending = NULL;
 }

@@ -50,6 +50,8 @@ struct thread {
 	struct ceilings *ceilings;   /* what raises its priority; NULL: nothing ever did. ceiling.c */
 	struct fdcall *fdcall;       /* the call that it is in with a descriptor held, outside the runtime; fdcall.c */
 	int32_t robust_ktid;         /* its kernel thread for life, by whose number robust mutexes shared with other processes know it; 0: none. robust.c */
+	int32_t robust_now;          /* ... or by this one's, while it has one; 0: it has none */
+	uint8_t robust_uses;         /* how often that was */
 	bool loop;                   /* an event loop, counted; epoll.c */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;

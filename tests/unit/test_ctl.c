@@ -213,6 +213,12 @@ Test(ctl, batch_always_and_never) {
 	cr_expect(strcmp(c.output, "always\nbut one\n0\n") == 0, "%s", c.output);
 }
 
+/* Who has locked a robust mutex that is shared keeps no kernel thread for it, but while it has one. */
+Test(ctl, robust_for_now) {
+	struct child c = session("program=robust_once; export GOMAXPROCS=2; start ctl=$d/s; [ $(ls /proc/$pid/task | wc -l) -lt 40 ] && echo few; finish");
+	cr_expect(strcmp(c.output, "few\n") == 0, "%s", c.output);
+}
+
 /* ---- cancelling a family ---- */
 
 Test(ctl, cancel_reaches_descendants_only) {
