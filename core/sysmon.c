@@ -655,8 +655,8 @@ static void tick(struct look *look, bool poll) {
 		if (++seen >= 2) {
 			sched_single_waited();
 			sched_brief_over();
+			make_way(look); /* before the P is promised to an M that may be refused */
 			wakep();
-			make_way(look);
 			look->did = true;
 			seen = 0;
 		}

@@ -45,17 +45,23 @@ static bool robust_pin(struct g *g, struct thread *t) {
 	return t->robust_ktid != 0;
 }
 
-/* Not on the first: its list and its number are main's. */
+/* Not on the first: its list and its number are main's. Nor where kernel threads are kept for what was submitted from them: who is pinned leaves such a one, with the number. */
 static bool robust_stay(struct g *g, struct thread *t) {
-	if (t->robust_uses == ROBUST_USES || !g_wire_not_first(g))
-		return false;
-	if (!list_tell(g)) {
-		g_wire(g, false);
-		return false;
+	return t->robust_uses < ROBUST_USES && !m_keeps() && g_wire_not_first(g);
+}
+
+/* Its number, from now on. No handler in between: one that takes and gives back another such mutex would undo the half of it. 0: it has none. */
+static int32_t robust_self(struct g *g, struct thread *t, unsigned kind, bool stays) {
+	rt_enter(g);
+	if (stays && list_tell(g)) {
+		t->robust_now = g->m->ktid;
+		t->robust_uses++;
 	}
-	t->robust_now = g->m->ktid;
-	t->robust_uses++;
-	return true;
+	int32_t number = t->robust_now && !(kind & MUTEX_INHERIT) ? t->robust_now : t->robust_ktid;
+	if (number)
+		tcb_set_tid(g->ctx.tp, number);
+	rt_exit(g);
+	return number;
 }
 
 static bool holds_nothing(struct g *g) {
@@ -113,24 +119,30 @@ struct g *robust_enter(unsigned kind) {
 		return kind & MUTEX_INHERIT ? main_enter(g, t) : NULL;
 	if (tcb_tid(g->ctx.tp) != g->tid) /* an outer call has done it */
 		return NULL;
-	bool for_now = !(kind & MUTEX_INHERIT) && (t->robust_now || (!t->robust_ktid && robust_stay(g, t)));
-	if (!for_now && !t->robust_ktid && !robust_pin(g, t))
+	bool stays = !(kind & MUTEX_INHERIT) && !t->robust_now && !t->robust_ktid && robust_stay(g, t);
+	if (robust_self(g, t, kind, stays))
+		return g;
+	if (stays)
+		g_wire(g, false);
+	if (!robust_pin(g, t))
 		return NULL; /* no such list */
-	tcb_set_tid(g->ctx.tp, for_now ? t->robust_now : t->robust_ktid);
+	robust_self(g, t, kind, false);
 	return g;
 }
 
 void robust_leave(struct g **g) {
 	if (!*g)
 		return;
+	struct thread *t = thread_of(*g);
+	rt_enter(*g); /* as in robust_self() */
 	tcb_set_tid((*g)->ctx.tp, (*g)->tid);
+	if (t->robust_now && holds_nothing(*g))
+		robust_go(*g, t);
+	rt_exit(*g);
 	if ((*g)->kind == G_MAIN && main_wired && !main_holds) {
 		main_wired = false;
 		g_wire(*g, false);
 	}
-	struct thread *t = thread_of(*g);
-	if (t->robust_now && holds_nothing(*g))
-		robust_go(*g, t);
 }
 
 /* Libc knows g by its number, or one that it had for such a mutex. */
