@@ -513,7 +513,10 @@ bool mutex_is_ours(pthread_mutex_t *m) {
 
 int mutex_cond_check(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
-	return kind_is_real(kind) ? 0 : unlock_check(m, kind);
+	if (!kind_is_real(kind))
+		return unlock_check(m, kind);
+	/* Libc would say so, but to ask it who has none becomes a kernel thread, and that is no time for it: it is queued already. */
+	return mutex_needs_owner(kind) && !robust_owns(atomic_load_explicit(mutex_word(m), memory_order_relaxed)) ? EPERM : 0;
 }
 
 int mutex_cond_unlock(pthread_mutex_t *m) {

@@ -151,6 +151,11 @@ static bool is_owner(struct g *g, uint32_t tid) {
 	return tid && (tid == (uint32_t)g->tid || tid == (uint32_t)t->robust_ktid || tid == (uint32_t)t->robust_now);
 }
 
+bool robust_owns(uint32_t word) {
+	struct g *g = g_goroutine();
+	return !g || is_owner(g, word & FUTEX_TID_MASK);
+}
+
 /* One word of g, which is dead. False: it is gone. */
 static bool word_died(struct g *g, _Atomic uint32_t *word, bool pi, bool pending) {
 	if (!address_probe((uintptr_t)word, true))

@@ -102,7 +102,12 @@ void robust_leave(struct g **g);
  * is one whose owner the kernel must find: robust, or priority inheritance, and shared. */
 #define ROBUST_SELF(kind)                                                                                                   \
 	__attribute__((cleanup(robust_leave), unused)) struct g *robust_self_ =                                             \
-		unlikely(((kind) & MUTEX_SHARED) && ((kind) & (MUTEX_ROBUST | MUTEX_INHERIT))) ? robust_enter(kind) : NULL
+		unlikely(mutex_needs_owner(kind)) ? robust_enter(kind) : NULL
+static inline bool mutex_needs_owner(unsigned kind) {
+	return (kind & MUTEX_SHARED) && (kind & (MUTEX_ROBUST | MUTEX_INHERIT));
+}
+/* A mutex of such a kind, whose word this is, is the calling goroutine's. True for others: libc asks them. */
+bool robust_owns(uint32_t word);
 /* The caller has got (1) or given back (-1) a mutex of this kind that is libc's. Before the block ends. */
 void robust_count(unsigned kind, int step);
 /* The runtime has started, on main; main is the only thread left, of another process. */
