@@ -348,13 +348,23 @@ static void g_strip(struct g *g) {
 	shell_put(g);
 }
 
-/* The first of the global list, if nothing runs on it any more. */
+/* Dead Gs that somebody has taken from the global list, to give back what they have: it is not there yet for who needs it. */
+static _Atomic uint32_t gfree_in_hand;
+
+/* The first of the global list, if nothing runs on it any more. The caller ends with gfree_done(). */
 static struct g *gfree_pop(void) {
 	struct g *g = sched.gfree;
 	if (!g || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
 		return NULL;
 	gfree_unlink(&sched.gfree, NULL);
+	/* relaxed: sched.lock is held, as by who finds the list empty */
+	atomic_fetch_add_explicit(&gfree_in_hand, 1, memory_order_relaxed);
 	return g;
+}
+
+/* release: who finds none in hand finds what they had */
+static void gfree_done(void) {
+	atomic_fetch_sub_explicit(&gfree_in_hand, 1, memory_order_release);
 }
 
 /* The first of the global list, if the address space of those there is more than so much. Waits a little for one that is on its way out. */
@@ -384,13 +394,15 @@ static void gfree_strip_all(struct g *self) {
 	rt_exit(self);
 	/* relaxed: sooner or later */
 	atomic_fetch_add_explicit(&sched.gfree_round, 1, memory_order_relaxed);
-	for (struct g *g; (g = gfree_take_over(0));)
+	for (struct g *g; (g = gfree_take_over(0));) {
 		g_strip(g);
+		gfree_done();
+	}
 }
 
-/* Others may give back what dead Gs keep: Ps when they fall idle, and who is on its way out. Relaxed: looked at again and again. */
+/* Others may give back what dead Gs keep: Ps when they fall idle, who is on its way out, and who is at it. Looked at again and again; acquire: as said at gfree_done(). */
 static bool gfree_elsewhere(void) {
-	return atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || __atomic_load_n(&sched.gfree, __ATOMIC_RELAXED);
+	return atomic_load_explicit(&gfree_in_hand, memory_order_acquire) || atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || __atomic_load_n(&sched.gfree, __ATOMIC_RELAXED);
 }
 
 /* Refused: what dead Gs and slabs of other sizes keep of a limited address space may do (MEM-6). Who has been joined is gone for the program: so it waits a little
@@ -581,6 +593,7 @@ static bool strip_some(void) {
 		if (!g)
 			return i != 0;
 		g_strip(g);
+		gfree_done();
 	}
 	return true;
 }
@@ -593,6 +606,7 @@ bool gfree_give_back(void) {
 		next = g->schedlink;
 		stack_trim(&g->stack, (char *)g->stack_top - GFREE_DEPTH);
 		lean_put(g);
+		gfree_done();
 	}
 	return list != NULL;
 }
@@ -602,8 +616,10 @@ static bool single_room(struct g *g, const struct g *self) {
 	size_t bytes = single_bytes(g);
 	if (bytes > GFREE_SINGLE_MAX && g != self)
 		return false;
-	for (struct g *other; (other = gfree_take_over(bytes < GFREE_SINGLE_MAX ? GFREE_SINGLE_MAX - bytes : 1));)
+	for (struct g *other; (other = gfree_take_over(bytes < GFREE_SINGLE_MAX ? GFREE_SINGLE_MAX - bytes : 1));) {
 		g_strip(other);
+		gfree_done();
+	}
 	return true;
 }
 
@@ -622,6 +638,7 @@ void g_free(struct g *g) {
 	if (strip) {
 		rt_exit(self);
 		g_strip(strip);
+		gfree_done();
 		rt_enter(self);
 		p = self->m ? self->m->p : NULL;
 	}
@@ -642,6 +659,7 @@ static struct g *orphans[2];
 void g_fork_child(struct g *self, struct g *all) {
 	slab_left = 0;
 	tid_lock.word = 0;
+	atomic_store_explicit(&gfree_in_hand, 0, memory_order_relaxed);
 	orphans[0] = all;
 	orphans[1] = NULL;
 	if (self) {
