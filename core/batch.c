@@ -15,7 +15,7 @@
  * its threads, each M gets back what it had, and nothing changes from then on. sysmon does that: who installs it may have another filter already. One for a single thread
  * needs nothing: that thread is pinned, and its M had it back before.
  *
- * m->batch, the policies themselves and `forbids` change under sched.lock: so an M whose policy sysmon takes back has not ended, and asks for none behind its back. The
+ * m->batch and the policies themselves change under sched.lock, where an M looks at `forbids` again: so one whose policy sysmon takes back has not ended, and asks for none behind its back. The
  * lock is held over two system calls, when a policy changes: some times in a second at most. m->never_batch is the M's own: somebody else has given it a policy. */
 #include <sched.h>
 
@@ -132,29 +132,24 @@ void batch_take_back(void) {
 }
 
 static bool any_is_batch(void) {
+	struct g *g = g_self();
 	bool any = false;
+	rt_enter(g);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	for (struct m *m = sched.all_m; m && !any; m = m->all_next)
 		any = is_batch(m);
 	lock_release(&sched.lock);
+	rt_exit(g);
 	return any;
 }
 
 void batch_forbid(void) {
-	struct g *g = g_self();
-	rt_enter(g);
-	lock_acquire(&sched.lock, LOCK_SCHED);
+	/* relaxed: an M that does not see it has had the lock before any_is_batch() has, which sees that M */
 	atomic_fetch_add_explicit(&forbids, 1, memory_order_relaxed);
-	lock_release(&sched.lock);
-	bool any = any_is_batch();
-	rt_exit(g);
-	for (int looks = 0; any && looks < TAKE_BACK_LOOKS; looks++) {
+	for (int looks = 0; any_is_batch() && looks < TAKE_BACK_LOOKS; looks++) {
 		atomic_store_explicit(&wanted_back, true, memory_order_relaxed);
 		sysmon_poke(); /* release */
 		futex_nap(TAKE_BACK_NS, "sysmon");
-		rt_enter(g);
-		any = any_is_batch();
-		rt_exit(g);
 	}
 }
 

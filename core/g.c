@@ -367,6 +367,11 @@ static void gfree_done(void) {
 	atomic_fetch_sub_explicit(&gfree_in_hand, 1, memory_order_release);
 }
 
+static void gfree_strip(struct g *g) {
+	g_strip(g);
+	gfree_done();
+}
+
 /* The first of the global list, if the address space of those there is more than so much. Waits a little for one that is on its way out. */
 static struct g *gfree_take_over(size_t bytes) {
 	struct g *held = rt_hold(), *g = NULL;
@@ -394,10 +399,8 @@ static void gfree_strip_all(struct g *self) {
 	rt_exit(self);
 	/* relaxed: sooner or later */
 	atomic_fetch_add_explicit(&sched.gfree_round, 1, memory_order_relaxed);
-	for (struct g *g; (g = gfree_take_over(0));) {
-		g_strip(g);
-		gfree_done();
-	}
+	for (struct g *g; (g = gfree_take_over(0));)
+		gfree_strip(g);
 }
 
 /* Others may give back what dead Gs keep: Ps when they fall idle, who is on its way out, and who is at it. Looked at again and again; acquire: as said at gfree_done(). */
@@ -592,8 +595,7 @@ static bool strip_some(void) {
 		lock_release(&sched.lock);
 		if (!g)
 			return i != 0;
-		g_strip(g);
-		gfree_done();
+		gfree_strip(g);
 	}
 	return true;
 }
@@ -616,10 +618,8 @@ static bool single_room(struct g *g, const struct g *self) {
 	size_t bytes = single_bytes(g);
 	if (bytes > GFREE_SINGLE_MAX && g != self)
 		return false;
-	for (struct g *other; (other = gfree_take_over(bytes < GFREE_SINGLE_MAX ? GFREE_SINGLE_MAX - bytes : 1));) {
-		g_strip(other);
-		gfree_done();
-	}
+	for (struct g *other; (other = gfree_take_over(bytes < GFREE_SINGLE_MAX ? GFREE_SINGLE_MAX - bytes : 1));)
+		gfree_strip(other);
 	return true;
 }
 
@@ -637,8 +637,7 @@ void g_free(struct g *g) {
 	struct g *strip = !bare && !(p && p->gfree_count < GFREE_MAX) ? gfree_overflow() : NULL;
 	if (strip) {
 		rt_exit(self);
-		g_strip(strip);
-		gfree_done();
+		gfree_strip(strip);
 		rt_enter(self);
 		p = self->m ? self->m->p : NULL;
 	}

@@ -118,18 +118,12 @@ static uint32_t m_idle_max(void) {
 	return sched_config.m_idle_max + __atomic_load_n(&sched_config.gomaxprocs, __ATOMIC_RELAXED);
 }
 
-bool m_parent_begin(struct g *g) {
+enum tp_hold m_parent_begin(struct g *g) {
 	if (!g || !g->m || g->in_vfork)
-		return false;
-	bool was = g_wire(g, true);
+		return TP_HOLD_NONE;
+	enum tp_hold hold = g_tp_hold(g);
 	g->m->parent = true;
-	m_batch_leave(g->m);
-	return was;
-}
-
-void m_parent_end(struct g *g, bool was_wired) {
-	if (g && g->m && !g->in_vfork)
-		g_wire(g, was_wired);
+	return hold;
 }
 
 void m_keep_all(void) {

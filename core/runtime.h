@@ -251,11 +251,10 @@ static inline struct p *p_detach(struct m *m) {
 void m_helps(struct m *m, struct p *p); /* begins to, with p */
 void sched_brief_over(void);           /* sysmon */
 void m_stop(struct m *m);              /* sched.lock held; released. Sleeps until m is given a P, or retires (m->exiting) */
-/* g is about to make a process, or to become another program, which inherits from its M: g stays there until the end. NULL, a foreign G, a child of vfork: nothing. Handlers
+/* g is about to make a process, or to become another program, which inherits from its M: g_tp_hold(), until g_tp_release(). NULL, a foreign G, a child of vfork: nothing. Handlers
  * of the program may run in both. Who is cancelled in between need not come to the end. */
-bool m_parent_begin(struct g *g);
-void m_parent_end(struct g *g, bool was_wired);
-void m_batch_leave(struct m *m);       /* m's kernel thread has the policy that it began with, for good: another is about to inherit it. Its own thread */
+enum tp_hold m_parent_begin(struct g *g);
+void m_batch_leave(struct m *m);       /* m's kernel thread has the policy that it began with, until it next waits without a goroutine: another is about to inherit it. Its own thread */
 bool maker_hold(void);                 /* around exec and forks that libc does not know of: no M is made meanwhile; false: there is no need to, and nothing to let go */
 void maker_let_go(void);               /* it failed */
 void m_retire(struct m *m);            /* the struct is free for another thread from here on */

@@ -14,9 +14,8 @@
 /* Small enough for registers: in a vfork's child AddressSanitizer would leave the stack around it poisoned for the parent. */
 struct exec {
 	struct g *g;
+	uint8_t hold;  /* enum tp_hold: g stays on its kernel thread, which the new program inherits from */
 	bool pending;  /* g's signals are in the kernel */
-	bool stays;    /* g is wired to its kernel thread, which the new program inherits from */
-	bool wired;    /* ... and was before */
 	bool has_held; /* the maker */
 };
 
@@ -32,10 +31,8 @@ static struct exec exec_begin(void) {
 		return x;
 	x.has_held = maker_hold();
 	struct g *g = x.g = g_goroutine();
-	if (g && is_own(g)) {
-		x.stays = true;
-		x.wired = m_parent_begin(g);
-	}
+	if (g && is_own(g))
+		x.hold = (uint8_t)m_parent_begin(g);
 	if (g && x.has_held && sig_exec_begin(g)) /* else, it may be in the memory of its parent, with its g */
 		x.pending = true;
 	return x;
@@ -45,8 +42,7 @@ static int exec_failed(struct exec x) {
 	int saved = errno;
 	if (x.pending)
 		sig_exec_failed(x.g);
-	if (x.stays)
-		m_parent_end(x.g, x.wired);
+	g_tp_release(x.g, (enum tp_hold)x.hold);
 	if (x.has_held)
 		maker_let_go();
 	errno = saved;

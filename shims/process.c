@@ -46,7 +46,7 @@
 
 /* In the goroutine's TLS: the child's is the parent's. */
 static __thread uint64_t fork_mask;
-static __thread bool fork_blocked, fork_wired;
+static __thread bool fork_blocked;
 static __thread enum tp_hold fork_hold;
 
 bool process_in_fork(void) {
@@ -63,8 +63,7 @@ static void fork_prepare(void) {
 		return;
 	struct g *g = g_goroutine();
 	if (g) {
-		fork_wired = m_parent_begin(g);
-		fork_hold = g_tp_hold(g); /* the child begins with what the kernel has */
+		fork_hold = m_parent_begin(g); /* the child begins with what the kernel has */
 	}
 	uint64_t all = ~(SIG_NEVER_BLOCKED | arch_signals_open); /* libc's two stay open: setuid() elsewhere waits for our answer */
 	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &fork_mask, 8);
@@ -79,7 +78,6 @@ static void fork_done(void) {
 	struct g *g = g_goroutine();
 	if (g) { /* not in the child */
 		g_tp_release(g, fork_hold);
-		m_parent_end(g, fork_wired);
 	}
 }
 
@@ -229,14 +227,13 @@ int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void 
 /* Parent and child share it. A depth: a vfork child may vfork. */
 __thread unsigned vfork_depth;
 static __thread enum tp_hold vfork_hold;
-static __thread bool vfork_wired;
 static __thread struct child_birth vfork_birth;
 
 void vfork_before(void) {
 	struct g *g = g_goroutine();
 	if (!vfork_depth) { /* before anything is counted: they may run handlers */
 		g_wish_look(g);
-		vfork_wired = m_parent_begin(g);
+		vfork_hold = m_parent_begin(g);
 	}
 	if (vfork_depth++)
 		return;
@@ -246,7 +243,6 @@ void vfork_before(void) {
 	}
 	fdtable_spawn_prepare();
 	sig_child_begin(&vfork_birth);
-	vfork_hold = g_tp_hold(g);
 	syscall_enter_blocking(g); /* the kernel suspends this M until the child execs or exits */
 	g->in_vfork = true;
 }
@@ -260,7 +256,6 @@ pid_t vfork_after(long result) {
 		sig_child_made(&vfork_birth, (pid_t)result);
 		syscall_exit(g);
 		g_tp_release(g, vfork_hold);
-		m_parent_end(g, vfork_wired);
 		rt_check(g); /* for what sig_entry() left to us */
 	}
 	return (pid_t)sys_ret(result);
@@ -273,25 +268,22 @@ pid_t vfork_after(long result) {
 struct spawning {
 	struct g *g;
 	enum tp_hold hold;
-	bool wired;
 };
 
 static struct spawning spawn_begin(const posix_spawn_file_actions_t *actions) {
 	struct spawning s = {.g = g_goroutine()};
 	g_wish_look(s.g);
-	s.wired = m_parent_begin(s.g);
+	s.hold = m_parent_begin(s.g);
 	if (actions)
 		fdtable_fork_prepare();
 	else
 		fdtable_spawn_prepare();
-	s.hold = g_tp_hold(s.g);
 	return s;
 }
 
 /* One who is cancelled does not come here, and leaves more caution behind than is needed. */
 static void spawn_end(struct spawning s) {
 	g_tp_release(s.g, s.hold);
-	m_parent_end(s.g, s.wired);
 	fdtable_fork_parent();
 }
 
@@ -373,11 +365,9 @@ SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
 	REAL_READY();
 	struct g *g = g_goroutine();
 	g_wish_look(g);
-	bool wired = m_parent_begin(g);
-	enum tp_hold hold = g_tp_hold(g);
+	enum tp_hold hold = m_parent_begin(g);
 	int r = real.wordexp(words, result, flags);
 	g_tp_release(g, hold);
-	m_parent_end(g, wired);
 	return r;
 }
 

@@ -139,6 +139,18 @@ static bool raw_sigaction(struct raw_args *x, long *r) {
 
 #define TIMER(i) ((timer_t)(intptr_t)INT(i))
 
+/* As raw_known(). A success does not return. */
+static bool raw_exec(long n, struct raw_args *x, long *r) {
+	if (n == SYS_execve)
+		execve(PTR(0), PTR(1), PTR(2));
+	else if (n == SYS_execveat)
+		execveat(INT(0), PTR(1), PTR(2), PTR(3), INT(4));
+	else
+		return false;
+	*r = -errno;
+	return true;
+}
+
 /* Calls with a shim, or that concern the goroutine. True: *r is the kernel-style result. libc's functions leave -1 and errno. */
 static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	long done;
@@ -294,7 +306,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 #endif
 	/* clang-format on */
 	default:
-		return shim_futex_two(g, n, x->a, r) || tid_syscall(n, x->a, r);
+		return raw_exec(n, x, r) || shim_futex_two(g, n, x->a, r) || tid_syscall(n, x->a, r);
 	}
 	*r = done == -1 ? -errno : done;
 	return true;
@@ -324,11 +336,9 @@ SHIM long syscall(long n, ...) {
 		pin_self();
 		return sys_ret(filter_install(n, x.a[0], x.a[1], (const struct sock_fprog *)x.a[2], x.a[3], x.a[4]));
 	}
-	if (unlikely(n == SYS_execve) && !in_vfork())
-		return execve((const char *)x.a[0], (char *const *)x.a[1], (char *const *)x.a[2]);
-	if (unlikely(n == SYS_execveat) && !in_vfork())
-		return execveat((int)x.a[0], (const char *)x.a[1], (char *const *)x.a[2], (char *const *)x.a[3], (int)x.a[4]);
 	if (!g) {
+		if (!in_vfork() && raw_exec(n, &x, &r))
+			return sys_ret(r);
 		mapping_before(n, x.a);
 		r = CALL_REAL(syscall, n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]);
 		mapping_after(n, x.a, r == -1 ? -errno : r);

@@ -1,7 +1,7 @@
 /* How kernel threads are woken is goshim's affair (GOSHIM=batch): while they wait for pipes, the policy of every thread is the one that it has, as is that of its children, by fork,
  * vfork, posix_spawn, system, popen and clone, of threads that have set something of their own, of those that libc makes for timers, queues and aio, and of the program that it
  * becomes. A child asks the kernel itself, and so does libc's thread. */
-#include "sync_test.h"
+#include "pairs.h"
 
 #include <aio.h>
 #include <mqueue.h>
@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { PAIRS = 4, ROUNDS = 30, TURNS = 20 };
+enum { PAIRS = 4, ROUNDS = 30 };
 
 extern char **environ;
 static char self[4096];
@@ -20,28 +20,6 @@ static int ended(pid_t pid) {
 	int status = -1;
 	EQ(waitpid(pid, &status, 0), pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static int kernel_says(void) {
-	return (int)syscall(SYS_sched_getscheduler, 0);
-}
-
-/* Those who wait most of the time. */
-static void *answers(void *arg) {
-	int *fd = arg;
-	char c;
-	while (read(fd[0], &c, 1) == 1)
-		if (write(fd[1], &c, 1) != 1)
-			break;
-	return NULL;
-}
-
-static void wait_often(int *to, int *from) {
-	char c = 'x';
-	for (int i = 0; i < TURNS; i++) {
-		EQ(write(to[1], &c, 1), 1);
-		EQ(read(from[0], &c, 1), 1);
-	}
 }
 
 static void children(void) {
@@ -150,7 +128,7 @@ static void *pair_run(void *arg) {
 	p->ends[1] = p->from[1];
 	p->t = start(answers, p->ends);
 	for (int i = 0; i < ROUNDS; i++) {
-		wait_often(p->to, p->from);
+		wait_often(p->to[1], p->from[0]);
 		usleep(1000); /* with nobody to run, the kernel thread waits as well */
 		EQ(sched_getscheduler(0), SCHED_OTHER);
 		if (i % 10 == 9)
@@ -160,7 +138,7 @@ static void *pair_run(void *arg) {
 	}
 	/* It has a kernel thread of its own now, and what it makes is made from that one's. */
 	EQ(setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0)), 0);
-	wait_often(p->to, p->from);
+	wait_often(p->to[1], p->from[0]);
 	EQ(kernel_says(), SCHED_OTHER);
 	children();
 	child_in_our_memory();

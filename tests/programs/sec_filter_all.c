@@ -1,31 +1,16 @@
 /* A filter that the program installs for all its threads, which kills who touches how the kernel schedules: kernel threads that wait otherwise than the program asked (GOSHIM=batch)
  * have its policy before, and the children that they make afterwards. Before that a child of vfork that has its own, and a thread that has; meanwhile attempts that install nothing;
  * and who installs it has one of his own already. */
-#include "sync_test.h"
+#include "never_scheduled.h"
+#include "pairs.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { PAIRS = 4, ROUNDS = 30, TURNS = 20 };
+enum { PAIRS = 4, ROUNDS = 30 };
 
-#define NEVER(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
-
-static struct sock_filter code[] = {
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	NEVER(sched_setattr), NEVER(sched_setscheduler), NEVER(sched_setparam), NEVER(sched_setaffinity), NEVER(setpriority), NEVER(ioprio_set),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-};
-static struct sock_fprog filter = {sizeof code / sizeof *code, code};
 static pthread_barrier_t before, after;
 static _Atomic bool enough;
-
-static int kernel_says(void) {
-	return (int)syscall(SYS_sched_getscheduler, 0);
-}
 
 static void child_asks(void) {
 	int status = -1;
@@ -37,36 +22,22 @@ static void child_asks(void) {
 	EQ(WEXITSTATUS(status), SCHED_OTHER);
 }
 
-static void *answers(void *arg) {
-	int *fd = arg;
-	char c;
-	while (read(fd[0], &c, 1) == 1)
-		if (write(fd[1], &c, 1) != 1)
-			break;
-	return NULL;
-}
-
-static void wait_often(int to, int from) {
-	char c = 'x';
-	for (int i = 0; i < TURNS; i++) {
-		EQ(write(to, &c, 1), 1);
-		EQ(read(from, &c, 1), 1);
-	}
-	usleep(1000); /* with nobody to run, the kernel thread waits as well */
-}
-
 static void *pair_run(void *arg) {
 	int to[2], from[2];
 	EQ(pipe(to), 0);
 	EQ(pipe(from), 0);
 	int ends[2] = {to[0], from[1]};
 	pthread_t t = start(answers, ends);
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < ROUNDS; i++) {
 		wait_often(to[1], from[0]);
+		usleep(1000); /* with nobody to run, the kernel thread waits as well */
+	}
 	pthread_barrier_wait(&before);
 	pthread_barrier_wait(&after);
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < ROUNDS; i++) {
 		wait_often(to[1], from[0]);
+		usleep(1000); /* with nobody to run, the kernel thread waits as well */
+	}
 	child_asks();
 	close(to[1]);
 	join(t);

@@ -1,22 +1,11 @@
 /* Started under a filter that was there before it (a service manager's), which kills who touches how the kernel schedules: no thread of the program does. */
+#include "never_scheduled.h"
 #include "sync_test.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 enum { THREADS = 8, ROUNDS = 200 };
 
-#define NEVER(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
-
-static struct sock_filter code[] = {
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	NEVER(sched_setattr), NEVER(sched_setscheduler), NEVER(sched_setparam), NEVER(sched_setaffinity), NEVER(setpriority), NEVER(ioprio_set),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-};
-static struct sock_fprog filter = {sizeof code / sizeof *code, code};
 static int in[2], out[2];
 
 static void *answers(void *arg) {

@@ -1,7 +1,5 @@
 /* Who waits for a condition with a robust mutex that is shared, and does not have it, is told so, whoever signals meanwhile: also if it never had one. */
-#include "sync_test.h"
-
-#include <sys/mman.h>
+#include "robust_mutex.h"
 
 enum { THREADS = 16, ROUNDS = 60 };
 
@@ -28,13 +26,8 @@ static void *waits(void *arg) {
 
 int main(void) {
 	pthread_t t[THREADS], s;
-	pthread_mutexattr_t a;
 	test_begin();
-	mutex = mmap(NULL, sizeof *mutex, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pthread_mutexattr_init(&a);
-	pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
-	pthread_mutex_init(mutex, &a);
+	mutex = robust_mutex();
 	s = start(signals, NULL);
 	for (int round = 0; round < ROUNDS; round++) {
 		for (int i = 0; i < THREADS; i++)

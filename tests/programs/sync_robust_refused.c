@@ -1,7 +1,6 @@
 /* No more kernel threads are to be had (RLIMIT_NPROC), and those that there are wait for a robust mutex that is shared: who has it, and is bound to a kernel thread that sleeps, goes on. For another user than root. */
-#include "sync_test.h"
+#include "robust_mutex.h"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 enum { THREADS = 40, TURNS = 20, LIMIT = 3 };
@@ -21,16 +20,11 @@ static void *takes_turns(void *arg) {
 
 int main(void) {
 	pthread_t t[THREADS];
-	pthread_mutexattr_t a;
 	struct rlimit limit = {LIMIT, 100};
 	uid_t nobody = 40000 + (uid_t)getpid() % 20000;
 	long n = 0;
 	test_begin();
-	mutex = mmap(NULL, sizeof *mutex, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pthread_mutexattr_init(&a);
-	pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
-	pthread_mutex_init(mutex, &a);
+	mutex = robust_mutex();
 	join(start(takes_turns, NULL));
 	if (getuid() == 0) {
 		EQ(setresuid(nobody, nobody, nobody), 0);
