@@ -164,14 +164,17 @@ static void list_append(struct g_list *list, struct g *head, struct g *tail, uin
 	atomic_store_explicit(&list->size, list->size + n, memory_order_relaxed);
 }
 
-/* sched.lock held. The first n (at least 1) leave the list, linked. */
-static void list_take_first(struct g_list *list, uint32_t n) {
-	struct g *last = list->head;
+/* sched.lock held. The n (at least 1) that are behind `before`, or in front of the list where that is NULL, leave it, linked. */
+static void list_take(struct g_list *list, struct g *before, uint32_t n) {
+	struct g *last = before ? before->schedlink : list->head;
 	for (uint32_t i = 1; i < n; i++)
 		last = last->schedlink;
-	list->head = last->schedlink;
-	if (!list->head)
-		list->tail = NULL;
+	if (before)
+		before->schedlink = last->schedlink;
+	else
+		list->head = last->schedlink;
+	if (list->tail == last)
+		list->tail = before;
 	last->schedlink = NULL;
 	atomic_store_explicit(&list->size, list->size - n, memory_order_relaxed);
 }
@@ -194,7 +197,7 @@ struct g *globq_get_late(void) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	struct g *g = sched.late.head;
 	if (g)
-		list_take_first(&sched.late, 1);
+		list_take(&sched.late, NULL, 1);
 	lock_release(&sched.lock);
 	return g;
 }
@@ -207,16 +210,8 @@ static struct g *list_take_bound(struct g_list *list) {
 		if (m && m != &m_elsewhere)
 			break;
 	}
-	if (!g)
-		return NULL;
-	if (before)
-		before->schedlink = g->schedlink;
-	else
-		list->head = g->schedlink;
-	if (list->tail == g)
-		list->tail = before;
-	g->schedlink = NULL;
-	atomic_store_explicit(&list->size, list->size - 1, memory_order_relaxed);
+	if (g)
+		list_take(list, before, 1);
 	return g;
 }
 
@@ -250,7 +245,7 @@ struct g *globq_get(struct p *p, uint32_t max) {
 		n = RUNQ_SIZE / 2;
 	struct g *first = sched.runq.head, *rest = first ? first->schedlink : NULL;
 	if (n)
-		list_take_first(&sched.runq, n);
+		list_take(&sched.runq, NULL, n);
 	lock_release(&sched.lock);
 	if (!n)
 		return globq_get_late();

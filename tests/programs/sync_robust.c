@@ -1,21 +1,15 @@
 /* Robust mutexes (TLS-10): who locks one and ends in whatever way leaves it to the next with EOWNERDEAD. And mutexes
  * with priority inheritance (SYN-8). */
-#include "sync_test.h"
+#include "robust_mutex.h"
 
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 static pthread_mutex_t *m;
 static _Atomic int locked;
 
-static void robust_init(int shared, int protocol) {
-	pthread_mutexattr_t a;
-	pthread_mutexattr_init(&a);
-	EQ(pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST), 0);
-	pthread_mutexattr_setpshared(&a, shared);
-	pthread_mutexattr_setprotocol(&a, protocol);
-	EQ(pthread_mutex_init(m, &a), 0);
+static void init(int shared, int protocol) {
+	robust_init(m, shared, protocol, PTHREAD_MUTEX_DEFAULT);
 }
 
 static void *locks_and_returns(void *arg) {
@@ -54,13 +48,13 @@ static void next_owner(const char *how) {
 }
 
 static void threads(int shared, int protocol) {
-	robust_init(shared, protocol);
+	init(shared, protocol);
 	EQ(join(start(locks_and_returns, NULL)), 0);
 	next_owner("returned");
-	robust_init(shared, protocol);
+	init(shared, protocol);
 	EQ(join(start(locks_and_exits, NULL)), 0);
 	next_owner("pthread_exit");
-	robust_init(shared, protocol);
+	init(shared, protocol);
 	locked = 0;
 	pthread_t t = start(locks_and_is_cancelled, NULL);
 	while (!locked)
@@ -72,7 +66,7 @@ static void threads(int shared, int protocol) {
 
 static void processes(void) {
 	for (int how = 0; how < 3; how++) {
-		robust_init(PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE);
+		init(PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE);
 		pid_t pid = fork();
 		if (pid == 0) {
 			if (how == 1)
@@ -100,7 +94,7 @@ static void *waits_for_owner(void *arg) {
 
 /* Somebody waits already when the owner ends. */
 static void waiting(void) {
-	robust_init(PTHREAD_PROCESS_PRIVATE, PTHREAD_PRIO_NONE);
+	init(PTHREAD_PROCESS_PRIVATE, PTHREAD_PRIO_NONE);
 	locked = 0;
 	pthread_t owner = start(locks_and_is_cancelled, NULL);
 	while (!locked)
@@ -124,7 +118,7 @@ static void *asks(void *arg) {
 
 /* Nobody made it consistent: from then on every thread that asks is refused, and none has it. */
 static void unrecoverable(int shared, int protocol) {
-	robust_init(shared, protocol);
+	init(shared, protocol);
 	join(start(locks_and_returns, NULL));
 	printf("left behind: %d", pthread_mutex_lock(m));
 	printf(", unlocked %d", pthread_mutex_unlock(m));
@@ -169,7 +163,7 @@ static void inheritance(int shared, int robust) {
 }
 
 int main(void) {
-	m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	m = robust_memory(sizeof *m);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	threads(PTHREAD_PROCESS_PRIVATE, PTHREAD_PRIO_NONE);
 	threads(PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE);

@@ -1,8 +1,6 @@
 /* A thread ends with robust mutexes whose memory is unmapped, read-only or cleared by then (TLS-10): it ends all the same. Of others that
  * it held, who reads the list reaches those that it locked after the one that is gone, and no more. */
-#include "sync_test.h"
-
-#include <sys/mman.h>
+#include "robust_mutex.h"
 
 enum { UNMAPPED, READ_ONLY, CLEARED, WAYS, PAGE = 4096 };
 static const char *const names[WAYS] = {"unmapped", "read-only", "cleared"};
@@ -10,14 +8,8 @@ static pthread_mutex_t *lost, *kept;
 static int way;
 
 static pthread_mutex_t *mutex_new(int shared, int protocol) {
-	pthread_mutex_t *m = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pthread_mutexattr_t a;
-	CHECK(m != MAP_FAILED);
-	pthread_mutexattr_init(&a);
-	pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
-	pthread_mutexattr_setpshared(&a, shared);
-	pthread_mutexattr_setprotocol(&a, protocol);
-	EQ(pthread_mutex_init(m, &a), 0);
+	pthread_mutex_t *m = robust_memory(PAGE);
+	robust_init(m, shared, protocol, PTHREAD_MUTEX_DEFAULT);
 	return m;
 }
 

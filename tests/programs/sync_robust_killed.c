@@ -1,10 +1,9 @@
 /* A robust mutex in memory that processes share, whose owner is a thread of a process that is killed, or executes another program: the next one is told, here, also
  * if it waited already, and goes on. */
-#include "sync_test.h"
+#include "robust_mutex.h"
 
 #include <semaphore.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 enum { OWNERS = 3 };
@@ -17,14 +16,9 @@ static struct shared {
 } *s;
 
 static void init(int type) {
-	pthread_mutexattr_t a;
 	pthread_condattr_t ca;
-	pthread_mutexattr_init(&a);
-	pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
-	pthread_mutexattr_settype(&a, type);
 	for (int i = 0; i < OWNERS; i++)
-		EQ(pthread_mutex_init(&s->mutex[i], &a), 0);
+		robust_init(&s->mutex[i], PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE, type);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setpshared(&ca, PTHREAD_PROCESS_SHARED);
 	EQ(pthread_cond_init(&s->cond, &ca), 0);
@@ -148,7 +142,7 @@ static void *rounds(void *arg) {
 
 int main(void) {
 	test_begin();
-	s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	s = robust_memory(sizeof *s);
 	rounds(NULL);
 	join(start(rounds, NULL)); /* and the next owner is not main */
 	return test_end();
