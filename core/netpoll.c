@@ -258,26 +258,22 @@ void pd_close(struct pd *pd) {
 				pd->armed = 0;
 				wake_all(pd);
 			}
-			/* Last: from here on a holder that drops it may close the ghost and let the pd go. */
-			atomic_store(&pd->ghost, true);
 		} else {
 			__atomic_store_n(&pd->fd, -1, __ATOMIC_RELAXED); /* out of descriptors: the waiters get EBADF, the one answer left */
 			wake_all(pd);
-			atomic_store(&pd->ghost, true);
 		}
+		/* With a hold of our own: the others may all have dropped it before they could see that it is a ghost. */
+		atomic_fetch_add(&pd->refs, PD_GHOST + 1);
 		wake_until_closed(pd);
 	}
 	lock_release(&pd->lock);
 	if (keep && named)
 		tries_await(pd, g);
 	rt_exit(g);
-	if (!keep) {
-		pd_let_go(pd);
-	} else {
-		/* The holders may all have dropped it before they could see the ghost: take part in the release like one of them. */
-		atomic_fetch_add(&pd->refs, 1);
+	if (keep)
 		pd_drop(pd);
-	}
+	else
+		pd_let_go(pd);
 }
 
 static int pd_arm_locked(struct pd *pd, uint8_t mode) {
@@ -340,7 +336,7 @@ static void wait_link(struct pd *pd, struct pdwait *w) {
 	pd->waiters.prev = w;
 	w->linked = true;
 	wait_count(pd, w, 1);
-	w->closed = w->until_closed && atomic_load_explicit(&pd->ghost, memory_order_relaxed); /* pd_close() was first */
+	w->closed = w->until_closed && pd_is_ghost(pd); /* pd_close() was first */
 	/* seq_cst RMWs: the store half of the Dekker pair described at the top */
 	atomic_fetch_add(&pd->waiting, 1);
 	atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);
@@ -362,12 +358,13 @@ void netpoll_unlink(struct pdwait *w) {
 }
 
 void pd_drop(struct pd *pd) {
-	/* seq_cst: whoever brings it to 0 sees whether pd_close() left a ghost */
-	if (atomic_fetch_sub(&pd->refs, 1) != 1 || !atomic_load(&pd->ghost))
+	/* seq_cst, both: the holder's half of what pd_hold() says */
+	if (atomic_fetch_sub(&pd->refs, 1) != (PD_GHOST | 1))
 		return;
-	bool ghost = true;
-	/* Two droppers may get here one after the other (a hold in between): one releases. */
-	if (!atomic_compare_exchange_strong(&pd->ghost, &ghost, false))
+	chaos_delay();
+	/* Who has read the table long ago may hold it just now, or have held it: then he is the last, or was. */
+	uint32_t unheld = PD_GHOST;
+	if (!atomic_compare_exchange_strong(&pd->refs, &unheld, 0))
 		return;
 	if (atomic_load_explicit(&ghosts_due, memory_order_relaxed))
 		ghosts_close_due(); /* those that guarded locks may not any more */

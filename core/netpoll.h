@@ -33,7 +33,6 @@ struct pd {
 	_Atomic uint32_t gen;       /* bumped when the pd is let go */
 	uint8_t armed;              /* PD_READ|PD_WRITE registered in epoll */
 	bool unpollable;            /* epoll_ctl said EPERM: regular file or directory */
-	_Atomic bool ghost;         /* its number was closed by the program while Gs held it; the last pd_drop closes fd */
 	_Atomic int ghost_fd;       /* for a fork's child: the ghost's number; 0: none */
 	_Atomic uint32_t waiting;   /* how many pdwaits are linked */
 	struct pdwait waiters;      /* list head */
@@ -43,13 +42,20 @@ struct pd {
 	_Atomic uint8_t shared_desc; /* the description may be shared (dup, fork, SCM_RIGHTS) */
 	uint8_t spare;
 	_Atomic uint32_t kernel_turn; /* connect.c: 0 free, 1 somebody waits in the kernel, 2 and others may wait for his turn */
-	_Atomic uint32_t refs;      /* operations that may park on it: pd_hold/pd_drop */
+	_Atomic uint32_t refs;      /* operations that may park on it: pd_hold/pd_drop; and PD_GHOST */
 	_Atomic uint32_t fl_epoch;  /* epoch of the cached O_NONBLOCK */
 	_Atomic uint32_t fl;        /* cached F_GETFL */
 	_Atomic int64_t rcv_timeout, snd_timeout; /* SO_RCVTIMEO/SO_SNDTIMEO in ns; 0 none; -1 not asked yet */
 	struct pd *free_next;
 	_Atomic uint32_t user;      /* id of the one goroutine that used it, if that is noted; see fd_user_note() */
 };
+
+/* In refs: its number was closed by the program while Gs held it; the last pd_drop closes fd. One word, so that who drops it knows whether he is the last one of a ghost. */
+#define PD_GHOST (1u << 31)
+
+static inline bool pd_is_ghost(struct pd *pd) {
+	return atomic_load_explicit(&pd->refs, memory_order_relaxed) & PD_GHOST;
+}
 
 /* A pd for fd, or NULL when memory is out. Not registered yet. */
 struct pd *pd_new(int fd);

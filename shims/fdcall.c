@@ -114,7 +114,7 @@ void fdcall_abandon(struct g *g) {
 		c->undo = NULL;
 	}
 	/* A ghost's hold is what keeps its number. */
-	if (c && c->pd && !atomic_load_explicit(&c->pd->ghost, memory_order_relaxed)) {
+	if (c && c->pd && !pd_is_ghost(c->pd)) {
 		pd_drop(c->pd);
 		c->pd = NULL;
 		c->fd = c->number;

@@ -276,7 +276,7 @@ static inline enum fd_kind fdcall_kind(struct fdcall *c) {
 /* Before a call that may block in the kernel for lack of anything better: it may end in a cancellation or a jump, and a pd held for ever would
  * keep the descriptor open after its close. A ghost's stays: the hold is what keeps the number. c->pd is not to be used any more. */
 static inline void fdcall_release(struct fdcall *c) {
-	if (c->pd && !atomic_load_explicit(&c->pd->ghost, memory_order_relaxed)) {
+	if (c->pd && !pd_is_ghost(c->pd)) {
 		pd_drop(c->pd);
 		c->pd = NULL;
 		c->fd = c->number;

@@ -111,7 +111,7 @@ static bool pollset_ready(struct pollset *s) {
 /* A number of it was closed, and its description is waited for all the same. */
 static bool pollset_has_ghost(struct pollset *s) {
 	for (unsigned i = 0; i < s->count; i++) {
-		if (atomic_load_explicit(&s->wait[i].pd->ghost, memory_order_relaxed))
+		if (pd_is_ghost(s->wait[i].pd))
 			return true;
 	}
 	return false;
