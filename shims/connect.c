@@ -110,10 +110,11 @@ static long sock_accept(struct fdcall *c, void *addr, unsigned *addr_size, int f
 	c->patient = true;
 	if (unlikely(flags & ~SOCK_FLAGS))
 		return FD_TRY(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags)); /* refused, whoever connects */
-	for (;;) {
+	/* At first the kernel is asked whether it may wait, if another process may have a say in that: who has no turn would not know that there is a connection. */
+	for (bool began = false;; began = true) {
 		struct pd *pd = c->pd;
 		long r = -EAGAIN;
-		if (fd_flags_known(pd) & FL_NONBLOCK)
+		if ((began ? fd_flags_known(pd) : fdcall_flags(c)) & FL_NONBLOCK)
 			return FD_TRY(c, SYS4(SYS_accept4, c->fd, addr, addr_size, flags));
 		bool turn = accepting_take(pd);
 		if (turn) {

@@ -194,7 +194,7 @@ static long io_epoll_wait(struct g *g, int fd, struct epoll_event *events, int r
 	long r = epoll_ask(&a);
 	if (r == 0 && unlikely(sig_fd_due(g)))
 		r = epoll_ask_lent(g, &a);
-	if (r != 0 || (deadline == 0 && !mask))
+	if (r != 0 || deadline == 0) /* then the kernel puts the mask back without a look at what it let in */
 		return r;
 	struct epoll_kernel k = {a, deadline, fine, false};
 	for (bool in_kernel = !mask && waits_alone(g);; in_kernel = !in_kernel) {

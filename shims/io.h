@@ -396,10 +396,11 @@ static inline uint32_t fdcall_flags(struct fdcall *c) {
 }
 
 /* After a wait in the middle of a stream operation that moved bytes already: has the connection failed? Then the call must return what it
- * has and leave the error for the next one, as the kernel does; a try would take it. */
+ * has and leave the error for the next one, as the kernel does; a try would take it. POLLERR of TCP may tell of something in the error queue (time stamps, the end of a
+ * MSG_ZEROCOPY), and what makes a connection fail shuts it as well. */
 static inline bool fdcall_failed(struct fdcall *c) {
-	return unlikely(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP) &&
-	       (fdcall_poll_now(c, 0) & (POLLERR | POLLHUP | POLLNVAL));
+	short bad = pd_kind(c->pd) == KIND_TCP ? POLLHUP | POLLNVAL : POLLERR | POLLHUP | POLLNVAL;
+	return unlikely(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP) && (fdcall_poll_now(c, 0) & bad);
 }
 
 /* The part of iov[0..count) after `skip` bytes, as much of it as fits into out[IOV_WINDOW]. Returns how many. */

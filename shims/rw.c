@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 
 #include "io.h"
@@ -51,6 +52,17 @@ static bool terminal_must_block(struct fdcall *c) {
 	return FD_TRY(c, SYS3(SYS_ioctl, c->fd, TIOCGPGRP, &group)) == 0 && group != SYS1(SYS_getpgid, 0);
 }
 
+/* The kernel never asks a device's poll() before it reads or writes it, and that may say nothing about either: of a device that is no terminal, and none of those that are known,
+ * "not ready" means that the kernel has to find out. */
+static bool device_must_block(struct fdcall *c) {
+	enum { MISC = 10, INPUT = 13, TUN = 200, FUSE = 229 };
+	struct termios t;
+	struct stat st;
+	if (FD_TRY(c, SYS3(SYS_ioctl, c->fd, TCGETS, &t)) == 0 || FD_TRY(c, SYS2(SYS_fstat, c->fd, &st)) < 0)
+		return false;
+	return !(major(st.st_rdev) == INPUT || (major(st.st_rdev) == MISC && (minor(st.st_rdev) == TUN || minor(st.st_rdev) == FUSE)));
+}
+
 /* One try that does not block, as far as that can be had. -EAGAIN: wait; FDCALL_BLOCK: as the kernel waits. `known_good` as below: what is not, the kernel
  * looks at before it refuses not to wait, and a vector of no bytes is all that it looks at. */
 static long try_readv(struct fdcall *c, const struct iovec *iov, int count, bool known_good) {
@@ -64,7 +76,7 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count, bool
 	}
 	/* Who does not wait is told by the kernel what there is, or why not: a terminal has more than one answer. */
 	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLIN | POLLPRI))
-		return pd_kind(pd) == KIND_CHAR && terminal_must_block(c) ? FDCALL_BLOCK : -EAGAIN;
+		return pd_kind(pd) == KIND_CHAR && (terminal_must_block(c) || device_must_block(c)) ? FDCALL_BLOCK : -EAGAIN;
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
 	return HELD_TRY(c, PD_READ, SYS3(SYS_readv, c->fd, iov, count));
 }
@@ -168,7 +180,7 @@ static long try_writev(struct fdcall *c, const struct iovec *iov, int count, boo
 		pd_spare_set(pd, SPARE_NO_NOWAIT_WRITE);
 	}
 	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLOUT))
-		return -EAGAIN;
+		return pd_kind(pd) == KIND_CHAR && device_must_block(c) ? FDCALL_BLOCK : -EAGAIN;
 	return HELD_TRY(c, PD_WRITE, SYS3(SYS_writev, c->fd, iov, count));
 }
 
@@ -204,6 +216,10 @@ static long loop_writev(struct fdcall *c, const struct iovec *iov, int count, bo
 		if (r > 0) {
 			done += (size_t)r;
 			fd_hint(c->number, PD_READ);
+		}
+		if (unlikely(r == FDCALL_BLOCK)) { /* a device, whose vector is not cut */
+			r = FDCALL_BLOCKING(c, SYS3(SYS_writev, c->fd, rest, rest_count));
+			return r > 0 ? (long)done + r : done ? (long)done : r;
 		}
 		if (r != -EAGAIN && (r <= 0 || done >= iov_bytes(iov, (size_t)count) || unlikely(sig_handlers_run(c->g) != handlers))) {
 			pd_more(c->pd, PD_WRITE);

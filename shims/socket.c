@@ -34,13 +34,16 @@ static inline void recv_done(struct pd *pd, long got, size_t wanted, int flags) 
 		pd_more(pd, PD_READ);
 }
 
-/* After a wait for the rest of a MSG_WAITALL: does the kernel's own end here? It has failed, or what comes next is behind urgent data. */
+/* After a wait for the rest of a MSG_WAITALL: does the kernel's own end here? What comes next is behind urgent data; or it has failed, or both ends are shut, and all that had come
+ * before is taken. */
 static bool recv_ends_here(struct fdcall *c) {
-	int at_mark = 0;
+	int at_mark = 0, unread = 0;
 	if (likely(!(atomic_load_explicit(&c->pd->ready, memory_order_relaxed) & PD_HUP) && pd_armed(c->pd, PD_READ)))
 		return false;
-	if (!(fdcall_poll_now(c, 0) & (POLLERR | POLLHUP | POLLNVAL)) && (FD_TRY(c, SYS3(SYS_ioctl, c->fd, SIOCATMARK, &at_mark)) < 0 || !at_mark))
-		return false;
+	if (FD_TRY(c, SYS3(SYS_ioctl, c->fd, SIOCATMARK, &at_mark)) < 0 || !at_mark) {
+		if (!fdcall_failed(c) || (FD_TRY(c, SYS3(SYS_ioctl, c->fd, FIONREAD, &unread)) == 0 && unread > 0))
+			return false;
+	}
 	pd_more(c->pd, PD_READ); /* the next one finds out for himself */
 	return true;
 }
@@ -465,12 +468,14 @@ static bool recvmmsg_failed(struct fdcall *c) {
 /* As the kernel: the time is looked at after each message only, an error after the first message waits for the next call. */
 static long sock_recvmmsg(struct fdcall *c, struct mmsghdr *vec, unsigned count, int flags, int64_t until) {
 	unsigned got = 0;
+	struct timespec left;
 	if (flags & RECV_NEVER_WAITS)
 		return FD_TRY(c, SYS5(SYS_recvmmsg, c->fd, vec, count, flags, NULL));
+	if (unlikely(recv_must_block(c, flags) || (flags & MSG_WAITALL && sends_in_parts(c->pd) && !(fdcall_flags(c) & FL_NONBLOCK)))) /* each whole */
+		return FDCALL_BLOCKING(c, SYS5(SYS_recvmmsg, c->fd, vec, count, flags, time_left(&left, until)));
 	for (;;) {
 		struct pd *pd = c->pd;
 		pd_try(pd, PD_READ);
-		struct timespec left;
 		long r = FD_TRY(c, SYS5(SYS_recvmmsg, c->fd, vec + got, count - got,
 					(flags & ~MSG_WAITFORONE) | MSG_DONTWAIT, time_left(&left, until)));
 		if (r != -EAGAIN)

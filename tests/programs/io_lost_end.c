@@ -1,7 +1,7 @@
 /* Several threads wait for one descriptor, and what ends their calls comes once: each of them finds out. */
 #include <linux/sockios.h>
 
-#include "io_test.h"
+#include "waitall_test.h"
 
 enum { READERS = 3 };
 
@@ -40,24 +40,6 @@ static void byte_and_end(bool tcp) {
 	close(in);
 }
 
-static void *wait_all(void *arg) {
-	struct reader *r = arg;
-	r->tid = gettid();
-	r->got = recv(r->fd, r->buf, sizeof r->buf, MSG_WAITALL);
-	r->error = errno;
-	return NULL;
-}
-
-static void *wait_all_message(void *arg) {
-	struct reader *r = arg;
-	struct iovec v = {r->buf, sizeof r->buf};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-	r->tid = gettid();
-	r->got = recvmsg(r->fd, &m, MSG_WAITALL);
-	r->error = errno;
-	return NULL;
-}
-
 /* The end of what MSG_WAITALL waits for comes with the last bytes. */
 static void waitall_end(void *(*call)(void *)) {
 	struct reader r = {0};
@@ -91,9 +73,7 @@ static void waitall_reset(void *(*call)(void *)) {
 		await_waiting(&r[i]);
 		if (i == 0) {
 			EQ(send(p[0], "hello", 5, 0), 5);
-			for (int left = 1; left; usleep(1000))
-				EQ(ioctl(p[1], FIONREAD, &left), 0);
-			await_waiting(&r[i]);
+			await_taken(p[1], &r[i].tid);
 		}
 	}
 	reset(p[0]);
