@@ -95,6 +95,7 @@ struct g {
 	_Atomic uint8_t state;
 	_Atomic bool interrupt;    /* an interrupt is pending: the next interruptible wait returns -EINTR at once */
 	uint8_t admitted;          /* connections it accepted: g_admitted() */
+	uint32_t signals;          /* whosoever, that came to its kernel thread while it ran. By that thread's handlers */
 	_Atomic uint8_t spins;     /* > 0: found in a loop that waits; g_spins() */
 	bool lean;                 /* dead: scavenge.c has given back the deep part of its stack */
 	bool orphan;               /* dead: it did not come along to a fork's child, and was wherever it was */

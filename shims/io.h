@@ -105,6 +105,21 @@ static inline bool io_repeats(struct g *g, struct io_handlers before, bool resta
 	return io_disturbed(g, before, restarts);
 }
 
+/* EINTR again and again, and no signal has come: the kernel means it (a file system in user space, ioctl(KVM_RUN)). Once or twice it may be of one that another kernel thread
+ * has taken since. */
+struct io_answer {
+	uint32_t signals;
+	unsigned vain;
+};
+#define IO_VAIN_MAX 3
+
+static inline bool io_answered(struct g *g, struct io_answer *a) {
+	if (!g || g->signals == a->signals)
+		return ++a->vain > IO_VAIN_MAX;
+	*a = (struct io_answer){g->signals, 0};
+	return false;
+}
+
 /* Chaos: a handler that ends such a call ran on this goroutine since the program made it, and now it is about to wait. Natively the signal may as well have come a
  * moment later, in the wait, and nobody can tell the two apart: the call fails with EINTR, or with progress says how far it came. Never where no handler ran, nor instead
  * of what is there already: the kernel looks for that first. */
@@ -120,6 +135,7 @@ bool io_restarts(int fd);
 	(__extension__({                                                                                     \
 		long bracket_result;                                                                         \
 		struct io_handlers bracket_before = io_handlers(g);                                          \
+		struct io_answer bracket_answer = {0, 0};                                                    \
 		do {                                                                                         \
 			bool bracket_opened = (cancel) != CANCEL_NOT && io_cancel_open((g), (cancel));       \
 			enter(g);                                                                            \
@@ -129,7 +145,8 @@ bool io_restarts(int fd);
 			syscall_exit(g);                                                                     \
 			if ((cancel) != CANCEL_NOT)                                                          \
 				io_cancel_close((g), bracket_opened);                                        \
-		} while (unlikely(bracket_result == -EINTR) && io_repeats((g), bracket_before, (restarts))); \
+		} while (unlikely(bracket_result == -EINTR) && !io_answered((g), &bracket_answer) &&         \
+			 io_repeats((g), bracket_before, (restarts)));                                       \
 		bracket_result;                                                                              \
 	}))
 
@@ -322,6 +339,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 	(__extension__({                                                                \
 		long fd_held_result;                                                    \
 		struct io_handlers fd_held_before;                                      \
+		struct io_answer fd_held_answer = {0, 0};                                       \
 		do {                                                                    \
 			fdcall_open(c);                                                 \
 			fd_held_before = io_handlers((c)->g);                           \
@@ -335,7 +353,7 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 			if ((cancel) != CANCEL_NOT)                                     \
 				io_cancel_close((c)->g, fd_held_opened);                \
 			fdcall_close(c);                                                \
-		} while (unlikely(fd_held_result == -EINTR) &&                          \
+		} while (unlikely(fd_held_result == -EINTR) && !io_answered((c)->g, &fd_held_answer) && \
 			 fdcall_repeats(c, fd_held_before, (restarts)));                \
 		if (unlikely(!(c)->pd))                                                 \
 			(c)->pd = fd_hold_again((c)->number);                           \

@@ -437,6 +437,12 @@ static void restart_as_ghost(struct g *g, void *context) {
 		arch_context_skip_syscall(context);
 }
 
+static inline void signal_count(void) {
+	struct g *g = tls_g;
+	if (g)
+		g->signals++;
+}
+
 static void entry_and_end(int sig, siginfo_t *info, void *context) {
 	bool goroutines = self_g() != NULL, kicked = info->si_code == KICK_CODE;
 	entry(sig, info, context);
@@ -461,6 +467,7 @@ void sig_entry(int sig, siginfo_t *info, void *context) {
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
 	RACE_SAME_THREAD(); /* it may interrupt before the switch to this G is over */
+	signal_count();
 	entry_and_end(sig, info, context);
 	RACE_SAME_THREAD(); /* or when the one away from it has begun, which ends after all of this */
 }
@@ -607,6 +614,7 @@ static void reserved_entry(int sig, siginfo_t *info, void *context) {
 		return;
 	RACE_AFTER(&sigp.reserved);
 	RACE_SAME_THREAD(); /* the stack that it runs on is the M's, whoever's G that runs */
+	signal_count();
 	reserved_signal(sig, info, context);
 	struct g *g = tls_g;
 	if (g && g->kind <= G_MAIN && !g->in_vfork && !process_in_vfork())
@@ -620,6 +628,7 @@ void sig_cancel_entry(int sig, siginfo_t *info, void *context) {
 	arch_tp_settle(context);
 	if (RACE_COMES_AGAIN(sig, info, context))
 		return;
+	signal_count();
 	struct g *g = self_g();
 	if (g && !on_unbegun(context)) /* whose signal may be for another, so that one goes on first */
 		cancel_in_frame(g, context);
