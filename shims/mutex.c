@@ -10,7 +10,8 @@
  * pthread_mutex_destroy() and to PTHREAD_MUTEX_INITIALIZER.
  *
  * Kinds (__kind): bits 0..1 the type; 16 robust, 128 process-shared: glibc's (sync.h); 256 and 512 lock elision:
- * ignored; 32 priority inheritance: ours, as priorities mean nothing among goroutines, with the differences that the type shows in its results
+ * ignored; 32 priority inheritance: ours, as priorities mean nothing among goroutines, with the differences that the type shows in its results, and natively the
+ * kernel hands it to who waits, so here who unlocks it lets that one run first
  * (with 16 or 128 it is the kernel's, which finds the owner's kernel thread by the number in the word: robust.c);
  * 64 priority ceiling: ours, and the owner's kernel thread is raised (ceiling.c). A ceiling is kept where glibc has it, in bits 19 and up of the
  * word, so the state is the rest of the word. One that is process-shared is ours as well for all but main, because libc would keep an account of ceilings of
@@ -410,6 +411,11 @@ static int unlock_word(pthread_mutex_t *m, unsigned kind) {
 	return ceiling ? ceiling_leave(ceiling) : 0;
 }
 
+/* Before its unlock: whether somebody waits who natively would be the next owner. */
+static bool must_make_way(pthread_mutex_t *m, unsigned kind) {
+	return unlikely(kind & KIND_INHERIT) && (atomic_load_explicit(mutex_word(m), memory_order_relaxed) & STATE_MASK) == 2;
+}
+
 static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	unsigned kind = mutex_kind(m);
 	if (unlikely(plain_kind == NO_KIND))
@@ -420,8 +426,11 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	if (r)
 		return r;
 	if (unlock_last(m, kind)) {
+		bool way = must_make_way(m, kind);
 		m->__data.__nusers--;
 		r = unlock_word(m, kind);
+		if (way)
+			g_yield(g_self());
 	}
 	return r;
 }

@@ -4,6 +4,7 @@
  *   bits 0..28   readers that hold it
  *   bit 29       RWAIT: readers may be queued. May be stale (they timed out)
  *   bit 30       WRITER: a writer holds it
+ *   bit 31       HUNGRY: somebody is overtaken again and again. May be stale
  *   bits 32..63  writers that want it. Exact: who gives up counts itself out
  * Readers queue in the parking lot on the address of __wrphase_futex, writers on that of __writers_futex; the words
  * themselves are not used. __cur_writer is the writer's tid, for EDEADLK. __flags (preference) and __shared are
@@ -20,7 +21,9 @@
  * Who is woken when the last reader leaves: one writer. When the last wanting writer gives up: the readers. A woken
  * thread always tries again, whatever its deadline, and any later unlock wakes again while it is announced: so a
  * wake-up that finds the lock taken by a newcomer is not lost. Newcomers may overtake: readers whenever no writer
- * holds it (PREFER_WRITER_NONRECURSIVE: and none wants it), writers whenever it is free.
+ * holds it (PREFER_WRITER_NONRECURSIVE: and none wants it), writers whenever it is free. glibc hands the lock over, so that a thread which takes it again and again
+ * keeps nobody out. Here who was woken in vain for HUNGRY_NS says so, and who then unlocks lets him run first: always to hand over would make each contended unlock
+ * a switch, with nobody who may use the lock until then.
  *
  * Memory order: acquire when taking, release when leaving. All changes are read-modify-writes of one word, so a writer
  * synchronises with every reader that left before (release sequence).
@@ -34,6 +37,8 @@
 #define READERS_MASK 0x1fffffffull
 #define RWAIT (1ull << 29)
 #define WRITER (1ull << 30)
+#define HUNGRY (1ull << 31)
+#define HUNGRY_NS 1000000
 #define WANT_ONE (1ull << 32)
 
 _Static_assert(offsetof(pthread_rwlock_t, __data.__readers) == 0 && offsetof(pthread_rwlock_t, __data.__writers) == 4 &&
@@ -77,6 +82,22 @@ static inline uint64_t state_load(pthread_rwlock_t *l) {
 	return atomic_load_explicit(state_of(l), memory_order_relaxed);
 }
 
+/* Of one who waits. */
+struct overtaken {
+	bool woken;    /* just now, and it did not get in */
+	int64_t since; /* nanotime() when that happened first; 0: never */
+};
+
+/* What it says before it sleeps again. */
+static uint64_t hungry(struct overtaken *o) {
+	if (!o->woken)
+		return 0;
+	int64_t now = nanotime();
+	if (!o->since)
+		o->since = now;
+	return now - o->since >= HUNGRY_NS ? HUNGRY : 0;
+}
+
 /* The state up to which a reader takes the short way; 0 where readers are noted (readers.c): nobody does. */
 static uint64_t plain_readers = READERS_MASK;
 
@@ -93,6 +114,12 @@ static inline int read_noted(pthread_rwlock_t *l, int r) {
 	if (readers_are_noted() && r == 0)
 		readers_note(l);
 	return r;
+}
+
+/* After the unlock of a lock whose state was s. */
+static inline void make_way(uint64_t s) {
+	if (unlikely(s & HUNGRY))
+		g_yield(g_self());
 }
 
 /* ---- readers --------------------------------------------------------------------------------------------------- */
@@ -112,7 +139,7 @@ static int read_try(pthread_rwlock_t *l) {
 static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 	if (is_writer(l))
 		return EDEADLK;
-	for (;;) {
+	for (struct overtaken o = {0};;) {
 		int r;
 		unsigned pauses = 0;
 		do {
@@ -121,14 +148,16 @@ static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 				return r;
 		} while (sync_spin(&pauses));
 		struct fwaiter w;
+		uint64_t tell = RWAIT | hungry(&o);
 		futex_prepare(&w, &l->__data.__wrphase_futex, NULL, true, "rwlock read");
 		uint64_t s = state_load(l);
-		while (!reader_may(l, s) && !(s & RWAIT) && !state_cas(l, &s, s | RWAIT, memory_order_relaxed))
+		while (!reader_may(l, s) && (s & tell) != tell && !state_cas(l, &s, s | tell, memory_order_relaxed))
 			;
 		bool free_now = reader_may(l, s);
 		if (free_now)
 			wait_claim_self(w.g, WAKE_TIMEOUT);
 		r = futex_commit(&w, &l->__data.__wrphase_futex, NULL, deadline);
+		o.woken = r == 0;
 		if (r == -ETIMEDOUT && !free_now)
 			return ETIMEDOUT;
 		if (r == -EINTR)
@@ -139,11 +168,14 @@ static int read_wait(pthread_rwlock_t *l, int64_t deadline) {
 static void read_unlock(pthread_rwlock_t *l, uint64_t s) {
 	if (readers_are_noted())
 		readers_forget(l);
-	/* release: our reads come before the next writer's writes */
-	while (!state_cas(l, &s, s - 1, memory_order_release))
-		;
-	if (s >= WANT_ONE && (s & READERS_MASK) == 1)
+	bool last;
+	do
+		last = (s & READERS_MASK) == 1;
+	while (!state_cas(l, &s, last ? (s - 1) & ~HUNGRY : s - 1, memory_order_release)); /* our reads come before the next writer's writes */
+	if (s >= WANT_ONE && last)
 		futex_wake(&l->__data.__writers_futex, 1, FUTEX_ANY);
+	if (last)
+		make_way(s);
 }
 
 /* ---- writers --------------------------------------------------------------------------------------------------- */
@@ -181,13 +213,19 @@ static int write_wait(pthread_rwlock_t *l, int64_t deadline) {
 			return 0;
 	} while (sync_spin(&pauses));
 	atomic_fetch_add_explicit(state_of(l), WANT_ONE, memory_order_relaxed); /* announces only */
+	struct overtaken o = {0};
 	while (!write_try(l, WANT_ONE)) {
 		struct fwaiter w;
+		uint64_t tell = hungry(&o);
 		futex_prepare(&w, &l->__data.__writers_futex, NULL, true, "rwlock write");
-		bool free_now = writer_may(state_load(l));
+		uint64_t s = state_load(l);
+		while (!writer_may(s) && (s & tell) != tell && !state_cas(l, &s, s | tell, memory_order_relaxed))
+			;
+		bool free_now = writer_may(s);
 		if (free_now)
 			wait_claim_self(w.g, WAKE_TIMEOUT);
 		int r = futex_commit(&w, &l->__data.__writers_futex, NULL, deadline);
+		o.woken = r == 0;
 		if (r == -ETIMEDOUT && !free_now) {
 			write_give_up(l);
 			return ETIMEDOUT;
@@ -203,7 +241,7 @@ static void write_unlock(pthread_rwlock_t *l, uint64_t s) {
 	uint64_t to;
 	set_writer(l, 0);
 	do {
-		to = s & ~WRITER;
+		to = s & ~(WRITER | HUNGRY);
 		if (readers_first || s < WANT_ONE)
 			to &= ~RWAIT;
 	} while (!state_cas(l, &s, to, memory_order_release)); /* our writes are visible to whoever comes next */
@@ -212,6 +250,7 @@ static void write_unlock(pthread_rwlock_t *l, uint64_t s) {
 		woken = futex_wake(&l->__data.__wrphase_futex, INT_MAX, FUTEX_ANY);
 	if (s >= WANT_ONE && woken == 0)
 		futex_wake(&l->__data.__writers_futex, 1, FUTEX_ANY);
+	make_way(s);
 }
 
 /* ---- the calls --------------------------------------------------------------------------------------------------- */
