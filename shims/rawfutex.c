@@ -220,7 +220,12 @@ static long requeue_parked(uint32_t *uaddr, bool private, int wake, int move, ui
 	bool leaves = !private && mapping_shared(to);
 	if (leaves)
 		wake = move > INT_MAX - wake ? INT_MAX : wake + move;
-	return futex_requeue(queue_of(uaddr, private), wake, leaves ? 0 : move, queue_of(to, private), check, expected);
+	long r = futex_requeue(queue_of(uaddr, private), wake, leaves ? 0 : move, queue_of(to, private), check, expected);
+	/* It may have come to be others' meanwhile, and who told those that wait there have passed by before they came. He has had the queue's lock then before they got into it,
+	 * so it is seen here. */
+	if (!private && !leaves && unlikely(mapping_shared(to)))
+		futex_wake(queue_of(to, false), INT_MAX, FUTEX_ANY);
+	return r;
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------------- */
