@@ -48,6 +48,7 @@ bool shim_cancel_sent(struct g *g) {
 static void cancel_act(struct g *g) {
 	atomic_fetch_or(tcb_cancelhandling(g->ctx.tp), CANCEL_EXITING);
 	fdcall_abandon(g);
+	sig_waits_abandon(g);
 	thread_exit_unwind(PTHREAD_CANCELED);
 }
 

@@ -234,6 +234,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	if (in_syscall)
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 	fdcall_abandon(g);
+	sig_waits_abandon(g);
 	sig_queue_hand_on(g, sig);
 	cancel_in_frame(g, context); /* it may compute for ever */
 

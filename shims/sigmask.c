@@ -119,13 +119,17 @@ int sig_mask_change(struct g *g, int how, uint64_t bits, uint64_t *old) {
 	uint64_t kernel_bits = how == SIG_UNBLOCK ? bits : bits & ~arch_signals_open;
 	if (how != SIG_BLOCK) /* as sig_kernel_mask(): what comes with the change comes through a mask that is known to be open */
 		kmask_set(g->m, g->m->kmask & (how == SIG_UNBLOCK ? ~bits : bits));
+	uint64_t known = g->m->kmask;
 	SYS4(SYS_rt_sigprocmask, how, &kernel_bits, old, 8);
 	*old |= mask_of(g) & arch_signals_open;
 	uint64_t mask = how == SIG_BLOCK ? *old | bits : how == SIG_UNBLOCK ? *old & ~bits : bits;
 	mask &= ~SIG_NEVER_BLOCKED;
-	kmask_set(g->m, mask);
+	/* Until g counts with its new mask this kernel thread may be told to block what nobody accepts (reserved_signal()), which is then still what g has just opened. */
+	bool untold = __atomic_compare_exchange_n(&g->m->kmask, &known, mask, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	mask_store(g, mask);
 	sig_account(s, mask);
+	if (unlikely(!untold || g->m->kmask != mask))
+		sig_kernel_mask(g->m, mask);
 	opening(opens, -1);
 	if (atomic_load(&s->pending) & ~mask) /* seq_cst: Dekker with sig_send() */
 		attention_set(s);

@@ -74,6 +74,7 @@ static void handler_call(void *arg) {
 	struct handler_call *call = arg;
 	rt_leave(call->g);
 	fdcall_abandon(call->g);
+	sig_waits_abandon(call->g);
 	cancel_now(call->g); /* SIGCANCEL may have come in the runtime, and the handler may compute for ever */
 	call->h->handler(call->sig, call->info, call->context);
 	call->forked = !self_g();

@@ -60,6 +60,8 @@ void sig_thread_init(struct g *g, const sigset_t *mask);
 void sig_thread_ready(void);
 /* The calling goroutine is past its last program code: from now on signals to it vanish. Blocks everything. */
 void sig_thread_exit(struct g *g);
+/* ... of one that was never queued, for the calling one, which made it. */
+void sig_thread_unmade(struct g *g);
 
 /* ---- for the other shims
  * ------------------------------------------------------------------------------------------------ */
@@ -102,6 +104,8 @@ void sig_nudge(struct g *g, int sig);
 /* A handler of the program is about to run on the calling goroutine g, or it is about to unwind: neither may come back, so the I/O call that it is
  * in lets go of its descriptor. In fdcall.c. */
 void fdcall_abandon(struct g *g);
+/* The same of waits for signals: sigwait(), which goes on only by saying so anew, and those with a mask of their own, which stays when it unwinds. In sigwait.c. */
+void sig_waits_abandon(struct g *g);
 
 /* A child that ends is reported to its parent first, and whoever waits for it is woken then: a thread that takes SIGCHLD has run the handler when its call
  * returns. Here another kernel thread may have been given the signal, and not be done with it. sig_seen() before the call, sig_settle() after it, if it was sent
