@@ -30,6 +30,8 @@ bool object_open(struct object *o, const struct link_map *map) {
 			o->hash = value;
 		else if (dyn->d_tag == DT_VERNEED)
 			o->needs = value;
+		else if (dyn->d_tag == DT_VERSYM)
+			o->versions = value;
 	}
 	return o->symbols && o->names && o->hash;
 }
@@ -67,6 +69,26 @@ bool object_wants_loader(const struct object *o, const char *version) {
 		}
 	}
 	return false;
+}
+
+static const char *version_name(const struct object *o, ElfW(Half) version) {
+	for (const ElfW(Verneed) *need = o->needs; need; need = need->vn_next ? (const void *)((const char *)need + need->vn_next) : NULL) {
+		const ElfW(Vernaux) *aux = (const void *)((const char *)need + need->vn_aux);
+		for (int i = 0; i < need->vn_cnt; i++, aux = (const void *)((const char *)aux + aux->vna_next)) {
+			if (aux->vna_other == version)
+				return o->names + aux->vna_name;
+		}
+	}
+	return NULL;
+}
+
+/* What an object does not have itself is not in its hash table, and stands in front of what is. */
+const char *object_wants(const struct object *o, const char *name) {
+	for (uint32_t i = 1; o->versions && i < o->hash[1]; i++) {
+		if (o->symbols[i].st_shndx == SHN_UNDEF && object_same(o->names + o->symbols[i].st_name, name))
+			return version_name(o, o->versions[i] & 0x7fff);
+	}
+	return NULL;
 }
 
 /* The GNU hash table: {buckets, first symbol, bloom words, shift}, bloom filter, buckets, chains (the last of a chain has bit 0 set). The filter has two

@@ -13,6 +13,7 @@ struct object {
 	const char *names;
 	const uint32_t *hash; /* DT_GNU_HASH */
 	const ElfW(Verneed) * needs; /* NULL: its symbols have no versions */
+	const ElfW(Half) * versions; /* of each symbol; NULL: as above */
 };
 
 /* The object that has this address in it; NULL: none. */
@@ -29,6 +30,9 @@ bool object_open(struct object *o, const struct link_map *map);
 
 /* Was it linked against that version of the loader (not of libc)? */
 bool object_wants_loader(const struct object *o, const char *version);
+
+/* The version under which it asks others for that name; NULL: it does not ask, or under none. Of several the first. */
+const char *object_wants(const struct object *o, const char *name);
 
 /* The function of that name, whatever its version, that the object itself has; NULL: none. */
 const ElfW(Sym) * object_function(const struct object *o, const char *name);

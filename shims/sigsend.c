@@ -1,6 +1,7 @@
 /* Sending: to a goroutine by pthread_t or thread id, to this process, to others (the kernel's business). */
 #include "../core/kernel_call.h"
 #include "../core/tcb.h"
+#include "object.h"
 #include "siginternal.h"
 #include "thread.h"
 
@@ -137,6 +138,14 @@ static bool left_behind(uintptr_t tcb) {
 	return g && g->kind == G_GOROUTINE && (g->orphan || (!sched_started() && !sig_of(g)->dead));
 }
 
+/* Of one that has ended. What was linked before glibc 2.34 is told so still: programs of that time ask by it whether a thread lives. Our functions have no versions, so it is
+ * looked at who asks. */
+static int kill_too_late(const void *caller) {
+	struct object o;
+	const char *version = object_open(&o, object_map(caller)) ? object_wants(&o, "pthread_kill") : NULL;
+	return version && !object_same(version, "GLIBC_2.34") ? ESRCH : 0;
+}
+
 SHIM int pthread_kill(pthread_t thread, int sig) {
 	REAL_READY();
 	uintptr_t tcb = tcb_of_thread((uintptr_t)thread);
@@ -147,8 +156,10 @@ SHIM int pthread_kill(pthread_t thread, int sig) {
 		return real.pthread_kill(thread, sig);
 	if (sig == SIGCANCEL_NR || sig == SIGSETXID_NR || (g->kind == G_MAIN && !g->stack.lo && sig_of(g)->dead))
 		return EINVAL; /* main does not tell libc of its end, and its number is gone */
-	if (!signal_valid(sig)) /* the kernel's to say, who is not asked about a thread that has ended */
-		return thread_ended(g) ? 0 : EINVAL;
+	if (unlikely(thread_ended(g)))
+		return kill_too_late(__builtin_return_address(0));
+	if (!signal_valid(sig))
+		return EINVAL;
 	siginfo_t info = info_make(sig, SI_TKILL);
 	return -sig_thread_send(g, sig, &info);
 }
