@@ -31,6 +31,7 @@
 #include "race.h"
 #include "runtime.h"
 #include "tcb.h"
+#include "unwind.h"
 
 #define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs 8 us of CPU, on a virtual machine 30, so this is 1 to 3 % of a core, and only while it pays */
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
@@ -809,10 +810,11 @@ static long attributes_of_self(struct sched_attributes *attr) {
 	return SYS4(SYS_sched_getattr, 0, attr, sizeof *attr, 0);
 }
 
-/* A process of its own, for the calls that we may want to make. */
-__attribute__((noreturn)) static void scheduling_tried(void) {
+/* A process of its own, for the calls that we may want to make, and NPTL never makes. */
+__attribute__((noreturn)) static void calls_tried(void) {
 	struct sched_attributes attr = {0};
 	int priority = 0;
+	peek(&priority, (uintptr_t)&attr.nice, sizeof priority);
 	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
 	if (attributes_of_self(&attr) == 0)
 		SYS3(SYS_sched_setattr, 0, &attr, 0);
@@ -822,16 +824,16 @@ __attribute__((noreturn)) static void scheduling_tried(void) {
 		SYS1(SYS_exit_group, 0);
 }
 
-/* A filter of system calls that was there before the program (a service manager's) may forbid calls about scheduling on pain of death, and the program need never make
- * them; as a rule (a container's) it allows them. It cannot be read, so somebody else tries. Not in our memory, though that would be cheaper: before Linux 5.16 who leaves a
+/* A filter of system calls that was there before the program (a service manager's) may forbid calls about scheduling, and reading a process's memory, on pain of death, and the
+ * program need never make them; as a rule (a container's) it allows them. It cannot be read, so somebody else tries. Not in our memory, though that would be cheaper: before Linux 5.16 who leaves a
  * core takes along all that share his. */
-static bool scheduling_kills(void) {
+static bool calls_kill(void) {
 	if (SYS2(SYS_prctl, PR_GET_SECCOMP, 0) == 0)
 		return false;
 	int status = -1;
 	long child = SYS5(SYS_clone, 0, 0, 0, 0, 0), r;
 	if (child == 0)
-		scheduling_tried();
+		calls_tried();
 	if (child < 0)
 		return true;
 	while ((r = SYS4(SYS_wait4, child, &status, __WALL, 0)) == -EINTR)
@@ -844,8 +846,10 @@ static bool scheduling_kills(void) {
  * that would inherit them. A kernel that knows them not, or a policy under which they mean nothing, is as good as no answer. */
 static void be_punctual(void) {
 	struct sched_attributes attr = {0};
-	if (scheduling_kills())
+	if (calls_kill()) {
+		peek_forbid();
 		return;
+	}
 	SYS2(SYS_prctl, PR_SET_TIMERSLACK, 1);
 	if (attributes_of_self(&attr) < 0)
 		return;

@@ -47,7 +47,6 @@
 #include "pages.h"
 #include "runtime.h"
 #include "tcb.h"
-#include "unwind.h"
 
 #define PTHREAD_MAX_BYTES 8192u
 #define HEAD_BYTES 16u /* variant I: dtv, and a word that nobody uses */
@@ -231,20 +230,27 @@ static void destroys_nothing(void *object) {
 	(void)object;
 }
 
-/* libc's list is in its TLS block, and has no name. One of ours is put into the caller's, found, and taken out again. */
+/* libc's list is in its TLS block, and has no name. Two of ours are put into the caller's. The second changes nothing there but the list's head (the first may also be the
+ * thread's first use of malloc), so no word is followed that is none; then both are taken out again. */
 void tcb_find_destructors(void) {
 	static char object;
 	int (*add)(void (*)(void *), void *, void *);
 	*(void **)&add = dlsym(RTLD_DEFAULT, "__cxa_thread_atexit_impl");
+	struct tls_destructor **word = (struct tls_destructor **)(arch_tp() + lay.libc_tls);
+	size_t n = lay.libc_tls_bytes / sizeof *word;
+	struct tls_destructor *before[n];
 	if (lay.destructors || !add || add(destroys_nothing, &object, &object) != 0)
 		return;
-	struct tls_destructor **word = (struct tls_destructor **)(arch_tp() + lay.libc_tls), d;
-	for (size_t i = 0; i < lay.libc_tls_bytes / sizeof *word; i++) {
-		struct tls_destructor *first = word[i];
-		if (!peek(&d, (uintptr_t)first, sizeof d) || d.object != &object)
+	memcpy(before, word, sizeof before);
+	if (add(destroys_nothing, &object, &object) != 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct tls_destructor *second = word[i], *first = before[i];
+		if (second == first || second->object != &object || second->next != first)
 			continue;
-		word[i] = d.next;
+		word[i] = first->next;
 		lay.destructors = (char *)&word[i] - (char *)arch_tp();
+		lay.free(second);
 		lay.free(first);
 		return;
 	}

@@ -14,6 +14,7 @@
  * signal frames and PLT entries use. What is beyond ends the backtrace. */
 #include "unwind.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -22,7 +23,19 @@
 
 bool (*unwind_object_hook)(uintptr_t pc, struct unwind_object *out);
 
+static _Atomic uint32_t forbids; /* relaxed: whom the filter binds has seen it by then, as it was installed after that */
+
+void peek_forbid(void) {
+	atomic_fetch_add_explicit(&forbids, 1, memory_order_relaxed);
+}
+
+void peek_forbid_undo(void) {
+	atomic_fetch_sub_explicit(&forbids, 1, memory_order_relaxed);
+}
+
 bool peek(void *to, uintptr_t from, size_t n) {
+	if (__builtin_expect(atomic_load_explicit(&forbids, memory_order_relaxed), 0))
+		return false;
 	struct iovec local = {to, n}, remote = {(void *)from, n};
 	return SYS6(SYS_process_vm_readv, SYS0(SYS_getpid), &local, 1, &remote, 1, 0) == (long)n;
 }

@@ -10,6 +10,9 @@
 
 /* Copies n bytes from an address that may not exist; true if all of them could be read. Never faults, takes no lock. */
 bool peek(void *to, uintptr_t from, size_t n);
+/* From now on it is always false, and makes no system call: a filter may kill who reads a process's memory, even his own. Undo: there is no filter after all. */
+void peek_forbid(void);
+void peek_forbid_undo(void);
 
 /* Registers of one frame, by DWARF number. */
 struct unwind_frame {

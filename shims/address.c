@@ -24,7 +24,8 @@ bool address_probe(uintptr_t at, bool write) {
 	if (write)
 		return SYS6(SYS_futex, &none, FUTEX_WAKE_OP_PRIVATE, 0, 0, at & ~(uintptr_t)3,
 			    FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0)) != -EFAULT;
-	return SYS4(SYS_rt_sigprocmask, -1, at & ~(uintptr_t)7, NULL, 8) != -EFAULT;
+	at &= ~(uintptr_t)7;
+	return at && SYS4(SYS_rt_sigprocmask, -1, at, NULL, 8) != -EFAULT; /* no set is none to read */
 }
 
 static bool page_bad(uintptr_t at, bool write) {

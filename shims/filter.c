@@ -12,6 +12,7 @@
 #include "../core/batch.h"
 #include "../core/futex.h"
 #include "../core/pages.h"
+#include "../core/unwind.h"
 #include "../preload/entry.h"
 #include "filter.h"
 #include "io.h"
@@ -74,6 +75,12 @@ static long install_for_all(long n, long a, long b, const struct sock_fprog *giv
 }
 
 long filter_install(long n, long a, long b, const struct sock_fprog *given, long d, long e) {
-	bool for_all = n == SYS_seccomp && b & SECCOMP_FILTER_FLAG_TSYNC && sched_started() && !process_in_vfork();
-	return for_all ? install_for_all(n, a, b, given, d, e) : install(n, a, b, given, d, e);
+	bool in_vfork = process_in_vfork(), for_all = n == SYS_seccomp && b & SECCOMP_FILTER_FLAG_TSYNC && sched_started() && !in_vfork;
+	if (in_vfork) /* it is not for this process */
+		return install(n, a, b, given, d, e);
+	peek_forbid(); /* NPTL's threads never read memory so: why should it be allowed? */
+	long r = for_all ? install_for_all(n, a, b, given, d, e) : install(n, a, b, given, d, e);
+	if (r < 0 || (for_all && r > 0 && !(b & SECCOMP_FILTER_FLAG_NEW_LISTENER)))
+		peek_forbid_undo();
+	return r;
 }

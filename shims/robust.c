@@ -22,7 +22,6 @@
 
 #include "../core/runtime.h"
 #include "../core/tcb.h"
-#include "../core/unwind.h"
 #include "pinned.h"
 #include "sync.h"
 #include "thread.h"
@@ -191,8 +190,9 @@ void robust_release(struct g *g) {
 		uintptr_t at = entry & ~ROBUST_PI;
 		struct robust_list node; /* read before: the mutex is somebody else's in a moment */
 		/* What it held may be unmapped, or have become something else; the kernel's walk ends there, too. */
-		if (!peek(&node, at, sizeof node))
+		if (!address_probe(at, false) || !address_probe(at + sizeof node - 1, false)) /* no peek(), which a filter may forbid */
 			break;
+		node = *(const struct robust_list *)at;
 		_Atomic uint32_t *word = (_Atomic uint32_t *)(at + (uintptr_t)head->futex_offset);
 		if (at != (pending & ~ROBUST_PI) && !word_died(g, word, entry & ROBUST_PI, false))
 			break;
