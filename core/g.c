@@ -116,6 +116,27 @@ static void foreign_gone(void *arg) {
 	shell_put(g);
 }
 
+/* Nothing of its last life. */
+static void g_reset(struct g *g, uint8_t kind) {
+	__atomic_store_n(&g->kind, kind, __ATOMIC_RELAXED);
+	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
+	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
+	atomic_store_explicit(&g->make_way, false, memory_order_relaxed);
+	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
+	atomic_store_explicit(&g->spins, 0, memory_order_relaxed);
+	atomic_store_explicit(&g->start, 0, memory_order_relaxed);
+	g->chaos_count = 0;
+	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
+	__atomic_store_n(&g->in_rt, kind == G_GOROUTINE, __ATOMIC_RELAXED); /* that begins "switched out": g_start() leaves the runtime */
+	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
+	g->self_claimed = g->in_vfork = g->own_files = g->lean = g->orphan = false;
+	__atomic_store_n(&g->m, NULL, __ATOMIC_RELAXED); /* as wired_m */
+	atomic_store_explicit(&g->wish, false, memory_order_relaxed); /* one for who it was: it had ended by then */
+	g->timer.index = 0;
+	g->timer.heap = NULL;
+	g->wait_what = NULL;
+}
+
 /* A kernel thread that is none of our Ms: it gets a G to wait with. */
 struct g *g_self_slow(void) {
 	static struct g spare; /* out of memory: shared; such a process is about to die anyway, but not by our hand */
@@ -125,16 +146,12 @@ struct g *g_self_slow(void) {
 	struct g *g = shell_get();
 	if (!g)
 		g = &spare;
-	__atomic_store_n(&g->kind, G_FOREIGN, __ATOMIC_RELAXED); /* scavenge.c may pass by */
+	g_reset(g, G_FOREIGN);
 	g->id = 0;
 	g_state_set(g, GS_RUNNING);
 	g->tid = (int32_t)SYS0(SYS_gettid);
 	g->ctx.tp = arch_tp();
-	g->in_rt = 0;
-	g->m = NULL;
 	memset(g->ext, 0, sizeof g->ext);
-	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
-	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
 	tls_g = g;
 	SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &old, 0, 8);
 	if (g != &spare && g->tid != (int32_t)SYS0(SYS_getpid) && __cxa_thread_atexit_impl)
@@ -143,26 +160,6 @@ struct g *g_self_slow(void) {
 }
 
 /* ---- goroutines ---------------------------------------------------------------------------------------------------- */
-
-static void g_reset(struct g *g) {
-	__atomic_store_n(&g->kind, G_GOROUTINE, __ATOMIC_RELAXED);
-	atomic_store_explicit(&g->wake, WAKE_READY, memory_order_relaxed);
-	atomic_store_explicit(&g->in_syscall, 0, memory_order_relaxed);
-	atomic_store_explicit(&g->make_way, false, memory_order_relaxed);
-	atomic_store_explicit(&g->interrupt, false, memory_order_relaxed);
-	atomic_store_explicit(&g->spins, 0, memory_order_relaxed);
-	atomic_store_explicit(&g->start, 0, memory_order_relaxed);
-	g->chaos_count = 0;
-	atomic_store_explicit(&g->cpu_ns, 0, memory_order_relaxed);
-	__atomic_store_n(&g->in_rt, 1, __ATOMIC_RELAXED); /* entered "switched out": g_start leaves the runtime */
-	__atomic_store_n(&g->wired_m, NULL, __ATOMIC_RELAXED); /* sysmon may still look at who it was */
-	g->self_claimed = g->in_vfork = g->own_files = g->lean = g->orphan = false;
-	__atomic_store_n(&g->m, NULL, __ATOMIC_RELAXED); /* as wired_m */
-	atomic_store_explicit(&g->wish, false, memory_order_relaxed); /* one for who it was: it had ended by then */
-	g->timer.index = 0;
-	g->timer.heap = NULL;
-	g->wait_what = NULL;
-}
 
 /* Where this process's tids begin. */
 static uint32_t tid_seed;
@@ -486,7 +483,7 @@ struct g *g_new(const struct g_stack_req *req, void (*entry)(struct g *), int *e
 	}
 	if (reused || req->user_lo)
 		ASAN_STACK_UNUSED(&g->stack);
-	g_reset(g);
+	g_reset(g, G_GOROUTINE);
 	ancestors_take(g, self);
 	g->entry = entry;
 	if (self->kind == G_FOREIGN)

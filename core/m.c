@@ -273,10 +273,15 @@ static void m_lacks(struct p *p, bool spinning) {
 	sysmon_stir(0);
 }
 
+static void m_refusal_count(void) {
+	atomic_fetch_add_explicit(&sched.m_refusals, 1, memory_order_relaxed);
+	atomic_store_explicit(&sched.m_lacking, true, memory_order_relaxed); /* sysmon's hint */
+}
+
 /* The kernel refused a thread, or memory is out. Back-pressure (SCH-5): p goes idle, what is queued waits for the Ms there are; sysmon
  * tries again each tick. */
 static void m_refused(struct p *p, bool spinning) {
-	atomic_fetch_add_explicit(&sched.m_refusals, 1, memory_order_relaxed);
+	m_refusal_count();
 	m_lacks(p, spinning);
 }
 
@@ -341,6 +346,10 @@ static void maker_poke(void) {
 	SYS3(SYS_futex, &maker_note, FUTEX_WAKE_PRIVATE, 1);
 }
 
+int32_t maker_ktid(void) {
+	return __atomic_load_n(&maker_g.tid, __ATOMIC_RELAXED);
+}
+
 void maker_chore(void) {
 	/* release, then the lock: the maker either finds it before it sleeps, or does not sleep */
 	atomic_store_explicit(&maker_has_chore, true, memory_order_release);
@@ -359,7 +368,7 @@ static void *maker_main(void *arg) {
 	RACE_AFTER(&maker_g);
 	maker_g.kind = G_FOREIGN;
 	g_state_set(&maker_g, GS_RUNNING);
-	maker_g.tid = (int32_t)SYS0(SYS_gettid);
+	__atomic_store_n(&maker_g.tid, (int32_t)SYS0(SYS_gettid), __ATOMIC_RELAXED); /* maker_ktid() */
 	maker_g.ctx.tp = arch_tp();
 	maker_g.in_rt = 0;
 	tls_g = &maker_g;
@@ -403,6 +412,8 @@ static void *maker_main(void *arg) {
 			lock_release(&sched.lock);
 			if (p)
 				m_refused(p, spinning);
+			else /* somebody else has taken its P over. Who cannot do without an M of his own has to know all the same (m_refused_for_good()) */
+				m_refusal_count();
 		}
 	}
 	return NULL;

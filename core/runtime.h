@@ -309,7 +309,7 @@ struct g *wishes_take(void);               /* sysmon: those that were listed, by
 void wish_list(struct g *g);
 bool wishes_listed(void);
 void wired_fork_child(void);
-void wired_end(struct m *m);               /* on g0 of a pinned M whose G is dead: returns when the M shall retire */
+bool wired_end(struct m *m);               /* on g0 of a pinned M whose G is dead: true: the M shall retire; false: it is nobody's again */
 struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g, or, if NULL, for whoever is queued; NULL: refused */
 bool m_open_take(void);                    /* m.c: one M less that runs whoever is queued; false: it would be the last */
 bool m_coming(void);                       /* one is being made */
@@ -338,6 +338,7 @@ void disk_fork_child(void);
 
 /* m.c: the maker shall call gfree_give_back() until it has nothing left to do. */
 void maker_chore(void);
+int32_t maker_ktid(void);               /* its kernel thread, which has what the process was started with; 0: not yet */
 
 /* Relaxed: others ask for reports, or after m_pin(). g NULL: whoever is queued. */
 static inline void m_wire(struct m *m, struct g *g) {

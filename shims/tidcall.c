@@ -3,7 +3,7 @@
  *
  * What concerns the process (limits, memory, group, session) is asked of the process. What the kernel keeps per thread: 0, the calling kernel thread,
  * for the caller itself, which is pinned before it sets anything (pinned.c); the own kernel thread of one that is pinned; for the rest any kernel
- * thread has what the process was started with, and sysmon's stands for theirs. What is set for another that is not pinned (scheduling, nice value, I/O priority) it
+ * thread has what the process was started with, and the maker's stands for theirs (sysmon has a short slice). What is set for another that is not pinned (scheduling, nice value, I/O priority) it
  * sets itself, pinned by that, when it next runs: threadsched.c. What watches a thread
  * (pidfds of threads, performance counters, the owner of a descriptor's signals) needs a kernel thread: the caller gets its own; another is called back from its
  * wait to get one. Who waits for a mutex or in the kernel cannot be, and is unknown to the kernel: ESRCH. */
@@ -24,7 +24,8 @@
 
 /* A kernel thread that does not lead the process, if id is a thread of it that does not. */
 static pid_t of_follower(pid_t id) {
-	return sig_process_of(id) != id ? sysmon_ktid() : id;
+	int32_t maker = maker_ktid();
+	return sig_process_of(id) == id ? id : maker ? maker : sysmon_ktid();
 }
 
 static pid_t of_thread(pid_t id, bool sets) {
@@ -46,6 +47,8 @@ pid_t tid_own(pid_t id) {
 
 /* And back. */
 pid_t tid_of_own(pid_t ktid) {
+	if (ktid <= 0) /* nobody, or a group; and an M that has ended has no number */
+		return ktid;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
 		struct g *g = atomic_load_explicit(&m->ktid, memory_order_relaxed) == ktid ? m_owner(m) : NULL;
 		if (g)

@@ -1,6 +1,7 @@
 /* Whom a descriptor's signals are for: a thread by its number in each of the calls that take one, which answer with it, too; and who takes a lease or asks to be told of a directory, whose
- * thread waits meanwhile and gets them all. */
+ * thread waits meanwhile and gets them all. Who is a group is that, and who is nobody is nobody, also when a thread has ended that had a kernel thread of its own. */
 #include <sys/file.h>
+#include <sys/prctl.h>
 
 #include "io_test.h"
 
@@ -109,6 +110,32 @@ static void of_main(void) {
 	unlink(leased(0));
 }
 
+static void owner_is(int fd, int owner) {
+	int is = 1;
+	EQ(fcntl(fd, F_GETOWN), owner);
+	EQ(ioctl(fd, FIOGETOWN, &is), 0);
+	EQ(is, owner);
+	EQ(ioctl(fd, SIOCGPGRP, &is), 0);
+	EQ(is, owner);
+}
+
+static void *sets_its_own(void *arg) {
+	EQ(prctl(PR_SET_TIMERSLACK, 70000), 0);
+	return arg;
+}
+
+static void nobody_and_group(void) {
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	for (int i = 0; i < 20; i++) {
+		join(start(sets_its_own, NULL));
+		usleep(1000); /* its kernel thread ends */
+		owner_is(fd, 0);
+	}
+	EQ(fcntl(fd, F_SETOWN, -getpgrp()), 0);
+	owner_is(fd, -getpgrp());
+	close(fd);
+}
+
 int main(void) {
 	struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_RESTART};
 	sigaction(SIGIO, &sa, NULL);
@@ -116,6 +143,7 @@ int main(void) {
 	join(start(by_number, NULL));
 	all_leases();
 	of_main();
+	nobody_and_group();
 	printf("%d failures\n", failures);
 	return failures != 0;
 }
