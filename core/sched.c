@@ -459,10 +459,8 @@ static inline void g_switch_prepare(struct m *m, struct p *p, struct g *g) {
 void schedule(struct m *m) {
 	struct g *g;
 	for (;;) {
-		if (__builtin_expect(m->ending, 0)) {
-			wired_end(m);
+		if (__builtin_expect(m->ending, 0) && wired_end(m))
 			break;
-		}
 		if (__builtin_expect(m->wired_g != NULL, 0))
 			wired_wait(m);
 		if (!(g = find_runnable(m)))

@@ -34,6 +34,7 @@
 #include "runtime.h"
 
 #define REFUSALS 4
+#define ALONE_LOOK_NS 20000000
 #define WISH_LOOK_NS 300000	  /* the first look; the others come later and later: on a busy machine each takes the CPU away from g, again and again before a tick */
 #define WISH_LOOK_LATE_NS 5000000
 #define WISH_WAIT_NS 100000000	  /* CPU time: an answer to a preemption takes until one of the kernel's ticks finds the thread running */
@@ -350,11 +351,21 @@ int g_pin_new(struct g *g) {
 	return 0;
 }
 
-void wired_end(struct m *m) {
+/* The process's first kernel thread cannot end before the process, nor may it run anybody: unless there is no other that may, and the kernel has refused one. */
+bool wired_end(struct m *m) {
 	p_give(m);
-	/* The process's first kernel thread cannot end before the process, nor may it run anybody. */
 	while (m->first) {
-		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, 0);
+		bool none = atomic_load(&sched.m_open) == 0;
+		if (none && m_refused_for_good()) {
+			m->ending = false;
+			m_pin(m, false);
+			m_wire(m, NULL);
+			atomic_fetch_add(&sched.m_open, 1);
+			return false;
+		}
+		struct timespec soon = {.tv_nsec = ALONE_LOOK_NS};
+		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, none ? &soon : NULL);
 		deliver_pending();
 	}
+	return true;
 }

@@ -124,9 +124,8 @@ void sig_thread_ready(void) {
 	rt_exit(self);
 }
 
-void sig_thread_exit(struct g *g) {
-	struct sigstate *s = sig_of(g);
-	rt_enter(g);
+/* Inside the runtime. It takes no signals any more. */
+static void gone(struct sigstate *s) {
 	lock_acquire(&s->lock, LOCK_SIGSTATE);
 	atomic_store_explicit(&s->dead, true, memory_order_relaxed);
 	sig_queue_drop(s);
@@ -137,6 +136,19 @@ void sig_thread_exit(struct g *g) {
 	atomic_fetch_sub(&sigp.live, 1);
 	if (unlikely(deviates))
 		sig_and_refresh();
+}
+
+void sig_thread_unmade(struct g *g) {
+	struct g *self = g_self();
+	rt_enter(self);
+	gone(sig_of(g));
+	sig_ring_drain(true); /* as below */
+	rt_exit(self);
+}
+
+void sig_thread_exit(struct g *g) {
+	rt_enter(g);
+	gone(sig_of(g));
 	/* Its kernel thread may be idle from here on: what nobody accepts any more must not come to it (and_broadcast() tells all others). */
 	uint64_t nobodys = atomic_load(&sigp.and_mask) & ~g->m->kmask;
 	if (unlikely(nobodys)) {

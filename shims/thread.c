@@ -312,9 +312,15 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 	return 0;
 }
 
-static void *stillborn(void *arg) {
-	(void)arg;
-	return NULL;
+/* A goroutine that has not been queued, and will not be: its stack is the program's again at once. */
+static void thread_unmake(struct g *g) {
+	struct thread *t = thread_of(g);
+	sig_thread_unmade(g);
+	t->group = t->task = NULL;
+	if (t->own_stack)
+		tcb_free(g->ctx.tp);
+	g_live_drop(); /* not the last: there is the caller */
+	g_free(g);
 }
 
 /* mask NULL: the creator's. */
@@ -345,11 +351,7 @@ static struct g *thread_new(const struct g_stack_req *req, void *(*start)(void *
 	struct g *self = g_goroutine();
 	g->own_files = self && self->own_files;
 	if (unlikely(self && g_pinned(self)) && g_pin_new(g) < 0) {
-		/* No kernel thread for it. It runs nothing of the program's, and is gone. */
-		atomic_store_explicit(&g->start, (uintptr_t)stillborn, memory_order_relaxed);
-		atomic_store_explicit(&t->life, THREAD_DETACHED, memory_order_relaxed);
-		t->group = t->task = NULL;
-		ready_new(g);
+		thread_unmake(g);
 		return NULL;
 	}
 	return g;
