@@ -234,7 +234,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 	if (in_syscall)
 		syscall_exit(g); /* handlers are user code; it may park here for want of a P */
 	fdcall_abandon(g);
-	sig_waits_abandon(g);
+	uint64_t waited = sig_waits_abandon(g);
 	sig_queue_hand_on(g, sig);
 	cancel_in_frame(g, context); /* it may compute for ever */
 
@@ -244,6 +244,7 @@ static void handler_enter(struct g *g, struct sigrecord *h, int sig, siginfo_t *
 
 	if (!self_g()) /* it forked, and this is the child */
 		return;
+	sig_waits_resume(g, waited);
 	uint64_t asked = sigset_bits(&context->uc_sigmask);
 	/* What only the frames below block whose handlers have not begun: the kernel had several to deliver at once. They end one by one, and some run no handler. */
 	uint64_t below = kernel_before & ~virtual_before;

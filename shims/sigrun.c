@@ -74,12 +74,14 @@ static void handler_call(void *arg) {
 	struct handler_call *call = arg;
 	rt_leave(call->g);
 	fdcall_abandon(call->g);
-	sig_waits_abandon(call->g);
+	uint64_t waited = sig_waits_abandon(call->g);
 	cancel_now(call->g); /* SIGCANCEL may have come in the runtime, and the handler may compute for ever */
 	call->h->handler(call->sig, call->info, call->context);
 	call->forked = !self_g();
-	if (!call->forked)
+	if (!call->forked) {
 		rt_enter(call->g);
+		sig_waits_resume(call->g, waited);
+	}
 }
 
 static unsigned handler_run(struct g *g, int sig, siginfo_t *info, uint64_t allowed, uint64_t *back, bool on_top);

@@ -104,8 +104,10 @@ void sig_nudge(struct g *g, int sig);
 /* A handler of the program is about to run on the calling goroutine g, or it is about to unwind: neither may come back, so the I/O call that it is
  * in lets go of its descriptor. In fdcall.c. */
 void fdcall_abandon(struct g *g);
-/* The same of waits for signals: sigwait(), which goes on only by saying so anew, and those with a mask of their own, which stays when it unwinds. In sigwait.c. */
-void sig_waits_abandon(struct g *g);
+/* The same of waits for signals: sigwait(), and those with a mask of their own, which stays when it unwinds. What it waited for: a handler may come back to before the
+ * kernel's wait, where nobody would look again. In sigwait.c. */
+uint64_t sig_waits_abandon(struct g *g);
+void sig_waits_resume(struct g *g, uint64_t waited);
 
 /* A child that ends is reported to its parent first, and whoever waits for it is woken then: a thread that takes SIGCHLD has run the handler when its call
  * returns. Here another kernel thread may have been given the signal, and not be done with it. sig_seen() before the call, sig_settle() after it, if it was sent

@@ -15,17 +15,28 @@ static long kernel_await(struct g *g, uint64_t want, siginfo_t *info, const stru
 	return r;
 }
 
-void sig_waits_abandon(struct g *g) {
+void sig_waits_resume(struct g *g, uint64_t waited) {
+	struct sigstate *s = sig_of(g);
+	if (likely(!waited))
+		return;
+	atomic_store(&s->waiting, waited); /* seq_cst, as in signal_await() */
+	if (atomic_load(&s->pending) & waited)
+		attention_set(s);
+}
+
+uint64_t sig_waits_abandon(struct g *g) {
 	struct sigstate *s = sig_of(g);
 	if (unlikely(s->defer)) { /* cancelled: a handler finds it false */
 		s->defer = false;
 		if (atomic_load(&s->pending) & ~mask_of(g)) /* seq_cst: as in sig_mask_change() */
 			attention_set(s);
 	}
-	if (likely(!atomic_load_explicit(&s->waiting, memory_order_relaxed))) /* only g itself sets it */
-		return;
+	uint64_t waited = atomic_load_explicit(&s->waiting, memory_order_relaxed);
+	if (likely(!waited)) /* only g itself sets it */
+		return 0;
 	atomic_store(&s->waiting, 0);
 	sig_queue_hand_on(g, 0); /* what is the process's, and came for the wait */
+	return waited;
 }
 
 /* The first signal of `want` into *info. deadline: CLOCK_MONOTONIC ns, -1 none, 0 do not wait. The number or a
