@@ -5,6 +5,7 @@
  * stay offsets. No allocation, no lock but dladdr1()'s, and no function of libc that a library such as AddressSanitizer's stands in front of: those begin
  * with setting themselves up, by dlsym(), which brings us here. */
 #include "object.h"
+#include "symbols.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
@@ -15,10 +16,15 @@ const struct link_map *object_map(const void *inside) {
 	return dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) ? map : NULL;
 }
 
+const struct link_map *object_map_at_once(const void *inside) {
+	struct find_object found;
+	return real._dl_find_object && real._dl_find_object((void *)inside, &found) == 0 ? found.link_map : NULL;
+}
+
 bool object_open(struct object *o, const struct link_map *map) {
+	*o = (struct object){.map = map};
 	if (!map || !map->l_ld)
 		return false;
-	*o = (struct object){.map = map};
 	for (const ElfW(Dyn) *dyn = map->l_ld; dyn->d_tag != DT_NULL; dyn++) {
 		ElfW(Addr) at = dyn->d_un.d_ptr;
 		const void *value = (const void *)(at < map->l_addr ? at + map->l_addr : at);
@@ -32,6 +38,14 @@ bool object_open(struct object *o, const struct link_map *map) {
 			o->needs = value;
 		else if (dyn->d_tag == DT_VERSYM)
 			o->versions = value;
+		else if (dyn->d_tag == DT_RELA)
+			o->relocations[0].list = value;
+		else if (dyn->d_tag == DT_RELASZ)
+			o->relocations[0].bytes = dyn->d_un.d_val;
+		else if (dyn->d_tag == DT_JMPREL)
+			o->relocations[1].list = value;
+		else if (dyn->d_tag == DT_PLTRELSZ)
+			o->relocations[1].bytes = dyn->d_un.d_val;
 	}
 	return o->symbols && o->names && o->hash;
 }
@@ -82,11 +96,15 @@ static const char *version_name(const struct object *o, ElfW(Half) version) {
 	return NULL;
 }
 
-/* What an object does not have itself is not in its hash table, and stands in front of what is. */
+/* What an object does not have itself is in no hash table. It is reached by a relocation. */
 const char *object_wants(const struct object *o, const char *name) {
-	for (uint32_t i = 1; o->versions && i < o->hash[1]; i++) {
-		if (o->symbols[i].st_shndx == SHN_UNDEF && object_same(o->names + o->symbols[i].st_name, name))
-			return version_name(o, o->versions[i] & 0x7fff);
+	for (int k = 0; o->symbols && o->names && o->versions && k < 2; k++) {
+		const struct object_relocations *r = &o->relocations[k];
+		for (size_t i = 0; r->list && i < r->bytes / sizeof *r->list; i++) {
+			size_t symbol = ELF64_R_SYM(r->list[i].r_info);
+			if (symbol && o->symbols[symbol].st_shndx == SHN_UNDEF && object_same(o->names + o->symbols[symbol].st_name, name))
+				return version_name(o, o->versions[symbol] & 0x7fff);
+		}
 	}
 	return NULL;
 }

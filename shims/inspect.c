@@ -4,23 +4,16 @@
  * cannot fault, and nothing is locked. glibc's objects say who owns them (mutex.c and rwlock.c keep those fields as glibc does). */
 #include "inspect.h"
 
+
 #include <link.h>
 #include <string.h>
 
 #include "../core/dump.h"
 #include "../core/futex.h"
 #include "../core/tcb.h"
+#include "../preload/object.h"
 #include "sync.h"
 #include "thread.h"
-
-/* As <dlfcn.h> of glibc 2.35 has it; older headers do not. */
-struct find_object {
-	unsigned long long flags;
-	void *map_start, *map_end;
-	struct link_map *link_map;
-	void *eh_frame;
-	unsigned long long reserved[7];
-};
 
 static bool object_of(uintptr_t pc, struct unwind_object *out) {
 	struct find_object found;

@@ -142,7 +142,8 @@ static bool left_behind(uintptr_t tcb) {
  * looked at who asks. */
 static int kill_too_late(const void *caller) {
 	struct object o;
-	const char *version = object_open(&o, object_map(caller)) ? object_wants(&o, "pthread_kill") : NULL;
+	object_open(&o, object_map_at_once(caller));
+	const char *version = object_wants(&o, "pthread_kill");
 	return version && !object_same(version, "GLIBC_2.34") ? ESRCH : 0;
 }
 
