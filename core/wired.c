@@ -34,7 +34,7 @@
 #include "runtime.h"
 
 #define REFUSALS 4
-#define ALONE_LOOK_NS 20000000
+#define ALONE_LOOK_NS 50000000
 #define WISH_LOOK_NS 300000	  /* the first look; the others come later and later: on a busy machine each takes the CPU away from g, again and again before a tick */
 #define WISH_LOOK_LATE_NS 5000000
 #define WISH_WAIT_NS 100000000	  /* CPU time: an answer to a preemption takes until one of the kernel's ticks finds the thread running */
@@ -355,16 +355,15 @@ int g_pin_new(struct g *g) {
 bool wired_end(struct m *m) {
 	p_give(m);
 	while (m->first) {
-		bool none = atomic_load(&sched.m_open) == 0;
-		if (none && m_refused_for_good()) {
+		if (m_refused_for_good() && atomic_load(&sched.m_open) == 0) {
 			m->ending = false;
 			m_pin(m, false);
 			m_wire(m, NULL);
 			atomic_fetch_add(&sched.m_open, 1);
 			return false;
 		}
-		struct timespec soon = {.tv_nsec = ALONE_LOOK_NS};
-		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, none ? &soon : NULL);
+		struct timespec later = {.tv_nsec = ALONE_LOOK_NS};
+		SYS4(SYS_futex, &m->wired_note, FUTEX_WAIT_PRIVATE, 0, &later);
 		deliver_pending();
 	}
 	return true;

@@ -426,11 +426,11 @@ static __attribute__((noinline)) int mutex_unlock_full(pthread_mutex_t *m) {
 	if (r)
 		return r;
 	if (unlock_last(m, kind)) {
-		bool way = must_make_way(m, kind);
+		struct g *g = must_make_way(m, kind) ? io_g() : NULL; /* not for a vfork child */
 		m->__data.__nusers--;
 		r = unlock_word(m, kind);
-		if (way)
-			g_yield(g_self());
+		if (g)
+			g_yield(g);
 	}
 	return r;
 }

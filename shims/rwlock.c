@@ -31,6 +31,7 @@
  * POSIX has no cancellation point here, and glibc none either. Process-shared locks are glibc's. */
 #include <errno.h>
 
+#include "io.h"
 #include "sigstate.h"
 #include "sync.h"
 
@@ -118,8 +119,9 @@ static inline int read_noted(pthread_rwlock_t *l, int r) {
 
 /* After the unlock of a lock whose state was s. */
 static inline void make_way(uint64_t s) {
-	if (unlikely(s & HUNGRY))
-		g_yield(g_self());
+	struct g *g = unlikely(s & HUNGRY) ? io_g() : NULL; /* not for a vfork child */
+	if (g)
+		g_yield(g);
 }
 
 /* ---- readers --------------------------------------------------------------------------------------------------- */
