@@ -23,10 +23,15 @@
 
 bool (*unwind_object_hook)(uintptr_t pc, struct unwind_object *out);
 
-static _Atomic uint32_t forbids; /* relaxed: whom the filter binds has seen it by then, as it was installed after that */
+/* seq_cst, all but the undo: who looks at `forbids` has counted himself before, and who forbids waits for those that are counted. */
+static _Atomic uint32_t forbids, peeks;
 
+/* In a fork's child those that did not come along stay counted, so it does not wait for ever. */
 void peek_forbid(void) {
-	atomic_fetch_add_explicit(&forbids, 1, memory_order_relaxed);
+	enum { LOOKS = 1000 };
+	atomic_fetch_add(&forbids, 1);
+	for (int looks = 0; atomic_load(&peeks) != 0 && looks < LOOKS; looks++)
+		SYS0(SYS_sched_yield);
 }
 
 void peek_forbid_undo(void) {
@@ -34,10 +39,11 @@ void peek_forbid_undo(void) {
 }
 
 bool peek(void *to, uintptr_t from, size_t n) {
-	if (__builtin_expect(atomic_load_explicit(&forbids, memory_order_relaxed), 0))
-		return false;
 	struct iovec local = {to, n}, remote = {(void *)from, n};
-	return SYS6(SYS_process_vm_readv, SYS0(SYS_getpid), &local, 1, &remote, 1, 0) == (long)n;
+	atomic_fetch_add(&peeks, 1);
+	bool read = atomic_load(&forbids) == 0 && SYS6(SYS_process_vm_readv, SYS0(SYS_getpid), &local, 1, &remote, 1, 0) == (long)n;
+	atomic_fetch_sub(&peeks, 1);
+	return read;
 }
 
 /* ---- a stream of bytes at a foreign address ----------------------------------------------------------------------- */
