@@ -85,7 +85,7 @@ bool object_wants_loader(const struct object *o, const char *version) {
 	return false;
 }
 
-static const char *version_name(const struct object *o, ElfW(Half) version) {
+static const char *version_name(const struct object *o, uint16_t version) {
 	for (const ElfW(Verneed) *need = o->needs; need; need = need->vn_next ? (const void *)((const char *)need + need->vn_next) : NULL) {
 		const ElfW(Vernaux) *aux = (const void *)((const char *)need + need->vn_aux);
 		for (int i = 0; i < need->vn_cnt; i++, aux = (const void *)((const char *)aux + aux->vna_next)) {
