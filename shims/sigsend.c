@@ -359,13 +359,28 @@ static bool kill_comes_early(struct g *self, pid_t pid, int sig) {
 	       (mask_of(self) & ~atomic_load(&sigp.and_mask) & SIGBIT(sig));
 }
 
+/* By the kernel's own action, where it is the default: sig_entry(), which may keep its place, would send it again, too late, and to a mask that blocks it. */
+static bool default_set(int sig) {
+	struct ksigaction dfl = {.handler = (void *)SIG_DFL}, was;
+	if (handler_of(sig) != NULL || ignored_by_kernel(sig))
+		return false;
+	SYS4(SYS_rt_sigaction, sig, &dfl, &was, 8);
+	if (likely(handler_of(sig) == NULL))
+		return true;
+	SYS4(SYS_rt_sigaction, sig, &was, 0, 8); /* another thread's call came in between: it is the last one */
+	return false;
+}
+
 static long kill_early(struct g *self, pid_t pid, int sig) {
 	uint64_t bit = SIGBIT(sig);
 	rt_enter(self);
+	bool acts = default_set(sig);
 	SYS4(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, 8);
 	long r = SYS2(SYS_kill, pid, sig);
 	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, NULL, 8);
 	rt_exit(self);
+	if (acts)
+		sig_default_arm(sig);
 	return r;
 }
 
@@ -392,15 +407,12 @@ static struct own_signal own_signal(int sig) {
 /* Of this process's kernel threads another may be the one that stops it, or dumps its core, and until it does the caller would go on. So its own has the signal as well, and blocks
  * it for the time of the call: it acts here, or another was first; then SIGCONT takes this one away, too. By the kernel's own action: what sig_entry() keeps SIGCONT would not take. */
 static void default_begin(struct own_signal *s) {
-	struct ksigaction dfl = {.handler = (void *)SIG_DFL}, was;
 	int sig = s->sig;
 	uint64_t bit = SIGBIT(sig);
 	rt_enter(s->g);
 	if (sig == SIGSTOP)
 		return;
-	SYS4(SYS_rt_sigaction, sig, &dfl, &was, 8);
-	if (unlikely(handler_of(sig) != NULL)) /* another thread's call came in between: it is the last one */
-		SYS4(SYS_rt_sigaction, sig, &was, 0, 8);
+	default_set(sig);
 	SYS4(SYS_rt_sigprocmask, SIG_BLOCK, &bit, &s->mask, 8);
 	SYS3(SYS_tgkill, self_pid(), self_ktid(), sig);
 }

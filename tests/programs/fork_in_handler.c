@@ -76,7 +76,7 @@ static int c_waitpid(void) { return waitpid(sleeper, NULL, 0); }
 static int c_msgrcv(void) { struct { long type; char text[8]; } m; return (int)msgrcv(queue, &m, 8, 0, 0); }
 /* These are not ended by a handler. */
 static int c_cond(void) {
-	struct timespec t = in_ms(CLOCK_REALTIME, 300);
+	struct timespec t = in_ms(CLOCK_REALTIME, 1000);
 	pthread_mutex_lock(&mutex);
 	int r = pthread_cond_timedwait(&cond, &mutex, &t);
 	pthread_mutex_unlock(&mutex);
@@ -84,7 +84,7 @@ static int c_cond(void) {
 	return r == ETIMEDOUT ? -1 : r;
 }
 static int c_mutex(void) {
-	struct timespec t = in_ms(CLOCK_REALTIME, 300);
+	struct timespec t = in_ms(CLOCK_REALTIME, 1000);
 	static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
 	pthread_mutex_trylock(&held);
 	int r = pthread_mutex_timedlock(&held, &t);
