@@ -130,9 +130,10 @@ void procs_part(struct p *p) {
 	(void)p;
 	NEVER;
 }
-void wired_end(struct m *m) {
+bool wired_end(struct m *m) {
 	(void)m;
 	NEVER;
+	return true;
 }
 void wired_wait(struct m *m) {
 	(void)m;
