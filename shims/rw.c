@@ -42,23 +42,24 @@ static void turn_undo(struct fdcall *c) {
 
 /* A terminal's read does more than wait for bytes: it stops background processes, and VMIN and VTIME say when it ends. Readiness
  * stands for it only in the plain cases; the others are the kernel's. */
-static bool terminal_must_block(struct fdcall *c) {
-	struct termios t; /* the kernel's own is shorter and begins alike */
-	if (FD_TRY(c, SYS3(SYS_ioctl, c->fd, TCGETS, &t)) < 0)
-		return false;
-	if (!(t.c_lflag & ICANON) && (t.c_cc[VMIN] != 1 || t.c_cc[VTIME] != 0))
+static bool terminal_must_block(struct fdcall *c, const struct termios *t) {
+	if (!(t->c_lflag & ICANON) && (t->c_cc[VMIN] != 1 || t->c_cc[VTIME] != 0))
 		return true;
 	int group;
 	return FD_TRY(c, SYS3(SYS_ioctl, c->fd, TIOCGPGRP, &group)) == 0 && group != SYS1(SYS_getpgid, 0);
 }
 
-/* The kernel never asks a device's poll() before it reads or writes it, and that may say nothing about either: of a device that is no terminal, and none of those that are known,
- * "not ready" means that the kernel has to find out. */
-static bool device_must_block(struct fdcall *c) {
+/* It is not ready. The kernel never asks a device's poll() before it reads or writes it, and that may say nothing about either: so of one that is no terminal, and none of those that are
+ * known, the kernel has to find out. */
+static bool device_must_block(struct fdcall *c, uint8_t mode) {
 	enum { MISC = 10, INPUT = 13, TUN = 200, FUSE = 229 };
-	struct termios t;
+	struct termios t; /* the kernel's own is shorter and begins alike */
 	struct stat st;
-	if (FD_TRY(c, SYS3(SYS_ioctl, c->fd, TCGETS, &t)) == 0 || FD_TRY(c, SYS2(SYS_fstat, c->fd, &st)) < 0)
+	if (pd_kind(c->pd) != KIND_CHAR)
+		return false;
+	if (FD_TRY(c, SYS3(SYS_ioctl, c->fd, TCGETS, &t)) == 0)
+		return mode == PD_READ && terminal_must_block(c, &t);
+	if (FD_TRY(c, SYS2(SYS_fstat, c->fd, &st)) < 0)
 		return false;
 	return !(major(st.st_rdev) == INPUT || (major(st.st_rdev) == MISC && (minor(st.st_rdev) == TUN || minor(st.st_rdev) == FUSE)));
 }
@@ -76,7 +77,7 @@ static long try_readv(struct fdcall *c, const struct iovec *iov, int count, bool
 	}
 	/* Who does not wait is told by the kernel what there is, or why not: a terminal has more than one answer. */
 	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLIN | POLLPRI))
-		return pd_kind(pd) == KIND_CHAR && (terminal_must_block(c) || device_must_block(c)) ? FDCALL_BLOCK : -EAGAIN;
+		return device_must_block(c, PD_READ) ? FDCALL_BLOCK : -EAGAIN;
 	/* Ready, unless another thread is faster: then this blocks the kernel thread, as it would have under NPTL. */
 	return HELD_TRY(c, PD_READ, SYS3(SYS_readv, c->fd, iov, count));
 }
@@ -180,7 +181,7 @@ static long try_writev(struct fdcall *c, const struct iovec *iov, int count, boo
 		pd_spare_set(pd, SPARE_NO_NOWAIT_WRITE);
 	}
 	if (!(fdcall_flags(c) & FL_NONBLOCK) && !fdcall_poll_now(c, POLLOUT))
-		return pd_kind(pd) == KIND_CHAR && device_must_block(c) ? FDCALL_BLOCK : -EAGAIN;
+		return device_must_block(c, PD_WRITE) ? FDCALL_BLOCK : -EAGAIN;
 	return HELD_TRY(c, PD_WRITE, SYS3(SYS_writev, c->fd, iov, count));
 }
 

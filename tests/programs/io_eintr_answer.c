@@ -2,13 +2,12 @@
  * nothing. A filter of system calls stands for the driver. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#include "sync_test.h"
+#include "signal_test.h"
 
 enum { REQUEST = 0x4d5a, ROUNDS = 20 };
 
@@ -47,14 +46,11 @@ static void *asks(void *arg) {
 int main(void) {
 	pthread_t self = pthread_self();
 	struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_RESTART};
-	sigset_t usr1;
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
 	EQ(sigaction(SIGUSR1, &sa, NULL), 0);
 	pthread_t t = start(disturbs, &self);
-	EQ(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0); /* inherited */
+	mask(SIG_BLOCK, SIGUSR1); /* inherited */
 	join(start(asks, NULL));
-	EQ(pthread_sigmask(SIG_UNBLOCK, &usr1, NULL), 0);
+	mask(SIG_UNBLOCK, SIGUSR1);
 	over = true;
 	join(t);
 	return test_end();

@@ -1,29 +1,14 @@
 /* A filter of system calls that kills who reads a process's memory by one, which no thread of NPTL's does: installed by the program before its first thread; there before the program; and
  * for all threads when they exist. Threads come and go, and one that ends with robust mutexes leaves them to the next (SEC-3, TLS-10). */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "never_read.h"
 #include "robust_mutex.h"
 
 enum { PRIVATE, SHARED, KINDS };
 
-static struct sock_filter code[] = {
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-};
-static struct sock_fprog filter = {sizeof code / sizeof *code, code};
 static pthread_mutex_t *mutex[KINDS];
 static sem_t held, go;
-
-static void install(int flags) {
-	EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter), 0);
-}
 
 static void *ends_with_them(void *arg) {
 	for (int i = 0; i < KINDS; i++)
@@ -43,7 +28,7 @@ static int threads(bool install_meanwhile) {
 	pthread_t t = start(ends_with_them, NULL);
 	sem_take(&held);
 	if (install_meanwhile)
-		install(SECCOMP_FILTER_FLAG_TSYNC);
+		never_read(SECCOMP_FILTER_FLAG_TSYNC);
 	sem_post(&go);
 	for (int i = 0; i < KINDS; i++) {
 		EQ(pthread_mutex_lock(mutex[i]), EOWNERDEAD);
@@ -60,7 +45,7 @@ static void child(const char *name, bool executes) {
 	pid_t pid = fork();
 	if (pid == 0) {
 		test_begin();
-		install(0);
+		never_read(0);
 		if (!executes)
 			exit(threads(false));
 		execl("/proc/self/exe", name, "filtered", NULL);

@@ -1,7 +1,6 @@
 /* Main blocks a signal and the process's first thread does not, nobody handles it, and a handler of another signal is to mask everything: sent at once, it ends the process. */
-#include "sync_test.h"
+#include "signal_test.h"
 
-#include <signal.h>
 #include <sys/wait.h>
 
 enum { PROCESSES = 10 };
@@ -13,10 +12,7 @@ static void nothing(int sig) {
 }
 
 static void *opens(void *arg) {
-	sigset_t usr1;
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
-	pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
+	mask(SIG_UNBLOCK, SIGUSR1);
 	sem_post(&is_open);
 	for (;;)
 		pause();
@@ -25,17 +21,13 @@ static void *opens(void *arg) {
 
 static void child(void) {
 	struct sigaction other = {.sa_handler = nothing};
-	sigset_t usr1;
 	alarm(5);
 	sigfillset(&other.sa_mask);
 	sigaction(SIGUSR2, &other, NULL);
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+	mask(SIG_BLOCK, SIGUSR1);
 	sem_init(&is_open, 0, 0);
 	start(opens, NULL);
-	while (sem_wait(&is_open) != 0)
-		;
+	sem_take(&is_open);
 	kill(getpid(), SIGUSR1);
 	for (;;)
 		pause();
@@ -52,6 +44,7 @@ int main(void) {
 		ended += WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1;
 	}
 	printf("%d ended by it\n", ended);
-	start(opens, (sem_init(&is_open, 0, 0), NULL));
+	sem_init(&is_open, 0, 0);
+	start(opens, NULL); /* a thread here as well */
 	return test_end();
 }

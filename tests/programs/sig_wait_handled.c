@@ -1,8 +1,6 @@
 /* A thread waits in sigwait() for one signal while another one, which it handles, comes to it at any moment, also just before it gets into the kernel: each signal that is sent for the wait
  * comes out of it. */
-#include "sync_test.h"
-
-#include <signal.h>
+#include "signal_test.h"
 
 enum { ROUNDS = 1500, BURST = 3 };
 
@@ -29,13 +27,10 @@ static void *waits(void *arg) {
 
 int main(void) {
 	struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_RESTART};
-	sigset_t usr1;
 	unsigned seed = 1;
 	sem_init(&came, 0, 0);
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
 	EQ(sigaction(SIGUSR2, &sa, NULL), 0);
-	EQ(pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0); /* inherited */
+	mask(SIG_BLOCK, SIGUSR1); /* inherited */
 	pthread_t t = start(waits, NULL);
 	for (int i = 0; i < ROUNDS; i++) {
 		seed = seed * 1103515245u + 12345u;
@@ -45,8 +40,7 @@ int main(void) {
 				;
 		}
 		EQ(pthread_kill(t, SIGUSR1), 0);
-		while (sem_wait(&came) != 0)
-			;
+		sem_take(&came);
 	}
 	join(t);
 	CHECK(handled > 0);
