@@ -302,7 +302,8 @@ static bool still_meant(struct m *m, struct g *g) {
 		return false;
 	if (!m->p || atomic_load_explicit(&m->retake, memory_order_relaxed) >= RETAKE_TAKEN)
 		return true; /* it lost its P meanwhile and runs on */
-	return atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == atomic_load_explicit(&m->preempt_tick, memory_order_relaxed);
+	/* the tick's lower half, as sysmon noted it */
+	return (uint32_t)atomic_load_explicit(&m->p->schedtick, memory_order_relaxed) == atomic_load_explicit(&m->preempt_tick, memory_order_relaxed);
 }
 
 /* What others want of it needs no switch, if it may stay here: so it is done wherever the goroutine computes, in libc as well. No handler of the program's runs on

@@ -135,6 +135,8 @@ Test(preempt, registers, .timeout = 3600) {
 	handler_install();
 	sched_config.preempt = false; /* sysmon's timers would come in between */
 	must(try_start(2, &why) == 0);
+	for (uint32_t i = 0; i < sched.procs; i++)
+		sched.all_p[i]->schedtick = UINT32_MAX - 50; /* some days later */
 	m_sigstack_arm(g_self()->m);
 	running = HOLDERS;
 	for (uint64_t i = 0; i < HOLDERS; i++) {
