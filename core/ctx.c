@@ -84,7 +84,8 @@ static void ref_drop(struct ctx *c) {
 }
 
 static void timer_stop(struct ctx *c) {
-	if (c->timer.heap && timer_del(&c->timer))
+	/* not timer_del(): in a fork's child its heap is gone, or another's */
+	if (c->timer.heap && timer_disarm(&c->timer))
 		ref_drop(c);
 }
 

@@ -62,9 +62,5 @@ SHIM go_chan *go_timer_chan(go_timer *t) {
 }
 
 SHIM int go_timer_stop(go_timer *t) {
-	struct g *g = g_self();
-	rt_enter(g);
-	bool queued = timer_del(&((struct alarm *)t)->timer);
-	rt_exit(g);
-	return queued;
+	return timer_disarm(&((struct alarm *)t)->timer); /* it may have been started by the parent of this process */
 }

@@ -1,5 +1,6 @@
 /* Contexts: propagation, deadlines, values, select, and that nothing is left behind. */
 #include <pthread.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "golib_test.h"
@@ -241,6 +242,32 @@ static void all_at_once(void) {
 	go_ctx_release(shared);
 }
 
+static void *nothing(void *arg) {
+	return arg;
+}
+
+/* What the parent has running does not run in the child, which may let go of it all the same: at once, or with threads of its own. */
+static void child_lets_go(void) {
+	static go_timer timer;
+	go_ctx *c = go_ctx_with_timeout(go_ctx_background(), 100 * GO_SECOND);
+	CHECK(c && go_timer_start(&timer, 100 * GO_SECOND, 0) == 0);
+	for (int threads = 0; threads < 2; threads++) {
+		int status = -1;
+		pid_t child = fork();
+		if (child == 0) {
+			go_wg wg = {{0}};
+			if (threads)
+				CHECK(go_spawn_wg(&wg, nothing, NULL) == 0 && go_wg_wait(&wg) == 0);
+			CHECK(!go_timer_stop(&timer));
+			go_ctx_release(c);
+			_exit(0);
+		}
+		CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+	}
+	CHECK(go_timer_stop(&timer));
+	go_ctx_release(c);
+}
+
 /* Who found no memory for a context, and goes on, gets errors instead of a crash or a wait for ever. */
 static void made_of_nothing(void) {
 	go_ctx *no = NULL;
@@ -267,7 +294,7 @@ int main(int argc, char **argv) {
 		{"cancel_propagates", cancel_propagates}, {"done_receives", done_receives},
 		{"deadline_fires", deadline_fires}, {"durations", durations}, {"done_in_select", done_in_select}, {"values", values},
 		{"no_leak", no_leak}, {"hundred_thousand_children", hundred_thousand_children},
-		{"deep_chain", deep_chain}, {"all_at_once", all_at_once}, {"made_of_nothing", made_of_nothing}, {NULL, NULL},
+		{"deep_chain", deep_chain}, {"all_at_once", all_at_once}, {"made_of_nothing", made_of_nothing}, {"child_lets_go", child_lets_go}, {NULL, NULL},
 	};
 	return tests_main(tests, argc, argv);
 }

@@ -86,6 +86,7 @@ GOLIB(step7_context, hundred_thousand_children, "ctx", "hundred_thousand_childre
 GOLIB(step7_context, deep_chain, "ctx", "deep_chain")
 GOLIB(step7_context, all_at_once, "ctx", "all_at_once")
 GOLIB(step7_context, made_of_nothing, "ctx", "made_of_nothing")
+GOLIB(step7_context, child_lets_go, "ctx", "child_lets_go")
 
 GOLIB(chan, unbuffered, "chan", "unbuffered")
 GOLIB(chan, buffered, "chan", "buffered")
