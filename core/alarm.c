@@ -4,7 +4,7 @@
  * aside) nobody looks at those heaps: then they live in one of their own, which a kernel thread, made for the first such timer, looks after.
  * It sleeps until the earliest, on a word that every new timer changes.
  *
- * Lock: aside_lock, rank LOCK_SCHED, for making the thread only.
+ * Lock: aside_lock, rank LOCK_ASIDE, for making the thread only.
  */
 #include <errno.h>
 #include <limits.h>

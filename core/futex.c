@@ -27,7 +27,6 @@
 
 struct bucket {
 	struct lock lock;
-	_Atomic uint32_t count; /* waiters queued here, of any address */
 	struct fwaiter *head, *tail;
 } __attribute__((aligned(64)));
 
@@ -60,7 +59,6 @@ static void bucket_append(struct bucket *b, struct fwaiter *w) {
 	else
 		b->head = w;
 	b->tail = w;
-	atomic_store_explicit(&b->count, b->count + 1, memory_order_relaxed);
 }
 
 static void bucket_remove(struct bucket *b, struct fwaiter *w) {
@@ -72,7 +70,6 @@ static void bucket_remove(struct bucket *b, struct fwaiter *w) {
 		w->next->prev = w->prev;
 	else
 		b->tail = w->prev;
-	atomic_store_explicit(&b->count, b->count - 1, memory_order_relaxed);
 }
 
 /* Takes w out if it is still queued, wherever requeue moved it. True if it was. `count` counts the waiters of `home` only: a requeued one

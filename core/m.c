@@ -803,6 +803,7 @@ int sched_start(const char **why) {
 	orphans_adopt();
 	futex_init();
 	preempt_init();
+	wall_begin();
 	g_tid_seed();
 	sched.procs = sched_config.gomaxprocs < 1 ? 1 : sched_config.gomaxprocs > GOMAXPROCS_MAX ? GOMAXPROCS_MAX : sched_config.gomaxprocs;
 	sched_config.gomaxprocs = sched.procs;

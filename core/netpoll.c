@@ -38,7 +38,10 @@
 
 static struct lock pd_slab_lock;
 static struct pd *pd_free_list;
-static _Atomic uint32_t waiter_count;
+/* On a line of its own: each wait for a descriptor writes it twice, on every CPU. */
+static struct {
+	_Alignas(64) _Atomic uint32_t n;
+} waiter_count;
 static _Atomic(struct pd *) pd_slabs;      /* all, linked by their first pd, which is never handed out */
 static _Atomic uint32_t ghost_count;       /* pds with a ghost_fd */
 static _Atomic uint32_t forks, closers;
@@ -54,7 +57,7 @@ int netpoll_init(void) {
 }
 
 bool netpoll_has_waiters(void) {
-	return atomic_load_explicit(&waiter_count, memory_order_relaxed) != 0;
+	return atomic_load_explicit(&waiter_count.n, memory_order_relaxed) != 0;
 }
 
 static bool pd_slab(void) {
@@ -290,6 +293,8 @@ static int pd_arm_locked(struct pd *pd, uint8_t mode) {
 static int pd_arm(struct pd *pd, uint8_t mode) {
 	if (__atomic_load_n(&pd->unpollable, __ATOMIC_RELAXED)) /* it stays so */
 		return -EPERM;
+	if ((__atomic_load_n(&pd->armed, __ATOMIC_RELAXED) & mode) == mode) /* as a rule; wait_link() looks again, under the lock */
+		return 0;
 	lock_acquire(&pd->lock, LOCK_NETPOLL);
 	int r = pd_arm_locked(pd, mode);
 	lock_release(&pd->lock);
@@ -323,7 +328,7 @@ static void wait_unlink_locked(struct pdwait *w) {
 	w->linked = false;
 	wait_count(w->pd, w, -1u);
 	atomic_fetch_sub_explicit(&w->pd->waiting, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&waiter_count, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&waiter_count.n, 1, memory_order_relaxed);
 }
 
 /* Caller armed the pd and is between wait_begin and wait_park. */
@@ -339,7 +344,7 @@ static void wait_link(struct pd *pd, struct pdwait *w) {
 	w->closed = w->until_closed && pd_is_ghost(pd); /* pd_close() was first */
 	/* seq_cst RMWs: the store half of the Dekker pair described at the top */
 	atomic_fetch_add(&pd->waiting, 1);
-	atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&waiter_count.n, 1, memory_order_relaxed);
 	/* Disarmed since the caller armed it. Refused, it tries again, and is told so. */
 	if (__builtin_expect((pd->armed & w->mode) != w->mode, 0) && pd_arm_locked(pd, w->mode) < 0)
 		pd_set(pd, w->mode);
@@ -403,7 +408,9 @@ int netpoll_wait(struct pd *pd, uint8_t mode, int64_t deadline, bool interruptib
 	if (atomic_load(&pd->ready) & mode)
 		wait_claim_self(g, WAKE_READY);
 	r = wait_park(g, deadline);
-	netpoll_unlink(&w);
+	/* Only who claimed the wait unlinks it, before the wake-up: then it is over for w, and there is nothing to lock for. */
+	if (r != 0 || w.linked)
+		netpoll_unlink(&w);
 	rt_exit(g);
 	return r;
 }
@@ -560,5 +567,5 @@ void netpoll_fork_child(void) {
 	atomic_store_explicit(&stays, false, memory_order_relaxed);
 	pd_slab_lock.word = 0;
 	pd_free_list = NULL; /* parent's slabs may be half-linked; a child that starts threads makes its own */
-	atomic_store_explicit(&waiter_count, 0, memory_order_relaxed);
+	atomic_store_explicit(&waiter_count.n, 0, memory_order_relaxed);
 }

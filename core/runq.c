@@ -104,6 +104,16 @@ static struct g *ring_get(struct p *p) {
 	}
 }
 
+/* What runs next on p, if nothing comes between: a hint, for it may run by now. acquire: with the release that published the slot, what its waker wrote is seen. */
+struct g *runq_peek(struct p *p) {
+	struct g *next = atomic_load_explicit(&p->runnext, memory_order_acquire);
+	if (next)
+		return next;
+	uint32_t head = atomic_load_explicit(&p->runq_head, memory_order_acquire);
+	uint32_t tail = atomic_load_explicit(&p->runq_tail, memory_order_acquire);
+	return head == tail ? NULL : atomic_load_explicit(&p->runq[head % RUNQ_SIZE], memory_order_relaxed);
+}
+
 static struct g *runnext_take(struct p *p) {
 	if (!atomic_load_explicit(&p->runnext, memory_order_relaxed))
 		return NULL;

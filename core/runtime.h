@@ -26,6 +26,7 @@
 enum sysmon_state { SYSMON_ASLEEP, SYSMON_AWAKE, SYSMON_POKED, SYSMON_DOZES };
 /* Is a P in use? See procs.c. */
 enum p_part { P_HERE, P_PARTED, P_GONE };
+enum { P_DUE_LATE = 1, P_DUE = 2 }; /* p->globq_due */
 /* Of an M's P: asked for by sysmon, and wanted whatever the G does; taken from outside, which the M has yet to notice; given, which sysmon has yet to. */
 enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_WANTED, RETAKE_TAKEN, RETAKE_TAKEN_DISK, RETAKE_GIVEN };
 /* g->in_syscall; see disk.c for the last two. */
@@ -41,7 +42,7 @@ struct p {
 	_Atomic(struct g *) runnext; /* runs before the queue; owner writes, thieves may CAS it away */
 	uint32_t runnext_streak;     /* consecutive picks of runnext: bounded so that two friends do not starve the queue */
 	_Atomic uint64_t schedtick;  /* +1 per G started: sysmon sees progress */
-	_Atomic bool globq_due;      /* the next to run here comes from the global queue: sysmon's globq_look() */
+	_Atomic uint8_t globq_due;   /* the next to run here comes from the global queue: sysmon's globq_look(), P_DUE_... */
 	_Atomic(struct m *) m;       /* who owns it; NULL idle */
 	struct timer_heap timers;
 	struct g *gfree, *gfree_tail; /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
@@ -193,6 +194,7 @@ void runq_put(struct p *p, struct g *g, bool next);
 struct g *runq_get(struct p *p);
 struct g *runq_steal(struct p *p, struct p *victim, bool take_next);
 bool runq_empty(struct p *p);
+struct g *runq_peek(struct p *p);
 uint32_t runq_length(struct p *p);
 void globq_put(struct g *g);           /* takes sched.lock */
 void globq_put_list(struct g *head, struct g *tail, uint32_t n);
@@ -208,6 +210,7 @@ static inline bool globq_waiting(void) {
 void timer_wake_poller(int64_t when); /* a timer was queued: ends the poller's sleep if that was to be longer */
 void schedule(struct m *m);            /* the loop of an M's g0; returns when the M shall retire */
 bool wall_waited(void);                /* somebody waits for a time of the wall clock */
+void wall_begin(void);
 void wall_look(void);                  /* has it been set? */
 int64_t timers_first(void);            /* the earliest deadline of all Ps; INT64_MAX none */
 void sched_single_waited(void); /* sysmon met a queued G that waited for a tick while a P was idle: wake Ms for such ones sooner, and let all look for it */
@@ -239,6 +242,7 @@ struct p *p_idle_get(void);
 void p_idle_put(struct p *p);
 struct p *p_idle_pop(void);            /* these two with sched.lock held */
 void p_idle_push(struct p *p);
+bool p_put_unneeded(struct p *p);      /* idle, if nobody needs it; takes sched.lock */
 void p_attach(struct m *m, struct p *p);
 /* m's P, which is nobody's then: for whom the caller hands it to. */
 static inline struct p *p_detach(struct m *m) {

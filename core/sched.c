@@ -103,20 +103,28 @@ bool wall_waited(void) {
 	return false;
 }
 
-/* Both clocks are slewed alike: what lies between them changes when the wall clock is set. */
-void wall_look(void) {
-	static _Atomic int64_t between; /* relaxed: a set clock is seen by one who looks, or by two. 0: nobody has looked yet */
+/* Both clocks are slewed alike: what lies between them changes when the wall clock is set. 0: it could not be said. */
+static int64_t wall_between(void) {
 	struct timespec wall;
-	if (!wall_waited())
-		return;
 	int64_t now = nanotime();
 	clock_gettime(CLOCK_REALTIME, &wall);
-	if (nanotime() - now > WALL_READ_NS)
-		return; /* next time */
-	int64_t is = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - now, was = atomic_load_explicit(&between, memory_order_relaxed);
-	if (is - was < WALL_SET_NS && was - is < WALL_SET_NS)
+	return nanotime() - now > WALL_READ_NS ? 0 : (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - now;
+}
+
+static _Atomic int64_t wall_was; /* relaxed: a set clock is seen by one who looks, or by two */
+
+/* Before anybody waits: it may be set right after. */
+void wall_begin(void) {
+	atomic_store_explicit(&wall_was, wall_between(), memory_order_relaxed);
+}
+
+void wall_look(void) {
+	if (!wall_waited())
 		return;
-	atomic_store_explicit(&between, is, memory_order_relaxed);
+	int64_t is = wall_between(), was = atomic_load_explicit(&wall_was, memory_order_relaxed);
+	if (is == 0 || (is - was < WALL_SET_NS && was - is < WALL_SET_NS))
+		return;
+	atomic_store_explicit(&wall_was, is, memory_order_relaxed);
 	for (uint32_t i = sched.procs_all; was && i-- > 0;) /* downwards: who moves meanwhile goes from one not visited yet, or has been */
 		timers_clock_set(&sched.all_p[i]->timers);
 }
@@ -184,7 +192,10 @@ static struct g *pick_local(struct p *p, bool on_g0) {
 	if (tick % TIMER_TICK == 0 && atomic_load_explicit(&p->timers.first, memory_order_relaxed) != INT64_MAX)
 		timer_run(&p->timers, nanotime(), TIMER_SHARE);
 	if (__builtin_expect(atomic_load_explicit(&p->globq_due, memory_order_relaxed), 0)) {
-		atomic_store_explicit(&p->globq_due, false, memory_order_relaxed); /* over sysmon's next, perhaps: it comes again */
+		uint8_t due = atomic_load_explicit(&p->globq_due, memory_order_relaxed);
+		atomic_store_explicit(&p->globq_due, 0, memory_order_relaxed); /* over sysmon's next, perhaps: it comes again */
+		if ((due & P_DUE_LATE) && (g = globq_get_late()))
+			return g;
 		if (atomic_load_explicit(&sched.runq.size, memory_order_relaxed) && (g = globq_get(p, 1)))
 			return g;
 	}
@@ -362,6 +373,8 @@ static struct g *find_runnable(struct m *m) {
 			lock_acquire(&sched.lock, LOCK_SCHED);
 			struct p *p = p_idle_pop();
 			if (!p) {
+				/* who parked here without a P may wait for a descriptor or a timer, and sysmon need not know */
+				sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
 				m_stop(m);
 				continue;
 			}
@@ -662,7 +675,9 @@ int wait_park(struct g *g, int64_t deadline) {
 				g->timer.fire = timer_fire;
 				g->timer.arg = g;
 				timer_add(h, &g->timer);
-				poller_told(deadline);
+				/* who polls until later may have begun to when nobody waited for the wall clock */
+				int64_t look = g->timer.wall ? nanotime() + WALL_LOOK_NS : INT64_MAX;
+				poller_told(deadline < look ? deadline : look);
 			}
 			chaos_delay();
 			g_switch_out(g, NULL);
@@ -694,19 +709,24 @@ static bool worth_waking(struct p *p) {
 	return queued >= WAKE_BACKLOG || p->singles++ >= atomic_load_explicit(&wake_skip, memory_order_relaxed);
 }
 
-/* Inside the runtime, on self. `wakes`: another M, if that seems useful. */
+/* Something was queued on p. `wakes`: another M, if that seems useful. */
+static void queued_local(struct p *p, bool wakes) {
+	if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && worth_waking(p) && !chaos(CHAOS_WAKE)) {
+		p->singles = 0;
+		wakep();
+	} else {
+		sysmon_stir(0);
+	}
+}
+
+/* Inside the runtime, on self. */
 static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	struct m *m = self->m;
 	struct p *p = m ? m->p : NULL;
 	g_state_set(g, GS_RUNNABLE);
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
-		if (wakes && atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) && worth_waking(p) && !chaos(CHAOS_WAKE)) {
-			p->singles = 0;
-			wakep();
-		} else {
-			sysmon_stir(0);
-		}
+		queued_local(p, wakes);
 	} else {
 		globq_put(g);
 		wakep();
@@ -755,14 +775,32 @@ void ready_new(struct g *g) {
 }
 
 void ready_list(struct g *head) {
-	struct g *self = g_self(), *next;
+	struct g *self = g_self(), *next, *first = NULL, *last = NULL;
+	uint32_t n = 0;
 	rt_enter(self);
+	struct p *p = self->m && !chaos(CHAOS_MIGRATE) ? self->m->p : NULL;
 	for (struct g *g = head; g; g = next) {
 		next = g->schedlink;
-		if (g->kind == G_FOREIGN)
+		if (g->kind == G_FOREIGN) {
 			foreign_ready(g);
-		else
-			ready_local(self, g, false, true);
+			continue;
+		}
+		g_state_set(g, GS_RUNNABLE);
+		if (p) {
+			runq_put(p, g, false);
+		} else if (last) {
+			last->schedlink = g;
+			last = g;
+		} else {
+			first = last = g;
+		}
+		n++;
+	}
+	if (n && p) {
+		queued_local(p, true);
+	} else if (n) {
+		globq_put_list(first, last, n);
+		wakep();
 	}
 	rt_exit(self);
 }
@@ -948,7 +986,7 @@ void syscall_exit(struct g *g) {
 
 /* p, whose M is about to wait in the kernel, goes idle and wakes nobody: nothing is queued, and somebody polls or there is nothing to poll for.
  * As in find_runnable(), nothing can need it between the look and the push without taking it off the list afterwards. */
-static bool p_put_unneeded(struct p *p) {
+bool p_put_unneeded(struct p *p) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	bool polled = sched.poller || (!netpoll_has_waiters() && timers_first() == INT64_MAX);
 	bool unneeded = polled && !globq_waiting() && !p_leaving(p);

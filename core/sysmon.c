@@ -35,7 +35,8 @@
 
 #define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs 8 us of CPU, on a virtual machine 30, so this is 1 to 3 % of a core, and only while it pays */
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
-#define IDLE_TICKS 20u           /* ticks with every P idle until deep sleep */
+#define IDLE_TICKS 1u            /* with every P idle it ticks so often, then dozes */
+#define IDLE_DOZES 3u            /* ... and then sleeps deeply, from where every P that is taken into use has to wake it */
 #define TICK_SOON_NS 100000      /* once more, where two looks decide */
 #define DOZE_MIN_NS 250000       /* the least sleep before a timer: Ms that switch run their own */
 #define SYSCALL_NS 1000000       /* a bracketed syscall may hold its P this long when somebody waits */
@@ -307,7 +308,7 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
-	} else {
+	} else if (!in_syscall || !p_put_unneeded(p)) {
 		startm(p);
 		p->mon_taken = blocked ? nanotime() : 0;
 	}
@@ -612,17 +613,35 @@ static void wishes_look(struct look *look) {
 	look->again |= left && tries < 2;
 }
 
-/* Who waits in the global queue has its turn every so many switches, and where each of those is a slice of milliseconds that is never: whom sysmon woke for a timer is there, too. */
+/* How long somebody waits in list, or since one was shown to the Ps, `since`. Relaxed, here and below: hints. */
+static int64_t list_waits(const struct g_list *list, int64_t now, int64_t *since) {
+	if (!atomic_load_explicit(&list->size, memory_order_relaxed))
+		*since = 0;
+	else if (!*since)
+		*since = now;
+	return *since ? now - *since : 0;
+}
+
+static void due(struct p *p, uint8_t what) {
+	atomic_store_explicit(&p->globq_due, atomic_load_explicit(&p->globq_due, memory_order_relaxed) | what, memory_order_relaxed);
+}
+
+/* Who waits in the global queue has its turn every so many switches, and where each of those is a slice of milliseconds that is never: whom sysmon woke for a timer is there, too.
+ * One that was preempted after its slice has another when each that is queued on a P may have had one: among threads that yield every millisecond it would wait for
+ * that many switches. */
 static void globq_look(int64_t now) {
-	static int64_t since; /* somebody waits there, or has been shown; 0: nobody. Relaxed, the rest: hints */
-	if (!atomic_load_explicit(&sched.runq.size, memory_order_relaxed)) {
-		since = 0;
-	} else if (!since) {
-		since = now;
-	} else if (now - since >= WOKEN_NS) {
-		since = now;
+	static int64_t woken_since, late_since;
+	if (list_waits(&sched.runq, now, &woken_since) >= WOKEN_NS) {
+		woken_since = now;
 		for (uint32_t i = 0, n = sched.procs_all; i < n; i++)
-			atomic_store_explicit(&sched.all_p[i]->globq_due, true, memory_order_relaxed);
+			due(sched.all_p[i], P_DUE);
+	}
+	int64_t late = list_waits(&sched.late, now, &late_since);
+	for (uint32_t i = 0, n = sched.procs_all; i < n && late >= SLICE_NS; i++) {
+		if (late < SLICE_NS * (1 + runq_length(sched.all_p[i])))
+			continue;
+		late_since = now;
+		due(sched.all_p[i], P_DUE_LATE);
 	}
 }
 
@@ -743,7 +762,7 @@ static void sysmon_loop(void) {
 	uint32_t calm = 0, idle = 0, restless = 0; /* ticks, the last one until it may doze */
 	int64_t scavenge_at = 0;
 	for (;;) {
-		if (idle >= IDLE_TICKS) {
+		if (idle >= IDLE_TICKS + IDLE_DOZES) {
 			sleep_deeply();
 			idle = calm = 0;
 			scavenge_at = 0;
@@ -756,7 +775,9 @@ static void sysmon_loop(void) {
 			period = look.until;
 		if (hogs && netpoll_has_waiters() && period > TICK_MIN_NS)
 			period = TICK_MIN_NS;
-		if (restless)
+		if (idle >= IDLE_TICKS)
+			period = SYSMON_DOZE_NS;
+		else if (restless)
 			restless--;
 		else if (period == SYSMON_TICK_MAX_NS && nobody_waits())
 			period = SYSMON_DOZE_NS;
@@ -774,6 +795,7 @@ static void sysmon_loop(void) {
 		debug_look(now);
 		if (all_idle()) {
 			idle++;
+			look = (struct look){0};
 			continue;
 		}
 		idle = 0;
