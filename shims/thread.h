@@ -53,6 +53,8 @@ struct thread {
 	int32_t robust_now;          /* ... or by this one's, while it has one; 0: it has none */
 	uint8_t robust_uses;         /* how often that was */
 	bool loop;                   /* an event loop, counted; epoll.c */
+	bool loop_hands_on;          /* ... that gives others work: it parks */
+	uint8_t loop_busy;           /* ... rises with each wait where it has, and falls with the others */
 	uint8_t spawned;             /* goroutines it made since it let others run for that; go_spawn.c */
 	struct sigstate sig;
 };
