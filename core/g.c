@@ -1,7 +1,7 @@
 /* Gs: where they come from and where they go.
  *
  * A G is type-stable memory, cut from slabs, never freed: a stale `struct g *` may be read. What a dead one has kept decides its list:
- *   with stack and TCB   the P's gfree (LIFO, GFREE_MAX), then sched.gfree (gfree_max); g_new() looks at a few of each for a stack that
+ *   with stack and TCB   the P's gfree (LIFO, GFREE_MAX), then sched.gfree, by sizes (gfree_max); g_new() looks at a few of each for a stack that
  *                        fits. An idle P gives its own to all. What overflows is stripped: the stack goes back to stack.c, the TCB to libc.
  *                        What nobody needs for a while is stripped or trimmed later, by the maker (scavenge.c says when).
  *                        One whose stack is a mapping of its own, because address space is limited, goes to the global list; of those there are
@@ -252,37 +252,38 @@ static size_t single_bytes(const struct g *g) {
 	return stack_is_single(&g->stack) ? stack_mapped_bytes(&g->stack) : 0;
 }
 
-/* sched.lock held. *link follows prev (NULL: it is the head). */
-static void gfree_unlink(struct g **link, struct g *prev) {
+/* Each size has a list, or a few share one: where threads of one size die on top of another's, those would be found no more. */
+static struct gfree *gfree_of(size_t size, size_t guard) {
+	return &sched.gfree[(uint32_t)((size + guard) / 4096) * 2654435761u / (UINT32_MAX / GFREE_LISTS + 1)];
+}
+
+/* sched.lock held. *link, in list, follows prev (NULL: it is the head). */
+static void gfree_unlink(struct gfree *list, struct g **link, struct g *prev) {
 	struct g *g = *link;
 	__atomic_store_n(link, g->schedlink, __ATOMIC_RELAXED); /* as in gfree_push() */
-	if (sched.gfree_tail == g)
-		sched.gfree_tail = prev;
+	if (list->tail == g)
+		list->tail = prev;
 	sched.gfree_single -= single_bytes(g);
 	if (--sched.gfree_count < sched.gfree_low)
 		sched.gfree_low = sched.gfree_count;
 }
 
-/* sched.lock held. Their stacks are parts of slabs, or the caller counts them: a P's list is not looked through. */
-static void gfree_push(struct g *head, struct g *tail, uint32_t n) {
-	tail->schedlink = sched.gfree;
-	if (!sched.gfree)
-		sched.gfree_tail = tail;
-	__atomic_store_n(&sched.gfree, head, __ATOMIC_RELAXED); /* gfree_get() peeks */
-	sched.gfree_count += n;
-}
-
 /* sched.lock held. */
-static void gfree_push_one(struct g *g) {
-	gfree_push(g, g, 1);
+static void gfree_push(struct g *g) {
+	struct gfree *list = gfree_of(g->stack.size, g->stack.guard);
+	g->schedlink = list->head;
+	if (!list->head)
+		list->tail = g;
+	__atomic_store_n(&list->head, g, __ATOMIC_RELAXED); /* gfree_get() peeks */
+	sched.gfree_count++;
 	sched.gfree_single += single_bytes(g);
 }
 
 void gfree_surrender(struct p *p) {
-	if (!p->gfree)
-		return;
-	gfree_push(p->gfree, p->gfree_tail, p->gfree_count);
-	p->gfree = p->gfree_tail = NULL;
+	for (struct g *g; (g = p->gfree);) {
+		p->gfree = g->schedlink;
+		gfree_push(g);
+	}
 	p->gfree_count = 0;
 }
 
@@ -291,26 +292,25 @@ static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
 	struct p *p = self->m ? self->m->p : NULL;
 	struct g *g = NULL;
 	if (p) {
-		struct g **link = &p->gfree, *prev = NULL;
-		for (int i = 0; i < 4 && *link; i++, prev = *link, link = &prev->schedlink) {
+		struct g **link = &p->gfree;
+		for (int i = 0; i < 4 && *link; i++, link = &(*link)->schedlink) {
 			if (gfree_fits(*link, req)) {
 				g = *link;
 				*link = g->schedlink;
-				if (p->gfree_tail == g)
-					p->gfree_tail = prev;
 				p->gfree_count--;
 				return g;
 			}
 		}
 	}
-	if (!__atomic_load_n(&sched.gfree, __ATOMIC_RELAXED)) /* a hint */
+	struct gfree *list = gfree_of(req->size, req->guard);
+	if (!__atomic_load_n(&list->head, __ATOMIC_RELAXED)) /* a hint */
 		return NULL;
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	struct g **link = &sched.gfree, *prev = NULL;
+	struct g **link = &list->head, *prev = NULL;
 	for (int i = 0; i < 8 && *link; i++, prev = *link, link = &prev->schedlink) {
 		if (gfree_fits(*link, req)) {
 			g = *link;
-			gfree_unlink(link, prev);
+			gfree_unlink(list, link, prev);
 			break;
 		}
 	}
@@ -348,15 +348,19 @@ static void g_strip(struct g *g) {
 /* Dead Gs that somebody has taken from the global list, to give back what they have: it is not there yet for who needs it. */
 static _Atomic uint32_t gfree_in_hand;
 
-/* The first of the global list, if nothing runs on it any more. The caller ends with gfree_done(). */
-static struct g *gfree_pop(void) {
-	struct g *g = sched.gfree;
-	if (!g || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
-		return NULL;
-	gfree_unlink(&sched.gfree, NULL);
-	/* relaxed: sched.lock is held, as by who finds the list empty */
-	atomic_fetch_add_explicit(&gfree_in_hand, 1, memory_order_relaxed);
-	return g;
+/* The first of a global list, if nothing runs on it any more; `fat`: that has not been trimmed. The caller ends with gfree_done(). */
+static struct g *gfree_pop(bool fat) {
+	for (uint32_t i = 0; i < GFREE_LISTS; i++) {
+		struct gfree *list = &sched.gfree[i];
+		struct g *g = list->head;
+		if (!g || (fat && g->lean) || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
+			continue;
+		gfree_unlink(list, &list->head, NULL);
+		/* relaxed: sched.lock is held, as by who finds the lists empty */
+		atomic_fetch_add_explicit(&gfree_in_hand, 1, memory_order_relaxed);
+		return g;
+	}
+	return NULL;
 }
 
 /* release: who finds none in hand finds what they had */
@@ -369,7 +373,7 @@ static void gfree_strip(struct g *g) {
 	gfree_done();
 }
 
-/* The first of the global list, if the address space of those there is more than so much. Waits a little for one that is on its way out. */
+/* One of a global list, if the address space of those there is more than so much. Waits a little for one that is on its way out. */
 static struct g *gfree_take_over(size_t bytes) {
 	struct g *held = rt_hold(), *g = NULL;
 	bool more = true;
@@ -377,9 +381,9 @@ static struct g *gfree_take_over(size_t bytes) {
 		if (i)
 			SYS0(SYS_sched_yield);
 		lock_acquire(&sched.lock, LOCK_SCHED);
-		more = sched.gfree && (bytes == 0 || sched.gfree_single > bytes);
+		more = sched.gfree_count && (bytes == 0 || sched.gfree_single > bytes);
 		if (more)
-			g = gfree_pop();
+			g = gfree_pop(false);
 		lock_release(&sched.lock);
 	}
 	rt_drop(held);
@@ -400,9 +404,17 @@ static void gfree_strip_all(struct g *self) {
 		gfree_strip(g);
 }
 
+static bool gfree_any(void) {
+	for (uint32_t i = 0; i < GFREE_LISTS; i++) {
+		if (__atomic_load_n(&sched.gfree[i].head, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
+}
+
 /* Others may give back what dead Gs keep: Ps when they fall idle, who is on its way out, and who is at it. Looked at again and again; acquire: as said at gfree_done(). */
 static bool gfree_elsewhere(void) {
-	return atomic_load_explicit(&gfree_in_hand, memory_order_acquire) || atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || __atomic_load_n(&sched.gfree, __ATOMIC_RELAXED);
+	return atomic_load_explicit(&gfree_in_hand, memory_order_acquire) || atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || gfree_any();
 }
 
 /* Refused: what dead Gs and slabs of other sizes keep of a limited address space may do (MEM-6). Who has been joined is gone for the program: so it waits a little
@@ -513,7 +525,7 @@ static struct g *gfree_overflow(void) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (!gfree_max)
 		gfree_max = gfree_max_find();
-	struct g *g = sched.gfree_count >= gfree_max ? gfree_pop() : NULL;
+	struct g *g = sched.gfree_count >= gfree_max ? gfree_pop(false) : NULL;
 	lock_release(&sched.lock);
 	return g;
 }
@@ -524,8 +536,6 @@ static void gfree_put(struct p *p, struct g *g) {
 	bool stays = p && p->gfree_count < GFREE_MAX && p->gfree_round == round && !stack_is_single(&g->stack);
 	if (stays) {
 		g->schedlink = p->gfree;
-		if (!p->gfree)
-			p->gfree_tail = g;
 		p->gfree = g;
 		p->gfree_count++;
 		return;
@@ -535,7 +545,7 @@ static void gfree_put(struct p *p, struct g *g) {
 		gfree_surrender(p);
 		p->gfree_round = round;
 	}
-	gfree_push_one(g);
+	gfree_push(g);
 	lock_release(&sched.lock);
 }
 
@@ -548,7 +558,9 @@ void gfree_spare(bool all) {
 	sched.gfree_low = sched.gfree_count;
 	unused = unused > GFREE_LEAST ? unused - GFREE_LEAST : 0;
 	sched.gfree_strip = all ? unused : (unused + 1) / 2;
-	bool work = sched.gfree_strip || (sched.gfree && !sched.gfree->lean);
+	bool work = sched.gfree_strip != 0;
+	for (uint32_t i = 0; i < GFREE_LISTS && !work; i++)
+		work = sched.gfree[i].head && !sched.gfree[i].head->lean;
 	lock_release(&sched.lock);
 	if (work)
 		maker_chore();
@@ -558,7 +570,7 @@ void gfree_spare(bool all) {
 static struct g *fat_take(void) {
 	struct g *list = NULL, *g;
 	lock_acquire(&sched.lock, LOCK_SCHED);
-	for (uint32_t i = 0; i < GFREE_BATCH && sched.gfree && !sched.gfree->lean && (g = gfree_pop()); i++) {
+	for (uint32_t i = 0; i < GFREE_BATCH && (g = gfree_pop(true)); i++) {
 		g->schedlink = list;
 		list = g;
 	}
@@ -566,16 +578,17 @@ static struct g *fat_take(void) {
 	return list;
 }
 
-/* At the end of the list, so that lean ones stay behind fat ones. */
+/* At the end of its list, so that lean ones stay behind fat ones. */
 static void lean_put(struct g *g) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	g->lean = true;
 	g->schedlink = NULL;
-	if (sched.gfree)
-		sched.gfree_tail->schedlink = g;
+	struct gfree *list = gfree_of(g->stack.size, g->stack.guard);
+	if (list->head)
+		list->tail->schedlink = g;
 	else
-		__atomic_store_n(&sched.gfree, g, __ATOMIC_RELAXED);
-	sched.gfree_tail = g;
+		__atomic_store_n(&list->head, g, __ATOMIC_RELAXED);
+	list->tail = g;
 	sched.gfree_count++;
 	sched.gfree_single += single_bytes(g);
 	lock_release(&sched.lock);
@@ -584,7 +597,7 @@ static void lean_put(struct g *g) {
 static bool strip_some(void) {
 	for (uint32_t i = 0; i < GFREE_BATCH; i++) {
 		lock_acquire(&sched.lock, LOCK_SCHED);
-		struct g *g = sched.gfree_strip ? gfree_pop() : NULL;
+		struct g *g = sched.gfree_strip ? gfree_pop(false) : NULL;
 		if (g)
 			sched.gfree_strip--;
 		else
@@ -681,7 +694,7 @@ static void orphan_take(struct g *g) {
 		g->tcb_cut = cut;
 		g->orphan = true;
 		atomic_store_explicit(&g->state, GS_DEAD, memory_order_relaxed);
-		gfree_push_one(g);
+		gfree_push(g);
 	} else { /* what it may have been about to get is lost */
 		g->schedlink = sched.gshell;
 		sched.gshell = g;

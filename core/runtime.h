@@ -33,6 +33,8 @@ enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_WANTED, RETAKE_TAKEN, RETAKE_TAK
 /* SYSCALL_WAITS: known to wait for long, and repeated when it is disturbed (sysmon's make_way) */
 enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_WAITS, SYSCALL_DISK, SYSCALL_DISK_SLOT };
 
+#define GFREE_LISTS 8u
+
 struct p {
 	uint32_t id;
 	uint32_t birth;              /* sched.birth, or it is what an ancestor of this process had */
@@ -45,7 +47,7 @@ struct p {
 	_Atomic uint8_t globq_due;   /* the next to run here comes from the global queue: sysmon's globq_look(), P_DUE_... */
 	_Atomic(struct m *) m;       /* who owns it; NULL idle */
 	struct timer_heap timers;
-	struct g *gfree, *gfree_tail; /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
+	struct g *gfree;             /* dead Gs with stacks; an idle P has none (RES-3: another P may need them) */
 	uint32_t gfree_count, gfree_round;
 	struct p *idle_next;
 	bool idle;                   /* under sched.lock */
@@ -153,8 +155,10 @@ struct sched {
 	uint32_t idle_m_count;
 	uint32_t idle_m_parents; /* of them */
 	_Atomic uint32_t spinning;
-	struct g *gfree, *gfree_tail; /* dead Gs with stacks: those that scavenge.c has not trimmed yet come first */
-	uint32_t gfree_count;
+	struct gfree {
+		struct g *head, *tail;
+	} gfree[GFREE_LISTS];        /* dead Gs with stacks, by the size of those: those that scavenge.c has not trimmed yet come first */
+	uint32_t gfree_count;        /* in all of them */
 	uint32_t gfree_low;          /* the least there were since scavenge.c looked: so many nobody needs */
 	size_t gfree_single;         /* bytes of those of their stacks that are mappings of their own: so much address space the program lacks */
 	uint32_t gfree_strip;        /* so many the maker shall give back */

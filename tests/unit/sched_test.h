@@ -73,13 +73,17 @@ static inline struct g *task_new(void (*fn)(void *), void *arg, const struct g_s
 	return g;
 }
 
-static inline struct g *go(void (*fn)(void *), void *arg) {
+static inline struct g *go_sized(void (*fn)(void *), void *arg, size_t size) {
 	int err = 0;
-	struct g *g = task_new(fn, arg, &(struct g_stack_req){.size = STACK_BYTES, .guard = 4096}, &err);
+	struct g *g = task_new(fn, arg, &(struct g_stack_req){.size = size, .guard = 4096}, &err);
 	must(g);
 	atomic_fetch_add(&tasks, 1);
 	ready_new(g);
 	return g;
+}
+
+static inline struct g *go(void (*fn)(void *), void *arg) {
+	return go_sized(fn, arg, STACK_BYTES);
 }
 
 static inline void wait_all(void) {

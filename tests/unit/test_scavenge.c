@@ -62,6 +62,23 @@ Test(scavenge, spare_dead_goroutines_go_by_halves) {
 	cr_expect(dead_count() >= most / 4, "%u of %u", dead_count(), most);
 }
 
+/* Crowds with stacks of two sizes: each finds its own dead ones below the other's. */
+Test(scavenge, two_sizes_in_turns) {
+	enum { CROWD = 500 };
+	static _Atomic uint32_t gate;
+	start(1);
+	for (int round = 0; round < 8; round++) {
+		gate = 0;
+		for (int i = 0; i < CROWD; i++)
+			go_sized(hold_many, (void *)&gate, STACK_BYTES << round % 2);
+		gate = 1;
+		futex_wake(&gate, CROWD, FUTEX_ANY);
+		wait_all();
+	}
+	/* what lies in a P's own list may be of the wrong size */
+	cr_expect(dead_count() < 3 * CROWD, "%u", dead_count());
+}
+
 __attribute__((noinline)) static void dig(int pages, unsigned char mark) {
 	volatile unsigned char frame[4000];
 	memset((unsigned char *)frame, mark, sizeof frame);
