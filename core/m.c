@@ -821,7 +821,7 @@ int sched_start(const char **why) {
 		netpoll_fork_child(); /* closes what init opened */
 		return r;
 	}
-	tcb_find_destructors();
+	tcb_find_lists();
 	*why = "memory or a second thread is refused";
 	if ((r = m0_make(sched.all_p[0])) < 0) {
 		sysmon_stop();

@@ -67,6 +67,8 @@ union dtv {
 	} pointer;
 };
 
+struct resolv_context; /* libc's, a query's */
+
 void *(*tcb_lookup)(const char *name);
 size_t tcb_tid_offset, tcb_cancel_offset;
 #if !ARCH_TLS_BELOW
@@ -92,6 +94,8 @@ static struct {
 	ptrdiff_t resp;
 	ptrdiff_t resp_target;
 	void (*resolver_close)(struct __res_state *);
+	void (*query_end)(struct resolv_context *);
+	ptrdiff_t queries;               /* libc's list of those that a thread is in the midst of; 0: unknown */
 	ptrdiff_t destructors;           /* libc's list of those of a thread's thread_local objects; 0: unknown */
 	bool ready;
 } lay;
@@ -232,7 +236,7 @@ static void destroys_nothing(void *object) {
 
 /* libc's list is in its TLS block, and has no name. Two of ours are put into the caller's. The second changes nothing there but the list's head (the first may also be the
  * thread's first use of malloc), so no word is followed that is none; then both are taken out again. */
-void tcb_find_destructors(void) {
+static void find_destructors(void) {
 	static char object;
 	int (*add)(void (*)(void *), void *, void *);
 	*(void **)&add = dlsym(RTLD_DEFAULT, "__cxa_thread_atexit_impl");
@@ -256,14 +260,43 @@ void tcb_find_destructors(void) {
 	}
 }
 
+/* As that one. libc begins a query by a set of settings that is given to it, and needs no file for it; one without settings takes no lock. */
+static void find_queries(void) {
+	struct __res_state none = {0};
+	struct resolv_context *(*begin)(struct __res_state *), **word = (struct resolv_context **)(arch_tp() + lay.libc_tls);
+	*(void **)&begin = tcb_lookup("__resolv_context_get_override");
+	*(void **)&lay.query_end = tcb_lookup("__resolv_context_put");
+	struct resolv_context *query = lay.queries || !begin || !lay.query_end ? NULL : begin(&none);
+	if (!query)
+		return;
+	for (size_t i = 0; i < lay.libc_tls_bytes / sizeof *word; i++) {
+		if (word[i] == query)
+			lay.queries = (char *)&word[i] - (char *)arch_tp();
+	}
+	lay.query_end(query);
+}
+
+void tcb_find_lists(void) {
+	find_destructors();
+	find_queries();
+}
+
 /* Those that were registered after the others had run are nobody's: libc's end with the thread, too, and none is run. */
 static void destructors_drop(uintptr_t tcb) {
 	if (lay.destructors)
 		*(struct tls_destructor **)(tcb + lay.destructors) = NULL;
 }
 
+/* The thread was cancelled in them. */
+static void queries_end(void) {
+	struct resolv_context **query = (struct resolv_context **)(arch_tp() + lay.queries);
+	while (lay.queries && __builtin_expect(*query != NULL, 0))
+		lay.query_end(*query);
+}
+
 /* The resolver's state is in struct pthread, which the next thread gets anew. libc, too, lets go of it as a thread ends. */
 void tcb_thread_end(void) {
+	queries_end();
 	struct __res_state *state = lay.resp ? *(struct __res_state **)(arch_tp() + lay.resp) : NULL;
 	if (__builtin_expect(state && state->nscount, 0) && lay.resolver_close) {
 		lay.resolver_close(state);

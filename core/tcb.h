@@ -53,9 +53,9 @@ void tcb_modules_settled(void);
 void tcb_thread_start(void);
 /* On a thread past its last code, destructors included: lets go of what libc's own end would. */
 void tcb_thread_end(void);
-/* Once the template is taken, on the thread that starts the runtime: the loader's lock, if it is held, is its own. Finds what tcb_reuse() and tcb_free() drop: the list
- * of destructors of thread_local objects. */
-void tcb_find_destructors(void);
+/* Once the template is taken, on the thread that starts the runtime: the loader's lock, if it is held, is its own. Finds what tcb_reuse(), tcb_free() and tcb_thread_end()
+ * drop: the lists of destructors of thread_local objects, and of the resolver's queries. */
+void tcb_find_lists(void);
 /* Where struct pthread is, from the thread pointer (mod 2^64). */
 #if ARCH_TLS_BELOW
 #define tcb_struct_offset ((size_t)0)
