@@ -766,14 +766,15 @@ void tcb_forget(void) {
 void tcb_free(uintptr_t tcb) {
 	tls_tcb_clear(g_of_tcb(tcb));
 	destructors_drop(tcb);
+	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++)
+		lay.free(specific_of(tcb)[i]);
+	lay.deallocate((void *)tcb, false);
+	/* Last: the caller may be its thread, and those used malloc's cache. */
 	struct image *im = image_get(&image_shells);
 	if (im || (im = image_slab())) {
 		memcpy(im->bytes, (void *)(tcb + lay.libc_tls), lay.libc_tls_bytes);
 		image_put(&images, im);
 	}
-	for (uint32_t i = 1; i < SPECIFIC_BLOCKS; i++)
-		lay.free(specific_of(tcb)[i]);
-	lay.deallocate((void *)tcb, false);
 }
 
 void tcb_fork_child(void) {
