@@ -13,8 +13,9 @@
  * What a goroutine touches. In variant II the struct, the static TLS that is used and the first frames would fit a page, but not with the TLS between them that libc
  * reserves for modules to come. So the struct is cut in two where a page ends: below are the words that every thread has (dtv, canary, list, tid, robust mutexes,
  * cancellation; for threads that use TSD keys 32 of their values, too), and the page above it stays untouched, hence zero, in most. Of what a fresh thread
- * has there we know each word that is not zero, or we do not cut (upper_accounted()): libc looks at none of them on a goroutine but at the size of its stack, where
- * zero stands for 256 KiB or more (TCB_CUT_LEAST), and at the rseq area. That must say "not registered", because zeros would be "on CPU 0" to allocators with
+ * has there we know each word that is not zero, or we do not cut (upper_accounted()): libc looks at none of them on a goroutine but at those of its stack, and
+ * at the rseq area. Of the stack's size zero stands for 256 KiB or more (TCB_CUT_LEAST). Where the stack is it asks when it unwinds a thread, which writes to that page
+ * anyhow: the words come before that (tcb_will_unwind()). The area must say "not registered", because zeros would be "on CPU 0" to allocators with
  * caches per CPU: but only if somebody looks. sched_getcpu() is ours, and whoever else wants it asks the loader for __rseq_offset by a version that is known before
  * his code runs, or asks dlsym(), which is ours, too: tcb_rseq_somebody(). Where the loader is not watched, and from then on, TCBs are made whole. An idle
  * goroutine so takes one page of stack, or two, where NPTL's thread has two or three.
@@ -484,6 +485,22 @@ static bool rseq_wanted(uintptr_t tcb, const struct g *g) {
 	       __builtin_expect(atomic_load_explicit(&rseq_users, memory_order_relaxed) == RSEQ_SOMEBODY, 0);
 }
 
+/* By the size libc measures alloca(); where the stack ends, when it unwinds: what lies beyond is another stack's, and is left first. */
+static void stack_words_set(uintptr_t tcb, const struct g *g) {
+	uintptr_t *word = (uintptr_t *)tcb_thread(tcb) + lay.stack_words;
+	if (!lay.stack_words || !g->stack.lo)
+		return;
+	size_t size = g->stack.size ? g->stack.size : (size_t)(g->stack.hi - g->stack.lo);
+	/* relaxed: a canceller and the thread itself may write the same at once */
+	__atomic_store_n(&word[0], (uintptr_t)g->stack.hi - size, __ATOMIC_RELAXED);
+	__atomic_store_n(&word[1], size, __ATOMIC_RELAXED);
+}
+
+void tcb_will_unwind(const struct g *g) {
+	if (g->tcb_cut)
+		stack_words_set(g->ctx.tp, g);
+}
+
 /* A fresh thread's struct pthread for `tcb`, whose upper part is zero if it is cut; keeps what lies in the caller's dtv word. */
 static void struct_fill(uintptr_t tcb, struct g *g) {
 	union dtv *dtv = *dtv_of(tcb);
@@ -492,10 +509,8 @@ static void struct_fill(uintptr_t tcb, struct g *g) {
 	memcpy(word, template, bytes);
 	for (uint32_t i = 0; i < template_self_count && template_self[i] * sizeof *word < bytes; i++)
 		word[template_self[i]] += thread - template_at;
-	if (lay.stack_words && (lay.stack_words + 2) * sizeof *word <= bytes && g->stack.lo) {
-		word[lay.stack_words] = (uintptr_t)g->stack.lo;
-		word[lay.stack_words + 1] = g->stack.size ? g->stack.size : (size_t)(g->stack.hi - g->stack.lo);
-	}
+	if ((lay.stack_words + 2) * sizeof *word <= bytes)
+		stack_words_set(tcb, g);
 	*dtv_of(tcb) = dtv;
 	uintptr_t *node = (uintptr_t *)(tcb + lay.list);
 	node[0] = node[1] = (uintptr_t)node; /* fork's child unlinks it (FRK-1) */

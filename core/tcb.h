@@ -56,6 +56,8 @@ void tcb_thread_end(void);
 /* Once the template is taken, on the thread that starts the runtime: the loader's lock, if it is held, is its own. Finds what tcb_reuse(), tcb_free() and tcb_thread_end()
  * drop: the lists of destructors of thread_local objects, and of the resolver's queries. */
 void tcb_find_lists(void);
+/* Before libc unwinds g's thread, on itself; or before another thread has it do so, by a cancellation. */
+void tcb_will_unwind(const struct g *g);
 /* Where struct pthread is, from the thread pointer (mod 2^64). */
 #if ARCH_TLS_BELOW
 #define tcb_struct_offset ((size_t)0)

@@ -89,8 +89,10 @@ void cancel_now(struct g *g) {
 
 SHIM int pthread_cancel(pthread_t thread) {
 	REAL_READY();
-	struct g *g = sched_started() ? thread_g(thread) : NULL;
-	if (!g)
+	struct g *g = sched_started() ? thread_g(thread) : thread_forker(thread);
+	if (g)
+		tcb_will_unwind(g); /* libc's own cancellation points do so, too, as soon as they see the bit */
+	if (!g || !sched_started())
 		return real.pthread_cancel(thread);
 	_Atomic int *word = tcb_cancelhandling(g->ctx.tp);
 	int old = atomic_fetch_or(word, CANCEL_CANCELING | CANCEL_CANCELED);

@@ -252,6 +252,8 @@ void thread_exit_unwind(void *result) {
 		thread_of(g)->result = result;
 		thread_of(g)->left_by_call = true;
 	}
+	if (tls_g) /* also in a fork's child */
+		tcb_will_unwind(tls_g);
 	real.pthread_exit(result);
 	__builtin_unreachable();
 }
