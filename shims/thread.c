@@ -304,7 +304,7 @@ static int request_of(const pthread_attr_t *attr, struct g_stack_req *req, bool 
 		req->user_lo = lo;
 		req->size = size;
 		req->guard = 0;
-	} else if (size && size != thread_default_stack()) {
+	} else if (size && size != sched_config.stack_default) {
 		req->size = size;
 	} else if (!size && unlikely(thread_default_attr_set)) {
 		real.pthread_attr_getstacksize(attr, &req->size); /* the default of now */
@@ -384,7 +384,7 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	int err = request_of(attr, &req, &detached, &mask, &has_mask);
 	if (err)
 		return err;
-	size_t guard = (req.guard + 4095) & ~4095ul, size = req.size || !attr ? req.size : thread_default_stack();
+	size_t guard = (req.guard + 4095) & ~4095ul, size = req.size || !attr ? req.size : sched_config.stack_default;
 	if ((req.size && req.size < tcb_bytes() + STACK_REST_MIN) || guard < req.guard || (size & ~63ul) + guard < guard)
 		return EINVAL;
 	struct thread_sched sched_attr;

@@ -102,7 +102,6 @@ bool keys_were_made(void);
 
 /* threadattr.c: what pthread_create needs to know of attributes. */
 extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used */
-size_t thread_default_stack(void);
 bool thread_attr_has_stack(const pthread_attr_t *attr);
 
 /* threadattr.c: in a fork's child. g is the goroutine that forked; NULL: a foreign thread did. */

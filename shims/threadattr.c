@@ -22,21 +22,6 @@ SHIM int pthread_setattr_default_np(const pthread_attr_t *attr) {
 	return r;
 }
 
-/* The size pthread_attr_getstacksize() reports for an attribute that never set one. */
-size_t thread_default_stack(void) {
-	static _Atomic size_t cached;
-	size_t size = atomic_load_explicit(&cached, memory_order_relaxed);
-	if (!size) {
-		pthread_attr_t attr;
-		if (real.pthread_attr_init(&attr) != 0)
-			return 0;
-		real.pthread_attr_getstacksize(&attr, &size);
-		real.pthread_attr_destroy(&attr);
-		atomic_store_explicit(&cached, size, memory_order_relaxed);
-	}
-	return size;
-}
-
 /* glibc's pthread_attr_getstack returns (0 - size) as the address when none was set. */
 bool thread_attr_has_stack(const pthread_attr_t *attr) {
 	void *lo;
