@@ -186,6 +186,7 @@ static void *m_main(void *arg) {
 	arch_thread_init(&m->thread, m->thread.tp_slot);
 	m->ktid = m->g0.tid = (int32_t)SYS0(SYS_gettid);
 	tls_g = &m->g0;
+	tcb_rseq_off();
 	if (!m->pinned)
 		atomic_fetch_add(&sched.m_open, 1);
 	m_sigstack_arm(m);

@@ -94,7 +94,8 @@ void **tcb_list_node(uintptr_t tcb);
 void tcb_orphan(uintptr_t tcb);
 /* In a fork's child: forget what a dead thread may have been changing. */
 void tcb_fork_child(void);
-/* Tells rseq users that the kernel does not update this TCB's area. On the thread that becomes main G. */
+/* The kernel does not update this TCB's area any more, and it says so to who looks. On the thread that becomes main G; and on each M: a fork's child is a copy of one, and
+ * there its TCB's memory is libc's again, to give to others or to unmap. */
 void tcb_rseq_off(void);
 /* Does anybody look at other threads' rseq areas, besides libc's sched_getcpu()? Nobody: said once, as the runtime starts, by who would see him come. Somebody: for
  * good, and by the return all have an area that says that it is not registered. */
