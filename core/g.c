@@ -135,6 +135,7 @@ static void g_reset(struct g *g, uint8_t kind) {
 	g->timer.index = 0;
 	g->timer.heap = NULL;
 	g->wait_what = NULL;
+	g->inner = (struct inner_stacks){0};
 }
 
 /* A kernel thread that is none of our Ms: it gets a G to wait with. */

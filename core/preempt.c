@@ -24,7 +24,8 @@
  * we know the stack and that it has room (room_left).
  *
  * Where a goroutine is left alone: in the runtime (in_rt), in a bracketed system call, where it borrows the kernel thread's identity (its TCB is not
- * its own then), on a stack that is not its own, and while the instruction pointer is in libc, ld.so, the vdso or in this library. The last
+ * its own then), on a stack that is not its own, or that the program keeps within its own, for handlers or a coroutine (we learn of those by sigaltstack() and
+ * makecontext() only), and while the instruction pointer is in libc, ld.so, the vdso or in this library. The last
  * rule is about libc's inner locks (malloc's arenas, stdio, the loader): their waiters sleep in the kernel, so a holder that is queued
  * behind them would cost every one of them an M. There the timer is set again, TRIES times; then sysmon takes the P and the
  * kernel shares the CPU. So preemption is never needed for progress, it only makes it cheaper.
@@ -67,6 +68,7 @@ static struct {
 } untouchable[RANGES_MAX];          /* code in which a goroutine is left alone */
 static uint32_t ranges;
 static uintptr_t main_low;          /* the first thread's stack does not reach below this */
+static struct inner_stacks main_inner;
 static bool supported;
 static _Atomic bool sees;           /* somebody waits for frames */
 
@@ -123,6 +125,23 @@ static uintptr_t main_stack_low(void) {
 void preempt_main_stack(uintptr_t *lo, uintptr_t *hi) {
 	*lo = main_low;
 	*hi = (getauxval(AT_EXECFN) + 4095) & ~4095ul;
+}
+
+void preempt_inner_stack(struct g *g, const void *at, size_t size) {
+	bool is_main = !g || g->kind != G_GOROUTINE;
+	struct inner_stacks *inner = is_main ? &main_inner : &g->inner;
+	uintptr_t lo, hi, from = (uintptr_t)at, to = from + size;
+	if (!main_low) /* before the runtime starts */
+		main_low = main_stack_low();
+	preempt_main_stack(&lo, &hi);
+	if (!is_main) {
+		lo = (uintptr_t)g->stack.lo;
+		hi = (uintptr_t)g->stack.hi;
+	}
+	if (from < lo || from >= hi)
+		return;
+	inner->lo = inner->hi && inner->lo < from ? inner->lo : from;
+	inner->hi = inner->hi > to ? inner->hi : to;
 }
 
 void preempt_init(void) {
@@ -287,9 +306,12 @@ bool preempt_leaves_alone(uintptr_t pc) {
 	return false;
 }
 
-/* Is sp on g's own stack, with room for the injected frame? */
+/* Is sp on g's own stack, with room for the injected frame? Below what is on an inner one are frames of the outer. */
 static bool room_left(const struct g *g, uintptr_t sp) {
 	uintptr_t need = arch_preempt_bytes() + C_ROOM;
+	const struct inner_stacks *inner = g->kind == G_MAIN ? &main_inner : &g->inner;
+	if (sp > inner->lo && sp <= inner->hi)
+		return false;
 	if (g->kind == G_MAIN)
 		return sp > main_low + need && sp < getauxval(AT_EXECFN);
 	return sp <= (uintptr_t)g->stack.hi && sp > (uintptr_t)g->stack.lo && sp - (uintptr_t)g->stack.lo > need;

@@ -70,6 +70,11 @@ struct stack {
 	void *slab;            /* owner, NULL for a stack the program brought */
 };
 
+/* Stacks that the program keeps within a thread's own, arrays in some frame: from where the lowest begins to where the highest ends. 0: none. */
+struct inner_stacks {
+	uintptr_t lo, hi;
+};
+
 /* What a creator wants of a goroutine's stack. */
 struct g_stack_req {
 	size_t size;           /* bytes, guard not included; 0 = default */
@@ -114,6 +119,7 @@ struct g {
 	void (*entry)(struct g *g); /* first function on its stack; ends in g_exit() */
 	bool tp_held; /* g_tp_hold(); its own */
 	struct stack stack;
+	struct inner_stacks inner; /* main's are elsewhere: preempt.c */
 	void *stack_top;           /* where frames begin, below static TLS */
 	uintptr_t tls_tcb;         /* the TCB beside which it has or is getting static TLS; 0: none, and its memory may go. tcb.c */
 	int32_t tid;               /* what gettid() says: unique, above 2^22; the pid for main */

@@ -281,6 +281,9 @@ void preempt_init(void);
 bool preempt_is_on(void);
 /* The stack of the process's first thread, as far down as its limit was when the runtime started. */
 void preempt_main_stack(uintptr_t *lo, uintptr_t *hi);
+/* By g's thread, or g NULL: one that is none. The program will run on that memory. Where it is within g's own stack (NULL: main's) nobody is preempted: live frames are
+ * below it. */
+void preempt_inner_stack(struct g *g, const void *at, size_t size);
 /* As was found when it was looked at. */
 static inline bool g_spins(const struct g *g) {
 	return atomic_load_explicit(&g->spins, memory_order_relaxed) > 0;

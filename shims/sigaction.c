@@ -271,6 +271,7 @@ SHIM int sigaltstack(const stack_t *ss, stack_t *old) {
 		long r = SYS2(SYS_sigaltstack, &set, 0); /* the kernel checks size and flags */
 		if (r == 0) {
 			sig_altstack_set(s, &set);
+			preempt_inner_stack(g, s->alt_sp, s->alt_size);
 			m_sigstack_arm(g->m);
 		}
 		rt_exit(g);

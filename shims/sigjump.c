@@ -135,6 +135,7 @@ SHIM void makecontext(ucontext_t *context, void (*fn)(void), int argc, ...) {
 	       args = argc <= CONTEXT_REGISTERS ? CONTEXT_REGISTERS : CONTEXT_ARGS_MAX;
 	uintptr_t low = (uintptr_t)context->uc_stack.ss_sp,
 		  at = low + size - sizeof(struct context_run) - args * sizeof(long);
+	preempt_inner_stack(sched_started() ? self_g() : NULL, context->uc_stack.ss_sp, size);
 	if (!sched_started() || argc < 0 || size < CONTEXT_STACK_MIN) {
 		real.makecontext(context, fn, argc, ARGS_64(arg));
 		return;

@@ -81,6 +81,7 @@ void sig_runtime_start(struct g *g) {
 	kmask_set(g->m, mask);
 	if (SYS2(SYS_sigaltstack, 0, &ss) == 0)
 		sig_altstack_set(s, &ss);
+	preempt_inner_stack(g, s->alt_sp, s->alt_size);
 	m_sigstack_arm(g->m);
 	sig_resync_hook = sig_resync;
 	sig_idle_hook = sig_idle;

@@ -1,6 +1,7 @@
 /* Coroutines on small stacks of the program's own, full to the last byte: nothing may be written below or beside them by whoever wants the CPU.
- * Also threads on stacks that the program brought. */
+ * Also handlers on alternate stacks; both kinds of stacks also in a frame of the thread's own; and threads on stacks that the program brought. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,38 +40,70 @@ static void body(void) {
 	swapcontext(&c->self, &c->back);
 }
 
-static void *run(void *arg) {
-	struct coroutine *c = calloc(1, sizeof *c);
-	(void)arg;
+static void switches(struct coroutine *c) {
+	getcontext(&c->self);
+	c->self.uc_stack.ss_sp = c->stack;
+	c->self.uc_stack.ss_size = sizeof c->stack;
+	c->self.uc_link = NULL;
+	makecontext(&c->self, body, 0);
+	swapcontext(&c->back, &c->self);
+}
+
+static void handler(int sig) {
+	(void)sig;
+	current->sum = descend(current);
+}
+
+static void is_signalled(struct coroutine *c) {
+	stack_t alternate = {.ss_sp = c->stack, .ss_size = sizeof c->stack}, none = {.ss_flags = SS_DISABLE};
+	sigaltstack(&alternate, NULL);
+	raise(SIGUSR1);
+	sigaltstack(&none, NULL);
+}
+
+static void fill(struct coroutine *c, void (*enter)(struct coroutine *)) {
 	for (int round = 0; round < 8; round++) {
 		memset(c->below, 0xc3, sizeof c->below);
-		getcontext(&c->self);
-		c->self.uc_stack.ss_sp = c->stack;
-		c->self.uc_stack.ss_size = sizeof c->stack;
-		c->self.uc_link = NULL;
-		makecontext(&c->self, body, 0);
+		c->sum = 0;
 		current = c;
-		swapcontext(&c->back, &c->self);
+		enter(c);
 		bad += c->sum != 3000000;
 		for (size_t i = 0; i < sizeof c->below; i++)
 			bad += c->below[i] != 0xc3;
 	}
+}
+
+static void *run(void *arg) {
+	struct coroutine *c = calloc(1, sizeof *c);
+	fill(c, switches);
+	fill(c, is_signalled);
 	free(c);
-	return NULL;
+	return arg;
+}
+
+static void *run_in_frame(void *arg) {
+	struct coroutine here;
+	fill(&here, arg ? switches : is_signalled);
+	return arg;
 }
 
 int main(void) {
-	pthread_t t[2 * THREADS];
+	pthread_t t[3 * THREADS];
 	pthread_attr_t attr;
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
+	sigaction(SIGUSR1, &action, NULL);
 	static unsigned char stacks[THREADS][USER_STACK] __attribute__((aligned(4096)));
 	pthread_attr_init(&attr);
 	for (int i = 0; i < THREADS; i++) {
 		pthread_create(&t[i], NULL, run, NULL);
 		pthread_attr_setstack(&attr, stacks[i], USER_STACK);
 		pthread_create(&t[THREADS + i], &attr, run, NULL);
+		pthread_create(&t[2 * THREADS + i], NULL, run_in_frame, i % 2 ? &attr : NULL);
 	}
-	for (int i = 0; i < 2 * THREADS; i++)
+	run_in_frame(NULL);
+	run_in_frame(&attr);
+	for (int i = 0; i < 3 * THREADS; i++)
 		pthread_join(t[i], NULL);
 	printf("%d bad\n", bad);
-	return 0;
+	return bad != 0;
 }
