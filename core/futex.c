@@ -209,7 +209,7 @@ static void waiter_take_out(struct bucket *b, struct fwaiter *w, _Atomic uint32_
 static bool waiter_claim(struct bucket *b, struct fwaiter *w, bool moving, _Atomic uint32_t *count, struct g ***end) {
 	struct g *g = w->g;
 	bool claimed = wait_claim(g, WAKE_READY);
-	w->moving |= moving;
+	w->moving |= moving && claimed;
 	waiter_take_out(b, w, count); /* one that we claimed runs only after ready() */
 	if (!claimed)
 		return false;
@@ -367,7 +367,7 @@ int futex_requeue(const void *addr, int n_wake, int n_move, const void *to, bool
 	return futex_requeue_counted(addr, n_wake, n_move, to, check, expected, NULL);
 }
 
-void futex_broadcast(const void *addr, const void *_Atomic *to_at) {
+void futex_broadcast(const void *addr, const void *_Atomic *to_at, void (*met)(void *arg, int n), void *arg) {
 	struct g *self = g_self(), *list = NULL;
 	const void *to;
 	int taken = 0;
@@ -384,7 +384,9 @@ void futex_broadcast(const void *addr, const void *_Atomic *to_at) {
 		bool same = atomic_load_explicit(to_at, memory_order_relaxed) == to;
 		if (same) {
 			list = bucket_take(a, addr, 1, FUTEX_ANY, true, NULL, &taken);
-			buckets_move(a, addr, INT_MAX, z, to, true, NULL);
+			int moved = buckets_move(a, addr, INT_MAX, z, to, true, NULL);
+			if (taken + moved)
+				met(arg, taken + moved);
 		}
 		buckets_unlock(a, z);
 		if (same)

@@ -47,8 +47,8 @@ int futex_requeue_counted(const void *addr, int n_wake, int n_move, const void *
                           _Atomic uint32_t *count);
 
 /* Wakes one waiter of addr and moves the others to *to; NULL: wakes all. *to is what the last of them stored there before it queued itself. Who was met by it is told (moving):
- * it has to wake the next one that waits at *to. */
-void futex_broadcast(const void *addr, const void *_Atomic *to);
+ * it has to wake the next one that waits at *to. How many were, if any, is told to met(), with the buckets locked: before any of them runs. */
+void futex_broadcast(const void *addr, const void *_Atomic *to, void (*met)(void *arg, int n), void *arg);
 
 /* Two-step wait, for condition variables: queue first, then do something (unlock a mutex), then sleep.
  * prepare may touch a counter under the bucket lock: *count += 1 when queued, -= 1 when a waker or a leaver takes it out

@@ -8,6 +8,8 @@
  *   refs        bit 0 process-shared, bit 1 CLOCK_MONOTONIC (both glibc's, set by its init), bit 2 somebody waits in destroy;
  *               from bit 3: threads between begin and end of a wait. Zero there: a signal is one load. pthread_cond_destroy() waits
  *               for zero, so a waiter may look at the object after it was woken, even if broadcast was followed by destroy at once.
+ *               Not so whom a broadcast moves: it runs only when it gets the mutex, which who destroys may hold. The broadcaster gives up
+ *               the refs of those that it tells, and they never look at the object again.
  *   broadcasts  number of broadcasts. A waiter that leaves the queue by itself and finds it changed *was* signalled: it may have
  *               been moved to the mutex's queue before its deadline passed, or have been out of the queue for a handler.
  *   missed      number of signals that found refs but nobody in the queue, see below.
@@ -70,11 +72,20 @@ static inline bool cond_is_shared(struct cond *c) {
 
 /* ---- waiting --------------------------------------------------------------------------------------------------- */
 
-static void ref_drop(struct cond *c) {
+/* True: they were the last, and somebody waits in destroy. */
+static bool refs_give_up(struct cond *c, uint32_t n) {
 	/* release: our looks at the object come before; pairs with the acquire in pthread_cond_destroy() */
-	uint32_t before = atomic_fetch_sub_explicit(&c->refs, COND_REF, memory_order_release);
-	if (unlikely(before >> COND_REF_SHIFT == 1 && (before & COND_DESTROY)))
-		futex_wake(&c->refs, INT_MAX, FUTEX_ANY);
+	uint32_t before = atomic_fetch_sub_explicit(&c->refs, n * COND_REF, memory_order_release);
+	return before >> COND_REF_SHIFT == n && (before & COND_DESTROY);
+}
+
+static void destroy_wake(struct cond *c) {
+	futex_wake(&c->refs, INT_MAX, FUTEX_ANY);
+}
+
+static void ref_drop(struct cond *c) {
+	if (unlikely(refs_give_up(c, 1)))
+		destroy_wake(c);
 }
 
 static void cond_signal(struct cond *c) {
@@ -101,14 +112,15 @@ static bool signalled_since(struct cond *c, const struct cond_seen *seen) {
 
 /* What to do for a waiter that ends by cancellation, pthread_exit or an exception in a handler. */
 struct cond_frame {
-	struct cond *cond; /* NULL: it goes on */
-	pthread_mutex_t *mutex;
+	struct cond *cond; /* NULL: its ref was given up for it */
+	pthread_mutex_t *mutex; /* NULL: it goes on */
 };
 
 static void cond_unwound(struct cond_frame *f) {
-	if (!f->cond)
+	if (!f->mutex)
 		return;
-	ref_drop(f->cond);
+	if (f->cond)
+		ref_drop(f->cond);
 	mutex_cond_lock(f->mutex, true); /* contended: a broadcast may have counted on this thread */
 }
 
@@ -117,7 +129,7 @@ static void cond_interrupted(struct cond *c, pthread_mutex_t *m, struct g *g) {
 	__attribute__((cleanup(cond_unwound))) struct cond_frame frame = {c, m};
 	shim_interrupted(g, true);
 	sync_testcancel();
-	frame.cond = NULL;
+	frame.mutex = NULL;
 }
 
 struct cond_again {
@@ -141,8 +153,8 @@ static int cond_sleep(struct cond *c, pthread_mutex_t *m, struct fwaiter *w, con
 			return 0;
 		if (r == -ETIMEDOUT && until == deadline)
 			return w->moving || broadcast_since(c, seen) ? 0 : r;
-		cond_interrupted(c, m, w->g);
-		if (!futex_prepare_unless(w, &c->key, true, futex_what_cond, cond_over, &again))
+		cond_interrupted(w->moving ? NULL : c, m, w->g);
+		if (w->moving || !futex_prepare_unless(w, &c->key, true, futex_what_cond, cond_over, &again))
 			return 0;
 	}
 }
@@ -169,7 +181,8 @@ static int cond_wait(struct cond *c, pthread_mutex_t *m, int64_t deadline) {
 		return err;
 	}
 	int r = cond_sleep(c, m, &w, &seen, deadline);
-	ref_drop(c);
+	if (!w.moving) /* else the broadcaster did, and it may be gone */
+		ref_drop(c);
 	err = mutex_cond_lock(m, w.moving);
 	return err ? err : -r;
 }
@@ -302,6 +315,16 @@ SHIM int pthread_cond_signal(pthread_cond_t *c) {
 	return 0;
 }
 
+struct cond_met {
+	struct cond *cond;
+	bool last;
+};
+
+static void broadcast_met(void *arg, int n) {
+	struct cond_met *met = arg;
+	met->last = refs_give_up(met->cond, (uint32_t)n);
+}
+
 SHIM int pthread_cond_broadcast(pthread_cond_t *c) {
 	struct cond *cond = cond_of(c);
 	uint32_t refs = atomic_load_explicit(&cond->refs, memory_order_relaxed);
@@ -313,6 +336,9 @@ SHIM int pthread_cond_broadcast(pthread_cond_t *c) {
 		return 0;
 	/* release: pairs with broadcast_since(). Before the queue is touched: see cond_sleep() */
 	atomic_fetch_add_explicit(&cond->broadcasts, 1, memory_order_release);
-	futex_broadcast(&cond->key, &cond->queue);
+	struct cond_met met = {cond, false};
+	futex_broadcast(&cond->key, &cond->queue, broadcast_met, &met);
+	if (unlikely(met.last))
+		destroy_wake(cond);
 	return 0;
 }

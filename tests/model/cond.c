@@ -201,6 +201,39 @@ static void destroys(void) {
 	gone = true;
 }
 
+/* Whom a signal wakes gives up its ref itself. */
+static void destroys_signalled(void) {
+	lock();
+	flag = true;
+	pthread_cond_signal(&cond);
+	check(pthread_cond_destroy(&cond) == 0);
+	memset(&cond, 0xff, sizeof cond);
+	gone = true;
+	unlock();
+}
+
+static bool both_wait(void *arg) {
+	return *(uint32_t *)arg >> 3 == 2;
+}
+
+/* Who destroys holds the mutex that the one who is moved waits for. */
+static void destroys_held(void) {
+	model_await(&cond.__data.__wrefs, both_wait, &cond.__data.__wrefs);
+	lock();
+	flag = true;
+	pthread_cond_broadcast(&cond);
+	check(pthread_cond_destroy(&cond) == 0);
+	memset(&cond, 0xff, sizeof cond);
+	gone = true;
+	unlock();
+}
+
+/* While another broadcasts. */
+static void destroys_early(void) {
+	check(pthread_cond_destroy(&cond) == 0);
+	gone = true;
+}
+
 static void finish_one(void) {
 	stand_ins_finish();
 	check(taken == 1 && items == 0);
@@ -217,11 +250,19 @@ static void finish_gone(void) {
 	check(taken <= 1 && gone);
 }
 
+static void finish_held(void) {
+	stand_ins_finish();
+	check(gone);
+}
+
 const struct scenario scenarios[] = {
 	{"cond: one of each", reset, {take_item, put_item}, finish_one, false},
 	{"cond: in time or not", reset, {take_in_time, put_item_done, timers_of_two}, finish_in_time, false},
 	{"cond: interrupted", reset, {take_item, put_item, interrupts}, finish_one, false},
 	{"cond: destroyed", reset, {wait_for_flag, destroys}, finish_gone, false},
+	{"cond: destroyed after a signal", reset, {waits_once, destroys_signalled}, finish_held, false},
+	{"cond: destroyed early", reset_used, {waits_once, broadcasts, destroys_early}, finish_held, false},
+	{"cond: destroyed, mutex held", reset_used, {waits_once, waits_once, destroys_held}, finish_held, true},
 	{"cond: broadcast, interrupted", reset_used, {waits_once, broadcasts, interrupts}, finish_broadcast, false},
 	{"cond: met by a broadcast", reset_used, {waits_or_not, broadcasts_twice}, finish_broadcast, false},
 	{"cond: broadcast", reset, {waits_once, waits_once, broadcasts}, finish_broadcast, true},

@@ -236,7 +236,13 @@ static void kinds(void) {
 	}
 }
 
-/* ---- lifetime: destroy and free right after the broadcast ---- */
+static volatile sig_atomic_t handled;
+static void on_signal(int sig) {
+	(void)sig;
+	handled++;
+}
+
+/* ---- lifetime: destroyed right after the broadcast, and the memory is another's ---- */
 
 struct entry {
 	pthread_cond_t c;
@@ -244,9 +250,16 @@ struct entry {
 };
 static struct entry *current;
 
+static void entry_leave(void *arg) {
+	(void)arg;
+	waiting--;
+	pthread_mutex_unlock(&lock);
+}
+
 static void *entry_waiter(void *arg) {
 	(void)arg;
 	pthread_mutex_lock(&lock);
+	pthread_cleanup_push(entry_leave, NULL);
 	struct entry *e = current;
 	e->in++;
 	pthread_cond_signal(&told);
@@ -255,47 +268,73 @@ static void *entry_waiter(void *arg) {
 		pthread_cond_timedwait(&e->c, &lock, &ts);
 	else
 		pthread_cond_wait(&e->c, &lock);
-	waiting--;
-	pthread_mutex_unlock(&lock);
+	pthread_cleanup_pop(1);
 	return NULL;
 }
 
+static void *entry_broadcast(void *arg) {
+	struct entry *e = arg;
+	EQ(pthread_cond_broadcast(&e->c), 0);
+	return NULL;
+}
+
+static void *entry_destroy(void *arg) {
+	struct entry *e = arg;
+	EQ(pthread_cond_destroy(&e->c), 0);
+	memset(e, 0x5a, sizeof *e);
+	return NULL;
+}
+
+/* Before the mutex is unlocked, after it, or each by another thread while a third has the mutex. Whom a broadcast has woken a handler may
+ * interrupt, and a cancellation, after the object is gone and before it gets the mutex. */
 static void lifetime(void) {
+	enum { WAITERS = 6, HELD = 0, UNLOCKED, OTHERS, WAYS, NONE = 0, HANDLER, CANCEL, DISTURBANCES };
 	step("lifetime");
-	for (int i = 0; i < 300; i++) {
-		pthread_t t[4];
+	struct sigaction sa = {.sa_handler = on_signal};
+	sigaction(SIGUSR1, &sa, NULL);
+	for (int i = 0; i < 40 * WAYS * DISTURBANCES; i++) {
+		int way = i % WAYS, disturbance = i / WAYS % DISTURBANCES;
+		pthread_t t[WAITERS];
 		pthread_mutex_lock(&lock);
 		current = malloc(sizeof *current);
 		memset(current, 0, sizeof *current);
 		pthread_cond_init(&current->c, NULL);
-		waiting = 4;
-		for (int k = 0; k < 4; k++)
+		waiting = WAITERS;
+		for (int k = 0; k < WAITERS; k++)
 			t[k] = start(entry_waiter, NULL);
-		while (current->in != 4)
+		while (current->in != WAITERS)
 			pthread_cond_wait(&told, &lock);
-		pthread_cond_broadcast(&current->c);
-		pthread_mutex_unlock(&lock);
-		EQ(pthread_cond_destroy(&current->c), 0);
-		memset(current, 0x5a, sizeof *current);
-		free(current);
-		for (int k = 0; k < 4; k++)
+		if (way == OTHERS)
+			join(start(entry_broadcast, current));
+		else
+			entry_broadcast(current);
+		if (way == UNLOCKED)
+			pthread_mutex_unlock(&lock);
+		if (way == OTHERS)
+			join(start(entry_destroy, current));
+		else
+			entry_destroy(current);
+		for (int k = 0; k < WAITERS && disturbance; k++)
+			EQ(disturbance == HANDLER ? pthread_kill(t[k], SIGUSR1) : pthread_cancel(t[k]), 0);
+		if (way != UNLOCKED)
+			pthread_mutex_unlock(&lock);
+		for (int k = 0; k < WAITERS; k++)
 			join(t[k]);
 		EQ(waiting, 0);
+		struct entry as_left;
+		memset(&as_left, 0x5a, sizeof as_left);
+		CHECK(memcmp(current, &as_left, sizeof as_left) == 0);
+		free(current);
 	}
 }
 
 /* ---- handlers ---- */
 
-static volatile sig_atomic_t handled;
-static void on_signal(int sig) {
-	(void)sig;
-	handled++;
-}
-
 static void handlers(void) {
 	step("handlers");
 	struct sigaction sa = {.sa_handler = on_signal};
 	sigaction(SIGUSR1, &sa, NULL);
+	handled = 0;
 	reset();
 	pthread_mutex_lock(&lock);
 	pthread_t t = start(wait_once, NULL);
