@@ -70,10 +70,11 @@ struct record {
 	int sig;
 	_Atomic uintptr_t value;  /* sigev_value */
 	_Atomic uint64_t expired; /* COUNT: so often, and sysmon has not looked yet. Above: how often the record was made a timer */
-	struct lock lock;         /* for the five below */
+	struct lock lock;         /* for the six below */
 	uint32_t seq;             /* setting; never the same again */
 	bool pending;
-	int64_t first;            /* not before; ns of `clock` */
+	int64_t first;            /* not before; ns of first_clock */
+	clockid_t first_clock;
 	int overruns;             /* since it is pending */
 	int told;                 /* of the signal that was taken last */
 
@@ -209,11 +210,12 @@ static void record_unlock(struct record *r, struct g *held) {
 }
 
 /* From now on what is pending of it is no signal any more. */
-static void setting_begin(struct record *r, int64_t first) {
+static void setting_begin(struct record *r, int64_t first, clockid_t first_clock) {
 	struct g *held = record_lock(r);
 	r->seq++;
 	r->pending = false;
 	r->first = first;
+	r->first_clock = first_clock;
 	r->overruns = r->told = 0;
 	atomic_fetch_and_explicit(&r->expired, ~COUNT, memory_order_relaxed);
 	count_begin(r);
@@ -243,7 +245,7 @@ bool sigtimer_expired(const siginfo_t *info) {
 
 static bool is_due(const struct record *r) {
 	struct timespec now;
-	return r->first <= 0 || (r->first != INT64_MAX && SYS2(SYS_clock_gettime, r->clock, &now) == 0 &&
+	return r->first <= 0 || (r->first != INT64_MAX && SYS2(SYS_clock_gettime, r->first_clock, &now) == 0 &&
 	                         now.tv_sec * 1000000000 + now.tv_nsec >= r->first);
 }
 
@@ -524,7 +526,7 @@ static int cpu_settime(struct record *r, int flags, const struct itimerspec *spe
 			*old = cpu_left(r);
 		timer_del(&r->check);
 		real.timer_settime(id_of(r), 0, &none, NULL);
-		setting_begin(r, 0);
+		setting_begin(r, 0, r->clock);
 		r->period = ns_of(&spec->it_interval);
 		r->target = !value ? 0 : flags & TIMER_ABSTIME ? value : now + value;
 		if (r->target)
@@ -633,7 +635,7 @@ static int create_recorded(struct record *r, clockid_t clock, struct sigevent *e
 		r->of_tid = r->of->tid;
 		r->check = (struct timer){.fire = cpu_check, .arg = r, .unlocked = true};
 	}
-	setting_begin(r, INT64_MAX);
+	setting_begin(r, INT64_MAX, r->clock);
 	return record_made(r, real.timer_create(clock, asked, id), id, kind_of(clock, event), event);
 }
 
@@ -677,13 +679,18 @@ SHIM int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t 
 	return create_recorded(r, !of ? clock : r->kernel_counts ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, event, id);
 }
 
-/* When it expires first, by the kernel's clock; 0: that cannot be told from here. */
+/* By which the kernel measures the time. A span of the wall clock's does not change when that is set. */
+static clockid_t measured_by(const struct record *r, int flags) {
+	return r->clock == CLOCK_REALTIME && !(flags & TIMER_ABSTIME) ? CLOCK_MONOTONIC : r->clock;
+}
+
+/* When it expires first, by that clock; 0: that cannot be told from here. */
 static int64_t first_of(const struct record *r, int flags, const struct itimerspec *spec) {
 	int64_t value = ns_of(&spec->it_value);
 	struct timespec now;
 	if (!value)
 		return INT64_MAX;
-	if (r->clock == CLOCK_THREAD_CPUTIME_ID || SYS2(SYS_clock_gettime, r->clock, &now) < 0)
+	if (r->clock == CLOCK_THREAD_CPUTIME_ID || SYS2(SYS_clock_gettime, measured_by(r, flags), &now) < 0)
 		return 0;
 	return flags & TIMER_ABSTIME ? value : value + ns_of(&now);
 }
@@ -721,7 +728,7 @@ SHIM int timer_settime(timer_t id, int flags, const struct itimerspec *restrict 
 		given = spec_of(left > 0 ? left : 1, ns_of(&given.it_interval));
 		flags &= ~TIMER_ABSTIME;
 	}
-	setting_begin(r, first_of(r, flags, &given));
+	setting_begin(r, first_of(r, flags, &given), measured_by(r, flags));
 	return real.timer_settime(id, flags, &given, old);
 }
 
@@ -757,7 +764,7 @@ SHIM int timer_delete(timer_t id) {
 		name_set(r, MAKING); /* before the kernel may use the number again */
 		if (r->of && !r->kernel_counts)
 			cpu_stop(r);
-		setting_begin(r, INT64_MAX);
+		setting_begin(r, INT64_MAX, r->clock);
 	}
 	int done = real.timer_delete(id);
 	if (r)
