@@ -291,6 +291,7 @@ static long pollcall_masked(struct pollcall *call, const sigset_t *mask) {
 		return io_waits_itself(call->g) ? FDCALL_BLOCK : pollcall_run(call);
 	/* As the kernel, which looks at the descriptors first, and puts the mask back before a signal has come by it. To open what all others block takes two round trips to
 	 * sysmon. */
+	call->handlers = sig_handlers_run(call->g);
 	long r = pollcall_ask(call);
 	if (r != 0)
 		return r;
@@ -313,7 +314,7 @@ struct poll_call {
 };
 
 /* Without waiting. The runtime's own descriptors are none of the program's (FD-11). */
-static long poll_now(struct pollfd *fds, nfds_t n) {
+static long poll_asked(struct pollfd *fds, nfds_t n) {
 	long r = arch_poll(fds, n, 0);
 	int own = netpoll_own_from(0);
 	for (nfds_t i = 0; r >= 0 && i < n; i++) {
@@ -327,7 +328,7 @@ static long poll_now(struct pollfd *fds, nfds_t n) {
 
 static long poll_ask(void *arg) {
 	struct poll_call *p = arg;
-	return poll_now(p->fds, p->n);
+	return poll_asked(p->fds, p->n);
 }
 
 static size_t poll_count(void *arg) {
@@ -395,13 +396,23 @@ static long io_ppoll(struct g *g, struct pollfd *fds, nfds_t n, int64_t deadline
 	return r;
 }
 
+/* A call that does not wait: as pollcall_ask(). */
+static long poll_now(struct g *g, struct pollfd *fds, nfds_t n) {
+	uint32_t handlers = sig_handlers_run(g);
+	long r;
+	do
+		r = poll_asked(fds, n);
+	while (unlikely(r == -EINTR) && sig_handlers_run(g) == handlers);
+	return r;
+}
+
 SHIM int poll(struct pollfd *fds, nfds_t n, int timeout) {
 	struct g *g = io_g();
 	if (!g)
 		return CALL_REAL(poll, fds, n, timeout);
 	shim_testcancel(g);
 	if (timeout == 0 && likely(!sig_fd_due(g)))
-		return (int)io_ret(g, poll_now(fds, n));
+		return (int)io_ret(g, poll_now(g, fds, n));
 	return (int)io_ret(g, io_ppoll(g, fds, n, timeout < 0 ? -1 : deadline_in(timeout * INT64_C(1000000)), NULL, NULL));
 }
 
