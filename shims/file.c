@@ -138,14 +138,6 @@ TABLE_ENTRY(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags)
 TABLE_ENTRY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n), false, BRACKET_SEMOP,
 	    SYS3(SYS_semop, id, ops, n))
 
-/* The whole timeout for the first call, which is also the one that looks whether it can be read; what is left of it when that was disturbed. */
-static const struct timespec *timeout_left(struct timespec *left, const struct timespec *timeout, int64_t *deadline) {
-	if (*deadline >= 0)
-		return time_left(left, *deadline);
-	*deadline = deadline_rel(timeout);
-	return timeout;
-}
-
 SHIM int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec *timeout) {
 	struct g *g = io_g();
 	struct timespec left;

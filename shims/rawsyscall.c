@@ -3,11 +3,13 @@
  * Calls that a shim knows go to it, with the kernel's conventions where libc's differ. What ends, forks or identifies a thread is the
  * goroutine's. Everything else is the raw call, bracketed, because nobody knows how long it takes; a new descriptor it
  * may return gets a fresh slot. */
+#include <linux/io_uring.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sem.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -268,6 +270,8 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_timer_delete: done = timer_delete(TIMER(0)); break;
 	case SYS_setitimer: done = setitimer((__itimer_which_t)INT(0), PTR(1), PTR(2)); break;
 	case SYS_setpriority: done = setpriority((__priority_which_t)INT(0), (id_t)INT(1), INT(2)); break;
+	case SYS_semop: done = semop(INT(0), PTR(1), SIZE(2)); break;
+	case SYS_semtimedop: done = semtimedop(INT(0), PTR(1), SIZE(2), PTR(3)); break;
 	case SYS_nanosleep: done = nanosleep(PTR(0), PTR(1)); break;
 	case SYS_sched_yield: done = sched_yield(); break;
 	case SYS_sigaltstack: done = sigaltstack(PTR(0), PTR(1)); break;
@@ -310,6 +314,46 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	}
 	*r = done == -1 ? -errno : done;
 	return true;
+}
+
+/* Of io_uring_enter(): its argument is a structure; and that tells when the wait is to end, or where the kernel has the rest of it. The last two since Linux 6.12 and 6.13. */
+enum { ENTER_EXT_ARG = 1u << 3, ENTER_ABS_TIMER = 1u << 5, ENTER_EXT_ARG_REG = 1u << 6 };
+
+/* A call that is the kernel's, and may be made again. */
+struct raw_call {
+	long n;
+	struct raw_args *args;
+	const struct timespec *timeout; /* from its beginning; NULL: none, or none that can be read */
+	int64_t deadline;
+	struct timespec left;
+	struct io_uring_getevents_arg enter; /* the program's, with what is left */
+};
+
+static void raw_call_begin(struct raw_call *c, long n, struct raw_args *x) {
+	const struct timespec *timeout = NULL;
+	const struct io_uring_getevents_arg *enter = PTR(4);
+	c->n = n;
+	c->args = x;
+	c->deadline = -1;
+	if (n == SYS_io_getevents || n == SYS_io_pgetevents) {
+		timeout = PTR(4);
+	} else if (n == SYS_io_uring_enter && (LONG(3) & (ENTER_EXT_ARG | ENTER_ABS_TIMER | ENTER_EXT_ARG_REG)) == ENTER_EXT_ARG &&
+		   SIZE(5) == sizeof *enter && !address_bad(enter)) {
+		c->enter = *enter;
+		timeout = (const struct timespec *)(uintptr_t)enter->ts;
+	}
+	c->timeout = timeout && !address_bad(timeout) ? timeout : NULL;
+}
+
+/* Again with what is left of its time, or under a stream of signals for others it would never be over. */
+static long raw_call_make(struct raw_call *c) {
+	struct raw_args *x = c->args;
+	if (unlikely(c->timeout != NULL)) {
+		const struct timespec *left = timeout_left(&c->left, c->timeout, &c->deadline);
+		c->enter.ts = (uintptr_t)left;
+		x->a[4] = c->n == SYS_io_uring_enter ? (long)&c->enter : (long)left;
+	}
+	return SYS6(c->n, x->a[0], x->a[1], x->a[2], x->a[3], x->a[4], x->a[5]);
 }
 
 static bool in_vfork(void) {
@@ -356,7 +400,9 @@ SHIM long syscall(long n, ...) {
 		SYS1(n, x.a[0]);
 		return g->tid;
 	}
-	r = BRACKET(g, SYS6(n, x.a[0], x.a[1], x.a[2], x.a[3], x.a[4], x.a[5]));
+	struct raw_call call;
+	raw_call_begin(&call, n, &x);
+	r = BRACKET(g, raw_call_make(&call));
 	mapping_after(n, x.a, r);
 	if (n == SYS_io_uring_setup)
 		uring_made(r);

@@ -68,6 +68,9 @@ int64_t deadline_rel(const struct timespec *ts);
 struct timespec *time_left(struct timespec *left, int64_t deadline);
 /* At the time `now`: for a wait that a handler ended, when it did. The kernel looks before the handler runs. */
 struct timespec *time_left_at(struct timespec *left, int64_t deadline, int64_t now);
+/* For a call of the kernel's that waits so long, before it is made: the whole timeout for the first one, which is also the one that looks whether it is valid; what is left of it when
+ * that was disturbed. *deadline is -1 at first. */
+const struct timespec *timeout_left(struct timespec *left, const struct timespec *timeout, int64_t *deadline);
 bool timespec_valid(const struct timespec *ts);
 
 /* The calling goroutine was interrupted (-EINTR from a wait): run what is pending (handlers of signals sent to this goroutine,

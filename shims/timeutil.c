@@ -63,3 +63,10 @@ struct timespec *time_left_at(struct timespec *left, int64_t deadline, int64_t n
 struct timespec *time_left(struct timespec *left, int64_t deadline) {
 	return time_left_at(left, deadline, nanotime());
 }
+
+const struct timespec *timeout_left(struct timespec *left, const struct timespec *timeout, int64_t *deadline) {
+	if (*deadline >= 0)
+		return time_left(left, *deadline);
+	*deadline = deadline_rel(timeout);
+	return timeout;
+}
