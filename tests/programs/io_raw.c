@@ -49,6 +49,8 @@ int main(void) {
 	struct pollfd p = {.fd = fds[0], .events = POLLIN};
 	EQ(syscall(SYS_poll, &p, 1, 20), 0);
 	struct timespec ts = {0, 30000000};
+	FAILS(syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &ts, NULL), EOPNOTSUPP);
+	EQ(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &ts, NULL), EINVAL);
 	EQ(syscall(SYS_ppoll, &p, 1, &ts, NULL, 8), 0);
 	EQ(ts.tv_nsec, 0); /* the kernel writes what is left */
 	ts.tv_nsec = 30000000;
