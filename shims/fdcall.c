@@ -97,7 +97,14 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts) 
 	pd_call_end(c->g);
 	g_make_way(c->g);
 	fdcall_close(c);
-	return io_disturbed(c->g, before, restarts);
+	if (!io_disturbed(c->g, before, restarts))
+		return false;
+	fdcall_open(c);
+	if (likely(io_disturbed(c->g, before, restarts)))
+		return true;
+	pd_call_end(c->g);
+	fdcall_close(c);
+	return false;
 }
 
 void fdcall_abandon(struct g *g) {

@@ -308,7 +308,7 @@ void fdcall_open(struct fdcall *c);
 void fdcall_close(struct fdcall *c);
 /* Lets others run, and handlers. */
 void fdcall_yield(struct fdcall *c);
-/* io_repeats() in the middle of an operation. */
+/* io_repeats() in the middle of an operation. True: outside again, for the next call; what a handler did on the way there counts. */
 bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 
 /* The last call of an operation, which may block for a while. */
@@ -340,9 +340,9 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 		long fd_held_result;                                                    \
 		struct io_handlers fd_held_before;                                      \
 		struct io_answer fd_held_answer = {0, 0};                                       \
+		fdcall_open(c);                                                         \
+		fd_held_before = io_handlers((c)->g);                                   \
 		do {                                                                    \
-			fdcall_open(c);                                                 \
-			fd_held_before = io_handlers((c)->g);                           \
 			bool fd_held_opened = (cancel) != CANCEL_NOT && io_cancel_open((c)->g, (cancel)); \
 			enter((c)->g);                                                  \
 			fd_held_result = (call);                                        \
