@@ -161,7 +161,7 @@ static struct report {
 	struct names imports, exports; /* exports: the library's */
 	size_t tls_bytes, interposed;
 	char unhooked[LINE_BYTES], raw[LINE_BYTES], allocator[LINE_BYTES], coroutines[LINE_BYTES], missing[LINE_BYTES],
-		doubts[LINE_BYTES * 4];
+		aside[LINE_BYTES], doubts[LINE_BYTES * 4];
 	bool makes_threads, opens_libraries, is_go;
 } report;
 
@@ -287,6 +287,8 @@ static void symbol_note(struct object *o, const char *name, bool defined) {
 		names_add(&report.imports, name);
 	if (defined && IS_ONE_OF(name, allocators) && !strstr(report.allocator, o->name))
 		LINE_ADD(report.allocator, "%s", o->name);
+	if (defined && strcmp(name, "__tsan_init") == 0 && !*report.aside) /* symbols_foreign_runtime() */
+		LINE_ADD(report.aside, "%s has ThreadSanitizer inside, which knows only threads that it saw made", o->name);
 	if (defined && strcmp(name, "io_uring_queue_init") == 0)
 		o->is_liburing = true; /* the library stands in front of it */
 	if (IS_ONE_OF(name, switchers) && !strstr(report.coroutines, o->name))
@@ -447,6 +449,8 @@ static int report_print(void) {
 	line_print("coroutines", report.coroutines);
 	if (*report.missing)
 		return verdict("no, it does not start", report.missing);
+	if (*report.aside)
+		return verdict("no, it runs on kernel threads", report.aside);
 	if (report.is_go)
 		LINE_ADD(report.doubts, "it is a Go program: its goroutines are Go's, threads of its C code are not");
 	if (report.tls_bytes > TLS_LARGE_BYTES)

@@ -71,6 +71,14 @@ Test(check, scripts_are_followed) {
 		cr_expect(line && line[0] == '0' && strlen(line) > 3 && strcmp(line + strlen(line) - 3, "/sh") == 0, "%c: %s", 'a' + i, line);
 }
 
+/* As clang links it: into the program, which exports it. */
+Test(check, thread_sanitizer_inside) {
+	struct child c = child_run("d=$(mktemp -d) && echo 'void __tsan_init(void) {} int main(void) { return 0; }' >$d/p.c && "
+				   "cc -rdynamic -o $d/p $d/p.c && $B/goshim check $d/p; r=$?; rm -r $d; exit $r");
+	expect_status(c, 2);
+	expect_text(c, "verdict: no, it runs on kernel threads: p has ThreadSanitizer inside");
+}
+
 Test(check, go_programs) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/go_built");
 	expect_status(c, 1);
