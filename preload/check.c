@@ -463,6 +463,9 @@ static int report_print(void) {
 	return verdict("yes", report.makes_threads || report.opens_libraries ? "" : "though it makes no threads");
 }
 
+/* env's options whose argument is the next word. */
+static const char *const env_with_argument[] = {"-u", "--unset", "-C", "--chdir", "-a", "--argv0"};
+
 /* "#!/usr/bin/env NAME", "#!/usr/bin/env -S NAME=VALUE NAME ARGUMENTS": what env would run takes the script's place. False: it is none of these. */
 static bool env_follow(char script[PATH_MAX], const char *interpreter) {
 	char line[PATH_MAX] = "", *word = NULL, *rest;
@@ -471,11 +474,14 @@ static bool env_follow(char script[PATH_MAX], const char *interpreter) {
 	if (!in)
 		return false;
 	if (fgets(line, sizeof(line), in) && strncmp(line, "#!", 2) == 0 && strtok_r(line, " \t\n", &rest)) {
-		do {
-			word = strtok_r(NULL, " \t\n", &rest);
-			if (word && strncmp(word, "-S", 2) == 0 && word[2])
+		while ((word = strtok_r(NULL, " \t\n", &rest))) {
+			if (strncmp(word, "-S", 2) == 0 && word[2])
 				word += 2;
-		} while (word && (*word == '-' || strchr(word, '=')));
+			if (IS_ONE_OF(word, env_with_argument))
+				strtok_r(NULL, " \t\n", &rest);
+			else if (*word != '-' && !strchr(word, '='))
+				break;
+		}
 		if (word)
 			program_find(word, script);
 	}

@@ -64,10 +64,11 @@ Test(check, script_is_as_its_interpreter) {
 /* What runs in the end, through every script on the way. */
 Test(check, scripts_are_followed) {
 	struct child c = child_run("d=$(mktemp -d) && PATH=$d:$PATH && printf 'echo no first line\\n' >$d/a && : >$d/b && "
-				   "printf '#!/usr/bin/env -S X=1 sh -u\\n' >$d/c && printf '#!/usr/bin/env c\\n' >$d/d && chmod 755 $d/? && "
-				   "for f in a b c d; do $B/goshim check $d/$f >$d/out; echo $? $(head -n 1 $d/out); done; rm -r $d");
+				   "printf '#!/usr/bin/env -S X=1 sh -u\\n' >$d/c && printf '#!/usr/bin/env c\\n' >$d/d && "
+				   "printf '#!/usr/bin/env -S -u true -C / --unset true sh -u\\n' >$d/e && printf '#!/usr/bin/env -S-u true sh\\n' >$d/f && chmod 755 $d/? && "
+				   "for f in a b c d e f; do $B/goshim check $d/$f >$d/out; echo $? $(head -n 1 $d/out); done; rm -r $d");
 	char *line = strtok(c.output, "\n");
-	for (int i = 0; i < 4; i++, line = strtok(NULL, "\n"))
+	for (int i = 0; i < 6; i++, line = strtok(NULL, "\n"))
 		cr_expect(line && line[0] == '0' && strlen(line) > 3 && strcmp(line + strlen(line) - 3, "/sh") == 0, "%c: %s", 'a' + i, line);
 }
 
