@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
@@ -197,14 +198,16 @@ void program_find(const char *name, char path[PATH_MAX]) {
 		fail(EXIT_NOT_EXECUTABLE, "%s: not executable: %s", name, strerror(error));
 }
 
-/* A program that gains privileges makes ld.so ignore LD_PRELOAD (AT_SECURE). */
-static bool gains_privileges(int fd, const struct stat *st) {
+/* A program that gains privileges makes ld.so ignore LD_PRELOAD (AT_SECURE). Not by set-id bits if it is run by us (`here`) under no_new_privs; file capabilities give nothing
+ * then either, but ld.so is told all the same. */
+static bool gains_privileges(int fd, const struct stat *st, bool here) {
 	struct statvfs fs;
 	if (fstatvfs(fd, &fs) == 0 && (fs.f_flag & ST_NOSUID))
 		return false;
-	if ((st->st_mode & S_ISUID) && st->st_uid != geteuid())
+	bool set_id = !here || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
+	if (set_id && (st->st_mode & S_ISUID) && st->st_uid != geteuid())
 		return true;
-	if ((st->st_mode & S_ISGID) && (st->st_mode & S_IXGRP) && st->st_gid != getegid())
+	if (set_id && (st->st_mode & S_ISGID) && (st->st_mode & S_IXGRP) && st->st_gid != getegid())
 		return true;
 	return geteuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
 }
@@ -302,7 +305,7 @@ const char *preload_obstacle(const char *path, char end[PATH_MAX]) {
 		ssize_t length = pread(fd, &head, sizeof(head) - 1, 0);
 		bool script = length > 2 && memcmp(head.text, "#!", 2) == 0;
 		if (length >= (ssize_t)sizeof(head.elf) && memcmp(head.text, ELFMAG, SELFMAG) == 0) {
-			if (fstat(fd, &st) == 0 && gains_privileges(fd, &st))
+			if (fstat(fd, &st) == 0 && gains_privileges(fd, &st, !end))
 				why = "gains privileges (setuid, setgid or file capabilities)";
 			else
 				why = elf_obstacle(fd, &head.elf, path);

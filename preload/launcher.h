@@ -19,8 +19,8 @@ const char *library_find(void);
 /* As execvp(3) looks for it; does not return when it is not there. */
 void program_find(const char *name, char path[PATH_MAX]);
 
-/* Why ld.so will not preload into `path`; NULL: it will, or this cannot be told. A script is as its interpreter is: `end` (or NULL) is
- * where the chain of interpreters ends. */
+/* Why ld.so will not preload into `path`; NULL: it will, or this cannot be told. A script is as its interpreter is: `end` is
+ * where the chain of interpreters ends. NULL: the caller is about to run it, not somebody else some day. */
 const char *preload_obstacle(const char *path, char end[PATH_MAX]);
 
 /* goshim check PROGRAM: argv[0] is the program. Returns the exit status. */

@@ -167,6 +167,21 @@ Test(launcher, script_of_static_program_runs_plain) {
 	expect_text(c, "is statically linked");
 }
 
+/* A set-id program is refused, unless its bits give nothing. */
+Test(launcher, no_new_privileges) {
+	static const char *const with[] = {"", "setpriv --no-new-privs"}, *const works[] = {"works on kernel threads\n", "works on goroutines\n"};
+	for (int i = 0; i < 2; i++) {
+		struct child c = child_run("[ $(id -u) = 0 ] && setpriv --no-new-privs true || exit 77; d=$(mktemp -d) && cp $B/tests/helpers/works $d/w && "
+					   "chown nobody $d/w && chmod 755 $d && chmod 4755 $d/w && %s $B/goshim $d/w; r=$?; rm -r $d; exit $r",
+					   with[i]);
+		if (c.status == 77)
+			cr_skip_test("needs root and setpriv");
+		expect_status(c, 0);
+		expect_text(c, works[i]);
+		cr_expect(!strstr(c.output, "gains privileges") == (i == 1), "%s", c.output);
+	}
+}
+
 Test(launcher, library_is_missing) {
 	struct child c = child_run("d=$(mktemp -d); cp $B/goshim $d; $d/goshim true; s=$?; rm -r $d; exit $s");
 	expect_status(c, 125);
