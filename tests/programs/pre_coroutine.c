@@ -8,7 +8,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { STACK = 16384, CANARY = 65536, THREADS = 4, USER_STACK = 65536 };
+enum { STACK = 16384, CANARY = 65536, THREADS = 4, USER_STACK = 65536, LOOPS = 8000000 };
 static atomic_int bad;
 
 struct coroutine {
@@ -27,7 +27,7 @@ static long descend(struct coroutine *c) {
 	if ((unsigned char *)frame - c->stack > 700)
 		r = descend(c);
 	else
-		for (volatile long i = 0; i < 3000000; i++)
+		for (volatile long i = 0; i < LOOPS; i++)
 			r++;
 	for (size_t i = 0; i < sizeof frame; i++)
 		bad += frame[i] != 0x5a;
@@ -62,12 +62,12 @@ static void is_signalled(struct coroutine *c) {
 }
 
 static void fill(struct coroutine *c, void (*enter)(struct coroutine *)) {
-	for (int round = 0; round < 8; round++) {
+	for (int round = 0; round < 4; round++) {
 		memset(c->below, 0xc3, sizeof c->below);
 		c->sum = 0;
 		current = c;
 		enter(c);
-		bad += c->sum != 3000000;
+		bad += c->sum != LOOPS;
 		for (size_t i = 0; i < sizeof c->below; i++)
 			bad += c->below[i] != 0xc3;
 	}

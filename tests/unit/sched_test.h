@@ -123,17 +123,20 @@ static inline void note_run(void *arg) {
 	Test(suite, name##_8) { name##_body(8); } \
 	static void name##_body(uint32_t procs)
 
-/* sysmon has found nothing to watch, and has looked again before it slept. Opens a file. */
-static inline bool sysmon_sleeps(void) {
+/* A kernel thread, not only about to. Opens a file. */
+static inline bool thread_sleeps(int32_t tid) {
 	char path[64], stat[256] = "", *state;
-	if (atomic_load(&sched.sysmon_note) != SYSMON_ASLEEP)
-		return false;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", sysmon_ktid());
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
 	FILE *f = fopen(path, "r");
 	must(f && fgets(stat, sizeof(stat), f));
 	fclose(f);
 	state = strrchr(stat, ')');
 	return state && state[2] == 'S';
+}
+
+/* sysmon has found nothing to watch, and has looked again before it slept. */
+static inline bool sysmon_sleeps(void) {
+	return atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP && thread_sleeps(sysmon_ktid());
 }
 
 static inline uint32_t gs_ever(void) {

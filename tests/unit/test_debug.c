@@ -232,9 +232,17 @@ static void waits(void *arg) {
 	futex_wait(&word, 0, deadline, FUTEX_ANY, false, "forgotten");
 }
 
+static bool ms_sleep(void) {
+	for (struct m *m = sched.all_m; m; m = m->all_next) {
+		if (!thread_sleeps(m->ktid))
+			return false;
+	}
+	return true;
+}
+
 /* Nor will an M on its way to sleep, which has given up its P and looks once more; nor one that the kernel has been slow to make, whose P another has. */
 static bool nobody_looks(void) {
-	return atomic_load(&there) && sysmon_sleeps() && sched.m_count == sched.idle_m_count + sched.poller;
+	return atomic_load(&there) && sysmon_sleeps() && sched.m_count == sched.idle_m_count + sched.poller && ms_sleep();
 }
 
 /* Once there is nothing to watch: a claimed waiter is put into the queue, and no M is told. */
