@@ -237,8 +237,14 @@ def build(source, target, flags=()):
         raise Failed(f"{command[0]}: {done.stderr.strip().splitlines()[0][:200] if done.stderr else done.returncode}")
 
 
-def measure(server, env, ours, level, seconds, progress, warm=1):
-    """One run: starts the server, drives it, looks at it while all connections are open, stops it. Returns a dict."""
+def noise(stderr):
+    """What goshim says of itself: that it steps aside, for one. None: nothing."""
+    return next((line[:200] for line in stderr.splitlines() if line.startswith("goshim")), None)
+
+
+def measure(server, env, library, level, seconds, progress, warm=1):
+    """One run: starts the server, drives it, looks at it while all connections are open, stops it. Returns a dict. library: the one of env, or
+    None."""
     seen = {}
     child, port = server.start(env)
     with child:
@@ -253,10 +259,12 @@ def measure(server, env, ours, level, seconds, progress, warm=1):
 
         def on_hold():
             progress(f"{time.monotonic() - begin:.0f} s, one more request on each connection")
-            own = Usage(family(child.pid))
+            pids_now = family(child.pid)
+            own = Usage(pids_now)
             total = own.total() - (0 if server.precreated else before.total())
-            if ours:
+            if library:
                 total += level * server.descriptors * EPOLL_SLAB_KIB
+                seen["missed"] = library.missed(pids_now)
             seen.update(threads=own.threads, rss_mib=own.rss / 1024, connection_kib=total / level)
 
         arguments = ["-c", level, "-s", seconds, "-w", warm, "-t", server.patience, "-h", "-p"]
@@ -277,9 +285,7 @@ def measure(server, env, ours, level, seconds, progress, warm=1):
                     p99_ms=result["p99_us"] / 1e3, requests=requests, errors=result["errors"], open=result["open"],
                     first_error=result["first_error"], exit_status=status, exit_seconds=took)
         child.stderr.seek(0)
-        noise = [line for line in child.stderr.read().decode(errors="replace").splitlines() if line.startswith("goshim")]
-        if noise:
-            seen["noise"] = noise[0][:200]
+        seen["noise"] = noise(child.stderr.read().decode(errors="replace"))
     return seen
 
 
@@ -309,7 +315,7 @@ class Work:
         return hashlib.sha256(output).hexdigest()[:16]
 
     def run(self, env, seconds=600):
-        """{"digest", "cpu_s", "wall_s", "exit_status"}."""
+        """{"digest", "cpu_s", "wall_s", "exit_status", "noise"}."""
         import resource
         import tempfile
         begin = time.monotonic()
@@ -328,8 +334,9 @@ class Work:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             out.seek(0)
             err.seek(0)
-            output, complaint = out.read(), err.read().decode(errors="replace").strip().splitlines()
+            output, said = out.read(), err.read().decode(errors="replace").strip()
         if status:
-            raise Failed(f"{self.name}: exit status {status}" + (f": {complaint[-1][:100]}" if complaint else ""))
+            raise Failed(f"{self.name}: exit status {status}" + (f": {said.splitlines()[-1][:100]}" if said else ""))
         cpu = sum(after[:2]) - sum(before[:2])
-        return {"digest": self.digest(output), "cpu_s": cpu, "wall_s": time.monotonic() - begin, "exit_status": status}
+        return {"digest": self.digest(output), "cpu_s": cpu, "wall_s": time.monotonic() - begin, "exit_status": status,
+                "noise": noise(said)}
