@@ -1,11 +1,13 @@
 /* Calls that ask what is ready and do not wait, or wait for a moment, on threads that have run a handler before: signals for other threads do not end them, also where a mask
- * is given. */
+ * is given; and main's from another process, which the kernel gives to the process's first kernel thread, do not either. */
 #include "undisturbed.h"
 
 #include <poll.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
-enum { ASKS = 300000, WAITS = 300, WAITERS = 6 };
+enum { ASKS = 300000, WAITS = 300, WAITERS = 6, ASKERS = 4 };
 
 static sigset_t none;
 static int pipes[2];
@@ -51,6 +53,21 @@ WAITER(waits_poll, polls, 1000000, WAITS)
 WAITER(waits_ppoll, polls_masked, 1000000, WAITS)
 WAITER(waits_pselect, selects_masked, 1000000, WAITS)
 
+static void beside_mains(void) {
+	pid_t pid = getpid(), sender = fork();
+	while (sender == 0 && syscall(SYS_tgkill, pid, pid, SIGUSR1) == 0)
+		usleep(10);
+	if (sender == 0)
+		_exit(0);
+	pthread_t t[ASKERS];
+	for (int i = 0; i < ASKERS; i++)
+		t[i] = start(asks_poll, NULL);
+	for (int i = 0; i < ASKERS; i++)
+		join(t[i]);
+	kill(sender, SIGKILL);
+	EQ(waitpid(sender, NULL, 0), sender);
+}
+
 int main(void) {
 	void *(*const waiters[WAITERS])(void *) = {asks_poll, asks_ppoll, asks_pselect, waits_poll, waits_ppoll, waits_pselect};
 	struct sigaction sa = {.sa_handler = handler};
@@ -59,5 +76,6 @@ int main(void) {
 	sigaction(SIGUSR2, &sa, NULL);
 	EQ(pipe(pipes), 0);
 	beside_signals(waiters, WAITERS, SA_RESTART);
+	beside_mains();
 	return test_end();
 }
