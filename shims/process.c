@@ -98,6 +98,7 @@ void process_child_fixup(void) {
 		epoll_fork_child();
 	}
 	sched_fork_child(); /* from here on the caller is a plain thread */
+	thread_fork_child();
 	sigtimer_fork_child();
 	robust_fork_child();
 	fdtable_fork_child();

@@ -17,6 +17,7 @@
 #include "../core/futex.h"
 #include "../core/runtime.h"
 #include "../core/stack.h"
+#include "../core/stats.h"
 #include "../core/tcb.h"
 #include "ceiling.h"
 #include "ctl.h"
@@ -35,10 +36,18 @@
 #define GUARD_DEFAULT 4096ul
 #define STACK_REST_MIN 2048ul /* NPTL: what must be left beside the TLS */
 #define CANCEL_EXITING 16 /* glibc's bit in the cancelhandling word */
+#define ALONE_LOOKS 20 /* kernel threads of ours that come or go are libc's for a moment */
+#define ALONE_LOOK_NS 50000
+#define LEFT_LOOK_NS 20000000
 
 /* Threads that left by the kernel's exit(2). NPTL counts them for ever; so nobody is the last that it knows, runs exit handlers and ends the process: that
  * ends with its last kernel thread, and with that one's status. */
 static _Atomic uint32_t vanished;
+
+/* Kernel threads that the library made, those that have retired included. */
+static _Atomic uint32_t kernel_made;
+static const _Atomic uint32_t *nthreads; /* those that libc counts; NULL: it does not tell */
+static _Atomic bool left_watched;         /* somebody ends the process when libc's own threads have */
 
 struct sigstate *sig_of(struct g *g) {
 	return &thread_of(g)->sig;
@@ -62,7 +71,27 @@ int thread_kernel_create(void *(*fn)(void *), void *arg) {
 	real.pthread_attr_setstacksize(&attr, bytes + tcb_bytes());
 	int r = real.pthread_create(&t, &attr, fn, arg);
 	real.pthread_attr_destroy(&attr);
+	if (r == 0)
+		/* relaxed: who reads too few takes ours for libc's, and looks again */
+		atomic_fetch_add_explicit(&kernel_made, 1, memory_order_relaxed);
 	return -r;
+}
+
+/* Kernel threads that libc made for itself (SIGEV_THREAD, aio) or for who passes us by; main's, if another thread started the runtime. */
+static uint32_t libc_threads(void) {
+	if (!nthreads)
+		return 0;
+	/* Relaxed: what retires is counted so before libc counts it out. Acquire: what the last of them did, threads that it made, is seen. */
+	uint64_t retired = atomic_load_explicit(&stats_shared[STAT_M_RETIRED], memory_order_relaxed);
+	int64_t others = (int64_t)atomic_load_explicit(nthreads, memory_order_acquire) - 1;
+	others -= atomic_load_explicit(&kernel_made, memory_order_relaxed) - (int64_t)retired;
+	return others > 0 ? (uint32_t)others : 0;
+}
+
+/* libc's count is anew in a fork's child, and as it was in one of _Fork() or clone(). */
+void thread_fork_child(void) {
+	uint32_t count = nthreads ? atomic_load_explicit(nthreads, memory_order_relaxed) : 1;
+	atomic_store_explicit(&kernel_made, count - 1, memory_order_relaxed);
 }
 
 bool thread_runtime_ready(void) {
@@ -71,6 +100,7 @@ bool thread_runtime_ready(void) {
 	if (!goshim_enabled())
 		return false;
 	const char *why = "the runtime could not start";
+	nthreads = tcb_lookup("__nptl_nthreads");
 	sched_thread_create = thread_kernel_create;
 	goshim_configure();
 	const char *unpatched = inside_start();
@@ -95,6 +125,7 @@ bool thread_runtime_ready(void) {
 	atomic_store_explicit(&thread_of(g)->life, life, memory_order_relaxed);
 	thread_attr_start(g);
 	vanished = 0; /* a fork's child starts it again */
+	left_watched = false;
 	sig_runtime_start(g);
 	robust_start(g);
 	sigtimer_start(g);
@@ -144,6 +175,48 @@ static void thread_gone(struct g *g, int status) {
 	g_exit(g);
 }
 
+/* No threads but so many goroutines. relaxed: who makes one that comes to be meanwhile is a thread itself, and counted so until libc_threads() has acquired its end. */
+static bool alone(uint32_t goroutines) {
+	uint32_t numbers = atomic_load_explicit(&g_numbers, memory_order_relaxed);
+	return g_count() == goroutines && libc_threads() == 0 && atomic_load_explicit(&g_numbers, memory_order_relaxed) == numbers;
+}
+
+static bool alone_soon(void) {
+	for (int i = 0; i < ALONE_LOOKS; i++) {
+		if (alone(0))
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = ALONE_LOOK_NS}, NULL);
+	}
+	return false;
+}
+
+static void process_end(uint32_t goroutines) __attribute__((noreturn));
+static void process_end(uint32_t goroutines) {
+	/* Nothing tells of the end of a thread that is libc's own; and beside those nothing runs. */
+	while (!alone(goroutines))
+		nanosleep(&(struct timespec){.tv_nsec = LEFT_LOOK_NS}, NULL);
+	exit(0);
+}
+
+static void *left_watch(void *arg) {
+	(void)arg;
+	process_end(1);
+}
+
+/* The last goroutine ends, and threads of libc's go on: they may join it, and make others. One that takes no signals waits for their end in its place. */
+static void left_behind(void) {
+	sigset_t all;
+	struct g_stack_req req = {.guard = GUARD_DEFAULT};
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	if (atomic_exchange_explicit(&left_watched, true, memory_order_relaxed))
+		return;
+	struct g *g = thread_new_detached(&req, left_watch, NULL);
+	if (!g)
+		process_end(0); /* no memory for one */
+	ready_new(g);
+}
+
 /* Past the program's last code in this thread, destructors included; ends it. */
 static void thread_end(struct g *g) __attribute__((noreturn));
 static void thread_end(struct g *g) {
@@ -151,9 +224,15 @@ static void thread_end(struct g *g) {
 	cancel_too_late();
 	if (unlikely(t->group || t->task))
 		golib_thread_done(g);
-	/* The last thread of the process ends it, as NPTL does; so does the one thread of a fork's child that made no others. */
-	if (g->kind == G_FOREIGN || g_live_drop() == 0)
+	/* The one thread of a fork's child that made no others: to go on without it, what libc made there needs the runtime. */
+	if (g->kind == G_FOREIGN && (libc_threads() == 0 || !thread_runtime_ready()))
 		exit(0);
+	/* The last thread of the process ends it, as NPTL does. */
+	if (g_live_drop() == 0) {
+		if (alone_soon())
+			exit(0);
+		left_behind();
+	}
 	thread_gone(g, 0);
 }
 

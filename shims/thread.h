@@ -104,6 +104,9 @@ bool keys_were_made(void);
 extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used */
 bool thread_attr_has_stack(const pthread_attr_t *attr);
 
+/* thread.c: in a fork's child. */
+void thread_fork_child(void);
+
 /* threadattr.c: in a fork's child. g is the goroutine that forked; NULL: a foreign thread did. */
 void thread_attr_fork_child(struct g *g);
 /* It was, and is, this thread, and no runtime has started since; NULL: libc knows all. */

@@ -1,0 +1,134 @@
+/* The last pthread of the program ends while threads of libc's own go on: one for the functions of timers, one for aio_read(). They are threads of the process, which ends with the
+ * last of them, or when one says so. Each case is a process of its own. */
+#include "sync_test.h"
+
+#include <aio.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+enum { MS = 1000000, SAID = 9 };
+
+static pthread_t leaving;
+static pthread_key_t key;
+static int pipe_ends[2], told[2], hits;
+static char byte;
+static struct aiocb request;
+
+static void *nothing(void *arg) {
+	return arg;
+}
+
+static void hit(union sigval value) {
+	(void)value;
+	if (__atomic_add_fetch(&hits, 1, __ATOMIC_SEQ_CST) == 3)
+		_exit(SAID);
+}
+
+static void *says(void *arg) {
+	(void)arg;
+	_exit(SAID);
+}
+
+static void hit_makes(union sigval value) {
+	pthread_t thread;
+	(void)value;
+	if (__atomic_add_fetch(&hits, 1, __ATOMIC_SEQ_CST) <= 3)
+		pthread_create(&thread, NULL, hits == 3 ? says : nothing, NULL);
+}
+
+static void hit_joins(union sigval value) {
+	void *result;
+	(void)value;
+	if (pthread_join(leaving, &result) == 0)
+		_exit(result == &leaving ? SAID : 1);
+}
+
+static void timer_start(void (*f)(union sigval)) {
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = f};
+	struct itimerspec when = {.it_value = {0, 10 * MS}, .it_interval = {0, 10 * MS}};
+	timer_t id;
+	if (timer_create(CLOCK_MONOTONIC, &event, &id) != 0 || timer_settime(id, 0, &when, NULL) != 0)
+		_exit(1);
+}
+
+static void timer(void) {
+	timer_start(hit);
+}
+
+static void timer_makes(void) {
+	timer_start(hit_makes);
+}
+
+static void timer_joins(void) {
+	timer_start(hit_joins);
+}
+
+static void at_exit(void) {
+	if (aio_error(&request) == 0 && aio_return(&request) == 1 && byte == 'x' && write(told[1], "e", 1) != 1)
+		_exit(1);
+}
+
+/* What it reads comes when main has gone. */
+static void gone(void *arg) {
+	(void)arg;
+	if (write(told[1], "g", 1) != 1)
+		_exit(1);
+}
+
+static void reads(void) {
+	request = (struct aiocb){.aio_fildes = pipe_ends[0], .aio_buf = &byte, .aio_nbytes = 1, .aio_sigevent.sigev_notify = SIGEV_NONE};
+	atexit(at_exit);
+	pthread_key_create(&key, gone);
+	pthread_setspecific(key, &key);
+	if (aio_read(&request) != 0)
+		_exit(1);
+}
+
+static void *forks(void *arg) {
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		timer_start(hit);
+		return arg;
+	}
+	_exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* In the child of a thread. */
+static void forker(void) {
+	start(forks, NULL);
+}
+
+static pid_t leave(void (*f)(void)) {
+	pid_t pid = fork();
+	if (pid != 0)
+		return pid;
+	leaving = pthread_self();
+	join(start(nothing, NULL));
+	f();
+	pthread_exit(&leaving);
+}
+
+static int status_of(pid_t pid) {
+	int status;
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int main(void) {
+	char c;
+	EQ(status_of(leave(timer)), SAID);
+	EQ(status_of(leave(timer_makes)), SAID);
+	EQ(status_of(leave(timer_joins)), SAID);
+	EQ(status_of(leave(forker)), SAID);
+	if (pipe(pipe_ends) != 0 || pipe(told) != 0)
+		return 1;
+	pid_t pid = leave(reads);
+	close(told[1]);
+	EQ(read(told[0], &c, 1), 1);
+	EQ(c, 'g');
+	EQ(write(pipe_ends[1], "x", 1), 1);
+	EQ(status_of(pid), 0);
+	EQ(read(told[0], &c, 1), 1);
+	EQ(c, 'e');
+	return failures != 0;
+}
