@@ -88,8 +88,29 @@ static uint32_t libc_threads(void) {
 	return others > 0 ? (uint32_t)others : 0;
 }
 
+/* One of libc's threads may be the one that starts the runtime (the function of a SIGEV_THREAD timer creates the first thread), or a fork's child may have been one. Its goroutine is
+ * main to the runtime, may be on another kernel thread by the time its function returns, and has nothing of ours below it. So it ends as others do where libc, which ends the
+ * thread, comes by: at its thread-specific data. Its own kernel thread stays, as an M. */
+static pthread_key_t starter_key;
+static bool starter_has_key, forked;
+
+static void thread_finish(struct g *g) __attribute__((noreturn));
+static void starter_ends(void *arg) {
+	struct g *g = arg;
+	if (g == tls_g && g->kind == G_MAIN) /* else it is in a fork's child */
+		thread_finish(g);
+}
+
+static bool starter_prepare(void) {
+	if (starter_has_key || (!forked && SYS0(SYS_gettid) == SYS0(SYS_getpid)))
+		return true;
+	starter_has_key = real.pthread_key_create(&starter_key, starter_ends) == 0;
+	return starter_has_key;
+}
+
 /* libc's count is anew in a fork's child, and as it was in one of _Fork() or clone(). */
 void thread_fork_child(void) {
+	forked = true;
 	uint32_t count = nthreads ? atomic_load_explicit(nthreads, memory_order_relaxed) : 1;
 	atomic_store_explicit(&kernel_made, count - 1, memory_order_relaxed);
 }
@@ -112,13 +133,19 @@ bool thread_runtime_ready(void) {
 	fdsize_start();
 	sched_config.stack_exec = loader_wants_exec_stacks();
 	struct thread before = tls_g ? *thread_of(tls_g) : (struct thread){0}; /* a kernel thread's until now */
-	if (sched_start(&why) < 0) {
+	if (!starter_prepare())
+		why = "libc has no key left for a thread of its own";
+	else if (sched_start(&why) == 0)
+		why = NULL;
+	if (why) {
 		goshim_stand_aside(why);
 		return false;
 	}
 	if (!sched_config.stack_mprotect && !stack_uses_markers())
 		goshim_note("stacks are fenced by mprotect", "this kernel has no guard markers");
 	struct g *g = g_self();
+	if (starter_has_key)
+		real.pthread_setspecific(starter_key, g);
 	uint32_t life = thread_is_forker(g) ? atomic_load_explicit(&thread_of(g)->life, memory_order_relaxed) : THREAD_LIVE;
 	memset(g->ext, 0, sizeof g->ext);
 	golib_runtime_start(thread_of(g), &before);
@@ -245,7 +272,6 @@ static void join_left(struct g *g) {
 	thread_of(g)->joins = NULL;
 }
 
-static void thread_finish(struct g *g) __attribute__((noreturn));
 static void thread_finish(struct g *g) {
 	join_left(g);
 	real.__call_tls_dtors();
