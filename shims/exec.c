@@ -10,6 +10,7 @@
 #include "process.h"
 #include "shim.h"
 #include "sigstate.h"
+#include "thread.h"
 
 /* Small enough for registers: in a vfork's child AddressSanitizer would leave the stack around it poisoned for the parent. */
 struct exec {
@@ -29,8 +30,10 @@ static struct exec exec_begin(void) {
 	struct exec x = {0};
 	if (process_in_vfork())
 		return x;
-	x.has_held = maker_hold();
 	struct g *g = x.g = g_goroutine();
+	if (g && is_own(g))
+		thread_sched_parent(g); /* it may need the maker */
+	x.has_held = maker_hold();
 	if (g && is_own(g))
 		x.hold = (uint8_t)m_parent_begin(g);
 	if (g && x.has_held && sig_exec_begin(g)) /* else, it may be in the memory of its parent, with its g */

@@ -233,7 +233,7 @@ static __thread struct child_birth vfork_birth;
 void vfork_before(void) {
 	struct g *g = g_goroutine();
 	if (!vfork_depth) { /* before anything is counted: they may run handlers */
-		g_wish_look(g);
+		thread_sched_parent(g);
 		vfork_hold = m_parent_begin(g);
 	}
 	if (vfork_depth++)
@@ -273,7 +273,7 @@ struct spawning {
 
 static struct spawning spawn_begin(const posix_spawn_file_actions_t *actions) {
 	struct spawning s = {.g = g_goroutine()};
-	g_wish_look(s.g);
+	thread_sched_parent(s.g);
 	s.hold = m_parent_begin(s.g);
 	if (actions)
 		fdtable_fork_prepare();
@@ -365,7 +365,7 @@ SHIM FILE *popen(const char *command, const char *mode) {
 SHIM int wordexp(const char *words, wordexp_t *result, int flags) {
 	REAL_READY();
 	struct g *g = g_goroutine();
-	g_wish_look(g);
+	thread_sched_parent(g);
 	enum tp_hold hold = m_parent_begin(g);
 	int r = real.wordexp(words, result, flags);
 	g_tp_release(g, hold);

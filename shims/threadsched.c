@@ -7,7 +7,7 @@
  * already is changed directly. Either way its children have it, and what it creates, from the kernel.
  *
  * Not pinned for nothing: many programs "set" an affinity to all CPUs there are, or a policy that the thread has. What the process has anyhow leaves a thread
- * where it is. Nor do threads get a kernel thread each because main changed its nice value, which is as good as the process's. Thousands of threads, each bound
+ * where it is. Nor do threads get a kernel thread each because main changed its nice value, which is as good as the process's; only those that make processes do. Thousands of threads, each bound
  * to a CPU, are as many kernel threads, as without us. Where there is none to be had (RLIMIT_NPROC), or a ring of io_uring forbids to pin whom others interrupt,
  * the wish is reported and handed on, and comes true when there is one, or the goroutine is pinned for another reason.
  *
@@ -173,6 +173,24 @@ int thread_policy(struct g *g) {
 	return TOLD(thread_of(g)->policy) | (TOLD(thread_of(g)->reset_on_fork) ? SCHED_RESET_ON_FORK : 0);
 }
 
+/* May a thread of this process come down to that nice value from a higher one? Without privilege as far as the limit goes; with it anywhere, which is tried on sysmon, who must come
+ * down for that and can always go back. 0 or an error. */
+static int nice_refused(int nice) {
+	int32_t tid = thread_of_process();
+	struct rlimit rl;
+	if (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) == 0 && (rlim_t)(20 - nice) <= rl.rlim_cur)
+		return 0;
+	struct g *held = rt_hold();
+	lock_acquire(&sched_lock, LOCK_STACK);
+	int own = 20 - (int)SYS2(SYS_getpriority, PRIO_PROCESS, tid);
+	long r = SYS3(SYS_setpriority, PRIO_PROCESS, tid, nice < own ? nice : own - 1);
+	if (r == 0)
+		SYS3(SYS_setpriority, PRIO_PROCESS, tid, own);
+	lock_release(&sched_lock);
+	rt_drop(held);
+	return (int)-r;
+}
+
 /* ---- written down, and done ------------------------------------------------------------------------------------------------ */
 
 /* `what` of t is the calling kernel thread's from now on. Who wrote it down had the kernel's word; if that has changed, nobody is there to hear it. */
@@ -199,8 +217,12 @@ static void sched_put(struct g *g, unsigned what) {
 		SYS3(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, TOLD(t->ioprio));
 }
 
+static bool main_niced; /* main has set its own, which only the first kernel thread has; another may be the one that forks, of whoever */
+
 void thread_sched_pinned(struct g *g) {
 	unsigned what;
+	if (TOLD(main_niced))
+		sched_put(g, SET_NICE);
 	/* seq_cst: what was written down before it was said here is read after. Again, if another has come meanwhile. */
 	while ((what = __atomic_exchange_n(&thread_of(g)->written_down, 0, __ATOMIC_SEQ_CST)) != 0)
 		sched_put(g, what);
@@ -211,14 +233,18 @@ static void sched_wish(struct g *g, unsigned what) {
 	g_wish(g);
 }
 
-static bool main_niced; /* main has set its own, which only the first kernel thread has; another may be the one that forks */
+void thread_sched_parent(struct g *g) {
+	if (unlikely(TOLD(main_niced)) && g && !g_pinned(g))
+		sched_wish(g, 0);
+	g_wish_look(g);
+}
 
 void thread_sched_fork_child(struct g *g) {
 	sched_lock = (struct lock){0};
 	unsigned what = thread_of(g)->written_down;
 	if (thread_of(g)->cpus == 0)
 		what &= ~(unsigned)SET_CPUS;
-	if (g->kind == G_MAIN && TOLD(main_niced))
+	if (TOLD(main_niced))
 		what |= SET_NICE;
 	thread_of(g)->written_down = 0;
 	if (thread_of(g)->reset_on_fork)
@@ -552,7 +578,11 @@ SHIM int sched_getparam(pid_t tid, struct sched_param *param) {
 
 /* A group or a user, and this process may be of it: then the kernel has changed all our kernel threads, and the answer is to be changed with them. */
 static void nice_of_all(void) {
+	struct g *held = rt_hold();
+	lock_acquire(&sched_lock, LOCK_STACK); /* nobody just tries another on it */
 	long nice = SYS2(SYS_getpriority, PRIO_PROCESS, thread_of_process());
+	lock_release(&sched_lock);
+	rt_drop(held);
 	if (!sched_started() || nice < 0)
 		return;
 	int now = 20 - (int)nice;
@@ -568,7 +598,6 @@ static void nice_of_all(void) {
 SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 	REAL_READY();
 	struct g *g = which == PRIO_PROCESS ? thread_meant((pid_t)who) : NULL;
-	struct rlimit rl;
 	if (!g) {
 		int r = real.setpriority(which, who, nice);
 		if (r == 0 && which != PRIO_PROCESS)
@@ -587,11 +616,9 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 		}
 		return r;
 	}
-	if (nice < was && SYS0(SYS_geteuid) != 0 &&
-	    (SYS4(SYS_prlimit64, 0, RLIMIT_NICE, 0, &rl) < 0 || (rlim_t)(20 - nice) > rl.rlim_cur))
-		return errno_ret(EACCES);
-	if (nice == was)
-		return 0;
+	int refused = nice < was ? nice_refused(nice) : 0; /* not pinned for a refusal */
+	if (refused || nice == was)
+		return errno_ret(refused);
 	TELL(thread_of(g)->nice, nice);
 	int32_t ktid = thread_own_ktid(g);
 	if (!ktid) {

@@ -128,6 +128,33 @@ static void run(struct order o) {
 	fflush(stdout);
 }
 
+static void *later(void *arg) {
+	look(wanted(NICE));
+	return arg;
+}
+
+static void *from_before(void *arg) {
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	look(wanted(NOTHING));
+	return arg;
+}
+
+/* Main makes itself nicer: what it makes from then on is, and what was there before is not. */
+static void main_nicer(void) {
+	pthread_t before = start(from_before, NULL), t[3];
+	pthread_barrier_wait(&barrier);
+	set(NICE, pthread_self(), 0);
+	look(wanted(NICE));
+	for (int i = 0; i < 3; i++)
+		t[i] = start(later, NULL);
+	for (int i = 0; i < 3; i++)
+		join(t[i]);
+	pthread_barrier_wait(&barrier);
+	join(before);
+	look(wanted(NICE));
+}
+
 int main(int argc, char **argv) {
 	if (argc > 1) {
 		base_nice = atoi(argv[1]);
@@ -147,5 +174,6 @@ int main(int argc, char **argv) {
 			if (how != ATTRIBUTES || what <= AFFINITY)
 				run((struct order){what, how});
 	look(wanted(NOTHING)); /* main's own */
+	main_nicer();
 	return test_end();
 }
