@@ -14,7 +14,7 @@
  * containers; what is no read past the page cache, fsync() for one, blocks a kernel worker in the same way and costs as much. Those reads would cost a fifth (scripts/files).
  *
  *     g->in_syscall:  SYSCALL_DISK       may lose its P to sysmon (retake is RETAKE_TAKEN_DISK then); holds the slot from there to its next rt_enter()
- *                     SYSCALL_DISK_SLOT  was given a slot before it entered; syscall_exit() gives it back
+ *                     SYSCALL_DISK_SLOT  was given a slot before it entered; syscall_exit() gives it back. One for whom a handler waits then goes on without, as SYSCALL_DISK
  *
  * Lock: queue_lock, rank as LOCK_FUTEX: ready() is called after it. `held` is also raised without it, by sysmon: then some call too many passes, not
  * more. It is signed: who loses its P may give the slot back before sysmon has counted it. */
@@ -57,8 +57,9 @@ void disk_slot_wait(struct g *g) {
 		atomic_store_explicit(&queued, queued + 1, memory_order_relaxed);
 	}
 	lock_release(&queue_lock);
+	/* Inside the runtime: a handler or a cancellation that comes as soon as it is left, and may never come back, gives the slot back like one that comes in the call. */
+	atomic_store_explicit(&g->in_syscall, SYSCALL_DISK_SLOT, memory_order_relaxed);
 	wait_park(g, -1);
-	rt_check(g);
 }
 
 void disk_slot_free(void) {

@@ -341,7 +341,7 @@ int64_t scavenge(int64_t now, bool idle);
 
 /* disk.c */
 #define DISK_SLOTS 64
-void disk_slot_wait(struct g *g);      /* parks until g has a slot */
+void disk_slot_wait(struct g *g);      /* parks until g has a slot, and is SYSCALL_DISK_SLOT */
 void disk_slot_free(void);             /* inside the runtime */
 bool disk_waited(void);                /* somebody waits for a slot */
 bool disk_tick(int64_t now);           /* sysmon: true if it let somebody pass */

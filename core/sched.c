@@ -1040,14 +1040,18 @@ void syscall_repeats(struct g *g) {
 void syscall_enter_disk(struct g *g) {
 	if (!g || g->kind > G_MAIN)
 		return;
-	uint32_t how = SYSCALL_DISK;
 	bool hands_over = chaos(CHAOS_HANDOFF);
 	/* relaxed: one more or less. Without a P it needs a slot, as if sysmon had taken that. */
 	if (__builtin_expect(atomic_load_explicit(&sched.disk_held, memory_order_relaxed) >= DISK_SLOTS, 0) || hands_over) {
 		disk_slot_wait(g);
-		how = SYSCALL_DISK_SLOT;
+		if (hands_over) {
+			in_rt_up(g); /* it is in the call already: no handler before the look below */
+			p_hand_over(g, false);
+			in_rt_drop(g);
+		}
+		if (__builtin_expect(atomic_load_explicit(&rt_pending, memory_order_relaxed) == 0, 1))
+			return;
+		syscall_exit(g); /* handlers run here, without the slot: they may jump out, or wait for a disk themselves */
 	}
-	if (hands_over)
-		p_hand_over(g, false);
-	atomic_store_explicit(&g->in_syscall, how, memory_order_relaxed);
+	atomic_store_explicit(&g->in_syscall, SYSCALL_DISK, memory_order_relaxed);
 }
