@@ -174,7 +174,12 @@ static bool timer_fires(struct m *m) {
 	struct itimerspec left;
 	if (SYS2(SYS_timer_gettime, m->timer_id, &left) == 0 && (left.it_value.tv_sec || left.it_value.tv_nsec))
 		return true;
-	return timer_fire_soon(m->timer_id) == 0;
+	if (timer_fire_soon(m->timer_id) == 0)
+		return true;
+	/* The kernel thread that it was made for has ended, and m's new one has got the number: the next question makes another. */
+	SYS1(SYS_timer_delete, m->timer_id);
+	m->timer_ktid = 0;
+	return false;
 }
 
 /* m's timer; a struct m that has a new kernel thread gets a new one. */
