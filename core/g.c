@@ -327,11 +327,11 @@ static void ctx_tp_set(struct g *g, uintptr_t tcb) {
 }
 
 void g_wait_off_cpu(struct g *g) {
-	for (int i = 0; atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire); i++) {
+	for (unsigned i = 0; atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire); i++) {
 		if (i < 1000)
 			arch_relax();
 		else
-			SYS0(SYS_sched_yield); /* its M lost the CPU in the few instructions before the store */
+			kernel_yield(i - 1000); /* its M lost the CPU in the few instructions before the store */
 	}
 }
 

@@ -531,8 +531,8 @@ void netpoll_fork_release(void) {
 
 void netpoll_fork_prepare(void) {
 	atomic_fetch_add(&forks, 1); /* seq_cst, both: see the top */
-	while (atomic_load(&closers) != 0)
-		SYS0(SYS_sched_yield); /* for the length of a close() or of reading a line of /proc, which need nothing that we have */
+	for (unsigned n = 0; atomic_load(&closers) != 0; n++)
+		kernel_yield(n); /* for the length of a close() or of reading a line of /proc, which need nothing that we have */
 }
 
 void netpoll_fork_parent(void) {

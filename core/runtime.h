@@ -443,6 +443,17 @@ static inline void rt_enter(struct g *g) {
 	if (m && __builtin_expect(atomic_load_explicit(&m->retake, memory_order_relaxed) != RETAKE_NONE, 0))
 		rt_enter_slow(g);
 }
+/* The n-th look in vain at what another kernel thread is about to do. If ours is a real-time one, the kernel does not run a lesser one for its yields: so after some it sleeps. */
+#define YIELDS 50u
+#define YIELD_NAP_NS 50000
+static inline void kernel_yield(unsigned n) {
+	struct timespec nap = {0, YIELD_NAP_NS};
+	if (n < YIELDS)
+		SYS0(SYS_sched_yield);
+	else
+		SYS2(SYS_nanosleep, &nap, 0);
+}
+
 /* A full fence on every running thread of the process, paid by who needs it so that the others' plain accesses need none. 0 or a negative error; -ENOMEM: not now,
  * it needs memory on large machines. */
 static inline long threads_fence(void) {
