@@ -73,6 +73,11 @@ bool sig_child_seen(pid_t child, uint32_t *seen) {
 	return slot_look(child, seen) != NULL;
 }
 
+bool sig_child_of(struct g *g, pid_t child) {
+	uint32_t seen;
+	return slot_look(child, &seen) == g;
+}
+
 struct g *sig_child_parent(pid_t child) {
 	uint32_t seen;
 	struct g *first = only_maker(), *g = slot_look(child, &seen);

@@ -122,6 +122,8 @@ struct child_birth {
 void sig_child_begin(struct child_birth *birth);
 void sig_child_made(const struct child_birth *birth, pid_t child);
 bool sig_child_seen(pid_t child, uint32_t *seen);
+/* g made it, as far as is known. */
+bool sig_child_of(struct g *g, pid_t child);
 void sig_child_settle(struct g *g, pid_t child, uint32_t seen);
 /* What has been sent to the process is main's to take, or g's where main blocks it, and a call of its taker's does not return before it has: that stops a timer of `sig`
  * (0: that one's late signals are known as such), or takes its handler away, after which the program relies on it. Here another kernel thread may be about to hand it

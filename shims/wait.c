@@ -11,10 +11,19 @@ static void child_ended(struct g *g, pid_t child, bool waited, uint32_t seen) {
 		sig_child_settle(g, child, seen);
 }
 
+/* Only the caller's own children (__WNOTHREAD) are to the kernel those of the kernel thread that it is on. One that is known to be its own needs no such care; what is asked of all
+ * its children, or of another's, the kernel answers for that kernel thread. */
+static int options_for(struct g *g, pid_t child, int options) {
+	if (unlikely(options & __WNOTHREAD) && sig_child_of(g, child))
+		options &= ~__WNOTHREAD;
+	return options;
+}
+
 static long wait4_goroutine(struct g *g, pid_t pid, int *status, int options, struct rusage *usage) {
 	int own_status;
 	status = status ? status : &own_status;
 	shim_testcancel(g);
+	options = options_for(g, pid, options);
 	uint32_t seen = sig_seen(SIGCHLD);
 	long r = SYS4(SYS_wait4, pid, status, options | WNOHANG, usage);
 	bool waits = r == 0 && !(options & WNOHANG);
@@ -56,6 +65,7 @@ SHIM int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 	if (!g)
 		return CALL_REAL(waitid, type, id, info, options);
 	shim_testcancel(g);
+	options = options_for(g, type == P_PID ? (pid_t)id : -1, options);
 	siginfo_t own;
 	siginfo_t *at = info ? info : &own;
 	uint32_t seen = sig_seen(SIGCHLD);
