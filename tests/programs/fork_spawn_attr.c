@@ -177,7 +177,7 @@ static void *parent(void *arg) {
 	spawn("no such descriptor", &actions, NULL, "/proc/self/exe");
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawn_file_actions_init(&actions);
-	spawn("no such program", &actions, NULL, "/nonexistent");
+	spawn("no such program", &actions, NULL, "/nonexistent/program");
 	posix_spawn_file_actions_destroy(&actions);
 	parent_check();
 

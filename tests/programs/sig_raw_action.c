@@ -22,8 +22,8 @@ static pthread_t handled_by;
 
 static void handler(int sig) {
 	(void)sig;
-	handled++;
 	handled_by = pthread_self();
+	handled++;
 }
 
 static void *thread(void *arg) {
