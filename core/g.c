@@ -281,8 +281,14 @@ static void gfree_push(struct g *g) {
 }
 
 void gfree_surrender(struct p *p) {
+	struct g *oldest = NULL;
 	for (struct g *g; (g = p->gfree);) {
 		p->gfree = g->schedlink;
+		g->schedlink = oldest;
+		oldest = g;
+	}
+	for (struct g *g; (g = oldest);) { /* who died last has the warmest stack */
+		oldest = g->schedlink;
 		gfree_push(g);
 	}
 	p->gfree_count = 0;

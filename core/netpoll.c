@@ -87,7 +87,7 @@ struct pd *pd_new(int fd) {
 	/* gen and refs go on from its last life: a stale event or a late hold must not be taken for a new one. */
 	pd->fd = fd;
 	atomic_store_explicit(&pd->ready, PD_READ | PD_WRITE, memory_order_relaxed);
-	pd->armed = 0;
+	__atomic_store_n(&pd->armed, 0, __ATOMIC_RELAXED); /* pd_armed(), of somebody late */
 	__atomic_store_n(&pd->spare, 0, __ATOMIC_RELAXED); /* as `kind`: a fork that met it in its last life may still look */
 	atomic_store_explicit(&pd->kind, 0, memory_order_relaxed);
 	pd->unpollable = false;
@@ -258,7 +258,7 @@ void pd_close(struct pd *pd) {
 			__atomic_store_n(&pd->fd, (int)ghost, __ATOMIC_RELAXED);
 			if (pd->armed && backend_arm(pd->fd, pd->armed, pd_tag(pd), 1) < 0) {
 				/* No events would come: the waiters arm it again, or wait in the kernel when that is refused, too. */
-				pd->armed = 0;
+				__atomic_store_n(&pd->armed, 0, __ATOMIC_RELAXED);
 				wake_all(pd);
 			}
 		} else {

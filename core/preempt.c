@@ -140,6 +140,9 @@ void preempt_inner_stack(struct g *g, const void *at, size_t size) {
 	}
 	if (from < lo || from >= hi)
 		return;
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	if (here >= inner->hi && here < hi) /* of those that it knows of the frames have gone */
+		*inner = (struct inner_stacks){0};
 	inner->lo = inner->hi && inner->lo < from ? inner->lo : from;
 	inner->hi = inner->hi > to ? inner->hi : to;
 }

@@ -111,6 +111,7 @@ static int64_t wall_between(void) {
 	return nanotime() - now > WALL_READ_NS ? 0 : (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - now;
 }
 
+static _Atomic bool wall_lately; /* somebody has waited for the wall clock since a poller that looked at it found nobody */
 static _Atomic int64_t wall_was; /* relaxed: a set clock is seen by one who looks, or by two */
 
 /* Before anybody waits: it may be set right after. */
@@ -319,11 +320,15 @@ static struct g *poll_as_poller(struct m *m) {
 	/* seq_cst store and loads: Dekker with timer_wake_poller(): it queues a timer, then looks at poll_until. */
 	atomic_store(&sched.poll_until, INT64_MAX);
 	int64_t first = timers_first(), timeout = -1;
+	bool looks = false;
 	if (first != INT64_MAX) {
 		int64_t now = nanotime();
 		timeout = first > now ? first - now : 0;
-		if (timeout > WALL_LOOK_NS && wall_waited())
-			timeout = WALL_LOOK_NS; /* sysmon sleeps as well */
+		looks = timeout > WALL_LOOK_NS && atomic_load(&wall_lately); /* seq_cst, as the rest: see poller_told() */
+		if (looks) { /* sysmon sleeps as well */
+			timeout = WALL_LOOK_NS;
+			first = now + timeout;
+		}
 	}
 	atomic_store(&sched.poll_until, first);
 	m_idle(m, true);
@@ -331,14 +336,22 @@ static struct g *poll_as_poller(struct m *m) {
 	struct g *list = netpoll_poll(timeout);
 	m_idle(m, false);
 	wall_look();
+	if (looks && !list && !wall_waited()) {
+		atomic_exchange(&wall_lately, false);
+		arch_rmw_fence(); /* Dekker with poller_told(): who found it set has been counted */
+		if (wall_waited())
+			atomic_store(&wall_lately, true);
+	}
 	atomic_store_explicit(&sched.poll_until, 0, memory_order_relaxed);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
 	struct p *p = p_idle_pop();
 	lock_release(&sched.lock);
-	if (p)
+	if (p) {
 		p_attach(m, p);
-	else
+		if (list) /* nobody polls any more */
+			sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
+	} else
 		sysmon_poke(); /* it has slept without looking at timers, because this M did; who is due may need a P to be taken from somebody */
 	if (!list) {
 		/* A timer, or somebody broke the sleep because there is work to take over: look for it as a woken M does. */
@@ -617,9 +630,15 @@ static void timer_fire(struct timer *t) {
 		ready(g);
 }
 
-/* A timer earlier than the blocked poller's deadline ends its sleep. False: nobody blocks there. */
-static bool poller_told(int64_t when) {
+/* A timer earlier than the blocked poller's deadline ends its sleep; so does the first one that stands for a time of the wall clock: then that is to be looked at. False: nobody
+ * blocks there. */
+static bool poller_told(int64_t when, bool wall) {
 	atomic_thread_fence(memory_order_seq_cst); /* Dekker with poll_as_poller(); on this path only for timed waits */
+	if (__builtin_expect(wall && !atomic_load(&wall_lately), 0)) {
+		int64_t look = nanotime() + WALL_LOOK_NS;
+		atomic_store(&wall_lately, true);
+		when = when < look ? when : look;
+	}
 	int64_t until = atomic_load(&sched.poll_until);
 	if (until && until > when)
 		netpoll_break();
@@ -627,7 +646,7 @@ static bool poller_told(int64_t when) {
 }
 
 void timer_wake_poller(int64_t when) {
-	if (poller_told(when))
+	if (poller_told(when, false))
 		return;
 	/* A foreign thread's: no P was taken into use that sysmon would have been told of. seq_cst: after the fence in there; as in p_attach(). */
 	if (__builtin_expect(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP, 0))
@@ -675,9 +694,7 @@ int wait_park(struct g *g, int64_t deadline) {
 				g->timer.fire = timer_fire;
 				g->timer.arg = g;
 				timer_add(h, &g->timer);
-				/* who polls until later may have begun to when nobody waited for the wall clock */
-				int64_t look = g->timer.wall ? nanotime() + WALL_LOOK_NS : INT64_MAX;
-				poller_told(deadline < look ? deadline : look);
+				poller_told(deadline, g->timer.wall);
 			}
 			chaos_delay();
 			g_switch_out(g, NULL);

@@ -35,8 +35,8 @@
 
 #define TICK_MIN_NS 1000000      /* 1 ms: a wake-up costs 8 us of CPU, on a virtual machine 30, so this is 1 to 3 % of a core, and only while it pays */
 #define CALM_TICKS 32u           /* ticks without work until the tick doubles */
-#define IDLE_TICKS 1u            /* with every P idle it ticks so often, then dozes */
-#define IDLE_DOZES 3u            /* ... and then sleeps deeply, from where every P that is taken into use has to wake it */
+#define IDLE_TICKS 4u            /* with every P idle it ticks so often, then dozes */
+#define IDLE_DOZES 2u            /* ... and then sleeps deeply, from where every P that is taken into use has to wake it */
 #define TICK_SOON_NS 100000      /* once more, where two looks decide */
 #define DOZE_MIN_NS 250000       /* the least sleep before a timer: Ms that switch run their own */
 #define SYSCALL_NS 1000000       /* a bracketed syscall may hold its P this long when somebody waits */
@@ -308,7 +308,7 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
-	} else if (!in_syscall || !p_put_unneeded(p)) {
+	} else if (!in_syscall || !runq_empty(p) || !p_put_unneeded(p)) {
 		startm(p);
 		p->mon_taken = blocked ? nanotime() : 0;
 	}
@@ -691,11 +691,12 @@ static void tick(struct look *look, bool poll) {
 
 /* Sleeps for a period, less if a timer is due that no M will run, and if that is SYSMON_DOZE_NS until it is stirred. With every P in the hands of a goroutine that
  * computes, the network ends the sleep as well: true if it did. */
-static bool doze(int64_t period, bool hogs) {
+static bool doze(int64_t period, bool idle, bool hogs) {
 	static bool vain; /* the descriptor was ready for nobody (a break meant for an M): not twice in a row */
 	bool stirs = period == SYSMON_DOZE_NS;
 	uint32_t awake = SYSMON_AWAKE;
-	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
+	/* Also where all is idle and somebody polls: who that wakes for a timer may compute, and nobody polls then. */
+	if (idle || !atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		int64_t left = timers_first() - nanotime(), least = hogs ? DOZE_MIN_NS / 8 : DOZE_MIN_NS;
 		if (left < period)
 			period = left > least ? left : least;
@@ -775,13 +776,14 @@ static void sysmon_loop(void) {
 			period = look.until;
 		if (hogs && netpoll_has_waiters() && period > TICK_MIN_NS)
 			period = TICK_MIN_NS;
-		if (idle >= IDLE_TICKS)
+		bool idles = idle >= IDLE_TICKS && nobody_waits();
+		if (idles)
 			period = SYSMON_DOZE_NS;
 		else if (restless)
 			restless--;
 		else if (period == SYSMON_TICK_MAX_NS && nobody_waits())
 			period = SYSMON_DOZE_NS;
-		bool poll = doze(period, hogs);
+		bool poll = doze(period, idles, hogs);
 		/* acquire: pairs with sysmon_poke() */
 		uint32_t was = atomic_exchange_explicit(&sched.sysmon_note, SYSMON_AWAKE, memory_order_acquire);
 		if (period == SYSMON_DOZE_NS && was != SYSMON_DOZES)

@@ -36,6 +36,7 @@
 #include "../core/procs.h"
 #include "../core/stats.h"
 #include "../shims/inspect.h"
+#include "../shims/thread.h"
 #include "entry.h"
 #include "settings.h"
 
@@ -290,6 +291,7 @@ static void *ctl_main(void *arg) {
 			break; /* out of memory, or worse: leave the program alone */
 		}
 	}
+	thread_kernel_ends();
 	return NULL;
 }
 

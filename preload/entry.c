@@ -21,6 +21,7 @@
 #include "../shims/isolate.h"
 #include "../shims/shim.h"
 #include "../shims/sync.h"
+#include "../shims/thread.h"
 #include "settings.h"
 #include "symbols.h"
 
@@ -190,6 +191,7 @@ __attribute__((constructor)) static void goshim_init(int argc, char **argv, char
 	const char *lacking = symbols_init();
 	tcb_lookup = symbols_private;
 	tcb_find_tid();
+	thread_find_count();
 	if (!lacking) {
 		environment_read(envp);
 		bypass_refuse();

@@ -130,7 +130,8 @@ static bool is_loop(struct g *g) {
 	if (n >= LOOPS_MIN && n >= 2 * sched_config.gomaxprocs)
 		return false;
 	atomic_fetch_add_explicit(&loops, 1, memory_order_relaxed);
-	return t->loop = true;
+	__atomic_store_n(&t->loop, true, __ATOMIC_RELAXED); /* hands_on() of others */
+	return true;
 }
 
 /* One that hands what comes to others (a listener and its pool) finds them queued when it waits. In the kernel it would have to give its P to another M each time, and get one
@@ -139,7 +140,7 @@ static bool is_loop(struct g *g) {
 static bool hands_on(struct g *g) {
 	struct thread *t = thread_of(g);
 	struct g *next = g->m->p ? runq_peek(g->m->p) : NULL;
-	bool queued = next && !thread_of(next)->loop;
+	bool queued = next && !__atomic_load_n(&thread_of(next)->loop, __ATOMIC_RELAXED);
 	if (queued ? t->loop_busy < LOOP_BUSY_MAX : t->loop_busy > 0)
 		t->loop_busy += queued ? 1 : -1;
 	if (t->loop_busy == (t->loop_hands_on ? LOOP_BUSY_MAX / 4 : LOOP_BUSY_MAX * 3 / 4))

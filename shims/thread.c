@@ -115,13 +115,20 @@ void thread_fork_child(void) {
 	atomic_store_explicit(&kernel_made, count - 1, memory_order_relaxed);
 }
 
+void thread_find_count(void) {
+	nthreads = tcb_lookup("__nptl_nthreads");
+}
+
+void thread_kernel_ends(void) {
+	atomic_fetch_sub_explicit(&kernel_made, 1, memory_order_relaxed);
+}
+
 bool thread_runtime_ready(void) {
 	if (likely(sched_started()))
 		return true;
 	if (!goshim_enabled())
 		return false;
 	const char *why = "the runtime could not start";
-	nthreads = tcb_lookup("__nptl_nthreads");
 	sched_thread_create = thread_kernel_create;
 	goshim_configure();
 	const char *unpatched = inside_start();

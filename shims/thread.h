@@ -152,6 +152,10 @@ struct g *thread_new_detached(const struct g_stack_req *req, void *(*start)(void
 
 /* For the core: Ms, sysmon and other kernel threads of the library's own. */
 int thread_kernel_create(void *(*fn)(void *), void *arg);
+/* One of those, that is no M, is about to end. */
+void thread_kernel_ends(void);
+/* As the library is loaded: a fork's child may have to know how many threads libc counts, whether or not the runtime has started. */
+void thread_find_count(void);
 
 /* Ends the calling goroutine without running anything of the program's: its result is PTHREAD_CANCELED. */
 void thread_abandon(struct g *g) __attribute__((noreturn));
