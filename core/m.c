@@ -580,7 +580,7 @@ void wakep(void) {
 	if (poller) {
 		debug_poller_broken();
 		netpoll_break(); /* it comes back, takes the P and looks for work */
-		sysmon_stir(netpoll_has_waiters() ? 0 : timers_first()); /* nobody polls then */
+		waits_left();
 	}
 }
 

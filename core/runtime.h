@@ -214,6 +214,7 @@ static inline bool globq_waiting(void) {
 void timer_wake_poller(int64_t when); /* a timer was queued: ends the poller's sleep if that was to be longer */
 void schedule(struct m *m);            /* the loop of an M's g0; returns when the M shall retire */
 bool wall_waited(void);                /* somebody waits for a time of the wall clock */
+void waits_left(void);
 void wall_begin(void);
 void wall_look(void);                  /* has it been set? */
 int64_t timers_first(void);            /* the earliest deadline of all Ps; INT64_MAX none */

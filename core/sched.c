@@ -155,6 +155,11 @@ int64_t timers_first(void) {
 	return first;
 }
 
+/* No M polls for who waits for a descriptor or a timer: sysmon is to. */
+void waits_left(void) {
+	sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
+}
+
 /* The list's first to run now, the others queued behind. */
 static struct g *list_take(struct p *p, struct g *list) {
 	struct g *first = list, *next;
@@ -347,12 +352,12 @@ static struct g *poll_as_poller(struct m *m) {
 	atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
 	struct p *p = p_idle_pop();
 	lock_release(&sched.lock);
-	if (p) {
+	if (p)
 		p_attach(m, p);
-		if (list) /* nobody polls any more */
-			sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
-	} else
+	else
 		sysmon_poke(); /* it has slept without looking at timers, because this M did; who is due may need a P to be taken from somebody */
+	if (p && list)
+		waits_left();
 	if (!list) {
 		/* A timer, or somebody broke the sleep because there is work to take over: look for it as a woken M does. */
 		uint32_t none = 0;
@@ -387,7 +392,7 @@ static struct g *find_runnable(struct m *m) {
 			struct p *p = p_idle_pop();
 			if (!p) {
 				/* who parked here without a P may wait for a descriptor or a timer, and sysmon need not know */
-				sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
+				waits_left();
 				m_stop(m);
 				continue;
 			}
@@ -418,7 +423,7 @@ static struct g *find_runnable(struct m *m) {
 			if (list)
 				return list_take(p, list);
 			/* If they go on and on, nobody looks. */
-			sysmon_stir(netpoll_has_waiters() ? 0 : timers_first());
+			waits_left();
 		}
 		chaos_delay();
 		lock_acquire(&sched.lock, LOCK_SCHED);

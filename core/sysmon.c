@@ -6,7 +6,7 @@
  * goroutines that are queued while a P is idle (SCH-1).
  * The tick is TICK_MIN while there was something to do lately, SYSMON_TICK_MAX in a steady state. Where nobody waits for a P it dozes for as long as Go's does, and who comes
  * to wait stirs it: each of its wake-ups takes the CPU from a goroutine, which on a busy machine gets it back when others have had theirs. When every P is idle for IDLE_TICKS it
- * sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
+ * dozes, and soon sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
  * While every P computes, sysmon is who waits for the network and for timers (doze).
  *
  * sysmon_retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
@@ -695,7 +695,7 @@ static bool doze(int64_t period, bool idle, bool hogs) {
 	static bool vain; /* the descriptor was ready for nobody (a break meant for an M): not twice in a row */
 	bool stirs = period == SYSMON_DOZE_NS;
 	uint32_t awake = SYSMON_AWAKE;
-	/* Also where all is idle and somebody polls: who that wakes for a timer may compute, and nobody polls then. */
+	/* Also where all is idle and an M polls: whom it wakes for a timer may compute, and then nobody polls. */
 	if (idle || !atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		int64_t left = timers_first() - nanotime(), least = hogs ? DOZE_MIN_NS / 8 : DOZE_MIN_NS;
 		if (left < period)
