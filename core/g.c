@@ -411,9 +411,11 @@ static void gfree_strip_all(struct g *self) {
 		gfree_strip(g);
 }
 
-static bool gfree_any(void) {
+/* Is one in a global list; `fat`, with sched.lock held: that has not been trimmed? */
+static bool gfree_any(bool fat) {
 	for (uint32_t i = 0; i < GFREE_LISTS; i++) {
-		if (__atomic_load_n(&sched.gfree[i].head, __ATOMIC_RELAXED))
+		const struct g *g = __atomic_load_n(&sched.gfree[i].head, __ATOMIC_RELAXED);
+		if (g && !(fat && g->lean))
 			return true;
 	}
 	return false;
@@ -421,7 +423,7 @@ static bool gfree_any(void) {
 
 /* Others may give back what dead Gs keep: Ps when they fall idle, who is on its way out, and who is at it. Looked at again and again; acquire: as said at gfree_done(). */
 static bool gfree_elsewhere(void) {
-	return atomic_load_explicit(&gfree_in_hand, memory_order_acquire) || atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || gfree_any();
+	return atomic_load_explicit(&gfree_in_hand, memory_order_acquire) || atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 < sched.procs || gfree_any(false);
 }
 
 /* Refused: what dead Gs and slabs of other sizes keep of a limited address space may do (MEM-6). Who has been joined is gone for the program: so it waits a little
@@ -565,9 +567,7 @@ void gfree_spare(bool all) {
 	sched.gfree_low = sched.gfree_count;
 	unused = unused > GFREE_LEAST ? unused - GFREE_LEAST : 0;
 	sched.gfree_strip = all ? unused : (unused + 1) / 2;
-	bool work = sched.gfree_strip != 0;
-	for (uint32_t i = 0; i < GFREE_LISTS && !work; i++)
-		work = sched.gfree[i].head && !sched.gfree[i].head->lean;
+	bool work = sched.gfree_strip || gfree_any(true);
 	lock_release(&sched.lock);
 	if (work)
 		maker_chore();

@@ -32,7 +32,6 @@
 #define GHOST_FD_BASE 1000
 #define ENTER_WAITING_NS 200000 /* a thread that began a call so long ago may sleep in it ... */
 #define ENTER_NS 20000000       /* ... also if that is one that waits for nothing but memory */
-#define YIELD_NS 50000
 #define GEN_SHIFT 48
 #define DATA_MASK ((1ull << GEN_SHIFT) - 1)
 
@@ -194,17 +193,13 @@ static void tries_await(struct pd *pd, struct g *self) {
 		struct g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
 		int64_t began = nanotime();
 		/* acquire: its call is over. curg: who is switched out is not in one. */
-		while (g && g != self && atomic_load_explicit(&g->trying, memory_order_acquire) == pd &&
-		       atomic_load_explicit(&m->curg, memory_order_relaxed) == g) {
+		for (unsigned n = 0; g && g != self && atomic_load_explicit(&g->trying, memory_order_acquire) == pd &&
+		                     atomic_load_explicit(&m->curg, memory_order_relaxed) == g; n++) {
 			int64_t waited = nanotime() - began;
 			bool waits = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 			if (waited > (waits ? ENTER_WAITING_NS : ENTER_NS) && is_in_call(m))
 				break;
-			struct timespec nap = {0, YIELD_NS};
-			if (waited > YIELD_NS) /* it may be one that the kernel will not run while we ask to */
-				SYS2(SYS_nanosleep, &nap, 0);
-			else
-				SYS0(SYS_sched_yield);
+			kernel_yield(n);
 		}
 	}
 }

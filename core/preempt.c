@@ -133,8 +133,9 @@ void preempt_inner_stack(struct g *g, const void *at, size_t size) {
 	uintptr_t lo, hi, from = (uintptr_t)at, to = from + size;
 	if (!main_low) /* before the runtime starts */
 		main_low = main_stack_low();
-	preempt_main_stack(&lo, &hi);
-	if (!is_main) {
+	if (is_main) {
+		preempt_main_stack(&lo, &hi);
+	} else {
 		lo = (uintptr_t)g->stack.lo;
 		hi = (uintptr_t)g->stack.hi;
 	}

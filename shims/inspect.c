@@ -4,7 +4,6 @@
  * cannot fault, and nothing is locked. glibc's objects say who owns them (mutex.c and rwlock.c keep those fields as glibc does). */
 #include "inspect.h"
 
-
 #include <link.h>
 #include <string.h>
 

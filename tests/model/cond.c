@@ -201,15 +201,19 @@ static void destroys(void) {
 	gone = true;
 }
 
-/* Whom a signal wakes gives up its ref itself. */
-static void destroys_signalled(void) {
+static void destroys_after(int (*wake)(pthread_cond_t *)) {
 	lock();
 	flag = true;
-	pthread_cond_signal(&cond);
+	wake(&cond);
 	check(pthread_cond_destroy(&cond) == 0);
 	memset(&cond, 0xff, sizeof cond);
 	gone = true;
 	unlock();
+}
+
+/* Whom a signal wakes gives up its ref itself. */
+static void destroys_signalled(void) {
+	destroys_after(pthread_cond_signal);
 }
 
 static bool both_wait(void *arg) {
@@ -219,13 +223,7 @@ static bool both_wait(void *arg) {
 /* Who destroys holds the mutex that the one who is moved waits for. */
 static void destroys_held(void) {
 	model_await(&cond.__data.__wrefs, both_wait, &cond.__data.__wrefs);
-	lock();
-	flag = true;
-	pthread_cond_broadcast(&cond);
-	check(pthread_cond_destroy(&cond) == 0);
-	memset(&cond, 0xff, sizeof cond);
-	gone = true;
-	unlock();
+	destroys_after(pthread_cond_broadcast);
 }
 
 /* While another broadcasts. */
