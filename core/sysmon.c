@@ -48,6 +48,7 @@
 #define STRAY_NS 4000000         /* what one that runs beside those with a P may keep a CPU for: a slice of the kernel's */
 #define STRAY_IDLE 16            /* ... but one that used less than this part of the time is blocked for most of it */
 #define RECOUNT_NS 2000000       /* how soon that is looked at again where it matters */
+#define ASTRAY_NS 100000000      /* ... and when they are taken to be blocked, if none had any CPU time: the kernel gives a thread its turn by then, on all but the busiest machines */
 #define TRUST 4u                 /* Ps that must be used at once */
 #define PROMPT_NS 500000         /* at once */
 #define TRUST_LOOKS 2u           /* at TICK_SOON_NS, after one that seemed blocked */
@@ -89,9 +90,18 @@ static bool poller_missing(void) {
 	return netpoll_has_waiters();
 }
 
+/* Goroutines without a P, when last counted and since; and those of them that are taken to compute. */
+static _Atomic uint32_t without_p; /* relaxed: a limit, and a hint. Who begins without one counts itself */
+static uint32_t strays;
+static int64_t strays_ran; /* when one was last seen to have computed, or lost its P */
+static bool strays_still;  /* that is long ago: they are blocked */
+
 /* Nothing to watch but queues: every P is idle, and an M blocks in netpoll if there is anything to wait for. */
 static bool nobody_works(void) {
 	if (atomic_load(&sched.idle_p_count) != sched.procs || procs_leaving() || disk_waited())
+		return false;
+	/* Who computes without a P is to have one that is idle (strays_look), and nobody else may run who would wake us for it. */
+	if (without_p && !strays_still)
 		return false;
 	/* A signal that waits for its goroutine: a kick may reach an M just before the system call it was to end, so keep looking. */
 	if (atomic_load_explicit(&rt_pending, memory_order_relaxed) || wishes_listed())
@@ -113,10 +123,6 @@ static bool nobody_queued(void) {
 static bool all_idle(void) {
 	return nobody_works() && nobody_queued();
 }
-
-/* Goroutines without a P, when last counted and since; and those of them that are taken to compute. */
-static _Atomic uint32_t without_p; /* relaxed: a limit, and a hint. Who begins without one counts itself */
-static uint32_t strays;
 
 /* A clock that stands still says little on a machine that lacks CPUs. But where the Ps that are taken for it are used at once there are CPUs; and a program
  * one of whose threads waits where nobody sees it (libgomp makes futex calls by its own instructions) has more of them. So such a G is no stray while so many Ps in a
@@ -294,6 +300,11 @@ static void spins_no_more(struct g *g) {
 	atomic_store_explicit(&g->spins, 0, memory_order_relaxed);
 }
 
+static void strays_run(int64_t now) {
+	strays_ran = now;
+	strays_still = false;
+}
+
 static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	bool in_syscall = atomic_load_explicit(&g->in_syscall, memory_order_relaxed);
 	int64_t used = in_syscall ? 0 : preempt_cpu_time(m);
@@ -302,6 +313,8 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 		return false;
 	stat_count(NULL, in_syscall ? STAT_RETAKEN_SYSCALL : STAT_RETAKEN_HOG, 1);
 	without_p += !in_syscall;
+	if (!in_syscall)
+		strays_run(look->now);
 	strays += !in_syscall && !(blocked && trusted());
 	clock_note(m, g, used, look->now);
 	m->unseen_g = blocked ? g : NULL;
@@ -461,7 +474,10 @@ static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
 	if (!asks)
 		return;
 	uint64_t moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
-	look->computes |= g == m->stray_g && moved == m->stray_moved && used - m->stray_cpu >= SLICE_NS / STRAY_IDLE;
+	bool ran = g != m->stray_g || used - m->stray_cpu >= SLICE_NS / STRAY_IDLE;
+	if (ran)
+		strays_run(look->now);
+	look->computes |= ran && g == m->stray_g && moved == m->stray_moved;
 	m->stray_g = g;
 	m->stray_moved = moved;
 	m->stray_cpu = used;
@@ -481,6 +497,7 @@ static void strays_look(struct look *look) {
 	if (asks)
 		next = look->now + SLICE_NS;
 	recount = look->now + RECOUNT_NS;
+	strays_still = look->now - strays_ran >= ASTRAY_NS; /* unless one is found that ran */
 	atomic_store_explicit(&without_p, 0, memory_order_relaxed);
 	strays = 0;
 	for (struct m *m = __atomic_load_n(&sched.all_m, __ATOMIC_ACQUIRE); m; m = m->all_next) {
