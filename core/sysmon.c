@@ -5,8 +5,9 @@
  * taken; does it compute, it is preempted after SLICE_NS (preempt.c), or makes room for one that was woken after WOKEN_NS, or loses its P where it spins, (3) wakes an M for
  * goroutines that are queued while a P is idle (SCH-1).
  * The tick is TICK_MIN while there was something to do lately, SYSMON_TICK_MAX in a steady state. Where nobody waits for a P it dozes for as long as Go's does, and who comes
- * to wait stirs it: each of its wake-ups takes the CPU from a goroutine, which on a busy machine gets it back when others have had theirs. When every P is idle for IDLE_TICKS it
- * dozes, and soon sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory back (scavenge.c).
+ * to wait stirs it: each of its wake-ups takes the CPU from a goroutine, which on a busy machine gets it back when others have had theirs. When every P is idle for IDLE_TICKS, and
+ * nobody computes without one, it dozes, and soon sleeps until one is taken again, so an idle process has no wake-ups, but for a few in the first seconds, which give memory
+ * back (scavenge.c).
  * While every P computes, sysmon is who waits for the network and for timers (doze).
  *
  * sysmon_retake() and the M agree by an asymmetric Dekker: the M stores in_rt and loads m->retake with no fence (rt_enter); sysmon stores m->retake,
@@ -266,6 +267,17 @@ static bool blocks_unseen(struct p *p, struct m *m, struct look *look, int64_t l
 	return false;
 }
 
+/* The same where nobody needs p: as one in a system call does, it would keep sysmon from its sleep for as long as it is blocked. */
+static bool blocks_for_long(struct p *p, struct m *m, const struct look *look) {
+	if (p->mon_cpu_at && look->now - p->mon_cpu_at < ASTRAY_NS)
+		return false; /* a read costs a system call */
+	int64_t used = preempt_cpu_time(m);
+	bool blocked = stands_still(p, used);
+	if (!blocked)
+		cpu_clock_note(p, used, look->now);
+	return blocked;
+}
+
 static bool trusted(void) {
 	return trust == TRUST && without_p < WITHOUT_P_MAX;
 }
@@ -321,7 +333,7 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
-	} else if (!in_syscall || !runq_empty(p) || !p_put_unneeded(p)) {
+	} else if (!runq_empty(p) || !p_put_unneeded(p)) {
 		startm(p);
 		p->mon_taken = blocked ? nanotime() : 0;
 	}
@@ -401,8 +413,11 @@ static void watch_p(struct p *p, struct look *look) {
 		return;
 	}
 	look->computes |= ran >= SLICE_NS && atomic_load_explicit(&m->moved, memory_order_relaxed) == p->mon_moved;
-	if (!wanted)
+	if (!wanted) {
+		if (ran >= ASTRAY_NS && blocks_for_long(p, m, look))
+			take(p, m, g, look);
 		return;
+	}
 	if (blocks_unseen(p, m, look, woken ? STILL_NS : SYSCALL_NS) || chaos(CHAOS_HANDOFF)) {
 		if (take(p, m, g, look)) {
 			look->again = true; /* rarely alone */

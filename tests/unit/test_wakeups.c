@@ -208,6 +208,36 @@ Test(wakeups, sysmon_is_stirred_by_who_is_queued) {
 	wait_all();
 }
 
+static _Atomic uint32_t unseen_word, unseen_waits;
+
+static void waits_unseen(void *arg) {
+	(void)arg;
+	atomic_store(&unseen_waits, 1);
+	while (!atomic_load(&unseen_word))
+		SYS4(SYS_futex, &unseen_word, FUTEX_WAIT_PRIVATE, 0, 0);
+}
+
+static void *sees_sysmon_asleep(void *arg) {
+	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP);
+	atomic_store(&slept, 1);
+	futex_wake(&slept, 1, FUTEX_ANY);
+	return arg;
+}
+
+/* Who waits where nobody sees it has a P at first, that nobody else wants. */
+Test(wakeups, sysmon_sleeps_while_somebody_waits_unseen) {
+	start(2);
+	go(waits_unseen, NULL);
+	spin_until(atomic_load(&unseen_waits)); /* who yields would want it */
+	pthread_t t = thread_start(sees_sysmon_asleep, NULL);
+	while (!atomic_load(&slept))
+		futex_wait(&slept, 0, -1, FUTEX_ANY, false, "sleep");
+	thread_join(t);
+	atomic_store(&unseen_word, 1);
+	SYS3(SYS_futex, &unseen_word, FUTEX_WAKE_PRIVATE, 1);
+	wait_all();
+}
+
 static _Atomic bool found;
 
 static void naps(void *arg) {
