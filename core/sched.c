@@ -320,8 +320,8 @@ static bool backlog_anywhere(void) {
 	return false;
 }
 
-/* This M blocks in netpoll for everybody. Gives up P before; returns a G to run (with a P), or NULL: look again. */
-static struct g *poll_as_poller(struct m *m) {
+/* One sleep of the poller's. `in_vain`: it was for a look at the wall clock only, and nothing has come of that. */
+static struct g *poller_sleep(struct m *m, bool *in_vain) {
 	/* seq_cst store and loads: Dekker with timer_wake_poller(): it queues a timer, then looks at poll_until. */
 	atomic_store(&sched.poll_until, INT64_MAX);
 	int64_t first = timers_first(), timeout = -1;
@@ -347,6 +347,19 @@ static struct g *poll_as_poller(struct m *m) {
 		if (wall_waited())
 			atomic_store(&wall_lately, true);
 	}
+	/* A break that came just then ends the next sleep at once: that one is shorter than it was to be. */
+	int64_t now = looks ? nanotime() : 0;
+	*in_vain = looks && !list && now >= first && timers_first() > now && !globq_waiting();
+	return list;
+}
+
+/* This M blocks in netpoll for everybody. Gives up P before; returns a G to run (with a P), or NULL: look again. */
+static struct g *poll_as_poller(struct m *m) {
+	struct g *list;
+	bool in_vain;
+	do
+		list = poller_sleep(m, &in_vain);
+	while (in_vain); /* a P would be taken, and sysmon woken for that, each second in a process that is idle */
 	atomic_store_explicit(&sched.poll_until, 0, memory_order_relaxed);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	atomic_store_explicit(&sched.poller, 0, memory_order_relaxed);
@@ -741,6 +754,11 @@ static void queued_local(struct p *p, bool wakes) {
 	}
 }
 
+/* self's M, which has p, goes on to the only one that is queued there: it has just woken for him, as a rule. */
+static bool is_next(const struct g *self, const struct m *m, struct p *p) {
+	return self->kind == G_G0 && !m->next_g && runq_length(p) == 1;
+}
+
 /* Inside the runtime, on self. */
 static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	struct m *m = self->m;
@@ -748,7 +766,8 @@ static void ready_local(struct g *self, struct g *g, bool next, bool wakes) {
 	g_state_set(g, GS_RUNNABLE);
 	if (p && !chaos(CHAOS_MIGRATE)) {
 		runq_put(p, g, next);
-		queued_local(p, wakes);
+		if (!is_next(self, m, p))
+			queued_local(p, wakes);
 	} else {
 		globq_put(g);
 		wakep();

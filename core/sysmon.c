@@ -50,6 +50,7 @@
 #define STRAY_IDLE 16            /* ... but one that used less than this part of the time is blocked for most of it */
 #define RECOUNT_NS 2000000       /* how soon that is looked at again where it matters */
 #define ASTRAY_NS 100000000      /* ... and when they are taken to be blocked, if none had any CPU time: the kernel gives a thread its turn by then, on all but the busiest machines */
+#define BLOCKED_NS 1000000000    /* ... and how often it looks whether they still are */
 #define TRUST 4u                 /* Ps that must be used at once */
 #define PROMPT_NS 500000         /* at once */
 #define TRUST_LOOKS 2u           /* at TICK_SOON_NS, after one that seemed blocked */
@@ -272,7 +273,7 @@ static bool blocks_for_long(struct p *p, struct m *m, const struct look *look) {
 	if (p->mon_cpu_at && look->now - p->mon_cpu_at < ASTRAY_NS)
 		return false; /* a read costs a system call */
 	int64_t used = preempt_cpu_time(m);
-	bool blocked = stands_still(p, used);
+	bool blocked = p->mon_cpu_at && used - p->mon_cpu < (look->now - p->mon_cpu_at) / STRAY_IDLE;
 	if (!blocked)
 		cpu_clock_note(p, used, look->now);
 	return blocked;
@@ -730,6 +731,8 @@ static bool doze(int64_t period, bool idle, bool hogs) {
 	/* Also where all is idle and an M polls: whom it wakes for a timer may compute, and then nobody polls. */
 	if (idle || !atomic_load_explicit(&sched.poller, memory_order_relaxed)) {
 		int64_t left = timers_first() - nanotime(), least = hogs ? DOZE_MIN_NS / 8 : DOZE_MIN_NS;
+		if (idle && left < period)
+			left += TICK_MIN_NS; /* as a rule the M has run him by then, and all is idle again */
 		if (left < period)
 			period = left > least ? left : least;
 		if (hogs && !vain && netpoll_has_waiters()) {
@@ -774,17 +777,32 @@ static void asleep_until(int64_t next) {
 	} while (until < next && r == -ETIMEDOUT);
 }
 
+/* Who seemed blocked, and has no P, may compute by now, and nobody tells. */
+static void blocked_look(int64_t now) {
+	struct look look = {.now = now};
+	if (without_p)
+		strays_look(&look);
+}
+
+/* When it is to wake by itself. */
+static int64_t wakes_at(int64_t now) {
+	int64_t next = scavenge(now, true);
+	return without_p && next > now + BLOCKED_NS ? now + BLOCKED_NS : next;
+}
+
 /* Nothing is to be watched. seq_cst exchange, then look again: Dekker with p_attach(), which leaves the idle list first. */
 static void sleep_deeply(void) {
 	procs_climb_over();
 	batch_over();
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
 	shims_look();
-	int64_t next = scavenge(nanotime(), true);
+	int64_t next = wakes_at(nanotime());
 	for (bool idle = all_idle(); idle && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP;) {
 		asleep_until(next);
 		shims_look();
-		next = scavenge(coarse_now_set(), true);
+		int64_t now = coarse_now_set();
+		next = wakes_at(now);
+		blocked_look(now);
 		idle = nobody_works() && (DEBUG_LEAVES_QUEUED || nobody_queued());
 	}
 	atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
@@ -797,7 +815,8 @@ static void sysmon_loop(void) {
 	for (;;) {
 		if (idle >= IDLE_TICKS + IDLE_DOZES) {
 			sleep_deeply();
-			idle = calm = 0;
+			idle = IDLE_TICKS; /* who takes a P for a moment is to cost a doze or two, and who comes to wait stirs us */
+			calm = 0;
 			scavenge_at = 0;
 			look = (struct look){0};
 		}
@@ -829,6 +848,7 @@ static void sysmon_loop(void) {
 		debug_look(now);
 		if (all_idle()) {
 			idle++;
+			blocked_look(now);
 			look = (struct look){0};
 			continue;
 		}

@@ -208,7 +208,7 @@ Test(wakeups, sysmon_is_stirred_by_who_is_queued) {
 	wait_all();
 }
 
-static _Atomic uint32_t unseen_word, unseen_waits;
+static _Atomic uint32_t unseen_word, unseen_waits, ends;
 
 static void waits_unseen(void *arg) {
 	(void)arg;
@@ -217,25 +217,162 @@ static void waits_unseen(void *arg) {
 		SYS4(SYS_futex, &unseen_word, FUTEX_WAIT_PRIVATE, 0, 0);
 }
 
+/* ... and looks at something in between, for a moment. */
+static void naps_unseen(void *arg) {
+	struct timespec nap = {0, 40000000};
+	(void)arg;
+	atomic_store(&unseen_waits, 1);
+	while (!atomic_load(&unseen_word))
+		SYS2(SYS_nanosleep, &nap, NULL);
+}
+
+static void end_of(const _Atomic uint32_t *word) {
+	while (!atomic_load(word))
+		futex_wait(word, 0, -1, FUTEX_ANY, false, "end");
+}
+
+static void tell(_Atomic uint32_t *word) {
+	atomic_store(word, 1);
+	futex_wake(word, 1, FUTEX_ANY);
+}
+
 static void *sees_sysmon_asleep(void *arg) {
 	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP);
-	atomic_store(&slept, 1);
-	futex_wake(&slept, 1, FUTEX_ANY);
+	tell(&slept);
 	return arg;
 }
 
 /* Who waits where nobody sees it has a P at first, that nobody else wants. */
-Test(wakeups, sysmon_sleeps_while_somebody_waits_unseen) {
+static void sleeps_while(void (*waits)(void *)) {
 	start(2);
-	go(waits_unseen, NULL);
+	go(waits, NULL);
 	spin_until(atomic_load(&unseen_waits)); /* who yields would want it */
 	pthread_t t = thread_start(sees_sysmon_asleep, NULL);
-	while (!atomic_load(&slept))
-		futex_wait(&slept, 0, -1, FUTEX_ANY, false, "sleep");
+	end_of(&slept);
 	thread_join(t);
 	atomic_store(&unseen_word, 1);
 	SYS3(SYS_futex, &unseen_word, FUTEX_WAKE_PRIVATE, 1);
 	wait_all();
+}
+
+Test(wakeups, sysmon_sleeps_while_somebody_waits_unseen) {
+	sleeps_while(waits_unseen);
+}
+
+Test(wakeups, sysmon_sleeps_while_somebody_mostly_waits_unseen) {
+	sleeps_while(naps_unseen);
+}
+
+static void waits_unseen_then_computes(void *arg) {
+	waits_unseen(arg);
+	while (!atomic_load(&ends))
+		arch_relax();
+}
+
+static void *sees_it_looked_after(void *arg) {
+	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP);
+	must(atomic_load(&sched.idle_p_count) == 1);
+	atomic_store(&unseen_word, 1);
+	SYS3(SYS_futex, &unseen_word, FUTEX_WAKE_PRIVATE, 1);
+	uint32_t before = atomic_load(&looks);
+	until(atomic_load(&looks) - before >= 100); /* asleep it has one a second */
+	atomic_store(&ends, 1);
+	tell(&slept);
+	return arg;
+}
+
+/* Who lost its P because it waited unseen, and computes when that is over: nobody tells sysmon, which sleeps. */
+Test(wakeups, who_waited_unseen_is_found_computing) {
+	__atomic_store_n(&sig_sysmon_hook, count_looks, __ATOMIC_RELEASE);
+	start(1);
+	go(waits_unseen_then_computes, NULL);
+	yield_until(atomic_load(&unseen_waits));
+	pthread_t t = thread_start(sees_it_looked_after, NULL);
+	end_of(&slept);
+	thread_join(t);
+	wait_all();
+}
+
+static void *sees_a_look_at_the_wall_clock(void *arg) {
+	int64_t long_after;
+	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP && atomic_load(&sched.poll_until));
+	uint32_t before = atomic_load(&looks);
+	int64_t first = atomic_load(&sched.poll_until);
+	until((long_after = atomic_load(&sched.poll_until)) != INT64_MAX && long_after > first);
+	cr_expect(atomic_load(&looks) == before);
+	tell(&slept);
+	return arg;
+}
+
+static void waits_for_a_time(void *arg) {
+	(void)arg;
+	while (!atomic_load(&ends))
+		futex_wait(&ends, 0, (nanotime() + LONG_NS) | DEADLINE_WALL, FUTEX_ANY, false, "end");
+}
+
+/* Who polls looks at the wall clock now and then, if somebody waits for a time of it. For that no P is taken, and sysmon not woken. */
+Test(wakeups, a_look_at_the_wall_clock_wakes_nobody) {
+	__atomic_store_n(&sig_sysmon_hook, count_looks, __ATOMIC_RELEASE);
+	start(2);
+	go(waits_for_a_time, NULL);
+	pthread_t t = thread_start(sees_a_look_at_the_wall_clock, NULL);
+	end_of(&slept);
+	thread_join(t);
+	tell(&ends);
+	wait_all();
+}
+
+/* The fewest looks of several tries: on a busy machine some sleeps find it awake. */
+static uint32_t looks_at_who_sleeps(int64_t ns, int sleeps) {
+	uint32_t fewest = UINT32_MAX;
+	for (int i = 0; i < 10; i++) {
+		uint32_t before = atomic_load(&looks);
+		for (int k = 0; k < sleeps; k++)
+			sleep_ns(ns);
+		uint32_t had = atomic_load(&looks) - before;
+		fewest = had < fewest ? had : fewest;
+	}
+	return fewest;
+}
+
+/* One that sleeps again and again, and does nothing else: sysmon dozes over what it does, and sleeps. */
+Test(wakeups, sysmon_hardly_looks_at_who_only_sleeps) {
+	__atomic_store_n(&sig_sysmon_hook, count_looks, __ATOMIC_RELEASE);
+	start(2);
+	uint32_t had = looks_at_who_sleeps(25000000, 20);
+	cr_expect(had <= 20 * 4, "%u", had);
+}
+
+static _Atomic bool dozed, woke;
+
+static void *lets_sysmon_doze(void *arg) {
+	until(atomic_load(&sched.poller) || atomic_load(&woke));
+	if (!atomic_load(&woke)) {
+		atomic_store(&sched.doze_until, INT64_MAX);
+		atomic_store(&sched.sysmon_note, SYSMON_DOZES);
+		atomic_store(&dozed, true);
+	}
+	return arg;
+}
+
+/* Whose timer an M has just woken for waits for nobody. */
+Test(wakeups, who_is_next_does_not_stir_sysmon) {
+	uint32_t in_time = 0;
+	start(1);
+	catch_sysmon();
+	while (in_time < 10) {
+		atomic_store(&dozed, false);
+		atomic_store(&woke, false);
+		pthread_t t = thread_start(lets_sysmon_doze, NULL);
+		sleep_ns(50000000);
+		bool stirred = atomic_load(&dozed) && atomic_load(&sched.sysmon_note) != SYSMON_DOZES;
+		in_time += atomic_load(&dozed);
+		atomic_store(&woke, true);
+		thread_join(t);
+		atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
+		cr_assert(!stirred);
+	}
+	release_sysmon();
 }
 
 static _Atomic bool found;
