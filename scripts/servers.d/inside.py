@@ -32,16 +32,24 @@ class Library:
             with open(f"/proc/{pid}/mem", "rb", 0) as memory:
                 memory.seek(int(base[0].split("-")[0], 16) + self.decision)
                 return struct.unpack("i", memory.read(4))[0]
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, struct.error):
             return None
+        except PermissionError as e:
+            raise Failed(f"what goshim decided is not to be read: {e}") from e
 
     def missed(self, pids):
         """Why these processes, of one server, did not run on goroutines; None: they did, or make no threads."""
         decided = {pid: self.decided(pid) for pid in pids}
         if ASIDE in decided.values():
             return "goshim stepped aside"
-        if ENABLED in decided.values():
-            return None
         if all(d is None for d in decided.values()):
             return "goshim is in none of its processes"
-        return "it has threads that are not goshim's" if any(lab.proc_status(p)["Threads"] > 1 for p in pids) else None
+        others = [pid for pid, d in decided.items() if d != ENABLED and threads(pid) > 1]
+        return f"process {others[0]} has threads that are not goshim's" if others else None
+
+
+def threads(pid):
+    try:
+        return lab.proc_status(pid)["Threads"]
+    except Failed:  # gone
+        return 0
