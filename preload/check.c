@@ -28,6 +28,7 @@
 #include "arch_cpu.h"
 #include "arch_scan.h"
 #include "launcher.h"
+#include "tsan.h"
 
 enum {
 	OBJECTS_MAX = 1024,
@@ -148,6 +149,7 @@ struct object {
 	const unsigned char *data;
 	size_t size;
 	bool is_libc, is_liburing;
+	unsigned tsan_fronts; /* how many of TSAN_FRONTS it has */
 };
 
 struct names {
@@ -287,7 +289,10 @@ static void symbol_note(struct object *o, const char *name, bool defined) {
 		names_add(&report.imports, name);
 	if (defined && IS_ONE_OF(name, allocators) && !strstr(report.allocator, o->name))
 		LINE_ADD(report.allocator, "%s", o->name);
-	if (defined && strcmp(name, "__tsan_init") == 0 && !*report.aside) /* symbols_foreign_runtime() */
+	static const char *const fronts[] = TSAN_FRONTS;
+	if (defined && o == report.objects && IS_ONE_OF(name, fronts))
+		o->tsan_fronts++;
+	if (defined && (strcmp(name, TSAN_INIT) == 0 || o->tsan_fronts == TSAN_FRONT_COUNT) && !*report.aside) /* symbols_foreign_runtime() */
 		LINE_ADD(report.aside, "%s has ThreadSanitizer inside, which knows only threads that it saw made", o->name);
 	if (defined && strcmp(name, "io_uring_queue_init") == 0)
 		o->is_liburing = true; /* the library stands in front of it */

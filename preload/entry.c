@@ -162,11 +162,13 @@ static void environment_read(char **envp) {
 }
 
 /* A library that comes after ours in the order of search and stands in front of the same functions would not be called: what a proxifier or a
- * sandbox is to see would pass it by (INT-4). Before ours it is called, and calls us. */
+ * sandbox is to see would pass it by (INT-4). Before ours it is called, and calls us. Whoever stands aside calls it: for ThreadSanitizer a thread is one that
+ * its own pthread_create() made. */
 static void bypass_refuse(void) {
 	static char why[400];
 	const char *name, *library;
-	if (aside_why || settings.off || settings.bypass || !symbols_bypassed(&name, &library))
+	bool aside = aside_why || settings.off;
+	if ((!aside && settings.bypass) || !symbols_bypassed(&name, &library) || aside)
 		return;
 	const char *const parts[] = {library, " has a ", name, "() of its own and must come before libgoshim.so in LD_PRELOAD"};
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

@@ -18,6 +18,7 @@
 
 #include "arch_cpu.h"
 #include "object.h"
+#include "tsan.h"
 
 struct real real;
 
@@ -93,8 +94,28 @@ static void lookups_find(void) {
 extern void __tsan_init(void) __attribute__((weak, visibility("default")));
 #endif
 
+/* Linked into the program by gcc, which does not export __tsan_init. The program is the first object there is. */
+static bool tsan_in_program(void) {
+#ifdef GOSHIM_RACE
+	return false;
+#else
+	static const char *const fronts[] = TSAN_FRONTS;
+	const struct link_map *map = object_map((const void *)symbols_init);
+	struct object o;
+	while (map && map->l_prev)
+		map = map->l_prev;
+	if (!object_open(&o, map))
+		return false;
+	for (size_t i = 0; i < TSAN_FRONT_COUNT; i++) {
+		if (!object_function(&o, fronts[i]))
+			return false;
+	}
+	return true;
+#endif
+}
+
 bool symbols_foreign_runtime(void) {
-	return __tsan_init != NULL;
+	return __tsan_init != NULL || tsan_in_program();
 }
 
 static void symbol_resolve(size_t i) {

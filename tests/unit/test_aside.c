@@ -146,6 +146,20 @@ Test(aside, switched_off) {
 	expect(lines_of_ours(c.output) == 1, c);
 }
 
+/* ThreadSanitizer, linked into the program or its library behind ours, sees its threads made. */
+Test(aside, thread_sanitizer_of_gcc) {
+	static const char *const how[] = {"-static-libtsan", ""}, *const settings[] = {"GOSHIM=off=0", "GOSHIM=off=1"};
+	for (int i = 0; i < 4; i++) {
+		struct child c = child_run("d=$(mktemp -d) && gcc -fsanitize=thread %s -o $d/p $S/tests/helpers/one_thread.c 2>/dev/null && $d/p >/dev/null || exit 77; "
+					   "%s LD_PRELOAD=$B/libgoshim.so timeout 60 $d/p 5; r=$?; rm -r $d; exit $r",
+					   how[i / 2], settings[i % 2]);
+		if (c.status == 77)
+			cr_skip_test("no libtsan");
+		expect(c.status == 5, c);
+		expect(strstr(c.output, "kernel threads\n"), c);
+	}
+}
+
 /* ---- more rights than the caller's (SEC-4) ---- */
 
 /* A copy of a helper in a folder of its own, made privileged by `how` ($f is the copy), run as another user with everything in the environment that could steer us. */

@@ -80,6 +80,16 @@ Test(check, thread_sanitizer_inside) {
 	expect_text(c, "verdict: no, it runs on kernel threads: p has ThreadSanitizer inside");
 }
 
+/* As gcc does: what it exports is libc's names. */
+Test(check, thread_sanitizer_of_gcc_inside) {
+	struct child c = child_run("d=$(mktemp -d) && echo 'int main(void) { return 0; }' >$d/p.c && "
+				   "gcc -fsanitize=thread -static-libtsan -o $d/p $d/p.c || exit 77; $B/goshim check $d/p; r=$?; rm -r $d; exit $r");
+	if (c.status == 77)
+		cr_skip_test("no static libtsan");
+	expect_status(c, 2);
+	expect_text(c, "verdict: no, it runs on kernel threads: p has ThreadSanitizer inside");
+}
+
 Test(check, go_programs) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/go_built");
 	expect_status(c, 1);
