@@ -368,9 +368,13 @@ static void loader_line(char *line) {
 		object_open(path);
 }
 
-/* Our own loader, never one that the program names: that could be anything. */
-static void libraries_list(const char *program) {
+/* Our own loader, never one that the program names: that could be anything. It takes $ORIGIN from the path that it is told, the kernel from the file behind
+ * all links. */
+static void libraries_list(const char *path) {
+	char program[PATH_MAX];
 	int ends[2];
+	if (!realpath(path, program))
+		fail(EXIT_OWN_FAILURE, "%s: %s", path, strerror(errno));
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		fail(EXIT_OWN_FAILURE, "pipe: %s", strerror(errno));
 	pid_t pid = fork();

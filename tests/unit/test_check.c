@@ -90,6 +90,16 @@ Test(check, thread_sanitizer_of_gcc_inside) {
 	expect_text(c, "verdict: no, it runs on kernel threads: p has ThreadSanitizer inside");
 }
 
+/* $ORIGIN is where the file is, not where a link to it is. */
+Test(check, links_are_followed) {
+	struct child c = child_run("d=$(mktemp -d) && mkdir $d/bin && echo 'int one(void) { return 1; }' >$d/l.c && cc -shared -fPIC -o $d/bin/libone.so $d/l.c && "
+				   "echo 'int one(void); int main(void) { return one() - 1; }' >$d/p.c && cc -o $d/bin/p $d/p.c -L$d/bin -Wl,-rpath,'$ORIGIN' -lone && "
+				   "ln -s bin/p $d/second && ln -s second $d/first && cd $d && ./first && $B/goshim check ./first; r=$?; rm -r $d; exit $r");
+	expect_status(c, 0);
+	expect_text(c, "./first\n");
+	cr_expect(!strstr(c.output, "libone.so:"), "%s", c.output);
+}
+
 Test(check, go_programs) {
 	struct child c = child_run("$B/goshim check $B/tests/helpers/go_built");
 	expect_status(c, 1);
