@@ -8,7 +8,7 @@
  * also why it may open files of /proc at any time: "the lowest free number" of the program does not change. Rejected: descriptors above
  * the program's, hidden by the shims as netpoll's are: each temporary one would still be seen by whoever makes system calls itself.
  *
- * Who may ask (SEC-12). The folder is $XDG_RUNTIME_DIR/goshim or /tmp/goshim-UID, made 0700, opened without following links, refused unless it is ours
+ * Who may ask (SEC-12). The folder is $XDG_RUNTIME_DIR/goshim, or where that cannot be had /tmp/goshim-UID, made 0700, opened without following links, refused unless it is ours
  * and closed to others; the socket is 0600; and the peer's uid, as the kernel tells it, must be ours or root. A request can do what its sender could
  * do by ptrace, and less.
  *
@@ -45,7 +45,7 @@
 
 static struct g ctl_g;
 static _Atomic uint32_t up; /* futex word: 1 listens, 2 failed */
-static const char *up_why;
+static char up_why[300];
 static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 64];
 static int32_t owner_pid; /* whose socket_path is; 0: nobody's */
 
@@ -62,16 +62,8 @@ static char *put_number(char *to, uint64_t n) {
 	return to;
 }
 
-/* The folder, open, or a negative number and *why. Made if need be; ours and nobody else's, or refused. */
-static long folder_open(char *path, const char **why) {
-	if (settings.ctl_folder[0]) {
-		strcpy(path, settings.ctl_folder);
-	} else if (settings.runtime_dir[0]) {
-		strcat(strcpy(path, settings.runtime_dir), "/" CTL_FOLDER);
-	} else {
-		strcpy(path, "/tmp/" CTL_FOLDER "-");
-		put_number(path + strlen(path), (uint64_t)SYS0(SYS_geteuid));
-	}
+/* The folder of that path, open, or a negative number and *why. Made if need be; ours and nobody else's, or refused. */
+static long folder_try(const char *path, const char **why) {
 	SYS3(SYS_mkdirat, AT_FDCWD, path, 0700);
 	*why = "cannot open the folder";
 	long fd = SYS4(SYS_openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -81,9 +73,22 @@ static long folder_open(char *path, const char **why) {
 	if (SYS4(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH) < 0 || st.st_uid != (uid_t)SYS0(SYS_geteuid) ||
 	    (st.st_mode & 077)) {
 		*why = "the folder is not this user's alone (it must be 0700)";
-		return -EPERM;
+		SYS1(SYS_close, fd);
+		return -EBADF; /* says nothing that *why does not */
 	}
 	return fd;
+}
+
+/* The one that the user named; else the first of two that can be had. */
+static long folder_open(char *path, const char **why) {
+	if (settings.ctl_folder[0])
+		return folder_try(strcpy(path, settings.ctl_folder), why);
+	long fd = settings.runtime_dir[0] ? folder_try(strcat(strcpy(path, settings.runtime_dir), "/" CTL_FOLDER), why) : -ENOENT;
+	if (fd >= 0)
+		return fd;
+	strcpy(path, "/tmp/" CTL_FOLDER "-");
+	put_number(path + strlen(path), (uint64_t)SYS0(SYS_geteuid));
+	return folder_try(path, why);
 }
 
 /* A listening socket, or a negative number and *why. */
@@ -267,6 +272,14 @@ static void connection_serve(int fd) {
 
 /* ---- the thread -------------------------------------------------------------------------------------------------------- */
 
+static void why_write(const char *why, long error) {
+	const char *text = goshim_error_text(error);
+	const char *const parts[] = {socket_path, socket_path[0] ? ": " : "", why, *text ? ": " : "", text};
+	up_why[0] = '\0';
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		strncat(up_why, parts[i], sizeof up_why - strlen(up_why) - 1);
+}
+
 static void *ctl_main(void *arg) {
 	(void)arg;
 	ctl_g = (struct g){.kind = G_FOREIGN, .state = GS_RUNNING, .tid = (int32_t)SYS0(SYS_gettid)};
@@ -278,7 +291,8 @@ static void *ctl_main(void *arg) {
 	long fd = MAY_FAIL(-EINVAL, SYS3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE));
 	if (fd == 0)
 		fd = refused < 0 ? refused : socket_open(&why);
-	up_why = why;
+	if (fd < 0)
+		why_write(why, fd);
 	/* release: publishes up_why and socket_path to ctl_start() */
 	atomic_store_explicit(&up, fd < 0 ? 2 : 1, memory_order_release);
 	SYS3(SYS_futex, &up, FUTEX_WAKE_PRIVATE, 1);
@@ -312,7 +326,7 @@ static void server_start(void) {
 	while (r == 0 && atomic_load_explicit(&up, memory_order_acquire) == 0)
 		SYS4(SYS_futex, &up, FUTEX_WAIT_PRIVATE, 0, 0);
 	if (r < 0 || atomic_load_explicit(&up, memory_order_relaxed) == 2)
-		goshim_say("no control socket: ", r < 0 ? "the kernel refuses a thread" : up_why);
+		goshim_say("GOSHIM=ctl: no control socket: ", r < 0 ? "the kernel refuses a thread" : up_why);
 }
 
 /* ---- GOSHIM=schedtrace ---------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  * no goroutine and call libc, and one line on stderr says why. */
 #include "entry.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -58,6 +59,33 @@ void goshim_stand_aside(const char *why) {
 	if (!why || atomic_exchange_explicit(&said, true, memory_order_relaxed))
 		return;
 	line_write((const char *const[]){"goshim: ", why, "; running on kernel threads", NULL});
+}
+
+/* By no function of libc's: strerror() reads a locale's files. */
+const char *goshim_error_text(long error) {
+	static const struct {
+		int number;
+		const char *text;
+	} texts[] = {
+		{EMFILE, "EMFILE, this process may have no more descriptors: ulimit -n"},
+		{ENFILE, "ENFILE, the system has too many open files"},
+		{ENOENT, "ENOENT, no such file or folder"},
+		{EACCES, "EACCES, permission denied"},
+		{EPERM, "EPERM, not permitted"},
+		{ENOTDIR, "ENOTDIR, not a folder, or a link to one"},
+		{ELOOP, "ELOOP, a symbolic link"},
+		{EROFS, "EROFS, read-only"},
+		{ENOSPC, "ENOSPC, no space left"},
+		{ENOSYS, "ENOSYS"},
+		{EAGAIN, "EAGAIN, too many threads or processes: ulimit -u"},
+		{EINVAL, "EINVAL"},
+		{EADDRINUSE, "EADDRINUSE"},
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		if (error == -texts[i].number)
+			return texts[i].text;
+	}
+	return "";
 }
 
 static const char *number_text(char buffer[24], uint64_t n) {

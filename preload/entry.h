@@ -23,6 +23,9 @@ void goshim_note(const char *what, const char *why);
 /* "goshim: WHAT WHY" on stderr, one line. */
 void goshim_say(const char *what, const char *why);
 
+/* What a negative error number says to who has to mend it: "EMFILE, too many open files"; "" where there is nothing to add. */
+const char *goshim_error_text(long error);
+
 /* In shims/thread.c: calls main and exits with what it returns, so that pthread_exit() works, from main and from exit handlers on its thread, and the
  * rest of the process goes on. */
 void thread_run_main(int (*main)(int, char **, char **), int argc, char **argv, char **envp) __attribute__((noreturn));

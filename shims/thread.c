@@ -129,6 +129,7 @@ bool thread_runtime_ready(void) {
 	if (!goshim_enabled())
 		return false;
 	const char *why = "the runtime could not start";
+	int error = 0;
 	sched_thread_create = thread_kernel_create;
 	goshim_configure();
 	const char *unpatched = inside_start();
@@ -142,10 +143,15 @@ bool thread_runtime_ready(void) {
 	struct thread before = tls_g ? *thread_of(tls_g) : (struct thread){0}; /* a kernel thread's until now */
 	if (!starter_prepare())
 		why = "libc has no key left for a thread of its own";
-	else if (sched_start(&why) == 0)
+	else if ((error = sched_start(&why)) == 0)
 		why = NULL;
 	if (why) {
-		goshim_stand_aside(why);
+		static char line[200];
+		line[0] = '\0';
+		const char *text = goshim_error_text(error), *const parts[] = {why, *text ? " (" : "", text, *text ? ")" : ""};
+		for (size_t i = 0; i < 4; i++)
+			strncat(line, parts[i], sizeof line - strlen(line) - 1);
+		goshim_stand_aside(line);
 		return false;
 	}
 	if (!sched_config.stack_mprotect && !stack_uses_markers())

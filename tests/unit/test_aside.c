@@ -77,6 +77,7 @@ Test(aside, no_kernel_thread) {
 Test(aside, no_descriptors) {
 	struct child c = confined("nofile=4", "");
 	expect(c.status == 0, c);
+	expect(strstr(c.output, "goshim: epoll is refused (EMFILE, this process may have no more descriptors: ulimit -n); running"), c);
 	expect(lines_of_ours(c.output) == 1, c);
 	expect(strstr(c.output, "works without descriptors\n"), c);
 	for (int n = 5; n < 12; n++) {
