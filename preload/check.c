@@ -9,7 +9,7 @@
  * sysmon has to notice. What a program opens with dlopen() is not seen.
  *
  * Verdicts: 0 it runs on goroutines; 1 it does, with the reservations named; 2 it cannot be preloaded into, or does not even
- * start. */
+ * start. No verdict: 125 wrong usage, or what goshim needs is missing; 126 and 127 as for a program that is to be run. */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -516,7 +516,7 @@ int check_main(int argc, char **argv) {
 	if (argc == 2 && strcmp(argv[0], "--") == 0)
 		argc--, argv++;
 	if (argc != 1 || argv[0][0] == '-')
-		fail(EXIT_USAGE, "usage: goshim check PROGRAM");
+		fail(EXIT_OWN_FAILURE, "usage: goshim check PROGRAM"); /* 2 is a verdict */
 	program_find(argv[0], path);
 	strcpy(script, path);
 	/* What env runs may be such a script, too. */
@@ -527,6 +527,8 @@ int check_main(int argc, char **argv) {
 	printf("%s%s%s\n", path, strcmp(path, end) ? ", run by " : "", strcmp(path, end) ? end : "");
 	if (why) {
 		char reason[PATH_MAX + 100];
+		if (why == no_program)
+			return verdict("no, it is a shared library, not a program", "");
 		snprintf(reason, sizeof(reason), "%s %s", end, why);
 		return verdict("no, it runs on kernel threads", reason);
 	}

@@ -161,6 +161,19 @@ static void folders_list(const struct target *t, struct folders *f) {
 		folders_of_user(f, 0);
 }
 
+static int complain_no_socket(const struct target *t, const struct folders *f) {
+	char list[FOLDERS_MAX * (FOLDER_MAX + 2) + 1] = "";
+	for (size_t i = 0; i < f->count; i++) {
+		size_t same = 0;
+		while (strcmp(f->path[same], f->path[i]) != 0)
+			same++;
+		if (f->path[i][0] && same == i)
+			strcat(strcat(list, *list ? ", " : ""), f->path[i]);
+	}
+	return complain("process %d has no control socket in %s: it must be started with GOSHIM=ctl=1, and have made a thread; if it was, "
+			"its stderr says why it could not use a folder", t->pid, list);
+}
+
 static int connect_target(struct target *t) {
 	struct folders folders;
 	folders_list(t, &folders);
@@ -187,23 +200,25 @@ static int connect_target(struct target *t) {
 		return complain("process %d left its control socket (it executed another program, which has made no "
 				"thread yet)",
 				t->pid);
-	return complain(
-		"process %d has no control socket: it must be started with GOSHIM=ctl=1, and have made a thread",
-		t->pid);
+	return complain_no_socket(t, &folders);
 }
 
-/* 0, or -1 and a line on stderr. */
+/* 0, or an exit status and a line on stderr. */
 static int target_find(const char *text, struct target *t) {
 	char *end;
 	long pid = strtol(text, &end, 10);
 	struct stat st;
 	char path[64];
-	if (!isdigit((unsigned char)*text) || *end || pid < 1 || pid > INT_MAX)
-		return complain("%s: not a process id (see goshim ctl)", text);
+	if (!isdigit((unsigned char)*text) || *end || pid < 1 || pid > INT_MAX) {
+		complain("%s: not a process id (see goshim ctl --help)", text);
+		return STATUS_USAGE;
+	}
 	t->pid = t->inner_pid = (int)pid;
 	snprintf(path, sizeof path, "/proc/%d", t->pid);
-	if (stat(path, &st) != 0)
-		return complain("%d: no such process", t->pid);
+	if (stat(path, &st) != 0) {
+		complain("%d: no such process", t->pid);
+		return STATUS_FAILED;
+	}
 	t->uid = t->owner = st.st_uid;
 	char *status = proc_read(t->pid, "status"), *line = status ? strstr(status, "\nUid:") : NULL;
 	if (line)
@@ -402,12 +417,34 @@ static bool is_number(const char *text) {
 	return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 10;
 }
 
+struct command {
+	const char *name;
+	int least, most; /* arguments, all of them numbers */
+	const char *argument;
+	bool not_zero;
+};
+
+/* False, and a line on stderr. */
+static bool arguments_check(const struct command *c, int argc, char **argv) {
+	if (argc < c->least)
+		complain("%s needs %s (see goshim ctl --help)", c->name, c->argument);
+	else if (argc > c->most)
+		complain("%s: %s takes no such argument (see goshim ctl --help)", argv[c->most], c->name);
+	else if (argc > 0 && !is_number(argv[0]))
+		complain("%s %s: %s must be a number (see goshim ctl --help)", c->name, argv[0], c->argument);
+	else if (argc > 0 && c->not_zero && atoi(argv[0]) == 0)
+		complain("%s %s: must be a number of 1 or more", c->name, argv[0]);
+	else
+		return true;
+	return false;
+}
+
 int ctl_client(int argc, char **argv) {
-	static const struct {
-		const char *name;
-		int least, most; /* arguments, all of them numbers */
-	} commands[] = {{"dump", 0, 0},  {"threads", 0, 0},    {"deadlocks", 0, 0}, {"stats", 0, 0},
-			{"trace", 0, 1}, {"gomaxprocs", 0, 1}, {"cancel", 1, 1}};
+	static const struct command commands[] = {
+		{"dump", 0, 0, NULL, false},    {"threads", 0, 0, NULL, false}, {"deadlocks", 0, 0, NULL, false},
+		{"stats", 0, 0, NULL, false},   {"trace", 0, 1, "MS", true},    {"gomaxprocs", 0, 1, "N", false},
+		{"cancel", 1, 1, "GID", false},
+	};
 	struct target t;
 	if (argc == 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "help") == 0)) {
 		fputs(usage_text, stdout);
@@ -420,16 +457,18 @@ int ctl_client(int argc, char **argv) {
 	size_t i = 0, count = sizeof commands / sizeof commands[0];
 	while (i < count && strcmp(argv[1], commands[i].name) != 0)
 		i++;
-	if (i == count || argc - 2 < commands[i].least || argc - 2 > commands[i].most ||
-	    (argc == 3 && !is_number(argv[2]))) {
-		complain("%s %s: not a command (see goshim ctl --help)", argv[1], argc > 2 ? argv[2] : "");
+	if (i == count) {
+		complain("%s: not a command (see goshim ctl --help)", argv[1]);
 		return STATUS_USAGE;
 	}
-	if (target_find(argv[0], &t) < 0)
-		return STATUS_FAILED;
+	if (!arguments_check(&commands[i], argc - 2, argv + 2))
+		return STATUS_USAGE;
+	int wrong = target_find(argv[0], &t);
+	if (wrong)
+		return wrong;
 	if (strcmp(argv[1], "trace") == 0) {
 		unsigned ms = argc == 3 ? (unsigned)atoi(argv[2]) : TRACE_MS_DEFAULT;
-		struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (ms ? ms % 1000 : 1) * 1000000l};
+		struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000l};
 		int status;
 		while ((status = request(&t, "trace")) == 0)
 			nanosleep(&pause, NULL);

@@ -67,8 +67,8 @@ static void usage(FILE *out) {
 	      "  --stack SIZE     the same as --set stack=SIZE\n"
 	      "  --set KEY=VALUE  one setting of GOSHIM; may be repeated\n"
 	      "  --list           print every function that goshim stands in front of, its family, and how it waits\n"
-	      "  check PROGRAM    say, without running it, whether goshim can serve it: 0 yes, 1 with reservations, 2 "
-	      "no\n"
+	      "  check PROGRAM    say, without running it, whether goshim can serve it: exit status 0 yes, 1 with\n"
+	      "                   reservations, 2 no; 125 wrong usage, 126 not executable, 127 not found\n"
 	      "  --version        print the version\n"
 	      "  --help           print this text\n"
 	      "\n"
@@ -262,6 +262,26 @@ static const char *library_obstacle(int fd, const Elf64_Ehdr *header) {
 	return NULL;
 }
 
+const char no_program[] = "is a shared library, not a program,";
+
+/* Without PT_INTERP it is either this, or a program that moves itself (-static-pie), which says so. */
+static bool is_library(int fd, const Elf64_Ehdr *header) {
+	Elf64_Phdr segment;
+	for (size_t i = 0; header->e_type == ET_DYN && i < header->e_phnum && segment_read(fd, header, i, &segment); i++) {
+		Elf64_Dyn entry;
+		if (segment.p_type != PT_DYNAMIC)
+			continue;
+		for (off_t at = 0; at < (off_t)segment.p_filesz; at += (off_t)sizeof(entry)) {
+			if (pread(fd, &entry, sizeof(entry), (off_t)segment.p_offset + at) != sizeof(entry) || entry.d_tag == DT_NULL)
+				break;
+			if (entry.d_tag == DT_FLAGS_1 && (entry.d_un.d_val & DF_1_PIE))
+				return false;
+		}
+		return true;
+	}
+	return false;
+}
+
 /* Looks for PT_INTERP: who loads the program decides whether it can be preloaded into. */
 static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, const char *path) {
 	if (header->e_ident[EI_CLASS] != ELFCLASS64)
@@ -282,8 +302,9 @@ static const char *elf_obstacle(int fd, const Elf64_Ehdr *header, const char *pa
 	}
 	/* The loader itself, called by name, has no loader and preloads all the same. */
 	const char *base = strrchr(path, '/');
-	return strncmp(base ? base + 1 : path, "ld-", 3) == 0 && header->e_type == ET_DYN ? NULL
-											  : "is statically linked";
+	if (strncmp(base ? base + 1 : path, "ld-", 3) == 0 && header->e_type == ET_DYN)
+		return NULL;
+	return is_library(fd, header) ? no_program : "is statically linked";
 }
 
 /* The kernel follows at most four interpreters. */
@@ -396,7 +417,14 @@ static void option_apply(const char *option, const char *value) {
 }
 
 /* True: nothing is to be run. */
-static bool option_informs(const char *option) {
+static bool option_informs(const char *option, const char *next) {
+	static const char *const all[] = {"--help", "-h", "--version", "--list"};
+	for (size_t i = 0; next && i < sizeof(all) / sizeof(all[0]); i++) {
+		if (strcmp(option, all[i]) == 0) {
+			fprintf(stderr, "goshim: %s takes no argument: %s (see goshim --help)\n", option, next);
+			exit(EXIT_USAGE);
+		}
+	}
 	if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
 		usage(stdout);
 	} else if (strcmp(option, "--version") == 0) {
@@ -422,7 +450,7 @@ static int options_read(int argc, char **argv) {
 	for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
 		if (strcmp(argv[i], "--") == 0)
 			return i + 1;
-		if (option_informs(argv[i]))
+		if (option_informs(argv[i], argv[i + 1]))
 			return -1;
 		char option[16];
 		size_t length = strcspn(argv[i], "=");

@@ -21,6 +21,7 @@ void program_find(const char *name, char path[PATH_MAX]);
 
 /* Why ld.so will not preload into `path`; NULL: it will, or this cannot be told. A script is as its interpreter is: `end` is
  * where the chain of interpreters ends. NULL: the caller is about to run it, not somebody else some day. */
+extern const char no_program[]; /* one of these: a shared library */
 const char *preload_obstacle(const char *path, char end[PATH_MAX]);
 
 /* goshim check PROGRAM: argv[0] is the program. Returns the exit status. */

@@ -294,7 +294,7 @@ static const struct setting table[] = {
 	{"fail", parse_fail, "must be a whole number of 0 to 10^15", "N",
 	 "for tests: the runtime's N-th allocation or system call that may fail does, once; default 0, none"},
 	{"ctl", parse_ctl, "must be 0, 1 or the full path of a folder of at most 47 characters", "0|1|/FOLDER",
-	 "1: open a control socket for `goshim ctl PID ...`, for this user and root only; default 0"},
+	 "1: open a control socket for `goshim ctl PID ...`, for this user and root only; FOLDER must be the user's own and 0700; default 0"},
 	{"io_deadline", parse_io_deadline, "must be a number of seconds, 0 to 86400", "SECONDS",
 	 "a socket call that waits longer for its peer fails with EAGAIN, as under SO_RCVTIMEO; default 0, never"},
 	{"panic", parse_panic, "must be crash, isolate or isolate,release", "crash|isolate|isolate,release",
@@ -362,9 +362,9 @@ bool settings_apply(const char *variable, const char *value, const char **error)
 			return true;
 		return error_set(procs_setting.name, value, procs_setting.accepts, error);
 	}
-	for (;;) {
+	for (;;) { /* what scripts put together by "$GOSHIM,more" has empty items */
 		size_t length = item_length(value);
-		if (!setting_apply(value, length, error))
+		if (length && !setting_apply(value, length, error))
 			return false;
 		if (!value[length])
 			return true;

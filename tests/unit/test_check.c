@@ -25,6 +25,12 @@ Test(check, static_program) {
 	expect_text(c, "is statically linked");
 }
 
+Test(check, shared_library) {
+	struct child c = child_run("$B/goshim check $B/libgoshim.so");
+	expect_status(c, 2);
+	expect_text(c, "verdict: no, it is a shared library, not a program\n");
+}
+
 Test(check, gains_privileges) {
 	if (geteuid() != 0)
 		cr_skip_test("needs root");
@@ -151,8 +157,10 @@ Test(check, damaged_files) {
 
 Test(check, wrong_usage) {
 	struct child c = child_run("$B/goshim check");
-	expect_status(c, 2);
+	expect_status(c, 125);
 	expect_text(c, "usage: goshim check PROGRAM");
 	c = child_run("$B/goshim check no-such-program");
 	expect_status(c, 127);
+	c = child_run("$B/goshim check /");
+	expect_status(c, 126);
 }

@@ -272,7 +272,8 @@ Test(ctl, io_deadline) {
 
 Test(ctl, off_by_default) {
 	struct child c = session("start verbose=0; $B/goshim ctl $pid stats; echo status $?; finish");
-	expect_text(c, " has no control socket: it must be started with GOSHIM=ctl=1");
+	expect_text(c, " has no control socket in /run/user/");
+	expect_text(c, ": it must be started with GOSHIM=ctl=1");
 	expect_text(c, "status 1\n");
 }
 
@@ -282,16 +283,23 @@ Test(ctl, permissions) {
 }
 
 Test(ctl, folder_of_others_is_refused) {
-	struct child c = session("mkdir -m 755 $d/s; start ctl=$d/s; cat $d/err; ls -A $d/s; finish");
-	cr_expect(strcmp(c.output,
-			 "goshim: no control socket: the folder is not this user's alone (it must be 0700)\n") == 0,
-		  "%s", c.output);
+	struct child c = session("mkdir -m 755 $d/s; start ctl=$d/s; sed s,$d,D, $d/err; ls -A $d/s; $B/goshim ctl $pid stats 2>&1 | sed s,$d,D,; finish");
+	expect_text(c, "goshim: GOSHIM=ctl: no control socket: D/s: the folder is not this user's alone (it must be 0700)\n");
+	expect_text(c, " has no control socket in D/s, ");
+	expect_text(c, "if it was, its stderr says why it could not use a folder\n");
 }
 
 Test(ctl, linked_folder_is_refused) {
 	struct child c =
-		session("mkdir -m 700 $d/real; ln -s $d/real $d/s; start ctl=$d/s; cat $d/err; ls -A $d/real; finish");
-	cr_expect(strcmp(c.output, "goshim: no control socket: cannot open the folder\n") == 0, "%s", c.output);
+		session("mkdir -m 700 $d/real; ln -s $d/real $d/s; start ctl=$d/s; sed s,$d,D, $d/err; ls -A $d/real; finish");
+	cr_expect(strcmp(c.output, "goshim: GOSHIM=ctl: no control socket: D/s: cannot open the folder: ENOTDIR, not a folder, or a link to one\n") == 0, "%s", c.output);
+}
+
+/* A login that left XDG_RUNTIME_DIR behind, or somebody else's. */
+Test(ctl, runtime_folder_that_cannot_be_had) {
+	struct child c = session("u=$(id -u); export XDG_RUNTIME_DIR=$d/none; start ctl=1; $B/goshim ctl $pid stats | grep g.live; ls /tmp/goshim-$u/$pid.sock | sed s/-$u/-UID/ | sed s/$pid/PID/; finish; "
+				 "mkdir -p -m 755 $d/open/goshim; export XDG_RUNTIME_DIR=$d/open; start ctl=1; $B/goshim ctl $pid stats | grep g.live; cat $d/err; finish");
+	cr_expect_str_eq(c.output, "  \"g.live\": 9,\n/tmp/goshim-UID/PID.sock\n  \"g.live\": 9,\n", "%s", c.output);
 }
 
 Test(ctl, another_user) {
@@ -372,19 +380,31 @@ Test(ctl, wrong_usage) {
 	c = child_run("$B/goshim ctl $$ bogus");
 	expect_status(c, 2);
 	expect_text(c, "bogus");
-	c = child_run("$B/goshim ctl $$ gomaxprocs many");
-	expect_status(c, 2);
-	c = child_run("$B/goshim ctl $$ cancel");
-	expect_status(c, 2);
+	static const struct {
+		const char *arguments, *complaint;
+	} wrong[] = {
+		{"$$ gomaxprocs many", "goshim: gomaxprocs many: N must be a number (see goshim ctl --help)\n"},
+		{"$$ trace x", "goshim: trace x: MS must be a number (see goshim ctl --help)\n"},
+		{"$$ trace 0", "goshim: trace 0: must be a number of 1 or more\n"},
+		{"$$ cancel", "goshim: cancel needs GID (see goshim ctl --help)\n"},
+		{"$$ cancel x", "goshim: cancel x: GID must be a number (see goshim ctl --help)\n"},
+		{"$$ cancel 1 2", "goshim: 2: cancel takes no such argument (see goshim ctl --help)\n"},
+		{"$$ dump extra", "goshim: extra: dump takes no such argument (see goshim ctl --help)\n"},
+		{"word dump", "goshim: word: not a process id (see goshim ctl --help)\n"},
+		{"0 dump", "goshim: 0: not a process id (see goshim ctl --help)\n"},
+		{"-1 dump", "goshim: -1: not a process id (see goshim ctl --help)\n"},
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		c = child_run("$B/goshim ctl %s", wrong[i].arguments);
+		expect_status(c, 2);
+		cr_expect_str_eq(c.output, wrong[i].complaint, "%s: %s", wrong[i].arguments, c.output);
+	}
 	c = child_run("$B/goshim ctl --help");
 	expect_status(c, 0);
 }
 
 Test(ctl, wrong_process) {
-	struct child c = child_run("$B/goshim ctl word dump");
-	expect_status(c, 1);
-	expect_text(c, "goshim: word: not a process id");
-	c = child_run("sleep 0 & p=$!; wait; $B/goshim ctl $p dump");
+	struct child c = child_run("sleep 0 & p=$!; wait; $B/goshim ctl $p dump");
 	expect_status(c, 1);
 	expect_text(c, ": no such process\n");
 	c = child_run("sleep 5 & $B/goshim ctl $! dump; s=$?; kill $!; exit $s");
@@ -392,7 +412,7 @@ Test(ctl, wrong_process) {
 	expect_text(c, " does not run under goshim\n");
 	c = session("start ctl=$d/s nothreads; $B/goshim ctl $pid dump; echo status $?; finish");
 	expect_text(c, "status 1\n");
-	expect_text(c, "have made a thread\n");
+	expect_text(c, "have made a thread;");
 }
 
 Test(ctl, bad_setting) {

@@ -70,7 +70,8 @@ Test(launcher, wrong_usage) {
 	expect_usage_error("$B/goshim --set idle_ms=-1 ls", "0 to 1024");
 	expect_usage_error("$B/goshim --set idle ls", "KEY=VALUE");
 	expect_usage_error("$B/goshim --set unknown=1 ls", "unknown=1");
-	expect_usage_error("$B/goshim --set off=0, ls", "KEY=VALUE");
+	expect_usage_error("$B/goshim --version extra", "--version takes no argument: extra");
+	expect_usage_error("$B/goshim --list --help", "--list takes no argument: --help");
 	expect_usage_error("GOSHIM=nonsense $B/goshim ls", "GOSHIM=nonsense");
 	expect_usage_error("GOMAXPROCS=all $B/goshim ls", "GOMAXPROCS=all");
 }
@@ -159,6 +160,14 @@ Test(launcher, static_program_runs_plain) {
 	expect_status(c, 7);
 	expect_text(c, "is statically linked and cannot be preloaded into; running on kernel threads\n");
 	expect_text(c, "static, LD_PRELOAD=\n");
+}
+
+Test(launcher, static_program_that_moves) {
+	struct child c = child_run("f=$(mktemp); gcc -static-pie -o $f $S/tests/helpers/static_program.c || exit 77; $B/goshim $f; s=$?; rm $f; exit $s");
+	if (c.status == 77)
+		cr_skip_test("no -static-pie");
+	expect_status(c, 7);
+	expect_text(c, "is statically linked");
 }
 
 Test(launcher, script_of_static_program_runs_plain) {

@@ -102,14 +102,24 @@ Test(parser, panic) {
 }
 
 Test(parser, malformed_lists) {
-	static const char *const bad[] = {",", "off=1,", ",off=1", "off=1,,off=0", "off", "off=", "=1", "OFF=1", "off =1", "off= 1",
+	static const char *const bad[] = {"off", ",off", "off=1,,off", "off=", "=1", "OFF=1", "off =1", "off= 1",
 	                                  "off=1 ", "off=2", "off=11", "off=1;verbose=1", "guard=", "idle_ms=1025", "chaos=-1",
-	                                  "chaos=x", "chaos_errors=2", "p=0", "p=101", "fail=1000000000000001", "panic=", "panic=isolate,", "panic=isolate,released", "panic=crash,release",
+	                                  "chaos=x", "chaos_errors=2", "p=0", "p=101", "fail=1000000000000001", "panic=", "panic=isolate,released", "panic=crash,release",
 	                                  "release", "panic=isolate,release,release", "panic_limit=0", "panic_limit=1000001"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		error = NULL;
 		cr_expect(!list(bad[i]), "\"%s\" was accepted", bad[i]);
 		cr_expect(error && strncmp(error, "GOSHIM=", 7) == 0, "%s", error);
+	}
+}
+
+Test(parser, empty_items) {
+	static const char *const good[] = {",", ",,", "idle_ms=9,", ",idle_ms=9", "idle_ms=1,,idle_ms=9", "panic=isolate,"};
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		settings_reset();
+		cr_expect(list(good[i]), "\"%s\": %s", good[i], error);
+		cr_expect(settings.idle_ms == (strstr(good[i], "idle") ? 9 : 4), "%s", good[i]);
+		cr_expect(settings.panic_isolate == (strstr(good[i], "panic") != NULL) && !settings.panic_release, "%s", good[i]);
 	}
 }
 
