@@ -253,9 +253,41 @@ static size_t single_bytes(const struct g *g) {
 	return stack_is_single(&g->stack) ? stack_mapped_bytes(&g->stack) : 0;
 }
 
-/* Each size has a list, or a few share one: where threads of one size die on top of another's, those would be found no more. */
+/* Each size that is in use has a list of its own: where threads of one size die on top of another's, those would be found no more. */
+static bool gfree_is_for(const struct gfree *list, size_t size, size_t guard) {
+	/* relaxed: without sched.lock it is a hint */
+	return __atomic_load_n(&list->size, __ATOMIC_RELAXED) == size && __atomic_load_n(&list->guard, __ATOMIC_RELAXED) == guard;
+}
+
+/* Where dead ones of a size are to be found: in its list; if that is empty, perhaps among those that found none. Without sched.lock a hint. */
 static struct gfree *gfree_of(size_t size, size_t guard) {
-	return &sched.gfree[(uint32_t)((size + guard) / 4096) * 2654435761u / (UINT32_MAX / GFREE_LISTS + 1)];
+	struct gfree *mixed = &sched.gfree[GFREE_SIZES];
+	for (uint32_t i = 0, n = __atomic_load_n(&sched.gfree_sizes, __ATOMIC_RELAXED); i < n; i++) {
+		struct gfree *list = &sched.gfree[i];
+		if (gfree_is_for(list, size, guard))
+			return __atomic_load_n(&list->head, __ATOMIC_RELAXED) ? list : mixed;
+	}
+	return mixed;
+}
+
+/* Where one that died goes: its size's list, or one that another size has left, or the mixed one. sched.lock held. */
+static struct gfree *gfree_for(const struct stack *s) {
+	struct gfree *list = &sched.gfree[GFREE_SIZES];
+	for (uint32_t i = sched.gfree_sizes; i-- > 0;) {
+		if (gfree_is_for(&sched.gfree[i], s->size, s->guard))
+			return &sched.gfree[i];
+		if (!sched.gfree[i].head)
+			list = &sched.gfree[i];
+	}
+	if (list == &sched.gfree[GFREE_SIZES]) {
+		if (sched.gfree_sizes == GFREE_SIZES)
+			return list;
+		list = &sched.gfree[sched.gfree_sizes];
+		__atomic_store_n(&sched.gfree_sizes, sched.gfree_sizes + 1, __ATOMIC_RELAXED); /* these three: gfree_of() */
+	}
+	__atomic_store_n(&list->size, s->size, __ATOMIC_RELAXED);
+	__atomic_store_n(&list->guard, s->guard, __ATOMIC_RELAXED);
+	return list;
 }
 
 /* sched.lock held. *link, in list, follows prev (NULL: it is the head). */
@@ -271,7 +303,7 @@ static void gfree_unlink(struct gfree *list, struct g **link, struct g *prev) {
 
 /* sched.lock held. */
 static void gfree_push(struct g *g) {
-	struct gfree *list = gfree_of(g->stack.size, g->stack.guard);
+	struct gfree *list = gfree_for(&g->stack);
 	g->schedlink = list->head;
 	if (!list->head)
 		list->tail = g;
@@ -313,6 +345,7 @@ static struct g *gfree_get(struct g *self, const struct g_stack_req *req) {
 	if (!__atomic_load_n(&list->head, __ATOMIC_RELAXED)) /* a hint */
 		return NULL;
 	lock_acquire(&sched.lock, LOCK_SCHED);
+	list = gfree_of(req->size, req->guard);
 	struct g **link = &list->head, *prev = NULL;
 	for (int i = 0; i < 8 && *link; i++, prev = *link, link = &prev->schedlink) {
 		if (gfree_fits(*link, req)) {
@@ -355,9 +388,10 @@ static void g_strip(struct g *g) {
 /* Dead Gs that somebody has taken from the global list, to give back what they have: it is not there yet for who needs it. */
 static _Atomic uint32_t gfree_in_hand;
 
-/* The first of a global list, if nothing runs on it any more; `fat`: that has not been trimmed. The caller ends with gfree_done(). */
+/* The first of a global list, if nothing runs on it any more; `fat`: that has not been trimmed. Of the mixed one first: there they are hard to find. The caller ends with
+ * gfree_done(). */
 static struct g *gfree_pop(bool fat) {
-	for (uint32_t i = 0; i < GFREE_LISTS; i++) {
+	for (uint32_t i = GFREE_SIZES + 1; i-- > 0;) {
 		struct gfree *list = &sched.gfree[i];
 		struct g *g = list->head;
 		if (!g || (fat && g->lean) || atomic_load_explicit(&g->ctx.on_cpu, memory_order_acquire))
@@ -413,7 +447,7 @@ static void gfree_strip_all(struct g *self) {
 
 /* Is one in a global list; `fat`, with sched.lock held: that has not been trimmed? */
 static bool gfree_any(bool fat) {
-	for (uint32_t i = 0; i < GFREE_LISTS; i++) {
+	for (uint32_t i = 0; i <= GFREE_SIZES; i++) {
 		const struct g *g = __atomic_load_n(&sched.gfree[i].head, __ATOMIC_RELAXED);
 		if (g && !(fat && g->lean))
 			return true;
@@ -590,7 +624,7 @@ static void lean_put(struct g *g) {
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	g->lean = true;
 	g->schedlink = NULL;
-	struct gfree *list = gfree_of(g->stack.size, g->stack.guard);
+	struct gfree *list = gfree_for(&g->stack);
 	if (list->head)
 		list->tail->schedlink = g;
 	else

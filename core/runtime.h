@@ -33,7 +33,7 @@ enum retake { RETAKE_NONE, RETAKE_ASKED, RETAKE_WANTED, RETAKE_TAKEN, RETAKE_TAK
 /* SYSCALL_WAITS: known to wait for long, and repeated when it is disturbed (sysmon's make_way) */
 enum in_syscall { SYSCALL_NONE, SYSCALL_PLAIN, SYSCALL_WAITS, SYSCALL_DISK, SYSCALL_DISK_SLOT };
 
-#define GFREE_LISTS 8u
+#define GFREE_SIZES 32u /* as many as stack.c has classes: of more, most are mappings of their own, of which few are kept (MEM-6) */
 
 struct p {
 	uint32_t id;
@@ -157,7 +157,9 @@ struct sched {
 	_Atomic uint32_t spinning;
 	struct gfree {
 		struct g *head, *tail;
-	} gfree[GFREE_LISTS];        /* dead Gs with stacks, by the size of those: those that scavenge.c has not trimmed yet come first */
+		size_t size, guard;  /* of the stacks in it, and of those that were */
+	} gfree[GFREE_SIZES + 1];    /* dead Gs with stacks, by the size of those, the last one mixed: those that scavenge.c has not trimmed yet come first */
+	uint32_t gfree_sizes;        /* so many of the lists have had a size; only grows */
 	uint32_t gfree_count;        /* in all of them */
 	uint32_t gfree_low;          /* the least there were since scavenge.c looked: so many nobody needs */
 	size_t gfree_single;         /* bytes of those of their stacks that are mappings of their own: so much address space the program lacks */

@@ -62,21 +62,56 @@ Test(scavenge, spare_dead_goroutines_go_by_halves) {
 	cr_expect(dead_count() >= most / 4, "%u of %u", dead_count(), most);
 }
 
-/* Crowds with stacks of two sizes: each finds its own dead ones below the other's. */
-Test(scavenge, two_sizes_in_turns) {
-	enum { CROWD = 500 };
+static void crowd(size_t stack_bytes, int n) {
 	static _Atomic uint32_t gate;
+	uint32_t others = tasks;
+	gate = 0;
+	for (int i = 0; i < n; i++)
+		go_sized(hold_many, (void *)&gate, stack_bytes);
+	gate = 1;
+	futex_wake(&gate, n, FUTEX_ANY);
+	yield_until(tasks == others);
+}
+
+/* Crowds with stacks of a few sizes, usual ones among them: each finds its own dead ones below the others'. */
+Test(scavenge, sizes_in_turns) {
+	enum { CROWD = 300, SIZES = 11 };
+	static const size_t kib[SIZES] = {0, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048};
 	start(1);
-	for (int round = 0; round < 8; round++) {
-		gate = 0;
-		for (int i = 0; i < CROWD; i++)
-			go_sized(hold_many, (void *)&gate, STACK_BYTES << round % 2);
-		gate = 1;
-		futex_wake(&gate, CROWD, FUTEX_ANY);
-		wait_all();
-	}
+	for (int round = 0; round < 3 * SIZES; round++)
+		crowd(kib[round % SIZES] << 10, CROWD);
 	/* what lies in a P's own list may be of the wrong size */
-	cr_expect(dead_count() < 3 * CROWD, "%u", dead_count());
+	cr_expect(dead_count() < (SIZES + 1) * CROWD, "%u", dead_count());
+}
+
+/* More sizes than there are lists: who died last is found. And a list that a size has left is another's. */
+Test(scavenge, sizes_without_a_list) {
+	enum { CROWD = 200, SIZES = GFREE_SIZES + 8, ODD = 64 };
+	static _Atomic uint32_t gate;
+	sched_config.trim_ns = 0;
+	start(1);
+	for (int i = 0; i < SIZES; i++)
+		crowd(STACK_BYTES + i * ODD, i + 1 == SIZES ? 2 * CROWD : CROWD);
+	uint32_t most = dead_count() + GFREE_MAX; /* a P's own may come */
+	size_t size = STACK_BYTES + (SIZES - 1) * ODD;
+	for (int round = 0; round < 4; round++)
+		crowd(size, 2 * CROWD);
+	cr_expect(dead_count() <= most, "%u of %u", dead_count(), most);
+	for (int i = 0; i < CROWD; i++)
+		go_sized(hold_many, (void *)&gate, STACK_BYTES + 2 * ODD);
+	most -= CROWD;
+	crowd(size, CROWD); /* the others stay where they are */
+	crowd(size, 2 * CROWD);
+	cr_expect(dead_count() <= most, "%u of %u", dead_count(), most);
+	for (int i = 0; i < 2 * CROWD; i++) /* of two: one that the P had may come into one's list */
+		go_sized(hold_many, (void *)&gate, STACK_BYTES + (i % 2 ? ODD : 9 * ODD));
+	/* as many come of two sizes more */
+	for (int round = 0; round < 6; round++)
+		crowd(size + ODD + round % 2 * ODD, CROWD);
+	cr_expect(dead_count() <= most, "%u of %u", dead_count(), most);
+	gate = 1;
+	futex_wake(&gate, 3 * CROWD, FUTEX_ANY);
+	wait_all();
 }
 
 __attribute__((noinline)) static void dig(int pages, unsigned char mark) {
