@@ -505,6 +505,7 @@ static int create(pthread_t *out, const pthread_attr_t *attr, void *(*start)(voi
 	size_t guard = (req.guard + 4095) & ~4095ul, size = req.size || !attr ? req.size : sched_config.stack_default;
 	if ((req.size && req.size < tcb_bytes() + STACK_REST_MIN) || guard < req.guard || (size & ~63ul) + guard < guard)
 		return EINVAL;
+	req.guard = guard; /* as stacks have it, or no dead one's would fit */
 	struct thread_sched sched_attr;
 	if ((err = sched_of(attr, &sched_attr)) != 0)
 		return err;
