@@ -24,8 +24,8 @@
  * we know the stack and that it has room (room_left).
  *
  * Where a goroutine is left alone: in the runtime (in_rt), in a bracketed system call, where it borrows the kernel thread's identity (its TCB is not
- * its own then), on a stack that is not its own, or that the program keeps within its own, for handlers or a coroutine (we learn of those by sigaltstack() and
- * makecontext() only), and while the instruction pointer is in libc, ld.so, the vdso or in this library. The last
+ * its own then), on a stack that is not its own, or that the program keeps within its own, for handlers or a coroutine (we learn of those by sigaltstack(),
+ * swapcontext() and setcontext() only), and while the instruction pointer is in libc, ld.so, the vdso or in this library. The last
  * rule is about libc's inner locks (malloc's arenas, stdio, the loader): their waiters sleep in the kernel, so a holder that is queued
  * behind them would cost every one of them an M. There the timer is set again, TRIES times; then sysmon takes the P and the
  * kernel shares the CPU. So preemption is never needed for progress, it only makes it cheaper.
@@ -134,6 +134,8 @@ void preempt_inner_stack(struct g *g, const void *at, size_t size) {
 	if (!main_low) /* before the runtime starts */
 		main_low = main_stack_low();
 	if (is_main) {
+		if (from < main_low) /* most often */
+			return;
 		preempt_main_stack(&lo, &hi);
 	} else {
 		lo = (uintptr_t)g->stack.lo;

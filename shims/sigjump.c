@@ -62,11 +62,19 @@ SHIM void __longjmp_chk(struct __jmp_buf_tag *env, int value) {
 
 /* ---- contexts ------------------------------------------------------------------------------------------------------ */
 
+/* g is about to enter it: in whose stack it lies is not known before, as another thread may have made it. */
+static void context_stack_note(struct g *g, const ucontext_t *to) {
+	uintptr_t low = (uintptr_t)to->uc_stack.ss_sp;
+	if (arch_context_sp(to) - low <= to->uc_stack.ss_size) /* else it is none that makecontext() made */
+		preempt_inner_stack(g, to->uc_stack.ss_sp, to->uc_stack.ss_size);
+}
+
 /* As the kernel does for libc's call: what the new mask lets in is handled before the jump. */
 SHIM int setcontext(const ucontext_t *to) {
 	REAL_READY();
 	struct g *g = self_g();
 	ASAN_JUMPS();
+	context_stack_note(g, to);
 	if (!g)
 		return real.setcontext(to);
 	jump_to(g, &to->uc_sigmask);
@@ -87,6 +95,7 @@ swapcontext_fn *context_plain(const ucontext_t *from, const ucontext_t *to) {
 	ASAN_JUMPS();
 	struct g *g = self_g();
 	uint64_t mask = sigset_bits(&to->uc_sigmask);
+	context_stack_note(g, to);
 	return !g || ((mask & ~SIG_NEVER_BLOCKED) == mask_of(g) && !(mask & arch_signals_open)) ? real.swapcontext : NULL;
 }
 
@@ -135,7 +144,6 @@ SHIM void makecontext(ucontext_t *context, void (*fn)(void), int argc, ...) {
 	       args = argc <= CONTEXT_REGISTERS ? CONTEXT_REGISTERS : CONTEXT_ARGS_MAX;
 	uintptr_t low = (uintptr_t)context->uc_stack.ss_sp,
 		  at = low + size - sizeof(struct context_run) - args * sizeof(long);
-	preempt_inner_stack(sched_started() ? self_g() : NULL, context->uc_stack.ss_sp, size);
 	if (!sched_started() || argc < 0 || size < CONTEXT_STACK_MIN) {
 		real.makecontext(context, fn, argc, ARGS_64(arg));
 		return;

@@ -1,8 +1,10 @@
 /* Coroutines on small stacks of the program's own, full to the last byte: nothing may be written below or beside them by whoever wants the CPU.
- * Also handlers on alternate stacks; both kinds of stacks also in a frame of the thread's own; and threads on stacks that the program brought. */
+ * Also handlers on alternate stacks; both kinds of stacks also in a frame of the thread's own, even where another thread has made the context; and threads on stacks that the
+ * program brought. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,13 +42,38 @@ static void body(void) {
 	swapcontext(&c->self, &c->back);
 }
 
-static void switches(struct coroutine *c) {
+static void *makes(void *arg) {
+	struct coroutine *c = arg;
 	getcontext(&c->self);
 	c->self.uc_stack.ss_sp = c->stack;
 	c->self.uc_stack.ss_size = sizeof c->stack;
 	c->self.uc_link = NULL;
 	makecontext(&c->self, body, 0);
+	return NULL;
+}
+
+static void switches(struct coroutine *c) {
+	makes(c);
 	swapcontext(&c->back, &c->self);
+}
+
+static void switches_to_anothers(struct coroutine *c) {
+	pthread_t t;
+	pthread_create(&t, NULL, makes, c);
+	pthread_join(t, NULL);
+	swapcontext(&c->back, &c->self);
+}
+
+static void jumps_to_anothers(struct coroutine *c) {
+	pthread_t t;
+	volatile bool jumped = false;
+	pthread_create(&t, NULL, makes, c);
+	pthread_join(t, NULL);
+	getcontext(&c->back);
+	if (jumped)
+		return;
+	jumped = true;
+	setcontext(&c->self);
 }
 
 static void handler(int sig) {
@@ -87,8 +114,15 @@ static void *run_in_frame(void *arg) {
 	return arg;
 }
 
+static void *run_anothers(void *arg) {
+	struct coroutine here;
+	for (int i = 0; i < 3; i++)
+		fill(&here, arg ? switches_to_anothers : jumps_to_anothers);
+	return arg;
+}
+
 int main(void) {
-	pthread_t t[3 * THREADS];
+	pthread_t t[4 * THREADS];
 	pthread_attr_t attr;
 	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
 	sigaction(SIGUSR1, &action, NULL);
@@ -99,10 +133,11 @@ int main(void) {
 		pthread_attr_setstack(&attr, stacks[i], USER_STACK);
 		pthread_create(&t[THREADS + i], &attr, run, NULL);
 		pthread_create(&t[2 * THREADS + i], NULL, run_in_frame, i % 2 ? &attr : NULL);
+		pthread_create(&t[3 * THREADS + i], NULL, run_anothers, i % 2 ? &attr : NULL);
 	}
 	run_in_frame(NULL);
 	run_in_frame(&attr);
-	for (int i = 0; i < 3 * THREADS; i++)
+	for (int i = 0; i < 4 * THREADS; i++)
 		pthread_join(t[i], NULL);
 	printf("%d bad\n", bad);
 	return bad != 0;
