@@ -202,6 +202,18 @@ static bool splice_can_ask(const struct splice_args *a, int in, int out) {
 	return (a->in_kind == KIND_PIPE && !fd_poll_now(in, POLLIN)) || (a->out_kind == KIND_PIPE && !fd_poll_now(out, POLLOUT));
 }
 
+static bool pipe_is_nonblocking(struct fdcall *c, enum fd_kind kind, int fd) {
+	long flags = kind == KIND_PIPE ? FD_TRY(c, SYS2(SYS_fcntl, fd, F_GETFL)) : -1;
+	return flags >= 0 && (flags & O_NONBLOCK);
+}
+
+/* The end `c` is not ready: does the kernel take O_NONBLOCK of a pipe, perhaps the other end, for SPLICE_F_NONBLOCK? `asked`: a pipe is what is not ready.
+ * If that is the socket, only a Unix one that is read looks at the flag. */
+static bool splice_may_not_wait(const struct splice_args *a, struct fdcall *c, int in, int out, bool asked) {
+	return (pipe_is_nonblocking(c, a->in_kind, in) || pipe_is_nonblocking(c, a->out_kind, out)) &&
+	       (asked || (a->in_kind == KIND_STREAM && socket_int(c, SOL_SOCKET, SO_DOMAIN) == AF_UNIX));
+}
+
 /* Waits for one end, `c`. Then c->fd is what to use, and only a ghost is held: nothing has been moved yet, so who closes a number while the other end is
  * waited for has closed it before the call. True: *result is the call's. */
 static bool splice_end_ready(struct fdcall *c, uint8_t mode, int in, int out, const struct splice_args *a, long *result) {
@@ -211,8 +223,9 @@ static bool splice_end_ready(struct fdcall *c, uint8_t mode, int in, int out, co
 	bool done = false;
 	*result = 0;
 	if (!end_is_ready(c, mode)) {
-		*result = FD_TRY(c, splice_can_ask(a, in, out)) ? FD_TRY(c, splice_raw(a, in, out, a->flags | SPLICE_F_NONBLOCK)) : -EAGAIN;
-		done = *result != -EAGAIN;
+		bool ask = FD_TRY(c, splice_can_ask(a, in, out));
+		*result = ask ? FD_TRY(c, splice_raw(a, in, out, a->flags | SPLICE_F_NONBLOCK)) : -EAGAIN;
+		done = *result != -EAGAIN || splice_may_not_wait(a, c, in, out, ask);
 		if (!done) {
 			*result = end_wait(c, mode, false);
 			/* -EAGAIN: a deadline is over, or the descriptor is the program's to make non-blocking. */
