@@ -367,7 +367,21 @@ static void shutdown_told(int fd, struct pd *pd) {
 		pd_pass(pd, PD_READ | PD_WRITE);
 }
 
-/* The kernel wakes the senders that a shutdown of their own end of a Unix socket ends; epoll it tells nothing, for there is no room still. */
+/* A Unix socket was shut for reading: who waits for room at its other end is to try again. Which number has that, if one here, nobody knows; to others it does
+ * no harm. */
+static void shutdown_senders(void) {
+	static const enum fd_kind kinds[] = {KIND_STREAM, KIND_MESSAGE};
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		for (int fd = -1; (fd = fd_next_of_kind(kinds[i], fd)) >= 0;) {
+			struct pd *pd = fd_lookup(fd); /* not held, as above */
+			if (pd)
+				pd_pass(pd, PD_WRITE);
+		}
+	}
+}
+
+/* The kernel wakes the senders that a shutdown of their own end of a Unix socket ends, or one of the other end for reading; epoll it tells nothing, for there
+ * is no room still. */
 SHIM int shutdown(int fd, int how) {
 	struct pd *tcp = (tls_g && tls_g->in_vfork) ? NULL : fd_lookup(fd); /* not held, as above */
 	if (tcp && pd_kind(tcp) == KIND_TCP)
@@ -376,7 +390,12 @@ SHIM int shutdown(int fd, int how) {
 	if (r != 0 || (tls_g && tls_g->in_vfork))
 		return r;
 	struct pd *pd = fd_lookup(fd); /* not held, as above */
-	if (!pd || shutdown_matters(pd)) /* no goroutine has used this name, but perhaps another one */
-		fd_each_name(fd, shutdown_told);
+	if (pd && !shutdown_matters(pd))
+		return r;
+	/* relaxed: before the bits are set that tell of it */
+	atomic_fetch_add_explicit(&fdcall_shuts, 1, memory_order_relaxed);
+	fd_each_name(fd, shutdown_told); /* no goroutine has used this name, perhaps, but another one */
+	if (how == SHUT_RD)
+		shutdown_senders();
 	return r;
 }

@@ -188,6 +188,39 @@ static int peer_lost(struct fdcall *c) {
 	return -error;
 }
 
+_Atomic uint32_t fdcall_shuts;
+
+/* A Unix stream that has been shut refuses even no bytes, which are no message there. */
+static bool send_is_shut(struct fdcall *c) {
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof domain;
+	return FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size)) == 0 && domain == AF_UNIX &&
+	       FD_TRY(c, SYS6(SYS_sendto, c->fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0)) == -EPIPE;
+}
+
+/* Who waited for room in a stream is to try again, or is told. Of a shutdown without a signal: that is for who tries only then. */
+static int stream_told(struct fdcall *c, bool progress, bool perhaps_shut) {
+	if (!progress && unlikely(fdcall_failed(c)))
+		return peer_lost(c);
+	if (likely(!perhaps_shut) || !send_is_shut(c))
+		return 0;
+	atomic_fetch_add_explicit(&fdcall_shuts, 1, memory_order_relaxed); /* as shutdown() does: who is woken now is to look, too */
+	pd_more(c->pd, PD_WRITE);
+	return -EPIPE;
+}
+
+#define SEND_LOOK_NS INT64_C(100000000)
+#define SEND_LOOK_DOUBLES 3
+
+/* A peer that shuts its end of a Unix socket for reading ends the kernel's wait for room there, but makes nothing ready that epoll would tell of. If it is of
+ * this process, shutdown() tells (connect.c); of another one nobody does: so who waits tries again now and then, ever more rarely. When to, or the deadline. */
+static int64_t send_look_at(struct fdcall *c, uint8_t mode) {
+	if (likely(mode == PD_READ) || (pd_kind(c->pd) != KIND_STREAM && pd_kind(c->pd) != KIND_MESSAGE))
+		return c->deadline;
+	int64_t at = deadline_in(SEND_LOOK_NS << c->looks);
+	return c->deadline >= 0 && c->deadline < at ? c->deadline : at;
+}
+
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	struct pd *pd = c->pd;
 	if (unlikely(fdcall_may_wait(c, mode) < 0))
@@ -206,14 +239,19 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	if (io_waits_itself(c->g) && !c->limited && !progress) /* the kernel would restart what had progress */
 		return FDCALL_BLOCK;
 	int r;
+	int64_t look_at = send_look_at(c, mode);
+	/* relaxed, both: it is counted before the bit is set that ends the wait */
+	uint32_t shuts = atomic_load_explicit(&fdcall_shuts, memory_order_relaxed);
 	do { /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
-		r = netpoll_wait(pd, mode, c->deadline, true);
+		r = netpoll_wait(pd, mode, look_at, true);
 		if (unlikely(netpoll_refused(r)) && (progress || c->limited || (pd_kind(pd) == KIND_ANON && io_must_nap(c->g, false))))
 			r = netpoll_nap(pd, mode, c->deadline);
 	} while (r == -EINTR && shim_stray(c->g));
-	if (likely(r == 0)) {
-		bool lost = mode == PD_WRITE && !progress && pd_kind(pd) == KIND_STREAM && fdcall_failed(c);
-		return unlikely(lost) ? peer_lost(c) : 0;
+	bool looks = r == -ETIMEDOUT && look_at != c->deadline;
+	if (likely(r == 0) || looks) {
+		c->looks += looks && c->looks < SEND_LOOK_DOUBLES;
+		bool perhaps_shut = looks || shuts != atomic_load_explicit(&fdcall_shuts, memory_order_relaxed);
+		return mode == PD_WRITE && pd_kind(pd) == KIND_STREAM ? stream_told(c, progress, perhaps_shut) : 0;
 	}
 	if (r == -ETIMEDOUT) {
 		/* Who waits for no time at all has waited for no event: the kernel knows of more. */

@@ -210,6 +210,7 @@ struct fdcall {
 	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
 	bool patient;     /* io_deadline_ns is not for it: who accepts waits for no peer that could be dead */
 	bool inside;      /* the runtime: no handler of the program runs while pd is held */
+	uint8_t looks;    /* how often fdcall_wait() has ended a wait for nothing (send_look_at()) */
 	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without. The kernel must not wait for it */
 	void (*undo)(struct fdcall *c); /* by fdcall_abandon(), before it lets go; or NULL */
 	void *undo_arg;
@@ -261,6 +262,7 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->number = c->fd = fd;
 	c->deadline = 0;
 	c->patient = c->limited = false;
+	c->looks = 0;
 	c->undo = NULL;
 	c->inside = true;
 	in_rt_up(g); /* the P is not touched: no look at retake */
@@ -386,6 +388,9 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;
+
+/* Counts the shutdowns of sockets that are no TCP's, here and, as far as somebody found out, elsewhere. */
+extern _Atomic uint32_t fdcall_shuts;
 
 /* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd as it is now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,

@@ -1,0 +1,129 @@
+/* Who waits for room in a Unix socket whose peer shuts its own end for reading, here or in another process, is told EPIPE, and gets no SIGPIPE.
+ * So he is if it is his own end that is shut. Who writes to the stream after that is told EPIPE, and gets one. */
+#include "io_test.h"
+
+#include <sys/sendfile.h>
+
+enum { N = 5, WRITERS = 2 };
+static int fd, file, full[2];
+static char bytes[1 << 16];
+static _Atomic int pipes_broken;
+
+static void broken(int sig) {
+	(void)sig;
+	pipes_broken++;
+}
+
+static ssize_t by_write(void) {
+	return write(fd, bytes, N);
+}
+
+static ssize_t by_send(void) {
+	return send(fd, bytes, N, 0);
+}
+
+static ssize_t by_sendmsg(void) {
+	struct iovec v = {bytes, N};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	return sendmsg(fd, &m, 0);
+}
+
+static ssize_t by_writev(void) {
+	struct iovec v[2] = {{bytes, N}, {bytes, N}};
+	return writev(fd, v, 2);
+}
+
+static ssize_t by_sendfile(void) {
+	off_t from = 0;
+	return sendfile(fd, file, &from, N);
+}
+
+static ssize_t by_splice(void) {
+	return splice(full[0], NULL, fd, NULL, N, 0);
+}
+
+static ssize_t (*const ways[])(void) = {by_write, by_send, by_sendmsg, by_writev, by_sendfile, by_splice};
+static const char *const names[] = {"write", "send", "sendmsg", "writev", "sendfile", "splice"};
+enum { WAYS = sizeof ways / sizeof *ways, STREAM_ONLY = 2 /* of them, the last ones */ };
+
+struct writer {
+	ssize_t (*writes)(void);
+	ssize_t got;
+	int error;
+	_Atomic pid_t tid;
+};
+
+static void *writes_once(void *arg) {
+	struct writer *w = arg;
+	w->tid = gettid();
+	w->got = w->writes();
+	w->error = errno;
+	return NULL;
+}
+
+static void fill(int s) {
+	EQ(fcntl(s, F_SETFL, O_NONBLOCK), 0);
+	for (size_t n = sizeof bytes; n > 0; n /= 2)
+		while (write(s, bytes, n) > 0)
+			continue;
+	EQ(fcntl(s, F_SETFL, 0), 0);
+}
+
+static void shut_elsewhere(int s) {
+	pid_t child = fork();
+	if (child == 0)
+		_exit(shutdown(s, SHUT_RD) != 0);
+	int status = -1;
+	EQ(waitpid(child, &status, 0), child);
+	EQ(status, 0);
+}
+
+enum by { OWN, PEER, ELSEWHERE, BYS };
+
+static void shut(ssize_t (*writes)(void), int type, enum by by) {
+	struct writer w[WRITERS] = {{.writes = writes}, {.writes = writes}};
+	pthread_t t[WRITERS];
+	int s[2];
+	EQ(socketpair(AF_UNIX, type, 0, s), 0);
+	fd = s[0];
+	fill(fd);
+	pipes_broken = 0;
+	int writers = writes == by_splice ? 1 : WRITERS; /* the pipe is for one at a time */
+	for (int i = 0; i < writers; i++) {
+		t[i] = start(writes_once, &w[i]);
+		await_sleeping(&w[i].tid);
+	}
+	if (by == ELSEWHERE)
+		shut_elsewhere(s[1]);
+	else
+		EQ(by == PEER ? shutdown(s[1], SHUT_RD) : shutdown(s[0], SHUT_WR), 0);
+	for (int i = 0; i < writers; i++) {
+		join(t[i]);
+		EQ(w[i].got, -1);
+		EQ(w[i].error, EPIPE);
+	}
+	EQ(pipes_broken, 0);
+	FAILS(write(fd, bytes, 1), EPIPE);
+	EQ(pipes_broken, type == SOCK_STREAM);
+	close(s[0]);
+	close(s[1]);
+}
+
+int main(void) {
+	char name[] = "/tmp/io_shut_reader.XXXXXX";
+	signal(SIGPIPE, broken);
+	file = mkstemp(name);
+	unlink(name);
+	write_all(file, bytes, N);
+	EQ(pipe(full), 0);
+	write_all(full[1], bytes, N);
+	for (int i = 0; i < WAYS; i++) {
+		for (enum by by = OWN; by < BYS; by++) {
+			shut(ways[i], SOCK_STREAM, by);
+			if (i < WAYS - STREAM_ONLY)
+				shut(ways[i], SOCK_SEQPACKET, by);
+		}
+		done(names[i]);
+	}
+	return failures != 0;
+}
