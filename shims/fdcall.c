@@ -221,6 +221,12 @@ static int64_t send_look_at(struct fdcall *c, uint8_t mode) {
 	return c->deadline >= 0 && c->deadline < at ? c->deadline : at;
 }
 
+/* O_ASYNC: the kernel sends no SIGIO for bytes that somebody waits for in a stream socket. Of that it must know. */
+static bool recv_spares_signal(struct fdcall *c, uint8_t mode) {
+	enum fd_kind kind = pd_kind(c->pd);
+	return mode == PD_READ && (kind == KIND_TCP || kind == KIND_STREAM) && c->deadline == -1 && !c->patient && unlikely(fdcall_flags(c) & FL_ASYNC);
+}
+
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 	struct pd *pd = c->pd;
 	if (unlikely(fdcall_may_wait(c, mode) < 0))
@@ -236,7 +242,7 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		pd_more(pd, PD_READ); /* all who wait are told */
 		return FDCALL_BLOCK;
 	}
-	if (io_waits_itself(c->g) && !c->limited && !progress) /* the kernel would restart what had progress */
+	if ((io_waits_itself(c->g) || recv_spares_signal(c, mode)) && !c->limited && !progress) /* the kernel would restart what had progress */
 		return FDCALL_BLOCK;
 	int r;
 	int64_t look_at = send_look_at(c, mode);

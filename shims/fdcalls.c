@@ -255,7 +255,7 @@ SHIM int ioctl(int fd, unsigned long request, ...) {
 	bool owner = request == FIOSETOWN || request == SIOCSPGRP || request == FIOGETOWN || request == SIOCGPGRP;
 	int r = !g ? CALL_REAL(ioctl, fd, request, arg)
 		   : (int)sys_ret(owner ? ioctl_owner(fd, request, arg) : BRACKET(g, SYS3(SYS_ioctl, fd, request, arg)));
-	if (request == FIONBIO && r == 0)
+	if ((request == FIONBIO || request == FIOASYNC) && r == 0)
 		fd_flags_changed(fd);
 	else if (request == FIOCLEX && r == 0)
 		fd_cloexec(fd, true);

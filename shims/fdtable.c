@@ -565,7 +565,7 @@ uint32_t fd_flags(struct pd *pd, int fd) {
 	if (r < 0)
 		return 0;
 	uint32_t fl = (was & ~(FL_CHANGE - 1u)) | FL_VALID | (r & O_NONBLOCK ? FL_NONBLOCK : 0) |
-		      (r & O_DIRECT ? FL_PACKET : 0);
+		      (r & O_DIRECT ? FL_PACKET : 0) | (r & O_ASYNC ? FL_ASYNC : 0);
 	if (atomic_compare_exchange_strong_explicit(&pd->fl, &was, fl, memory_order_acq_rel, memory_order_relaxed))
 		atomic_store_explicit(&pd->fl_epoch, epoch, memory_order_release);
 	return fl;

@@ -56,7 +56,7 @@ enum {
 #define SOCKET_TIMEOUT_NOW 1 /* pd->rcv_timeout, snd_timeout, ns: a negative one was set */
 
 /* pd->fl: what matters of F_GETFL, and in the high bits a count of changes, so that an answer that was overtaken is not kept */
-enum { FL_VALID = 1, FL_NONBLOCK = 2, FL_PACKET = 4, FL_CHANGE = 8 };
+enum { FL_VALID = 1, FL_NONBLOCK = 2, FL_PACKET = 4, FL_ASYNC = 8, FL_CHANGE = 16 };
 
 #define FD_LEAF 4096u
 
