@@ -540,6 +540,15 @@ SHIM int thrd_create(thrd_t *out, thrd_start_t start, void *arg) {
 
 /* ---- join and detach -------------------------------------------------------------------------------------------------------- */
 
+/* One of the parent's threads, in a fork's child, before and after this makes threads of its own. For libc they have all ended there. */
+static struct g *left_in_parent(pthread_t thread) {
+	if (likely(!forked))
+		return NULL;
+	uintptr_t tcb = tcb_of_thread((uintptr_t)thread);
+	struct g *g = tcb == arch_tp() ? NULL : g_of_tcb(tcb);
+	return g && g->kind == G_GOROUTINE && (g->orphan || !sched_started()) ? g : NULL;
+}
+
 static int join_result(struct g *g, void **result) {
 	struct thread *t = thread_of(g);
 	void *r = t->result;
@@ -567,6 +576,17 @@ static int join_begin(struct g *g, struct g *self) {
 		return EDEADLK;
 	if (!atomic_compare_exchange_strong_explicit(&t->joiner, &nobody, self, memory_order_acq_rel, memory_order_relaxed))
 		return EINVAL;
+	return 0;
+}
+
+/* Who joins it in the parent is not there. Nothing is given back: what they had serves the child's threads (g_adopt_orphans()). */
+static int join_left_in_parent(struct g *g, void **result) {
+	struct thread *t = thread_of(g);
+	/* relaxed: what the parent's threads did is seen */
+	if (atomic_load_explicit(&t->life, memory_order_relaxed) == THREAD_DETACHED)
+		return EINVAL;
+	if (result)
+		*result = t->result;
 	return 0;
 }
 
@@ -625,6 +645,9 @@ static int64_t join_deadline(const struct timespec *abstime, clockid_t clock) {
 
 SHIM int pthread_join(pthread_t thread, void **result) {
 	REAL_READY();
+	struct g *left = left_in_parent(thread);
+	if (unlikely(left != NULL))
+		return join_left_in_parent(left, result);
 	struct g *g = sched_started() ? thread_g(thread) : NULL, *forker = g ? NULL : thread_forker(thread);
 	if (forker)
 		return join_begin(forker, forker);
@@ -640,6 +663,9 @@ SHIM int pthread_join(pthread_t thread, void **result) {
 
 SHIM int pthread_tryjoin_np(pthread_t thread, void **result) {
 	REAL_READY();
+	struct g *left = left_in_parent(thread);
+	if (unlikely(left != NULL))
+		return join_left_in_parent(left, result);
 	struct g *g = sched_started() ? thread_g(thread) : NULL;
 	if (!g)
 		return real.pthread_tryjoin_np(thread, result);
@@ -651,6 +677,9 @@ SHIM int pthread_tryjoin_np(pthread_t thread, void **result) {
 
 SHIM int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock, const struct timespec *abstime) {
 	REAL_READY();
+	struct g *left = left_in_parent(thread);
+	if (unlikely(left != NULL))
+		return join_left_in_parent(left, result);
 	struct g *g = sched_started() ? thread_g(thread) : NULL, *forker = g ? NULL : thread_forker(thread);
 	if (forker)
 		return join_begin(forker, forker);
@@ -685,6 +714,9 @@ SHIM int thrd_join(thrd_t thread, int *result) {
 
 SHIM int pthread_detach(pthread_t thread) {
 	REAL_READY();
+	struct g *left = left_in_parent(thread);
+	if (unlikely(left != NULL)) /* nobody else looks at it */
+		return atomic_exchange_explicit(&thread_of(left)->life, THREAD_DETACHED, memory_order_relaxed) == THREAD_DETACHED ? EINVAL : 0;
 	struct g *g = sched_started() ? thread_g(thread) : NULL, *forker = g ? NULL : thread_forker(thread);
 	uint32_t life = THREAD_LIVE;
 	struct g *nobody = NULL;
