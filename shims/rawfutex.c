@@ -2,7 +2,7 @@
  *
  * Private operations (FUTEX_PRIVATE_FLAG) work on the parking lot, so a waiting goroutine parks. So do others on a word in memory that only this process
  * has (mapping.c): libstdc++ makes no private ones. The kernel keeps private and shared waiters of one word apart, and so do we, in the word's two queues. Words in shared
- * memory, and priority inheritance, are the kernel's. Memory that becomes shared is left by those who are parked at it: they are told that they were woken.
+ * memory are the kernel's. Memory that becomes shared is left by those who are parked at it: they are told that they were woken.
  *
  * The calls of Linux 5.16 and 6.7, futex_waitv() and futex_wait(), futex_wake(), futex_requeue(), are futex(2) with other arguments, and meet its waiters.
  * A wait for several words at once is the kernel's.
@@ -22,8 +22,10 @@
 
 #include "io.h"
 #include "mapping.h"
+#include "pinned.h"
 #include "sigstate.h"
 #include "sync.h"
+#include "thread.h"
 
 static _Atomic uint32_t kernel_waiters;
 
@@ -42,9 +44,12 @@ static long kernel_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, con
 		}
 		/* fall through */
 	case FUTEX_WAIT_BITSET:
+		return BRACKET_LONG(g, !timeout, SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3));
+	case FUTEX_TRYLOCK_PI:
 	case FUTEX_LOCK_PI:
 	case FUTEX_LOCK_PI2:
 	case FUTEX_WAIT_REQUEUE_PI:
+		pin_self(); /* the owner is this kernel thread, by its number: not what gettid() says */
 		return BRACKET_LONG(g, !timeout, SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3));
 	default:
 		return SYS6(SYS_futex, uaddr, op, val, timeout, uaddr2, val3);
@@ -228,6 +233,141 @@ static long requeue_parked(uint32_t *uaddr, bool private, int wake, int move, ui
 	return r;
 }
 
+/* ---- priority inheritance ------------------------------------------------------------------------------------------ */
+
+/* The word says who owns it, by what gettid() says to the program, which takes a free one by itself: the kernel knows no goroutine of that number. So the
+ * kernel's side is here, for words that no other process has; priorities mean nothing among goroutines. Who unlocks hands the word to who has waited longest. Not
+ * found out: circles of several owners, and who ends with a word that it owns. */
+#define PI_HANDED FUTEX_TID_MASK /* as an owner, nobody's number: who was woken writes down his own */
+
+struct pi_wait {
+	struct fwaiter w;
+	_Atomic uint32_t *word;
+	uint32_t tid;
+	bool tries;
+	long result;
+};
+
+static bool is_pi(int cmd) {
+	return (cmd >= FUTEX_LOCK_PI && cmd <= FUTEX_TRYLOCK_PI) || (cmd >= FUTEX_WAIT_REQUEUE_PI && cmd <= FUTEX_LOCK_PI2);
+}
+
+/* Those that wait for the value, and those that wait to own it, meet no wake-up of another kind. */
+static const void *pi_queue(const void *word) {
+	return (const char *)word + 1;
+}
+
+static bool pi_owner_lives(uint32_t tid) {
+	return tid == PI_HANDED || thread_numbered((pid_t)tid) || SYS3(SYS_tgkill, SYS0(SYS_getpid), tid, 0) == 0;
+}
+
+/* With the queue locked, as whoever unlocks has it. True: the call is over. */
+static bool pi_take(void *arg) {
+	struct pi_wait *s = arg;
+	uint32_t v = atomic_load_explicit(s->word, memory_order_relaxed), owner, to;
+	do {
+		owner = v & FUTEX_TID_MASK;
+		s->result = owner == s->tid ? -EDEADLK : owner && !pi_owner_lives(owner) ? -ESRCH : owner ? -EAGAIN : 0;
+		if (s->result && s->result != -EAGAIN)
+			return true;
+		to = owner ? v | FUTEX_WAITERS : v | s->tid;
+		/* acquire: pairs with the release of who unlocks, here or by himself */
+	} while (!atomic_compare_exchange_weak_explicit(s->word, &v, to, memory_order_acquire, memory_order_relaxed));
+	return !owner || s->tries;
+}
+
+static long pi_lock(uint32_t *uaddr, bool tries, const struct timespec *until, clockid_t clock) {
+	struct pi_wait s = {.word = (_Atomic uint32_t *)uaddr, .tid = (uint32_t)gettid(), .tries = tries};
+	if (address_unwritable(uaddr) || (!tries && address_bad_given(until)))
+		return -EFAULT;
+	if (!tries && until && !timespec_valid(until))
+		return -EINVAL;
+	while (futex_prepare_unless(&s.w, pi_queue(uaddr), true, "futex", pi_take, &s)) {
+		int r = futex_commit(&s.w, pi_queue(uaddr), NULL, until ? deadline_abs(until, clock) : -1);
+		if (r == 0) {
+			/* acquire: as in pi_take() */
+			atomic_fetch_and_explicit(s.word, ~FUTEX_TID_MASK | s.tid, memory_order_acquire);
+			return 0;
+		}
+		if (r == -ETIMEDOUT && !deadline_early(until, clock))
+			return r;
+		if (r == -EINTR)
+			shim_interrupted_anew(g_self());
+	}
+	return s.result;
+}
+
+static void pi_pass(void *arg, int woke, bool more) {
+	(void)more; /* the kernel marks it anyhow */
+	/* release: pairs with the next owner's acquire */
+	atomic_store_explicit((_Atomic uint32_t *)arg, woke ? PI_HANDED | FUTEX_WAITERS : 0, memory_order_release);
+}
+
+static long pi_unlock(uint32_t *uaddr) {
+	if (address_unwritable(uaddr))
+		return -EFAULT;
+	/* relaxed: whether it is the caller's only the caller changes */
+	if ((__atomic_load_n(uaddr, __ATOMIC_RELAXED) & FUTEX_TID_MASK) != (uint32_t)gettid())
+		return -EPERM;
+	futex_wake_update(pi_queue(uaddr), pi_pass, uaddr);
+	return 0;
+}
+
+static bool pi_value_differs(void *arg) {
+	struct second_wait *s = arg;
+	/* relaxed: as in futex_wait() */
+	return __atomic_load_n(s->word, __ATOMIC_RELAXED) != s->val;
+}
+
+/* And own the other word. */
+static long pi_wait_requeue(uint32_t *uaddr, uint32_t val, const struct timespec *until, clockid_t clock, uint32_t *uaddr2) {
+	struct second_wait s = {.word = uaddr, .val = val};
+	if (address_bad(uaddr) || address_bad_given(until))
+		return -EFAULT;
+	if (until && !timespec_valid(until))
+		return -EINVAL;
+	while (futex_prepare_unless(&s.w, pi_queue(uaddr), true, "futex", pi_value_differs, &s)) {
+		int r = futex_commit(&s.w, pi_queue(uaddr), NULL, until ? deadline_abs(until, clock) : -1);
+		if (r == 0)
+			return pi_lock(uaddr2, false, until, clock);
+		if (r == -ETIMEDOUT && !deadline_early(until, clock))
+			return r;
+		if (r == -EINTR)
+			shim_interrupted_anew(g_self());
+	}
+	return -EAGAIN;
+}
+
+/* They queue at the other word themselves. */
+static long pi_requeue(uint32_t *uaddr, int move, uint32_t expected) {
+	if (address_bad(uaddr))
+		return -EFAULT;
+	/* relaxed: who waits has queued, and who does not yet sees for himself */
+	if (__atomic_load_n(uaddr, __ATOMIC_RELAXED) != expected)
+		return -EAGAIN;
+	return futex_wake(pi_queue(uaddr), move == INT_MAX ? move : move + 1, FUTEX_ANY);
+}
+
+static long pi_futex(uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout, uint32_t *uaddr2, uint32_t val3) {
+	int cmd = op & FUTEX_CMD_MASK;
+	bool real_time = op & FUTEX_CLOCK_REALTIME, two = cmd == FUTEX_WAIT_REQUEUE_PI || cmd == FUTEX_CMP_REQUEUE_PI;
+	clockid_t clock = real_time || cmd == FUTEX_LOCK_PI ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+	if (real_time && cmd != FUTEX_WAIT_REQUEUE_PI && cmd != FUTEX_LOCK_PI2)
+		return -ENOSYS;
+	if (((uintptr_t)uaddr & 3) || (two && (((uintptr_t)uaddr2 & 3) || uaddr == uaddr2)))
+		return -EINVAL;
+	switch (cmd) {
+	case FUTEX_UNLOCK_PI:
+		return pi_unlock(uaddr);
+	case FUTEX_WAIT_REQUEUE_PI:
+		return pi_wait_requeue(uaddr, val, timeout, clock, uaddr2);
+	case FUTEX_CMP_REQUEUE_PI:
+		return val != 1 || (int)(uintptr_t)timeout < 0 ? -EINVAL : pi_requeue(uaddr, (int)(uintptr_t)timeout, val3);
+	default:
+		return pi_lock(uaddr, cmd == FUTEX_TRYLOCK_PI, cmd == FUTEX_TRYLOCK_PI ? NULL : timeout, clock);
+	}
+}
+
 /* ---- dispatch ---------------------------------------------------------------------------------------------------- */
 
 static bool misaligned(const uint32_t *p) {
@@ -248,6 +388,8 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 		return kernel_futex(g, uaddr, op, val, timeout, uaddr2, val3);
 	if (unlikely(!sched_started()))
 		return early_futex(uaddr, op, val, timeout, uaddr2, val3);
+	if (is_pi(cmd))
+		return pi_futex(uaddr, op, val, timeout, uaddr2, val3);
 	switch (cmd) {
 	case FUTEX_WAIT:
 		val3 = FUTEX_ANY;
