@@ -11,8 +11,7 @@
  * if libc made them. Such a thread may still wait in the kernel when the runtime starts, and so does who waits for several words. `kernel_waiters`
  * counts the private waits that went there; while it is not zero a private wake-up that found too few waiters in the parking lot
  * asks the kernel for the rest. A waiter adds itself before the kernel compares the word, a waker changes the word
- * before it looks at the count; both with a full barrier between, so one of them sees the other. (Requeue operations
- * do not move such waiters: nobody but the old thread's own code could have put them there, and libraries that wait for several words do not requeue.)
+ * before it looks at the count; both with a full barrier between, so one of them sees the other. A requeue does the same.
  *
  * Differences from the kernel: a bad `uaddr` of a wait is a SIGSEGV, not EFAULT; FUTEX_WAKE_OP changes the word first
  * and then looks at the two queues one after the other, which no program can tell from "at once" (who queues in
@@ -233,6 +232,18 @@ static long requeue_parked(uint32_t *uaddr, bool private, int wake, int move, ui
 	return r;
 }
 
+/* And in the kernel, what is left of both numbers, for who waits there. */
+static long requeue_in_two_places(uint32_t *uaddr, bool private, int wake, int move, uint32_t *to, bool check, uint32_t expected) {
+	long r = requeue_parked(uaddr, private, wake, move, to, check, expected);
+	/* seq_cst, as in wake_in_two_places() */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (r < 0 || r >= (long)wake + move || (private && likely(!atomic_load_explicit(&kernel_waiters, memory_order_relaxed))))
+		return r;
+	int op = (check ? FUTEX_CMP_REQUEUE : FUTEX_REQUEUE) | (private ? FUTEX_PRIVATE_FLAG : 0), woken = (int)(r < wake ? r : wake);
+	long more = SYS6(SYS_futex, uaddr, op, wake - woken, move - (r - woken), to, expected);
+	return more > 0 ? r + more : r;
+}
+
 /* ---- priority inheritance ------------------------------------------------------------------------------------------ */
 
 /* The word says who owns it, by what gettid() says to the program, which takes a free one by itself: the kernel knows no goroutine of that number. So the
@@ -426,7 +437,7 @@ long shim_futex(struct g *g, uint32_t *uaddr, int op, uint32_t val, const struct
 			return -EINVAL;
 		if (cmd == FUTEX_CMP_REQUEUE && address_bad(uaddr))
 			return -EFAULT;
-		return requeue_parked(uaddr, private, (int)val, (int)val2, uaddr2, cmd == FUTEX_CMP_REQUEUE, val3);
+		return requeue_in_two_places(uaddr, private, (int)val, (int)val2, uaddr2, cmd == FUTEX_CMP_REQUEUE, val3);
 	case FUTEX_WAKE_OP:
 		if (op & FUTEX_CLOCK_REALTIME)
 			return -ENOSYS;

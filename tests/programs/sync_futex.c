@@ -275,6 +275,8 @@ static long wakes_two(void) {
 	if (by_two == 0)
 		return fx(&words[1], FUTEX_WAKE, 1, NULL, NULL, 0);
 	if (by_two == 1)
+		return fx(&words[1], FUTEX_REQUEUE, 0, VAL2(1), &words[0], 0);
+	if (by_two == 2)
 		return two(WAKE_TWO, &words[1], -1u, 1, U32 | flag, NULL, 0);
 	return two(REQUEUE_TWO, v, 0, 0, 1, NULL, 0);
 }
@@ -288,8 +290,8 @@ static void meeting(void) {
 	EQ(r, 1);
 	/* Moved, it is woken by its other word. In the kernel one that was woken for nothing meanwhile, by an older wake-up that comes late, waits by its own word
 	 * again. */
-	bool other = by_two == 2;
-	while (by_two == 2 && fx(&words[0], FUTEX_WAKE, 1, NULL, NULL, 0) == 0) {
+	bool moves = by_two & 1, other = moves;
+	while (moves && fx(&words[0], FUTEX_WAKE, 1, NULL, NULL, 0) == 0) {
 		if (fx(&words[1], FUTEX_WAKE, 1, NULL, NULL, 0) == 1) {
 			other = false;
 			break;
@@ -300,12 +302,12 @@ static void meeting(void) {
 }
 
 static void meetings(void) {
-	int kinds = two(WAKE_TWO, words, 1, 1, U32, NULL, 0) == -ENOSYS ? 1 : 3;
-	for (of_two = 0; of_two < 3; of_two += of_two == 0 && kinds == 1 ? 2 : 1)
+	int kinds = two(WAKE_TWO, words, 1, 1, U32, NULL, 0) == -ENOSYS ? 2 : 4;
+	for (of_two = 0; of_two < 3; of_two += of_two == 0 && kinds == 2 ? 2 : 1)
 		for (by_two = 0; by_two < kinds; by_two++)
 			for (int i = 0; i < 50; i++)
 				meeting();
-	if (kinds == 1)
+	if (kinds == 2)
 		return;
 	struct timespec soon = in_ms(CLOCK_MONOTONIC, 10), bad = {0, -1};
 	EQ(two(WAIT_TWO, words, 0, 1, U32 | flag, &soon, CLOCK_MONOTONIC), -ETIMEDOUT);
