@@ -112,3 +112,24 @@ void ceiling_again(void) {
 	if (!sched_started() && of_main.highest > 0)
 		highest_changed(NULL, &of_main, of_main.highest);
 }
+
+/* Libc is told its own priority, as it would know it: it knows the thread from now on, and the kernel's number for it. */
+void ceiling_fork_child(struct g *g) {
+	if (!g && !sched_started())
+		return; /* it was so in the parent */
+	struct ceilings *c = ceilings_of(g);
+	of_main = c ? *c : (struct ceilings){0};
+	if (of_main.highest == 0 || thread_of(g)->reset_on_fork)
+		return;
+	int policy;
+	struct sched_param param = {.sched_priority = priority_own(g, &policy)};
+	if (real.pthread_setschedparam(pthread_self(), policy, &param) == 0)
+		highest_changed(NULL, &of_main, 0);
+}
+
+/* Raised already. */
+void ceiling_start(struct g *g) {
+	int policy;
+	if (of_main.highest > 0)
+		__atomic_store_n(&thread_of(g)->param.sched_priority, priority_own(NULL, &policy), __ATOMIC_RELAXED);
+}

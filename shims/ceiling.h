@@ -15,5 +15,9 @@ int ceiling_raises(struct g *g, int priority);
 void ceiling_again(void);
 /* For the next thread on that G; may be NULL. */
 void ceilings_reset(struct ceilings *c);
+/* In the child of g, which forked with what it holds; NULL: no goroutine did. Before g is main there. */
+void ceiling_fork_child(struct g *g);
+/* The runtime starts; g is main, whose priority is what the kernel says. */
+void ceiling_start(struct g *g);
 
 #endif

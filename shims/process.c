@@ -32,6 +32,7 @@
 #include "../core/pages.h"
 #include "../core/runtime.h"
 #include "../core/tcb.h"
+#include "ceiling.h"
 #include "fdtable.h"
 #include "inside.h"
 #include "pinned.h"
@@ -111,6 +112,7 @@ static void fork_child(void) {
 		thread_sched_fork_child(g);
 		thread_name_fork_child(g);
 	}
+	ceiling_fork_child(g);
 	if (sched_started())
 		thread_attr_fork_child(g);
 	process_child_fixup();

@@ -55,6 +55,7 @@ void thread_sched_start(struct g *g) {
 	process_policy = thread_of(g)->policy;
 	process_priority = thread_of(g)->param.sched_priority;
 	process_nice = thread_of(g)->nice;
+	ceiling_start(g);
 	wish_hook = thread_sched_pinned;
 }
 
