@@ -90,6 +90,8 @@ int32_t thread_give_own(struct g *g);
 int32_t thread_of_process(void);
 /* g's policy, priority and nice value are what the kernel thread has; 0: the calling one. */
 void thread_sched_reread(struct g *g, pid_t ktid);
+/* The kernel thread of g, which is pinned, was given that nice value: if g is main, the process's first has it, too. */
+void thread_nice_shown(struct g *g);
 /* The goroutine whose CPU time the clock counts; NULL: it is another kind of clock, or a kernel thread's. In cpuclock.c. */
 struct g *cpuclock_thread(clockid_t clock);
 

@@ -72,6 +72,16 @@ void thread_sched_reread(struct g *g, pid_t ktid) {
 	TELL(t->nice, nice < 0 ? 0 : 20 - (int)nice); /* the kernel's own form is never negative */
 }
 
+static bool main_niced; /* main has set its own, which only the first kernel thread has; another may be the one that forks, of whoever */
+
+void thread_nice_shown(struct g *g) {
+	pid_t first = (pid_t)SYS0(SYS_getpid);
+	if (g->kind != G_MAIN || SYS2(SYS_getpriority, PRIO_PROCESS, first) == 20 - TOLD(thread_of(g)->nice))
+		return;
+	if (SYS3(SYS_setpriority, PRIO_PROCESS, first, TOLD(thread_of(g)->nice)) == 0)
+		TELL(main_niced, true);
+}
+
 /* ---- sets of CPUs, noted ------------------------------------------------------------------------------------------------ */
 
 /* A thread has no room for one, and a program uses few different ones: each is kept once, for good. Numbers from 1. */
@@ -217,8 +227,6 @@ static void sched_put(struct g *g, unsigned what) {
 	if (what & SET_IOPRIO)
 		SYS3(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, TOLD(t->ioprio));
 }
-
-static bool main_niced; /* main has set its own, which only the first kernel thread has; another may be the one that forks, of whoever */
 
 void thread_sched_pinned(struct g *g) {
 	unsigned what;

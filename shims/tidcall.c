@@ -104,8 +104,10 @@ static long setattr_named(pid_t id, void *attr, unsigned long flags) {
 	long r = SYS3(SYS_sched_setattr, ktid, attr, flags);
 	if (remember)
 		return setattr_remember(g, attr, flags, r);
-	if (r == 0 && g)
+	if (r == 0 && g) {
 		thread_sched_reread(g, ktid);
+		thread_nice_shown(g);
+	}
 	return r;
 }
 
