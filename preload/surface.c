@@ -67,7 +67,7 @@ static const struct way {
 			  "sem_post sem_trywait pthread_key_create getpriority setpriority nice prlimit prlimit64 getpgid getsid setpgid capget "
 			  "process_vm_readv process_vm_writev sched_rr_get_interval gettid pthread_cancel "
 			  "pthread_create pthread_detach __pthread_unwind_next "
-			  "pthread_getaffinity_np pthread_getattr_np pthread_getcpuclockid pthread_getname_np clock_gettime clock_getres getrusage "
+			  "pthread_getaffinity_np pthread_getattr_np pthread_getcpuclockid pthread_getname_np clock_gettime clock_getres clock_settime getrusage "
 			  "pthread_getschedparam pthread_key_delete "
 			  "pthread_kill pthread_setaffinity_np pthread_setattr_default_np pthread_setname_np "
 			  "pthread_setschedparam pthread_setschedprio "

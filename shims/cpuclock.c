@@ -39,6 +39,11 @@ SHIM int clock_getres(clockid_t clock, struct timespec *step) {
 	return CALL_REAL(clock_getres, cpuclock_thread(clock) ? CLOCK_THREAD_CPUTIME_ID : clock, step);
 }
 
+/* The kernel refuses: by the caller's, as it does not know other goroutines' numbers. */
+SHIM int clock_settime(clockid_t clock, const struct timespec *time) {
+	return CALL_REAL(clock_settime, clock < 0 && cpuclock_thread(clock) ? cpuclock_of_ktid(0) : clock, time);
+}
+
 SHIM int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {
 	REAL_READY();
 	struct g *g = sched_started() ? thread_g(thread) : NULL;

@@ -109,6 +109,8 @@ static bool raw_address_bad(long n, struct raw_args *x) {
 		return BAD(3, siginfo_t, false);
 	case SYS_clock_gettime:
 		return BAD(1, struct timespec, true);
+	case SYS_clock_settime:
+		return BAD(1, struct timespec, false);
 	case SYS_timer_create:
 		return BAD_GIVEN(1, struct sigevent) || BAD(2, int, true);
 	case SYS_clone3:
@@ -258,6 +260,7 @@ static bool raw_known(struct g *g, long n, struct raw_args *x, long *r) {
 	case SYS_openat: done = openat(INT(0), PTR(1), INT(2), (mode_t)LONG(3)); break;
 	case SYS_clock_gettime: done = clock_gettime(INT(0), PTR(1)); break;
 	case SYS_clock_getres: done = clock_getres(INT(0), PTR(1)); break;
+	case SYS_clock_settime: done = clock_settime(INT(0), PTR(1)); break;
 	case SYS_getrusage: done = getrusage(INT(0), PTR(1)); break;
 	case SYS_sched_setaffinity: done = sched_setaffinity(INT(0), SIZE(1), PTR(2)); break;
 	case SYS_sched_getaffinity: done = raw_getaffinity(INT(0), SIZE(1), PTR(2)); break;
