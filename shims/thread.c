@@ -44,8 +44,8 @@
  * ends with its last kernel thread, and with that one's status. */
 static _Atomic uint32_t vanished;
 
-/* Kernel threads that the library made, those that have retired included. */
-static _Atomic uint32_t kernel_made;
+/* Kernel threads that the library made, and those of them that ended; Ms that retired are counted as such. */
+static _Atomic uint32_t kernel_made, kernel_ended;
 static const _Atomic uint32_t *nthreads; /* those that libc counts; NULL: it does not tell */
 static _Atomic bool left_watched;         /* somebody ends the process when libc's own threads have */
 
@@ -72,8 +72,8 @@ int thread_kernel_create(void *(*fn)(void *), void *arg) {
 	int r = real.pthread_create(&t, &attr, fn, arg);
 	real.pthread_attr_destroy(&attr);
 	if (r == 0)
-		/* relaxed: who reads too few takes ours for libc's, and looks again */
-		atomic_fetch_add_explicit(&kernel_made, 1, memory_order_relaxed);
+		/* release: it is in libc's count by now, and libc_threads() reads that after this. Who reads too few takes ours for libc's, and looks again. */
+		atomic_fetch_add_explicit(&kernel_made, 1, memory_order_release);
 	return -r;
 }
 
@@ -81,10 +81,14 @@ int thread_kernel_create(void *(*fn)(void *), void *arg) {
 static uint32_t libc_threads(void) {
 	if (!nthreads)
 		return 0;
-	/* Relaxed: what retires is counted so before libc counts it out. Acquire: what the last of them did, threads that it made, is seen. */
-	uint64_t retired = atomic_load_explicit(&stats_shared[STAT_M_RETIRED], memory_order_relaxed);
+	/* Never too few, in this order: one of ours that is among the made was in libc's count before that, and if it is not any more, it is among the ended, since it is
+	 * counted so before libc counts it out. Acquire: the first pairs with the release in thread_kernel_create(), the second with libc's own, by which also
+	 * what the last of libc's threads did, threads that it made, is seen. */
+	int64_t made = atomic_load_explicit(&kernel_made, memory_order_acquire);
 	int64_t others = (int64_t)atomic_load_explicit(nthreads, memory_order_acquire) - 1;
-	others -= atomic_load_explicit(&kernel_made, memory_order_relaxed) - (int64_t)retired;
+	int64_t ended = (int64_t)atomic_load_explicit(&stats_shared[STAT_M_RETIRED], memory_order_relaxed);
+	ended += atomic_load_explicit(&kernel_ended, memory_order_relaxed);
+	others -= made - ended;
 	return others > 0 ? (uint32_t)others : 0;
 }
 
@@ -113,6 +117,7 @@ void thread_fork_child(void) {
 	forked = true;
 	uint32_t count = nthreads ? atomic_load_explicit(nthreads, memory_order_relaxed) : 1;
 	atomic_store_explicit(&kernel_made, count - 1, memory_order_relaxed);
+	atomic_store_explicit(&kernel_ended, 0, memory_order_relaxed);
 }
 
 void thread_find_count(void) {
@@ -120,7 +125,8 @@ void thread_find_count(void) {
 }
 
 void thread_kernel_ends(void) {
-	atomic_fetch_sub_explicit(&kernel_made, 1, memory_order_relaxed);
+	/* relaxed: libc's own count, next, is released */
+	atomic_fetch_add_explicit(&kernel_ended, 1, memory_order_relaxed);
 }
 
 bool thread_runtime_ready(void) {
@@ -184,14 +190,64 @@ static void cancel_too_late(void) {
 	atomic_fetch_or_explicit(tcb_cancelhandling(arch_tp()), CANCEL_EXITING, memory_order_relaxed);
 }
 
+/* No threads but so many goroutines, and those that vanished. Acquire: pairs with the release in thread_vanish(), so that what one of those made is counted.
+ * relaxed: who makes one that comes to be meanwhile is a thread itself, and counted so until libc_threads() has acquired its end. */
+static bool alone(uint32_t goroutines) {
+	uint32_t numbers = atomic_load_explicit(&g_numbers, memory_order_relaxed);
+	uint32_t gone = atomic_load_explicit(&vanished, memory_order_acquire);
+	return g_count() == goroutines + gone && libc_threads() == 0 && atomic_load_explicit(&g_numbers, memory_order_relaxed) == numbers;
+}
+
+static bool alone_soon(void) {
+	for (int i = 0; i < ALONE_LOOKS; i++) {
+		if (alone(0))
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = ALONE_LOOK_NS}, NULL);
+	}
+	return false;
+}
+
+static void process_end(uint32_t goroutines) __attribute__((noreturn));
+static void process_end(uint32_t goroutines) {
+	/* Nothing tells of the end of a thread that is libc's own; and beside those nothing runs. */
+	while (!alone(goroutines))
+		nanosleep(&(struct timespec){.tv_nsec = LEFT_LOOK_NS}, NULL);
+	/* relaxed: alone() has seen it */
+	if (atomic_load_explicit(&vanished, memory_order_relaxed))
+		SYS1(SYS_exit_group, 0);
+	exit(0);
+}
+
+static void *left_watch(void *arg) {
+	(void)arg;
+	process_end(1);
+}
+
+/* The last goroutine ends, and threads of libc's go on: they may join it, and make others. One that takes no signals waits for their end in its place. */
+static void left_behind(void) {
+	sigset_t all;
+	struct g_stack_req req = {.guard = GUARD_DEFAULT};
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	if (atomic_exchange_explicit(&left_watched, true, memory_order_relaxed))
+		return;
+	struct g *g = thread_new_detached(&req, left_watch, NULL);
+	if (!g)
+		process_end(0); /* no memory for one */
+	ready_new(g);
+}
+
 /* Nobody counts it any more, or never will. */
 static void thread_gone(struct g *g, int status) __attribute__((noreturn));
 static void thread_gone(struct g *g, int status) {
 	struct thread *t = thread_of(g);
 	/* acquire: the count is read after it, so if they are equal they were so at that moment */
 	uint32_t left = atomic_load_explicit(&vanished, memory_order_acquire);
-	if (unlikely(left) && left == g_count())
-		SYS1(SYS_exit_group, status);
+	if (unlikely(left) && left == g_count()) {
+		if (alone_soon())
+			SYS1(SYS_exit_group, status);
+		left_behind();
+	}
 	sig_thread_exit(g);
 	epoll_thread_gone(g);
 	robust_release(g);
@@ -213,48 +269,6 @@ static void thread_gone(struct g *g, int status) {
 		g_free(g); /* enters it again */
 	}
 	g_exit(g);
-}
-
-/* No threads but so many goroutines. relaxed: who makes one that comes to be meanwhile is a thread itself, and counted so until libc_threads() has acquired its end. */
-static bool alone(uint32_t goroutines) {
-	uint32_t numbers = atomic_load_explicit(&g_numbers, memory_order_relaxed);
-	return g_count() == goroutines && libc_threads() == 0 && atomic_load_explicit(&g_numbers, memory_order_relaxed) == numbers;
-}
-
-static bool alone_soon(void) {
-	for (int i = 0; i < ALONE_LOOKS; i++) {
-		if (alone(0))
-			return true;
-		nanosleep(&(struct timespec){.tv_nsec = ALONE_LOOK_NS}, NULL);
-	}
-	return false;
-}
-
-static void process_end(uint32_t goroutines) __attribute__((noreturn));
-static void process_end(uint32_t goroutines) {
-	/* Nothing tells of the end of a thread that is libc's own; and beside those nothing runs. */
-	while (!alone(goroutines))
-		nanosleep(&(struct timespec){.tv_nsec = LEFT_LOOK_NS}, NULL);
-	exit(0);
-}
-
-static void *left_watch(void *arg) {
-	(void)arg;
-	process_end(1);
-}
-
-/* The last goroutine ends, and threads of libc's go on: they may join it, and make others. One that takes no signals waits for their end in its place. */
-static void left_behind(void) {
-	sigset_t all;
-	struct g_stack_req req = {.guard = GUARD_DEFAULT};
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	if (atomic_exchange_explicit(&left_watched, true, memory_order_relaxed))
-		return;
-	struct g *g = thread_new_detached(&req, left_watch, NULL);
-	if (!g)
-		process_end(0); /* no memory for one */
-	ready_new(g);
 }
 
 /* Past the program's last code in this thread, destructors included; ends it. */
@@ -308,7 +322,7 @@ void thread_vanish(struct g *g, int status) {
 	golib_waits_abandon(g);
 	thread_of(g)->result = NULL;
 	tcb_forget();
-	atomic_fetch_add_explicit(&vanished, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&vanished, 1, memory_order_release); /* alone() */
 	/* acq_rel: of that and the others' g_live_drop(), whoever is later knows of the earlier */
 	atomic_fetch_add_explicit(&sched.g_live, 0, memory_order_acq_rel);
 	thread_gone(g, status);

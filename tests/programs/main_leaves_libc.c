@@ -1,12 +1,13 @@
 /* The last pthread of the program ends while threads of libc's own go on: one for the functions of timers, one for aio_read(). They are threads of the process, which ends with the
- * last of them, or when one says so. Each case is a process of its own. */
+ * last of them, or when one says so. One that left by the kernel's exit(2) changes only that nobody runs the exit handlers then. Each case is a process of its own. */
 #include "sync_test.h"
 
 #include <aio.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { MS = 1000000, SAID = 9 };
+enum { MS = 1000000, SAID = 9, AWAY_US = 20000 };
 
 static pthread_t leaving;
 static pthread_key_t key;
@@ -15,6 +16,11 @@ static char byte;
 static struct aiocb request;
 
 static void *nothing(void *arg) {
+	return arg;
+}
+
+static void *vanishes(void *arg) {
+	syscall(SYS_exit, 0);
 	return arg;
 }
 
@@ -59,6 +65,11 @@ static void timer_makes(void) {
 	timer_start(hit_makes);
 }
 
+static void timer_and_vanished(void) {
+	join(start(vanishes, NULL));
+	timer_start(hit);
+}
+
 static void timer_joins(void) {
 	timer_start(hit_joins);
 }
@@ -76,12 +87,24 @@ static void gone(void *arg) {
 }
 
 static void reads(void) {
-	request = (struct aiocb){.aio_fildes = pipe_ends[0], .aio_buf = &byte, .aio_nbytes = 1, .aio_sigevent.sigev_notify = SIGEV_NONE};
+	request.aio_fildes = pipe_ends[0];
+	request.aio_buf = &byte;
+	request.aio_nbytes = 1;
 	atexit(at_exit);
 	pthread_key_create(&key, gone);
 	pthread_setspecific(key, &key);
 	if (aio_read(&request) != 0)
 		_exit(1);
+}
+
+static void done_makes(union sigval value) {
+	(void)value;
+	pthread_detach(start(vanishes, NULL));
+}
+
+static void reads_and_makes(void) {
+	request.aio_sigevent = (struct sigevent){.sigev_notify = SIGEV_THREAD, .sigev_notify_function = done_makes};
+	reads();
 }
 
 static void *forks(void *arg) {
@@ -129,22 +152,31 @@ static int bare_child(void) {
 	return status_of(pid);
 }
 
-int main(void) {
+/* What one reads who has left; `exits`: its exit handlers run. */
+static void read_ends(void (*f)(void), bool exits) {
 	char c;
+	if (pipe(pipe_ends) != 0 || pipe(told) != 0)
+		_exit(1);
+	pid_t pid = leave(f);
+	close(told[1]);
+	EQ(read(told[0], &c, 1), 1);
+	EQ(c, 'g');
+	usleep(AWAY_US);
+	EQ(write(pipe_ends[1], "x", 1), 1);
+	EQ(status_of(pid), 0);
+	EQ(read(told[0], &c, 1), exits);
+	EQ(c, exits ? 'e' : 'g');
+}
+
+int main(void) {
+	request.aio_sigevent.sigev_notify = SIGEV_NONE;
 	EQ(bare_child(), SAID);
 	EQ(status_of(leave(timer)), SAID);
 	EQ(status_of(leave(timer_makes)), SAID);
 	EQ(status_of(leave(timer_joins)), SAID);
 	EQ(status_of(leave(forker)), SAID);
-	if (pipe(pipe_ends) != 0 || pipe(told) != 0)
-		return 1;
-	pid_t pid = leave(reads);
-	close(told[1]);
-	EQ(read(told[0], &c, 1), 1);
-	EQ(c, 'g');
-	EQ(write(pipe_ends[1], "x", 1), 1);
-	EQ(status_of(pid), 0);
-	EQ(read(told[0], &c, 1), 1);
-	EQ(c, 'e');
+	EQ(status_of(leave(timer_and_vanished)), SAID);
+	read_ends(reads, true);
+	read_ends(reads_and_makes, false);
 	return failures != 0;
 }
