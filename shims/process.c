@@ -59,6 +59,7 @@ bool process_in_fork(void) {
  * waits, see process_in_fork() and wait in the kernel (lock_wait_forking() in inside.c); no signal comes to preempt it. */
 static void fork_prepare(void) {
 	fdtable_fork_prepare();
+	thread_fork_prepare();
 	fork_blocked = sched_started();
 	if (!fork_blocked)
 		return;

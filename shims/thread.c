@@ -96,7 +96,8 @@ static uint32_t libc_threads(void) {
  * main to the runtime, may be on another kernel thread by the time its function returns, and has nothing of ours below it. So it ends as others do where libc, which ends the
  * thread, comes by: at its thread-specific data. Its own kernel thread stays, as an M. */
 static pthread_key_t starter_key;
-static bool starter_has_key, forked;
+static bool starter_has_key, forked; /* from such a thread; a goroutine and main have what is ours below them in a child, too, which has its keys to itself */
+static __thread bool forks_for_libc;
 
 static void thread_finish(struct g *g) __attribute__((noreturn));
 static void starter_ends(void *arg) {
@@ -105,16 +106,24 @@ static void starter_ends(void *arg) {
 		thread_finish(g);
 }
 
+static bool is_libcs(void) {
+	return forked || SYS0(SYS_gettid) != SYS0(SYS_getpid);
+}
+
 static bool starter_prepare(void) {
-	if (starter_has_key || (!forked && SYS0(SYS_gettid) == SYS0(SYS_getpid)))
+	if (starter_has_key || !is_libcs())
 		return true;
 	starter_has_key = real.pthread_key_create(&starter_key, starter_ends) == 0;
 	return starter_has_key;
 }
 
+void thread_fork_prepare(void) {
+	forks_for_libc = !g_goroutine() && is_libcs();
+}
+
 /* libc's count is anew in a fork's child, and as it was in one of _Fork() or clone(). */
 void thread_fork_child(void) {
-	forked = true;
+	forked = forks_for_libc;
 	uint32_t count = nthreads ? atomic_load_explicit(nthreads, memory_order_relaxed) : 1;
 	atomic_store_explicit(&kernel_made, count - 1, memory_order_relaxed);
 	atomic_store_explicit(&kernel_ended, 0, memory_order_relaxed);

@@ -106,7 +106,8 @@ bool keys_were_made(void);
 extern bool thread_default_attr_set;   /* pthread_setattr_default_np() was used */
 bool thread_attr_has_stack(const pthread_attr_t *attr);
 
-/* thread.c: in a fork's child. */
+/* thread.c: by who forks; and in a fork's child. */
+void thread_fork_prepare(void);
 void thread_fork_child(void);
 
 /* threadattr.c: in a fork's child. g is the goroutine that forked; NULL: a foreign thread did. */

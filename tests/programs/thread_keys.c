@@ -4,9 +4,10 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <threads.h>
 
-static void limit(void) {
+static int limit(void) {
 	static pthread_key_t keys[PTHREAD_KEYS_MAX];
 	pthread_key_t one;
 	int n = 0, r;
@@ -31,6 +32,24 @@ static void limit(void) {
 	CHECK(pthread_getspecific(one) == NULL);
 	EQ(pthread_key_delete(one), 0);
 	step("limit");
+	return n;
+}
+
+static void *nothing_keyed(void *arg) {
+	return arg;
+}
+
+/* A fork's child that makes threads has as many. */
+static void limit_in_child(int n) {
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		join(start(nothing_keyed, NULL));
+		EQ(limit(), n);
+		_exit(failures != 0);
+	}
+	EQ(waitpid(pid, &status, 0), pid);
+	EQ(status, 0);
 }
 
 /* ---- destructors --------------------------------------------------------------------------------------------------------- */
@@ -272,7 +291,8 @@ static void destroy_main(void *value) {
 
 int main(void) {
 	test_begin();
-	limit();
+	int n = limit();
+	limit_in_child(n);
 	destructors();
 	deleted();
 	ordered();
