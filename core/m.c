@@ -24,6 +24,7 @@
 #include "cpuclock.h"
 #include "debug.h"
 #include "futex.h"
+#include "kernel_call.h"
 #include "netpoll.h"
 #include "pages.h"
 #include "procs.h"
@@ -41,6 +42,8 @@ void (*sched_tp_trap_hook)(void);
 #define M_BYTES ((sizeof(struct m) + 4095) & ~4095ul) /* its signal stack lies behind it */
 #define SPARE_NS 2000000
 #define MAKER_STUCK_NS 20000000 /* a busy machine's pthread_create() takes less, and who is wrong about it loses a wake-up's time */
+#define MAKER_WAITS_NS 100000000 /* in the kernel, or the next doing whatever: no M comes before somebody else has gone on */
+#define MAKER_LATEST_NS 2000000000
 
 bool sched_started(void) {
 	/* acquire: pairs with the release at the end of sched_start() */
@@ -292,6 +295,7 @@ static void m_refused(struct p *p, bool spinning) {
 static _Atomic uint32_t maker_note;     /* futex word: 1 = look at the queue */
 static _Atomic uint32_t maker_turn;     /* how often it has; written with sched.lock held */
 static _Atomic bool maker_stuck;        /* in this turn (maker_watch); written with sched.lock held */
+static _Atomic bool maker_hopeless;     /* ... for so long that it may be the caller whom it waits for; the same */
 static struct g maker_g;
 static bool maker_up;                   /* false again in a fork's child */
 static _Atomic bool maker_has_chore;    /* memory to give back: that calls the program's free(), so it is nothing for sysmon */
@@ -377,6 +381,7 @@ static void *maker_main(void *arg) {
 		lock_acquire(&sched.lock, LOCK_SCHED);
 		atomic_store_explicit(&maker_turn, maker_turn + 1, memory_order_relaxed);
 		atomic_store_explicit(&maker_stuck, false, memory_order_relaxed);
+		atomic_store_explicit(&maker_hopeless, false, memory_order_relaxed);
 		struct m *m = maker_making = maker_queue;
 		if (m)
 			maker_queue = m->idle_next;
@@ -469,6 +474,11 @@ bool m_open_take(void) {
 			return true;
 	}
 	return false;
+}
+
+bool m_held_up(void) {
+	/* relaxed: one that is made after all is found the next time */
+	return atomic_load_explicit(&maker_hopeless, memory_order_relaxed);
 }
 
 bool m_coming(void) {
@@ -597,25 +607,38 @@ static struct p *maker_give(bool *spinning) {
 	return maker_p(m);
 }
 
+/* Not for want of a CPU, unless that lasts. */
+static bool hopeless_after(int64_t waited) {
+	if (waited < MAKER_WAITS_NS || waited >= MAKER_LATEST_NS)
+		return waited >= MAKER_LATEST_NS;
+	struct kernel_call call = kernel_call_of(maker_ktid());
+	return !call.known || !call.running;
+}
+
 /* sysmon, each tick. Where no M comes by for those Ps, because all are in the kernel, they go idle once the maker has been at one thread, or one piece of memory,
  * for long, as if the kernel had refused the threads; and no more are asked for until it has gone on. Then make_way() finds somebody for them. */
 void maker_watch(int64_t now) {
 	static uint32_t turn;
 	static int64_t since;
+	static bool slept = true; /* when we last looked, which may be long ago */
 	struct p *p;
 	bool spinning;
 	/* relaxed, both: a hint, looked at again with the lock held */
 	uint32_t is = atomic_load_explicit(&maker_turn, memory_order_relaxed);
-	if (__builtin_expect(atomic_load_explicit(&maker_note, memory_order_relaxed) == 0, 1) || is != turn) {
+	bool sleeps = atomic_load_explicit(&maker_note, memory_order_relaxed) == 0;
+	if (__builtin_expect(sleeps, 1) || slept || is != turn) {
+		slept = sleeps;
 		turn = is;
 		since = now;
 		return;
 	}
 	if (now - since < MAKER_STUCK_NS)
 		return;
+	bool hopeless = hopeless_after(now - since);
 	lock_acquire(&sched.lock, LOCK_SCHED);
 	if (maker_turn == turn) {
 		atomic_store_explicit(&maker_stuck, true, memory_order_relaxed);
+		atomic_store_explicit(&maker_hopeless, hopeless, memory_order_relaxed);
 		while ((p = maker_give(&spinning))) {
 			lock_release(&sched.lock);
 			m_lacks(p, spinning);
@@ -876,7 +899,7 @@ void sched_fork_child(void) {
 	debug_fork_child();
 	maker_up = false;
 	maker_has_chore = false;
-	maker_stuck = false;
+	maker_stuck = maker_hopeless = false;
 	maker_busy = false;
 	maker_held = 0;
 	maker_queue = maker_making = NULL;

@@ -327,6 +327,7 @@ bool wired_end(struct m *m);               /* on g0 of a pinned M whose G is dea
 struct m *m_new_pinned(struct g *g);       /* m.c: a kernel thread made from the calling one, for g, or, if NULL, for whoever is queued; NULL: refused */
 bool m_open_take(void);                    /* m.c: one M less that runs whoever is queued; false: it would be the last */
 bool m_coming(void);                       /* one is being made */
+bool m_held_up(void);                      /* ... and has been for long: the maker may wait for a lock of the caller's */
 void maker_watch(int64_t now);             /* sysmon */
 void m_ask_spare(void);                    /* one without a P, to see whether the kernel goes on refusing them; not too often */
 void wired_hand(struct m *m, struct g *g); /* on g0, with a P that is gone afterwards: g's own M will run it */

@@ -24,7 +24,7 @@
  * kernel's answer is known at once; but G may end, pin itself or be wired meanwhile, the thread must be taken back in each case, and every switch looked at twice.
  *
  * Not every M can be G's: the first is main's, and the last that is not pinned must stay so (m_open), or nobody could be picked from a queue any more. From those G goes to
- * another, which is made if need be. Where the kernel refuses one it stays a wish, and is looked at each time G comes to run.
+ * another, which is made if need be. Where the kernel refuses one, or the maker waits for a lock of the program's that may be G's, it stays a wish, and is looked at each time G comes to run.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -270,6 +270,11 @@ static bool m_refused_for_good(void) {
 	return atomic_load_explicit(&sched.m_lacking, memory_order_relaxed) && atomic_load_explicit(&sched.m_refusals, memory_order_relaxed) >= REFUSALS;
 }
 
+/* Nor does one come that the maker is to make, if it waits for the program's malloc: its lock may be the caller's, in a handler that executes a program. */
+static bool no_other_m(void) {
+	return m_refused_for_good() || m_held_up();
+}
+
 /* Inside the runtime. The first M is main's (g_pin), and one must be left for those that are not pinned. */
 static bool pin_here(struct g *g) {
 	if (g->kind != G_MAIN && (m_keeps() || g->m->first))
@@ -281,7 +286,7 @@ static bool pin_here(struct g *g) {
 }
 
 bool wired_elsewhere(struct m *m, struct g *g) {
-	if (!m_refused_for_good() && ((g->kind != G_MAIN && m->first) || atomic_load(&sched.m_open) <= 1)) {
+	if (!no_other_m() && ((g->kind != G_MAIN && m->first) || atomic_load(&sched.m_open) <= 1)) {
 		globq_put(g);
 		/* One at a time. m, which may have got back what it gave to one that is yet to be made, runs others meanwhile. */
 		if (m_coming())
@@ -311,7 +316,7 @@ static void go_elsewhere(struct g *g) {
 
 bool g_wire_not_first(struct g *g) {
 	rt_enter(g);
-	while (g->m->first && !g->wired_m && !m_refused_for_good())
+	while (g->m->first && !g->wired_m && !no_other_m())
 		go_elsewhere(g);
 	bool done = !g->m->first && !g->wired_m;
 	if (done) {
@@ -327,7 +332,7 @@ void wish_come_true(struct g *g) {
 		return;
 	while (!wish_comes_true_here(g)) {
 		/* Then it stays a wish, until g comes by here again. */
-		bool lacking = m_refused_for_good();
+		bool lacking = no_other_m();
 		if (lacking)
 			m_ask_spare();
 		if (lacking || g->wired_m || (g->kind != G_MAIN && m_keeps()))

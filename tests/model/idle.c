@@ -195,7 +195,7 @@ static void reset_for(uint32_t procs, uint32_t busy, uint32_t ms_awake) {
 	memset(&maker_g, 0, sizeof maker_g);
 	maker_queue = maker_making = NULL;
 	maker_note = maker_turn = maker_held = 0;
-	maker_stuck = maker_has_chore = maker_busy = false;
+	maker_stuck = maker_hopeless = maker_has_chore = maker_busy = false;
 	maker_up = false;
 	sched_thread_create = becomes_it;
 	model_short_waits = true;
