@@ -35,6 +35,7 @@
 #include "ceiling.h"
 #include "fdtable.h"
 #include "inside.h"
+#include "io.h"
 #include "pinned.h"
 #include "process.h"
 #include "shim.h"
@@ -126,11 +127,16 @@ __attribute__((constructor)) static void process_init(void) {
 		real.__register_atfork(fork_prepare, fork_parent, fork_child, NULL);
 }
 
+static void fork_begin(void) {
+	pin_forker();
+	thread_sched_forker(io_g());
+}
+
 /* Nothing to do around it: the handlers above do it all. Here for programs that look the symbol up in us, and so
  * that the pair is complete. */
 SHIM pid_t fork(void) {
 	REAL_READY();
-	pin_forker();
+	fork_begin();
 	struct child_birth birth;
 	sig_child_begin(&birth);
 	pid_t pid = real.fork();
@@ -159,7 +165,7 @@ static void bare_fork_parent(bool held) {
 
 SHIM pid_t _Fork(void) {
 	REAL_READY();
-	pin_forker();
+	fork_begin();
 	struct child_birth birth;
 	sig_child_begin(&birth);
 	bool held = bare_fork_prepare();
@@ -181,7 +187,7 @@ static void clone_began(uint64_t flags) {
 
 long process_clone(long n, const long *a) {
 	uint64_t flags = n == SYS_clone ? (uint64_t)a[0] : ((const struct clone_args *)a[0])->flags;
-	pin_forker();
+	fork_begin();
 	struct child_birth birth;
 	sig_child_begin(&birth);
 	bool held = bare_fork_prepare();
@@ -214,7 +220,7 @@ static int clone_child(void *arg) {
 
 int process_clone_fn(int (*fn)(void *), void *stack, int flags, void *arg, void *parent_tid, void *tls, void *child_tid) {
 	struct clone_child c = {fn, arg, flags};
-	pin_forker();
+	fork_begin();
 	struct child_birth birth;
 	sig_child_begin(&birth);
 	bool held = bare_fork_prepare();

@@ -141,6 +141,8 @@ void thread_sched_apply(struct g *g, const struct thread_sched *s);
 void thread_sched_pinned(struct g *g);
 /* The caller (NULL: no goroutine) makes a process, other than by fork(), or executes a program: its kernel thread has what is the caller's, if there is a way. */
 void thread_sched_parent(struct g *g);
+/* The same for one that forks: what its child can set for itself does not matter. */
+void thread_sched_forker(struct g *g);
 /* In a fork's child, whose only thread the caller is. */
 void thread_sched_fork_child(struct g *g);
 /* g, which is not the caller and not pinned, shall have that I/O priority, which the kernel found right. */

@@ -73,13 +73,17 @@ void thread_sched_reread(struct g *g, pid_t ktid) {
 }
 
 static bool main_niced; /* main has set its own, which only the first kernel thread has; another may be the one that forks, of whoever */
+static int main_nice;
 
 void thread_nice_shown(struct g *g) {
 	pid_t first = (pid_t)SYS0(SYS_getpid);
-	if (g->kind != G_MAIN || SYS2(SYS_getpriority, PRIO_PROCESS, first) == 20 - TOLD(thread_of(g)->nice))
+	int nice = TOLD(thread_of(g)->nice);
+	if (g->kind != G_MAIN || (nice == TOLD(process_nice) && !TOLD(main_niced)))
 		return;
-	if (SYS3(SYS_setpriority, PRIO_PROCESS, first, TOLD(thread_of(g)->nice)) == 0)
-		TELL(main_niced, true);
+	if (SYS2(SYS_getpriority, PRIO_PROCESS, first) != 20 - nice && SYS3(SYS_setpriority, PRIO_PROCESS, first, nice) != 0)
+		return;
+	TELL(main_nice, nice);
+	TELL(main_niced, true);
 }
 
 /* ---- sets of CPUs, noted ------------------------------------------------------------------------------------------------ */
@@ -248,6 +252,12 @@ void thread_sched_parent(struct g *g) {
 	g_wish_look(g);
 }
 
+void thread_sched_forker(struct g *g) {
+	/* To a higher value the child goes by itself; from one it may not come down. */
+	if (unlikely(TOLD(main_niced)) && g && TOLD(thread_of(g)->nice) < (g->kind == G_MAIN ? TOLD(process_nice) : TOLD(main_nice)))
+		thread_sched_parent(g);
+}
+
 void thread_sched_fork_child(struct g *g) {
 	sched_lock = (struct lock){0};
 	unsigned what = thread_of(g)->written_down;
@@ -259,6 +269,7 @@ void thread_sched_fork_child(struct g *g) {
 	if (thread_of(g)->reset_on_fork)
 		what &= ~(unsigned)(SET_POLICY | SET_NICE);
 	sched_put(g, what);
+	TELL(main_niced, false); /* the caller is main, and what it has is what all begin with */
 }
 
 int32_t thread_own_ktid(struct g *g) {
@@ -619,6 +630,7 @@ SHIM int setpriority(__priority_which_t which, id_t who, int nice) {
 		int r = real.setpriority(which, (id_t)SYS0(SYS_getpid), nice);
 		if (r == 0) {
 			TELL(thread_of(g)->nice, nice);
+			TELL(main_nice, nice);
 			TELL(main_niced, true);
 			if (g_pinned(g)) /* perhaps to another than the first */
 				SYS3(SYS_setpriority, PRIO_PROCESS, g_own_ktid(g), nice);

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { NOBODY = 65534, NICER = 5 };
+enum { NOBODY = 65534, NICER = 5, FORKERS = 3 };
 
 static sem_t named, done;
 static volatile pid_t number;
@@ -65,6 +65,38 @@ static int threads(void) {
 	return failures != 0;
 }
 
+static void *forks(void *arg) {
+	(void)arg;
+	sem_post(&named);
+	while (sem_wait(&done) != 0)
+		continue;
+	for (int i = 0; i < 3; i++) {
+		int status = -1;
+		pid_t pid = i == 0 ? fork() : i == 1 ? _Fork() : (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+		if (pid == 0)
+			_exit(getpriority(PRIO_PROCESS, 0) == 0 ? 0 : 1);
+		EQ(waitpid(pid, &status, 0), pid);
+		EQ(status, 0);
+	}
+	return NULL;
+}
+
+/* Who was there before main became nicer has children that are not, though they could not go back to that themselves. */
+static int main_nicer(void) {
+	pthread_t t[FORKERS];
+	capabilities(0);
+	for (int i = 0; i < FORKERS; i++) {
+		t[i] = start(forks, NULL);
+		sem_wait(&named);
+	}
+	EQ(setpriority(PRIO_PROCESS, 0, NICER), 0);
+	for (int i = 0; i < FORKERS; i++)
+		sem_post(&done);
+	for (int i = 0; i < FORKERS; i++)
+		join(t[i]);
+	return failures != 0;
+}
+
 static int user_with_it(void) {
 	if (prctl(PR_SET_KEEPCAPS, 1) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)
 		return 0; /* not started by root */
@@ -111,5 +143,6 @@ int main(void) {
 	EQ(in_child(user_with_it), 0);
 	EQ(in_child(without_it), 0);
 	EQ(in_child(limited), 0);
+	EQ(in_child(main_nicer), 0);
 	return failures != 0;
 }
