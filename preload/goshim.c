@@ -435,7 +435,7 @@ static bool option_informs(const char *option, const char *next) {
 	} else {
 		return false;
 	}
-	if (fflush(stdout) != 0)
+	if (fflush(stdout) != 0 || ferror(stdout)) /* or an earlier write, of a full buffer */
 		fail(EXIT_OWN_FAILURE, "standard output: %s", strerror(errno));
 	return true;
 }

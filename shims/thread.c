@@ -96,6 +96,7 @@ static uint32_t libc_threads(void) {
  * main to the runtime, may be on another kernel thread by the time its function returns, and has nothing of ours below it. So it ends as others do where libc, which ends the
  * thread, comes by: at its thread-specific data. Its own kernel thread stays, as an M. */
 static pthread_key_t starter_key;
+static bool is_child; /* this process, a fork's */
 static bool starter_has_key, forked; /* from such a thread; a goroutine and main have what is ours below them in a child, too, which has its keys to itself */
 static __thread bool forks_for_libc;
 
@@ -123,6 +124,7 @@ void thread_fork_prepare(void) {
 
 /* libc's count is anew in a fork's child, and as it was in one of _Fork() or clone(). */
 void thread_fork_child(void) {
+	is_child = true;
 	forked = forks_for_libc;
 	uint32_t count = nthreads ? atomic_load_explicit(nthreads, memory_order_relaxed) : 1;
 	atomic_store_explicit(&kernel_made, count - 1, memory_order_relaxed);
@@ -565,7 +567,7 @@ SHIM int thrd_create(thrd_t *out, thrd_start_t start, void *arg) {
 
 /* One of the parent's threads, in a fork's child, before and after this makes threads of its own. For libc they have all ended there. */
 static struct g *left_in_parent(pthread_t thread) {
-	if (likely(!forked))
+	if (likely(!is_child))
 		return NULL;
 	uintptr_t tcb = tcb_of_thread((uintptr_t)thread);
 	struct g *g = tcb == arch_tp() ? NULL : g_of_tcb(tcb);
