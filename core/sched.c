@@ -171,7 +171,7 @@ static struct g *list_take(struct p *p, struct g *list) {
 	}
 	if (n >= WAKE_BACKLOG)
 		wakep();
-	else if (n)
+	else if (n || !runq_empty(p)) /* also whom is_next() was said of */
 		sysmon_stir(0);
 	return first;
 }
@@ -347,9 +347,10 @@ static struct g *poller_sleep(struct m *m, bool *in_vain) {
 		if (wall_waited())
 			atomic_store(&wall_lately, true);
 	}
-	/* A break that came just then ends the next sleep at once: that one is shorter than it was to be. */
+	/* With all idle nobody has broken this sleep for what he queued on his own P. Any other break that was not taken note of yet ends the next sleep at once: that one is
+	 * shorter than it was to be. */
 	int64_t now = looks ? nanotime() : 0;
-	*in_vain = looks && !list && now >= first && timers_first() > now && !globq_waiting();
+	*in_vain = looks && !list && now >= first && timers_first() > now && !globq_waiting() && atomic_load(&sched.idle_p_count) == sched.procs;
 	return list;
 }
 
@@ -754,9 +755,11 @@ static void queued_local(struct p *p, bool wakes) {
 	}
 }
 
-/* self's M, which has p, goes on to the only one that is queued there: it has just woken for him, as a rule. */
+/* self's M, which has p, goes on to the only one that is queued there: it has just woken for him, as a rule. If all others are idle sysmon looks for timers itself, soon: with
+ * somebody at work it would rely on a poller, and there is none any more. */
 static bool is_next(const struct g *self, const struct m *m, struct p *p) {
-	return self->kind == G_G0 && !m->next_g && runq_length(p) == 1;
+	return self->kind == G_G0 && !m->next_g && runq_length(p) == 1 &&
+	       atomic_load_explicit(&sched.idle_p_count, memory_order_relaxed) + 1 == sched.procs; /* relaxed: a heuristic */
 }
 
 /* Inside the runtime, on self. */

@@ -233,6 +233,7 @@ struct look {
 	bool woke;             /* somebody was woken by sysmon itself, for a timer or by the network, and waits for a P since then */
 	int64_t until;         /* ns until the first P whose G was switched to lately may be taken for one that was woken; 0: none */
 	bool stuck;            /* some P has run one G for a while */
+	int64_t between;       /* ns since those without a P were last looked at and asked */
 	bool computes;         /* ... for SLICE_NS, with no system call (as far as climb.c counts them) */
 	bool again;            /* look again very soon: a G may be blocked, or somebody is still waiting for a P */
 	uint32_t hogs;         /* Ps that have run one G for WOKEN_NS */
@@ -490,7 +491,7 @@ static void stray_look(struct m *m, struct g *g, struct look *look, bool asks) {
 	if (!asks)
 		return;
 	uint64_t moved = atomic_load_explicit(&m->moved, memory_order_relaxed);
-	bool ran = g != m->stray_g || used - m->stray_cpu >= SLICE_NS / STRAY_IDLE;
+	bool ran = g != m->stray_g || used - m->stray_cpu >= look->between / STRAY_IDLE;
 	if (ran)
 		strays_run(look->now);
 	look->computes |= ran && g == m->stray_g && moved == m->stray_moved;
@@ -510,8 +511,10 @@ static void strays_look(struct look *look) {
 	bool asks = look->now >= next;
 	if (!asks && !(strays && trusted() && look->now >= recount))
 		return;
-	if (asks)
+	if (asks) {
+		look->between = look->now - (next - SLICE_NS);
 		next = look->now + SLICE_NS;
+	}
 	recount = look->now + RECOUNT_NS;
 	strays_still = look->now - strays_ran >= ASTRAY_NS; /* unless one is found that ran */
 	atomic_store_explicit(&without_p, 0, memory_order_relaxed);
@@ -796,13 +799,10 @@ static void sleep_deeply(void) {
 	batch_over();
 	atomic_exchange(&sched.sysmon_note, SYSMON_ASLEEP);
 	shims_look();
-	int64_t next = wakes_at(nanotime());
 	for (bool idle = all_idle(); idle && atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP;) {
-		asleep_until(next);
+		asleep_until(wakes_at(nanotime())); /* after the look: who has begun without a P by then is counted */
 		shims_look();
-		int64_t now = coarse_now_set();
-		next = wakes_at(now);
-		blocked_look(now);
+		blocked_look(coarse_now_set());
 		idle = nobody_works() && (DEBUG_LEAVES_QUEUED || nobody_queued());
 	}
 	atomic_store(&sched.sysmon_note, SYSMON_AWAKE);
@@ -815,7 +815,7 @@ static void sysmon_loop(void) {
 	for (;;) {
 		if (idle >= IDLE_TICKS + IDLE_DOZES) {
 			sleep_deeply();
-			idle = IDLE_TICKS; /* who takes a P for a moment is to cost a doze or two, and who comes to wait stirs us */
+			idle = IDLE_TICKS - 1; /* who takes a P for a moment is to cost a tick and a doze or two, and who comes to wait later stirs us */
 			calm = 0;
 			scavenge_at = 0;
 			look = (struct look){0};
