@@ -149,7 +149,7 @@ Test(ctl, no_deadlock_where_there_is_none) {
 /* A goroutine that blocks its kernel thread where nobody saw it coming is named, with the call and the time. */
 Test(ctl, pinned_threads_are_named) {
 	struct child c = session("export GOMAXPROCS=1; start ctl=$d/s pinned; until_text pinned $B/goshim ctl $pid "
-			     "threads; $B/goshim ctl $pid stats | grep pinned; "
+			     "threads; until_text '\"m.pinned\": 1,' $B/goshim ctl $pid stats | grep pinned; "
 			     "until_text '\"unseen\": runs' $B/goshim ctl $pid dump; finish");
 	expect_text(c, " \"unseen\", in system call nanosleep (0x");
 	expect_text(c, ", pinned for ");
