@@ -200,8 +200,12 @@ static bool send_is_shut(struct fdcall *c) {
 
 /* Who waited for room in a stream is to try again, or is told. Of a shutdown without a signal: that is for who tries only then. */
 static int stream_told(struct fdcall *c, bool progress, bool perhaps_shut) {
-	if (!progress && unlikely(fdcall_failed(c)))
-		return peer_lost(c);
+	if (!progress && unlikely(fdcall_failed(c))) {
+		int error = peer_lost(c);
+		if (error)
+			return error;
+		perhaps_shut = true;
+	}
 	if (likely(!perhaps_shut) || !send_is_shut(c))
 		return 0;
 	atomic_fetch_add_explicit(&fdcall_shuts, 1, memory_order_relaxed); /* as shutdown() does: who is woken now is to look, too */

@@ -1,5 +1,5 @@
-/* Who waits for room in a Unix socket whose peer shuts its own end for reading, here or in another process, is told EPIPE, and gets no SIGPIPE.
- * So he is if it is his own end that is shut. Who writes to the stream after that is told EPIPE, and gets one. */
+/* Who waits for room in a Unix socket whose peer shuts its own end for reading, or both ways, here or in another process, is told EPIPE, and gets no SIGPIPE.
+ * So he is if it is his own end that is shut, in either way. Who writes to the stream after that is told EPIPE, and gets one. */
 #include "io_test.h"
 
 #include <sys/sendfile.h>
@@ -69,16 +69,16 @@ static void fill(int s) {
 	EQ(fcntl(s, F_SETFL, 0), 0);
 }
 
-static void shut_elsewhere(int s) {
+static void shut_elsewhere(int s, int how) {
 	pid_t child = fork();
 	if (child == 0)
-		_exit(shutdown(s, SHUT_RD) != 0);
+		_exit(shutdown(s, how) != 0);
 	int status = -1;
 	EQ(waitpid(child, &status, 0), child);
 	EQ(status, 0);
 }
 
-enum by { OWN, PEER, ELSEWHERE, BYS };
+enum by { OWN, OWN_BOTH, PEER, PEER_BOTH, ELSEWHERE, ELSEWHERE_BOTH, BYS };
 
 static void shut(ssize_t (*writes)(void), int type, enum by by) {
 	struct writer w[WRITERS] = {{.writes = writes}, {.writes = writes}};
@@ -93,10 +93,11 @@ static void shut(ssize_t (*writes)(void), int type, enum by by) {
 		t[i] = start(writes_once, &w[i]);
 		await_sleeping(&w[i].tid);
 	}
-	if (by == ELSEWHERE)
-		shut_elsewhere(s[1]);
+	static const int how[BYS] = {SHUT_WR, SHUT_RDWR, SHUT_RD, SHUT_RDWR, SHUT_RD, SHUT_RDWR};
+	if (by >= ELSEWHERE)
+		shut_elsewhere(s[1], how[by]);
 	else
-		EQ(by == PEER ? shutdown(s[1], SHUT_RD) : shutdown(s[0], SHUT_WR), 0);
+		EQ(shutdown(s[by >= PEER], how[by]), 0);
 	for (int i = 0; i < writers; i++) {
 		join(t[i]);
 		EQ(w[i].got, -1);
