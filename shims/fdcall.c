@@ -147,7 +147,9 @@ int fdcall_may_wait(struct fdcall *c, uint8_t mode) {
 	/* A pipe's flag is looked at each time it would wait, as the kernel does. */
 	if (c->deadline != 0 && pd_kind(c->pd) != KIND_PIPE)
 		return 0;
-	if (fdcall_flags(c) & FL_NONBLOCK)
+	uint32_t flags = fdcall_flags(c);
+	c->async = flags & FL_ASYNC;
+	if (flags & FL_NONBLOCK)
 		return -EAGAIN;
 	int64_t timeout = fd_is_socket(pd_kind(c->pd)) ? socket_timeout(c, mode) : 0;
 	if (!timeout && io_deadline_ns && fd_is_socket(pd_kind(c->pd)) && !c->patient) {
@@ -228,7 +230,7 @@ static int64_t send_look_at(struct fdcall *c, uint8_t mode) {
 /* O_ASYNC: the kernel sends no SIGIO for bytes that somebody waits for in a stream socket. Of that it must know. */
 static bool recv_spares_signal(struct fdcall *c, uint8_t mode) {
 	enum fd_kind kind = pd_kind(c->pd);
-	return mode == PD_READ && (kind == KIND_TCP || kind == KIND_STREAM) && c->deadline == -1 && !c->patient && unlikely(fdcall_flags(c) & FL_ASYNC);
+	return mode == PD_READ && (kind == KIND_TCP || kind == KIND_STREAM) && c->deadline == -1 && !c->patient && unlikely(c->async);
 }
 
 int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {

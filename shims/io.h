@@ -210,6 +210,7 @@ struct fdcall {
 	int64_t deadline; /* CLOCK_MONOTONIC ns; -1 none; 0 not decided yet */
 	bool patient;     /* io_deadline_ns is not for it: who accepts waits for no peer that could be dead */
 	bool inside;      /* the runtime: no handler of the program runs while pd is held */
+	bool async;       /* O_ASYNC, as fdcall_may_wait() found it */
 	uint8_t looks;    /* how often fdcall_wait() has ended a wait for nothing (send_look_at()) */
 	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without. The kernel must not wait for it */
 	void (*undo)(struct fdcall *c); /* by fdcall_abandon(), before it lets go; or NULL */
