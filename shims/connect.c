@@ -370,13 +370,12 @@ static void shutdown_told(int fd, struct pd *pd) {
 /* A Unix socket was shut for reading: who waits for room at its other end is to try again. Which number has that, if one here, nobody knows; to others it does
  * no harm. */
 static void shutdown_senders(void) {
-	static const enum fd_kind kinds[] = {KIND_STREAM, KIND_MESSAGE};
-	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		for (int fd = -1; (fd = fd_next_of_kind(kinds[i], fd)) >= 0;) {
-			struct pd *pd = fd_lookup(fd); /* not held, as above */
-			if (pd)
-				pd_pass(pd, PD_WRITE);
-		}
+	if (likely(atomic_load(&fdcall_senders) == 0)) /* seq_cst: sender_wait() */
+		return;
+	for (int fd = -1; (fd = fd_next_of_kinds(1u << KIND_STREAM | 1u << KIND_MESSAGE, fd)) >= 0;) {
+		struct pd *pd = fd_lookup(fd); /* not held, as above */
+		if (pd)
+			pd_pass(pd, PD_WRITE); /* also where nobody waits: a sender may be counted and yet to begin */
 	}
 }
 
@@ -392,8 +391,7 @@ SHIM int shutdown(int fd, int how) {
 	struct pd *pd = fd_lookup(fd); /* not held, as above */
 	if (pd && !shutdown_matters(pd))
 		return r;
-	/* relaxed: before the bits are set that tell of it */
-	atomic_fetch_add_explicit(&fdcall_shuts, 1, memory_order_relaxed);
+	atomic_fetch_add(&fdcall_shuts, 1); /* seq_cst: sender_wait(). Before the bits are set that tell of it */
 	fd_each_name(fd, shutdown_told); /* no goroutine has used this name, perhaps, but another one */
 	if (how == SHUT_RD)
 		shutdown_senders();

@@ -231,7 +231,7 @@ static void set_leaves(struct g *g, int fd) {
 }
 
 static void all_sets_leave(struct g *g) {
-	for (int fd = -1; (fd = fd_next_of_kind(KIND_ANON, fd)) >= 0;)
+	for (int fd = -1; (fd = fd_next_of_kinds(1u << KIND_ANON, fd)) >= 0;)
 		set_leaves(g, fd);
 }
 

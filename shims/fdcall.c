@@ -190,13 +190,17 @@ static int peer_lost(struct fdcall *c) {
 	return -error;
 }
 
-_Atomic uint32_t fdcall_shuts;
+_Atomic uint32_t fdcall_shuts, fdcall_senders;
+
+static bool is_unix(struct fdcall *c) {
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof domain;
+	return FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size)) == 0 && domain == AF_UNIX;
+}
 
 /* A Unix stream that has been shut refuses even no bytes, which are no message there. */
 static bool send_is_shut(struct fdcall *c) {
-	int domain = AF_UNSPEC;
-	socklen_t size = sizeof domain;
-	return FD_TRY(c, SYS5(SYS_getsockopt, c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size)) == 0 && domain == AF_UNIX &&
+	return is_unix(c) &&
 	       FD_TRY(c, SYS6(SYS_sendto, c->fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0)) == -EPIPE;
 }
 
@@ -210,21 +214,47 @@ static int stream_told(struct fdcall *c, bool progress, bool perhaps_shut) {
 	}
 	if (likely(!perhaps_shut) || !send_is_shut(c))
 		return 0;
-	atomic_fetch_add_explicit(&fdcall_shuts, 1, memory_order_relaxed); /* as shutdown() does: who is woken now is to look, too */
+	atomic_fetch_add(&fdcall_shuts, 1); /* as shutdown() does: who is woken now is to look, too */
 	pd_more(c->pd, PD_WRITE);
 	return -EPIPE;
 }
 
 #define SEND_LOOK_NS INT64_C(100000000)
-#define SEND_LOOK_DOUBLES 3
+#define SEND_LOOK_DOUBLES 6
+#define SEND_LOOKS_NEVER UINT8_MAX
+
+/* Who sends through what may be a Unix socket. */
+static bool is_sender(struct fdcall *c, uint8_t mode) {
+	return mode == PD_WRITE && (pd_kind(c->pd) == KIND_STREAM || pd_kind(c->pd) == KIND_MESSAGE);
+}
 
 /* A peer that shuts its end of a Unix socket for reading ends the kernel's wait for room there, but makes nothing ready that epoll would tell of. If it is of
- * this process, shutdown() tells (connect.c); of another one nobody does: so who waits tries again now and then, ever more rarely. When to, or the deadline. */
+ * this process, shutdown() tells (connect.c); of another one nobody does: so who waits tries again now and then, ever more rarely, and all at
+ * one time: a process that only waits is to stay idle. When to, or the deadline. Of this process's own socket it cannot be spared, which a fork gives to another. */
 static int64_t send_look_at(struct fdcall *c, uint8_t mode) {
-	if (likely(mode == PD_READ) || (pd_kind(c->pd) != KIND_STREAM && pd_kind(c->pd) != KIND_MESSAGE))
+	if (likely(!is_sender(c, mode)) || c->looks == SEND_LOOKS_NEVER)
 		return c->deadline;
-	int64_t at = deadline_in(SEND_LOOK_NS << c->looks);
+	int64_t step = SEND_LOOK_NS << c->looks, at = (nanotime() / step + 1) * step;
 	return c->deadline >= 0 && c->deadline < at ? c->deadline : at;
+}
+
+/* It has looked, and only a Unix socket can be shut so. */
+static void send_looked(struct fdcall *c) {
+	if (c->looks == 0 && !is_unix(c))
+		c->looks = SEND_LOOKS_NEVER;
+	else if (c->looks < SEND_LOOK_DOUBLES)
+		c->looks++;
+}
+
+/* shutdown() looks for senders only if one waits. Dekker, seq_cst on both sides: here the sender is counted, then the shutdowns are looked at; there the
+ * shutdown is counted, after it was made, then the senders are looked at. So either shutdown() finds the sender and passes PD_WRITE on, which ends a wait that is yet to
+ * begin, too; or the sender finds a shutdown that was not counted before its last try (c->shuts), and tries again. One that was, that try has met. */
+static int sender_wait(struct fdcall *c, int64_t until) {
+	chaos_delay();
+	atomic_fetch_add(&fdcall_senders, 1);
+	int r = atomic_load(&fdcall_shuts) != c->shuts ? 0 : netpoll_wait(c->pd, PD_WRITE, until, true);
+	atomic_fetch_sub_explicit(&fdcall_senders, 1, memory_order_relaxed); /* it waits no more: who finds too many looks for nothing */
+	return r;
 }
 
 /* O_ASYNC: the kernel sends no SIGIO for bytes that somebody waits for in a stream socket. Of that it must know. */
@@ -252,17 +282,16 @@ int fdcall_wait(struct fdcall *c, uint8_t mode, bool progress) {
 		return FDCALL_BLOCK;
 	int r;
 	int64_t look_at = send_look_at(c, mode);
-	/* relaxed, both: it is counted before the bit is set that ends the wait */
-	uint32_t shuts = atomic_load_explicit(&fdcall_shuts, memory_order_relaxed);
 	do { /* a kernel thread would not have noticed: the pd stays held, its number may be another's by now */
-		r = netpoll_wait(pd, mode, look_at, true);
+		r = is_sender(c, mode) ? sender_wait(c, look_at) : netpoll_wait(pd, mode, look_at, true);
 		if (unlikely(netpoll_refused(r)) && (progress || c->limited || (pd_kind(pd) == KIND_ANON && io_must_nap(c->g, false))))
 			r = netpoll_nap(pd, mode, c->deadline);
 	} while (r == -EINTR && shim_stray(c->g));
 	bool looks = r == -ETIMEDOUT && look_at != c->deadline;
 	if (likely(r == 0) || looks) {
-		c->looks += looks && c->looks < SEND_LOOK_DOUBLES;
-		bool perhaps_shut = looks || shuts != atomic_load_explicit(&fdcall_shuts, memory_order_relaxed);
+		if (looks)
+			send_looked(c);
+		bool perhaps_shut = fdcall_shuts_note(c) || looks;
 		return mode == PD_WRITE && pd_kind(pd) == KIND_STREAM ? stream_told(c, progress, perhaps_shut) : 0;
 	}
 	if (r == -ETIMEDOUT) {

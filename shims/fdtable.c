@@ -463,12 +463,12 @@ int fd_next_used_by(uint32_t id, int after) {
 	return next_known(after, is_socket_used_by, id);
 }
 
-static bool is_of_kind(struct pd *pd, uint32_t kind) {
-	return pd_kind(pd) == kind;
+static bool is_of_kinds(struct pd *pd, uint32_t kinds) {
+	return 1u << pd_kind(pd) & kinds;
 }
 
-int fd_next_of_kind(enum fd_kind kind, int after) {
-	return next_known(after, is_of_kind, kind);
+int fd_next_of_kinds(uint32_t kinds, int after) {
+	return next_known(after, is_of_kinds, kinds);
 }
 
 bool fd_same_socket(int a, int b) {

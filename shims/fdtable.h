@@ -270,8 +270,8 @@ static inline void fd_user_note(struct pd *pd, uint32_t id) {
 
 /* The next socket behind number `after` that goroutine `id` alone has used; -1: there is none. */
 int fd_next_used_by(uint32_t id, int after);
-/* The same, of a kind; it may be another's by now. */
-int fd_next_of_kind(enum fd_kind kind, int after);
+/* The same, of some kinds, a bit 1 << KIND each; it may be another's by now. */
+int fd_next_of_kinds(uint32_t kinds, int after);
 
 /* What was done to the description of socket fd concerns all its names in this process: f(fd, its pd or another that may be of the same), not held. */
 void fd_each_name(int fd, void (*f)(int fd, struct pd *pd));

@@ -211,6 +211,7 @@ struct fdcall {
 	bool patient;     /* io_deadline_ns is not for it: who accepts waits for no peer that could be dead */
 	bool inside;      /* the runtime: no handler of the program runs while pd is held */
 	bool async;       /* O_ASYNC, as fdcall_may_wait() found it */
+	uint32_t shuts;   /* fdcall_shuts before the last try */
 	uint8_t looks;    /* how often fdcall_wait() has ended a wait for nothing (send_look_at()) */
 	bool limited;     /* deadline is by io_deadline_ns: else the call is as one without. The kernel must not wait for it */
 	void (*undo)(struct fdcall *c); /* by fdcall_abandon(), before it lets go; or NULL */
@@ -255,6 +256,17 @@ static inline void fdcall_reenter(struct fdcall *c) {
 		fd_try_result;                                                                                 \
 	}))
 
+/* Counts the shutdowns of sockets that are no TCP's, here and, as far as somebody found out, elsewhere; and who waits for room in what may be a Unix socket now. */
+extern _Atomic uint32_t fdcall_shuts, fdcall_senders;
+
+/* Before a try. Has there been one since the last time? */
+static inline bool fdcall_shuts_note(struct fdcall *c) {
+	/* acquire: pairs with the count in shutdown(), made after the kernel's work. The try meets each shutdown that is counted here. */
+	uint32_t before = c->shuts, now = atomic_load_explicit(&fdcall_shuts, memory_order_acquire);
+	c->shuts = now;
+	return now != before;
+}
+
 /* False: no pd; make a bracketed plain call on c->fd. Every true one needs fdcall_end(). */
 static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->g = g;
@@ -264,6 +276,7 @@ static inline bool fdcall_begin(struct fdcall *c, struct g *g, int fd) {
 	c->deadline = 0;
 	c->patient = c->limited = false;
 	c->looks = 0;
+	c->shuts = atomic_load_explicit(&fdcall_shuts, memory_order_acquire); /* as in fdcall_shuts_note() */
 	c->undo = NULL;
 	c->inside = true;
 	in_rt_up(g); /* the P is not touched: no look at retake */
@@ -389,9 +402,6 @@ bool fdcall_repeats(struct fdcall *c, struct io_handlers before, bool restarts);
 
 /* GOSHIM=io_deadline: a socket call that waits longer than this for its peer fails as if SO_RCVTIMEO or SO_SNDTIMEO were set; 0 never. */
 extern int64_t io_deadline_ns;
-
-/* Counts the shutdowns of sockets that are no TCP's, here and, as far as somebody found out, elsewhere. */
-extern _Atomic uint32_t fdcall_shuts;
 
 /* The try said EAGAIN (or the descriptor is known to be drained): waits for `mode`. 0: try again, with c->pd as it is now. Else
  * what the call returns: -EAGAIN (the program's O_NONBLOCK, or SO_RCVTIMEO or SO_SNDTIMEO expired), -EINTR,

@@ -105,6 +105,7 @@ void process_child_fixup(void) {
 	sigtimer_fork_child();
 	robust_fork_child();
 	fdtable_fork_child();
+	atomic_store_explicit(&fdcall_senders, 0, memory_order_relaxed); /* one thread is left */
 }
 
 static void fork_child(void) {
