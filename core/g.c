@@ -703,6 +703,16 @@ void g_free(struct g *g) {
 
 /* ---- fork's child ---------------------------------------------------------------------------------------------------- */
 
+/* In a child of a process whose runtime had not started. A kernel thread that is not there may have been taking a shell, or giving one back: what is shared is lost, and who forked
+ * keeps his own. */
+void g_shells_fork_child(void) {
+	if (!atomic_load_explicit(&sched.lock.word, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&sched.lock.word, 0, memory_order_relaxed);
+	sched.gshell = NULL;
+	slab_left = 0;
+}
+
 /* The Gs of the parent, in two lists: self stood between them. */
 static struct g *orphans[2];
 

@@ -611,7 +611,10 @@ static struct p *maker_give(bool *spinning) {
 static bool hopeless_after(int64_t waited) {
 	if (waited < MAKER_WAITS_NS || waited >= MAKER_LATEST_NS)
 		return waited >= MAKER_LATEST_NS;
+	if (!netpoll_fork_hold()) /* a child would have the descriptor that it takes */
+		return false;
 	struct kernel_call call = kernel_call_of(maker_ktid());
+	netpoll_fork_release();
 	return !call.known || !call.running;
 }
 
@@ -869,7 +872,8 @@ void sched_fork_child(void) {
 	bool was = sched_started();
 	slab_fork_child();
 	timer_fork_child();
-	if (!was) { /* no pthreads of ours, but kernel threads may have waited for goshim.h's objects, or held a lock of theirs */
+	if (!was) { /* no pthreads of ours, but kernel threads may have waited for goshim.h's objects, or held a lock of theirs, or begun or ended to wait */
+		g_shells_fork_child();
 		if (atomic_load_explicit(&stats_shared[STAT_FUTEX_WAITS], memory_order_relaxed))
 			futex_fork_child();
 		if (g)

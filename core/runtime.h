@@ -335,6 +335,7 @@ bool wired_hand_queued(void);              /* sysmon: one that is queued goes to
 
 /* g.c */
 void g_fork_child(struct g *self, struct g *all);
+void g_shells_fork_child(void);
 void g_adopt_orphans(void);            /* at start: the parent's Gs give their stacks to new ones */
 void gfree_surrender(struct p *p);     /* sched.lock held: p's dead Gs to the global list */
 void gfree_spare(bool all);            /* sysmon: half of the dead Gs that nobody needed lately, or all, shall be given back by the maker */

@@ -61,6 +61,21 @@ static void child(void) {
 		yield_until(locks[i]->word == 0); /* somebody may hold it right now, and lets go */
 }
 
+static void child_that_starts(void) {
+	must(g_self()->kind == G_FOREIGN);
+	sched.lock.word = 2;
+	sched_fork_child();
+	start(2);
+	go(count, NULL);
+	wait_all();
+}
+
+/* Kernel threads alone take it, too: each that waits has a G for that. */
+Test(fork, lock_of_the_dead_before_the_start) {
+	int status = child_status(child_that_starts);
+	cr_expect(status == 0, "0x%x", status);
+}
+
 Test(fork, locks_of_the_dead) {
 	find_locks();
 	cr_expect(lock_count >= 8, "%d locks found", lock_count);
