@@ -298,13 +298,15 @@ Test(wakeups, who_waited_unseen_is_found_computing) {
 	wait_all();
 }
 
-static void *sees_a_look_at_the_wall_clock(void *arg) {
-	int64_t long_after;
-	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP && atomic_load(&sched.poll_until));
+static void *sees_looks_at_the_wall_clock(void *arg) {
+	enum { LOOKS = 3 };
+	int64_t first, next;
+	until(atomic_load(&sched.sysmon_note) == SYSMON_ASLEEP && (first = atomic_load(&sched.poll_until)) > 0);
 	uint32_t before = atomic_load(&looks);
-	int64_t first = atomic_load(&sched.poll_until);
-	until((long_after = atomic_load(&sched.poll_until)) != INT64_MAX && long_after > first);
-	cr_expect(atomic_load(&looks) == before);
+	for (int i = 0; i < LOOKS; i++, first = next)
+		until((next = atomic_load(&sched.poll_until)) != INT64_MAX && next > first);
+	uint32_t had = atomic_load(&looks) - before;
+	cr_expect(had <= 2 * LOOKS, "%u", had); /* for what is given back in the first seconds; woken it would look five times for each */
 	tell(&slept);
 	return arg;
 }
@@ -316,11 +318,11 @@ static void waits_for_a_time(void *arg) {
 }
 
 /* Who polls looks at the wall clock now and then, if somebody waits for a time of it. For that no P is taken, and sysmon not woken. */
-Test(wakeups, a_look_at_the_wall_clock_wakes_nobody) {
+Test(wakeups, looks_at_the_wall_clock_wake_nobody) {
 	__atomic_store_n(&sig_sysmon_hook, count_looks, __ATOMIC_RELEASE);
 	start(2);
 	go(waits_for_a_time, NULL);
-	pthread_t t = thread_start(sees_a_look_at_the_wall_clock, NULL);
+	pthread_t t = thread_start(sees_looks_at_the_wall_clock, NULL);
 	end_of(&slept);
 	thread_join(t);
 	tell(&ends);
