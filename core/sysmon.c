@@ -335,7 +335,7 @@ static bool take(struct p *p, struct m *m, struct g *g, struct look *look) {
 	m->unseen_cpu = used;
 	if (p_leaving(p)) {
 		procs_part(p);
-	} else if (!runq_empty(p) || !p_put_unneeded(p)) {
+	} else if ((!in_syscall && !nobody_queued()) || !runq_empty(p) || !p_put_unneeded(p)) { /* who waits behind one that computes is to be stolen at once */
 		startm(p);
 		p->mon_taken = blocked ? nanotime() : 0;
 	}
