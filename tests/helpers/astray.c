@@ -4,23 +4,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static volatile unsigned long count;
+#include "computes.h"
 
-static void *computes(void *arg) {
-	unsigned long a = 1, b = 2, c = 3; /* only counting would look like waiting for somebody */
-	(void)arg;
-	for (;; count = a) {
-		a = (a ^ a << 13) + b;
-		b = (b ^ b >> 7) + c;
-		c = (c ^ c << 17) + a;
-	}
-	return NULL;
-}
+static volatile unsigned long count;
 
 int main(void) {
 	char c;
 	pthread_t t;
-	if (pthread_create(&t, NULL, computes, NULL) != 0)
+	if (pthread_create(&t, NULL, computes, (void *)&count) != 0)
 		abort();
 	while (count == 0)
 		usleep(1000);

@@ -4,19 +4,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "computes.h"
+
 enum { HOGS = 4 };
 static volatile unsigned long counts[HOGS][16];
-
-static void *computes(void *arg) {
-	volatile unsigned long *count = arg;
-	unsigned long a = 1, b = 2, c = 3; /* only counting would look like waiting for somebody */
-	for (;; *count = a) {
-		a = (a ^ a << 13) + b;
-		b = (b ^ b >> 7) + c;
-		c = (c ^ c << 17) + a;
-	}
-	return NULL;
-}
 
 int main(void) {
 	char c;

@@ -1,49 +1,6 @@
 /* Who waits for room in a Unix stream when its peer closes with bytes unread is told ECONNRESET, and gets no SIGPIPE. Who writes after that is told
  * EPIPE, and gets one. */
-#include "io_test.h"
-
-#include <sys/sendfile.h>
-
-enum { N = 5 };
-static int fd, file, full[2];
-static char bytes[1 << 16];
-static _Atomic int pipes_broken;
-
-static void broken(int sig) {
-	(void)sig;
-	pipes_broken++;
-}
-
-static ssize_t by_write(void) {
-	return write(fd, bytes, N);
-}
-
-static ssize_t by_send(void) {
-	return send(fd, bytes, N, 0);
-}
-
-static ssize_t by_sendmsg(void) {
-	struct iovec v = {bytes, N};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-	return sendmsg(fd, &m, 0);
-}
-
-static ssize_t by_writev(void) {
-	struct iovec v[2] = {{bytes, N}, {bytes, N}};
-	return writev(fd, v, 2);
-}
-
-static ssize_t by_sendfile(void) {
-	off_t from = 0;
-	return sendfile(fd, file, &from, N);
-}
-
-static ssize_t by_splice(void) {
-	return splice(full[0], NULL, fd, NULL, N, 0);
-}
-
-static ssize_t (*const ways[])(void) = {by_write, by_send, by_sendmsg, by_writev, by_sendfile, by_splice};
-static const char *const names[] = {"write", "send", "sendmsg", "writev", "sendfile", "splice"};
+#include "stream_writes.h"
 
 struct writer {
 	ssize_t (*writes)(void);

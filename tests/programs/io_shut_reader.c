@@ -1,50 +1,8 @@
 /* Who waits for room in a Unix socket whose peer shuts its own end for reading, or both ways, here or in another process, is told EPIPE, and gets no SIGPIPE.
  * So he is if it is his own end that is shut, in either way. Who writes to the stream after that is told EPIPE, and gets one. */
-#include "io_test.h"
+#include "stream_writes.h"
 
-#include <sys/sendfile.h>
-
-enum { N = 5, WRITERS = 2 };
-static int fd, file, full[2];
-static char bytes[1 << 16];
-static _Atomic int pipes_broken;
-
-static void broken(int sig) {
-	(void)sig;
-	pipes_broken++;
-}
-
-static ssize_t by_write(void) {
-	return write(fd, bytes, N);
-}
-
-static ssize_t by_send(void) {
-	return send(fd, bytes, N, 0);
-}
-
-static ssize_t by_sendmsg(void) {
-	struct iovec v = {bytes, N};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-	return sendmsg(fd, &m, 0);
-}
-
-static ssize_t by_writev(void) {
-	struct iovec v[2] = {{bytes, N}, {bytes, N}};
-	return writev(fd, v, 2);
-}
-
-static ssize_t by_sendfile(void) {
-	off_t from = 0;
-	return sendfile(fd, file, &from, N);
-}
-
-static ssize_t by_splice(void) {
-	return splice(full[0], NULL, fd, NULL, N, 0);
-}
-
-static ssize_t (*const ways[])(void) = {by_write, by_send, by_sendmsg, by_writev, by_sendfile, by_splice};
-static const char *const names[] = {"write", "send", "sendmsg", "writev", "sendfile", "splice"};
-enum { WAYS = sizeof ways / sizeof *ways, STREAM_ONLY = 2 /* of them, the last ones */ };
+enum { WRITERS = 2, WAYS = sizeof ways / sizeof *ways, STREAM_ONLY = 2 /* of them, the last ones */ };
 
 struct writer {
 	ssize_t (*writes)(void);
